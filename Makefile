@@ -1,0 +1,91 @@
+# chipshot: build, test, check. `make help` lists the targets.
+#
+# Knobs: SANITIZE=address|undefined|thread (comma for more than one), DEBUG=1, V=1.
+
+VERSION := 0.1.0
+
+BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(DEBUG),/debug)
+comma := ,
+Q := $(if $(V),,@)
+
+CC ?= cc
+PACKAGES := libmicrohttpd jansson libpng openblas sqlite3 nettle zlib
+TEST_PACKAGES := cmocka libcurl
+WARNINGS := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wvla -Werror
+OPTIMISE := $(if $(DEBUG),-O0,-O2)
+SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+CPPFLAGS += -I. -D_GNU_SOURCE -DCHIPSHOT_VERSION='"$(VERSION)"' -include base/banned.h \
+	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+CFLAGS += -std=c17 -g $(OPTIMISE) $(WARNINGS) $(SANITIZE_FLAGS) -fstack-protector-strong -pthread
+# Sums must not depend on how the compiler contracts or reorders them: results are reproducible.
+CFLAGS += -ffp-contract=off
+LDFLAGS += $(SANITIZE_FLAGS) -pthread -Wl,-z,relro,-z,now
+LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
+TEST_LDLIBS := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
+
+LAYERS := base engine db api server
+SOURCES := $(sort $(foreach layer,$(LAYERS),$(shell find $(layer) -name '*.c')))
+LIBRARY_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out server/main.c,$(SOURCES)))
+TEST_SOURCES := $(sort $(shell find tests -name 'test_*.c'))
+TEST_HELPERS := $(sort $(shell find tests/unit tests/api tests/http -name '*.c' ! -name 'test_*.c'))
+TEST_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
+TEST_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(TEST_SOURCES) $(TEST_HELPERS))
+LIBRARY := $(BUILD)/libchipshot.a
+
+.DELETE_ON_ERROR:
+.SECONDARY: $(TEST_OBJECTS)
+.PHONY: all help deps deps-test run demo test test-run check clean
+
+all: $(BUILD)/chipshot ## build the program
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  CC   $<")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIBRARY): $(LIBRARY_OBJECTS)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/chipshot: $(BUILD)/server/main.o $(LIBRARY)
+	@$(if $(V),,echo "  LD   $@")
+	$(Q)$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(BUILD)/libtests.a: $(patsubst %.c,$(BUILD)/%.o,$(TEST_HELPERS))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libtests.a $(LIBRARY)
+	@$(if $(V),,echo "  LD   $@")
+	$(Q)$(CC) $(LDFLAGS) $< $(BUILD)/libtests.a $(LIBRARY) $(TEST_LDLIBS) $(LDLIBS) -o $@
+
+deps: ## install what building needs (apt on Debian and Ubuntu)
+	@./deps.sh build
+
+deps-test: ## install what testing needs
+	@./deps.sh build test
+
+run: all ## start the server for a user on loopback
+	$(BUILD)/chipshot serve
+
+demo: deps ## run the main job on synthetic and real micrographs, through HTTP
+	@$(MAKE) --no-print-directory all
+	@tests/demo.sh $(BUILD)/chipshot
+
+test: deps-test ## build and run all tests
+	@$(MAKE) --no-print-directory test-run
+
+test-run: all $(TEST_PROGRAMS) ## run the tests, installing nothing; TESTS=PATTERN picks some
+	@CHIPSHOT_BINARY=$(abspath $(BUILD)/chipshot) tests/run.sh $(filter $(if $(TESTS),%$(TESTS)%,%),$(TEST_PROGRAMS))
+
+check: ## format, layers, headers, banned functions, openapi against routes
+	@tests/check.sh
+
+clean: ## remove everything that was built
+	rm -rf build
+
+-include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BUILD)/server/main.o $(TEST_OBJECTS))

@@ -1,0 +1,120 @@
+/* The REST API over plain request and response structs: no socket, no libmicrohttpd. server/http.c
+ * turns HTTP into these structs and back; tests/api/ calls api_handle directly.
+ */
+#ifndef CHIPSHOT_API_API_H
+#define CHIPSHOT_API_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "db/blobs.h"
+#include "db/db.h"
+#include "engine/image/image.h"
+
+/* ---- requests ---- */
+
+struct api_header {
+    const char *name; /* as sent; compared without case */
+    const char *value;
+};
+
+struct api_request {
+    const char *method; /* "GET", ... as sent */
+    const char *target; /* raw request target, percent-encoded: "/v1/projects?limit=5" */
+    const struct api_header *headers;
+    size_t n_headers;
+    const char *body; /* JSON routes: the whole body, not NUL-terminated; NULL when empty */
+    size_t body_size;
+    struct db_blob_writer *upload; /* upload routes: the streamed body; borrowed */
+    char request_id[64];           /* accepted from X-Request-Id or made */
+};
+
+/* First value of a header, or NULL. */
+const char *api_request_header(const struct api_request *request, const char *name);
+
+/* ---- responses ---- */
+
+enum { API_RESPONSE_HEADERS_MAX = 16 };
+
+struct api_response {
+    int status;
+    const char *content_type; /* static; NULL when there is no body */
+    char *body;               /* owned; NULL when empty or when fd is used */
+    size_t body_size;
+    int fd; /* file to stream instead of body, -1: none; owned */
+    uint64_t fd_size;
+    struct {
+        const char *name; /* static */
+        char *value;      /* owned */
+    } headers[API_RESPONSE_HEADERS_MAX];
+    size_t n_headers;
+    const char *operation_id; /* of the route, for logs and metrics; static; "" when none matched */
+    const char *route;        /* the route's template, e.g. "/v1/jobs/{id}"; static */
+    int error_code;           /* enum error_code that became the status, 0 when none */
+    char error_message[ERROR_MESSAGE_SIZE]; /* for the log; internal errors are not shown in full */
+};
+
+void api_response_init(struct api_response *response);
+void api_response_clear(struct api_response *response);
+/* printf-like value; silently ignored past API_RESPONSE_HEADERS_MAX (asserted in tests). */
+void api_response_header(struct api_response *response, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- the API ---- */
+
+struct api_limits {
+    uint64_t max_json_size;       /* bytes of a JSON body; default 1 MiB */
+    uint64_t max_upload_size;     /* bytes of an uploaded image; default 1 GiB */
+    uint64_t max_encoder_size;    /* bytes of an uploaded encoder; default 512 MiB */
+    uint64_t max_queued_jobs;     /* default 1000 */
+    uint64_t max_images_per_job;  /* default 10000 */
+    uint64_t max_chips_per_image; /* default 4,000,000 */
+    struct image_limits image;
+    uint32_t max_wait_s; /* Prefer: wait, at most; default 30 */
+};
+
+extern const struct api_limits api_limits_default;
+
+/* What api/ needs of the server around it. Every callback may be called from any thread. */
+struct api_hooks {
+    void *context;
+    /* A job was queued or its cancellation was asked for. */
+    void (*job_changed)(void *context, const char *job_id);
+    /* Blocks until the job is final, `timeout_ms` has passed or the server shuts down. */
+    void (*job_wait)(void *context, const char *job_id, uint32_t timeout_ms);
+    /* Seconds until the job probably ends, or -1: unknown. */
+    double (*job_eta)(void *context, const char *job_id);
+    /* True when the server is shutting down (readyz answers 503). */
+    bool (*shutting_down)(void *context);
+    /* Metrics in Prometheus text format; malloc'd, owned by the caller. */
+    char *(*metrics)(void *context);
+};
+
+struct api; /* immutable after creation; shared by all request threads */
+
+/* `db` and the hooks' context are borrowed until destroy; hooks may have NULL callbacks (tests). */
+int api_create(struct api **out, struct db *db, const struct api_limits *limits,
+               const struct api_hooks *hooks, struct error *err);
+void api_destroy(struct api *api);
+
+/* What to do with a request's body, decided from method and target before it is read, so that a
+ * body that is too large or unwanted is refused before reading (Expect: 100-continue). */
+enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_UPLOAD };
+
+/* Looks at method, target and headers (Content-Type, Content-Length, Accept). Returns true when the
+ * body may be read (`*body` and `*limit` say how); false when `response` already holds the answer
+ * (404, 405, 406, 413, 415, ...). HEAD is handled as GET; the http layer drops the body. */
+bool api_begin(struct api *api, const struct api_request *request, enum api_body *body,
+               uint64_t *limit, struct api_response *response);
+
+/* Handles a request whose body was read. Always fills `response`. May block (Prefer: wait). */
+void api_handle(struct api *api, const struct api_request *request, struct api_response *response);
+
+/* A problem+json answer for errors found by the http layer itself (parse errors, auth, limits,
+ * timeouts). `title` NULL: the status' standard phrase. */
+void api_problem(const struct api_request *request, int status, const char *title,
+                 const char *detail, struct api_response *response);
+
+#endif

@@ -1,0 +1,29 @@
+/* All parameters of a job with defaults filled in: what is stored with the job, and what the worker
+ * reads back. One JSON text, canonical (sorted keys, compact), so that equal jobs have equal texts.
+ */
+#ifndef CHIPSHOT_API_JOB_PARAMS_H
+#define CHIPSHOT_API_JOB_PARAMS_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "engine/fewshot/classifier.h"
+#include "engine/image/chip_grid.h"
+#include "engine/image/normalise.h"
+
+struct job_params {
+    struct grid_params grid; /* chip size from the support set; strides filled in */
+    struct normalise_params normalise;
+    struct classifier_params classifier;
+};
+
+/* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
+ *  "normalise":{"method","low","high"},"clahe":null|{"clip_limit","tiles"},
+ *  "classifier":{"distance","transform","temperature":"auto"|number}} */
+json_t *job_params_to_json(const struct job_params *params);
+/* malloc'd text, NULL on allocation failure. */
+char *job_params_to_text(const struct job_params *params);
+/* Reads a stored text. ERROR_CORRUPT. */
+int job_params_from_text(const char *text, struct job_params *out, struct error *err);
+
+#endif

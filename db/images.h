@@ -1,0 +1,43 @@
+/* Images: metadata rows; the bytes are blobs. The row is written after the file. */
+#ifndef CHIPSHOT_DB_IMAGES_H
+#define CHIPSHOT_DB_IMAGES_H
+
+#include "db/db.h"
+
+struct db_image {
+    char id[DB_ID_SIZE]; /* img_ */
+    char project_id[DB_ID_SIZE];
+    char sha256[DB_SHA256_SIZE];
+    char *name;          /* the client's name for it; never used as a path */
+    char format[16];     /* "png" */
+    char conversion[16]; /* "none", "luminance" */
+    uint32_t width, height;
+    uint32_t bit_depth;
+    uint32_t n_channels;
+    uint64_t byte_size;
+    double pixel_size_nm; /* 0: unknown */
+    char created_at[DB_TIME_SIZE];
+};
+
+struct db_image_list {
+    struct db_image *items;
+    size_t n_items;
+    bool more;
+};
+
+/* Inserts, setting id and created_at; when the project already has an image with this sha256,
+ * `image` becomes that one and *existed is set. The blob must have been committed before.
+ * ERROR_NOT_FOUND: no such project. */
+int db_image_insert(struct db *db, struct db_image *image, bool *existed, struct error *err);
+int db_image_get(struct db *db, const char *id, struct db_image *out, struct error *err);
+/* `name` filters by exact name, NULL: all. */
+int db_image_list(struct db *db, const char *project_id, const char *name,
+                  const struct db_page *page, struct db_image_list *out, struct error *err);
+/* ERROR_CONFLICT while a support set, job or result needs it; the message names what. The blob goes
+ * when no other image has the same bytes. */
+int db_image_delete(struct db *db, const char *id, struct error *err);
+
+void db_image_clear(struct db_image *image);
+void db_image_list_clear(struct db_image_list *list);
+
+#endif

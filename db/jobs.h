@@ -1,0 +1,100 @@
+/* Jobs: durable queue entries. States: queued -> running -> succeeded | failed | cancelled; a
+ * running job goes back to queued when its owner dies or shuts down. Every accepted job ends
+ * exactly once. A claim is a lease with a heartbeat, so that several processes can share a database
+ * later. */
+#ifndef CHIPSHOT_DB_JOBS_H
+#define CHIPSHOT_DB_JOBS_H
+
+#include "db/db.h"
+
+enum db_job_state {
+    DB_JOB_QUEUED,
+    DB_JOB_RUNNING,
+    DB_JOB_SUCCEEDED,
+    DB_JOB_FAILED,
+    DB_JOB_CANCELLED,
+};
+
+const char *db_job_state_name(enum db_job_state state);
+/* Returns false for an unknown name. */
+bool db_job_state_parse(const char *name, enum db_job_state *out);
+bool db_job_state_is_final(enum db_job_state state);
+
+struct db_job {
+    char id[DB_ID_SIZE]; /* job_ */
+    char project_id[DB_ID_SIZE];
+    char support_set_id[DB_ID_SIZE];
+    uint32_t support_set_version;
+    char encoder_id[DB_ID_SIZE];
+    char *params;     /* JSON text of all parameters with defaults filled in; opaque here */
+    int32_t priority; /* -100..100, higher first */
+    enum db_job_state state;
+    bool cancel_requested;
+    char (*image_ids)[DB_ID_SIZE];
+    size_t n_images;
+    uint64_t n_chips_done;
+    uint64_t n_chips_total;
+    uint32_t attempts; /* claims since the last stored result */
+    char *error_code;  /* failed jobs, else NULL */
+    char *error_message;
+    uint64_t queue_position; /* queued jobs: 0 is next; computed on read */
+    char created_at[DB_TIME_SIZE];
+    char started_at[DB_TIME_SIZE];  /* "" until then */
+    char finished_at[DB_TIME_SIZE]; /* "" until then */
+};
+
+struct db_job_list {
+    struct db_job *items;
+    size_t n_items;
+    bool more;
+};
+
+/* An Idempotency-Key with the hash of what was asked and the answer that is to be replayed.
+ * Borrowed. */
+struct db_idempotency {
+    const char *key;         /* the client's */
+    const char *scope;       /* operation and project, so that keys do not collide */
+    const char *body_sha256; /* of the request's body */
+};
+
+/* Inserts a queued job; sets id, state and created_at. `max_queued`: ERROR_BUSY when that many jobs
+ * are queued already. With `idempotency` (NULL: none) the key is stored in the same transaction:
+ * when it exists with the same body hash, `job` becomes the stored job and *replayed is set; with
+ * another hash ERROR_CONFLICT. Keys older than 24 hours are dropped. ERROR_INVALID: an image or the
+ * support set is not in the project. */
+int db_job_insert(struct db *db, struct db_job *job, uint64_t max_queued,
+                  const struct db_idempotency *idempotency, bool *replayed, struct error *err);
+int db_job_get(struct db *db, const char *id, struct db_job *out, struct error *err);
+/* `state` NULL: all. */
+int db_job_list(struct db *db, const char *project_id, const enum db_job_state *state,
+                const struct db_page *page, struct db_job_list *out, struct error *err);
+
+/* Claims the next queued job (priority, then age) for `owner`: it becomes running with a lease.
+ * ERROR_NOT_FOUND: the queue is empty. */
+int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
+                 struct error *err);
+/* Extends the lease and stores progress. *cancel: cancellation was requested. ERROR_CONFLICT: the
+ * job is no longer owned by `owner`. */
+int db_job_heartbeat(struct db *db, const char *id, const char *owner, uint32_t lease_ms,
+                     uint64_t n_chips_done, bool *cancel, struct error *err);
+/* Ends a running job of `owner`: state must be final; code and message for DB_JOB_FAILED.
+ * ERROR_CONFLICT: not running under this owner. */
+int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_state state,
+                  const char *error_code, const char *error_message, struct error *err);
+/* Back to queued, progress kept at the stored results' chips. */
+int db_job_requeue(struct db *db, const char *id, const char *owner, struct error *err);
+/* Requeues running jobs whose lease is over, or all of them (`all`, at start: the directory's lock
+ * proves that no owner lives). *n is the count. */
+int db_job_requeue_expired(struct db *db, bool all, uint64_t *n, struct error *err);
+
+/* A queued job becomes cancelled at once; a running one gets cancel_requested. *state is the state
+ * after. Idempotent for cancelled jobs; ERROR_CONFLICT when succeeded or failed. */
+int db_job_cancel(struct db *db, const char *id, enum db_job_state *state, struct error *err);
+
+/* Jobs in each state, for metrics: counts[db_job_state]. */
+int db_job_counts(struct db *db, uint64_t counts[5], struct error *err);
+
+void db_job_clear(struct db_job *job);
+void db_job_list_clear(struct db_job_list *list);
+
+#endif

@@ -1,0 +1,53 @@
+/* Results: one row an image of a job, labels and probabilities as compact BLOBs. Never edited. */
+#ifndef CHIPSHOT_DB_RESULTS_H
+#define CHIPSHOT_DB_RESULTS_H
+
+#include "db/db.h"
+
+struct db_class_statistics {
+    uint64_t n_chips;
+    double area_fraction;
+    double mean_probability;
+    uint64_t n_regions_4;
+    uint64_t n_regions_8;
+    double mean_region_chips;
+};
+
+struct db_result {
+    char job_id[DB_ID_SIZE];
+    char image_id[DB_ID_SIZE];
+    uint32_t rows, columns;
+    uint32_t chip_width, chip_height, stride_x, stride_y, offset_x, offset_y;
+    char edge[16];
+    uint32_t n_classes;
+    double temperature;
+    struct db_class_statistics *classes; /* n_classes */
+    uint16_t *labels;                    /* rows x columns; NULL when not asked for */
+    float *probabilities;                /* rows x columns x n_classes; NULL when not asked for */
+    float *distances;                    /* rows x columns; NULL when not asked for */
+    char created_at[DB_TIME_SIZE];
+};
+
+struct db_result_list {
+    struct db_result *items; /* in the order of the job's images, without blobs */
+    size_t n_items;
+};
+
+/* Stores a result for a running job of `owner`, resets the job's attempts and stores n_chips_done,
+ * in one transaction. A result that exists already is kept. ERROR_CONFLICT: not owned. Blobs are
+ * little-endian: labels u16, probabilities f32, distances f32. */
+int db_result_insert(struct db *db, const struct db_result *result, const char *owner,
+                     uint64_t n_chips_done, struct error *err);
+/* blobs: load labels, probabilities and distances. ERROR_NOT_FOUND. ERROR_CORRUPT: a blob's size is
+ * not what rows, columns and classes say. */
+int db_result_get(struct db *db, const char *job_id, const char *image_id, bool blobs,
+                  struct db_result *out, struct error *err);
+int db_result_list(struct db *db, const char *job_id, struct db_result_list *out,
+                   struct error *err);
+int db_result_exists(struct db *db, const char *job_id, const char *image_id, bool *out,
+                     struct error *err);
+
+void db_result_clear(struct db_result *result);
+void db_result_list_clear(struct db_result_list *list);
+
+#endif

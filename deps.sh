@@ -1,0 +1,46 @@
+#!/bin/sh
+# Installs the Debian packages that building (build), the demo (demo), testing (test), checking (check)
+# or comparing with PyTorch (parity) needs. Prints what it will install; does nothing when all is there.
+set -eu
+
+build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev libopenblas-dev
+libsqlite3-dev nettle-dev zlib1g-dev"
+demo="curl jq"
+test="curl jq libcurl4-openssl-dev libcmocka-dev"
+check="clang-format python3-minimal python3-yaml"
+parity="python3-torch python3-torchvision python3-numpy"
+
+wanted=""
+for set in "$@"; do
+    case $set in
+    build) wanted="$wanted $build" ;;
+    demo) wanted="$wanted $demo" ;;
+    test) wanted="$wanted $test" ;;
+    check) wanted="$wanted $check" ;;
+    parity) wanted="$wanted $parity" ;;
+    *) echo "deps.sh: unknown set '$set' (build, demo, test, check, parity)" >&2; exit 2 ;;
+    esac
+done
+
+if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
+    echo "deps.sh: not Debian or Ubuntu; make sure that these, by their Debian names, are there:" >&2
+    echo $wanted >&2
+    exit 0
+fi
+
+missing=""
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+# No quotes: the names are to be split.
+echo "Installing with apt:" $missing
+sudo=""
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null 2>&1 || { echo "deps.sh: run as root, or install:" $missing >&2; exit 1; }
+    sudo=sudo
+fi
+$sudo apt-get update -qq
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

@@ -1,0 +1,16 @@
+/* Choice of the BLAS kernels. OpenBLAS picks kernels by CPU model; older releases do not know newer
+ * CPUs and fall back to SSE3 code eight times slower. OPENBLAS_CORETYPE is read when the library
+ * loads, so the process sets it and starts itself again, once. */
+#ifndef CHIPSHOT_ENGINE_ENCODER_CPU_H
+#define CHIPSHOT_ENGINE_ENCODER_CPU_H
+
+/* Call first in main. When OpenBLAS chose a core that is worse than what cpuid offers (and the user
+ * did not set OPENBLAS_CORETYPE), sets the variable and executes /proc/self/exe again with the same
+ * arguments; returns if nothing was to be done or exec failed. Also makes BLAS single-threaded: the
+ * pool owns parallelism. */
+void cpu_select_blas_core(char **argv);
+
+/* The core whose kernels are in use, e.g. "SkylakeX". */
+const char *cpu_blas_core(void);
+
+#endif

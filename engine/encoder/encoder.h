@@ -1,0 +1,73 @@
+/* The encoder: a ResNet (He et al., CVPR 2016) that turns a chip into an embedding vector.
+ *
+ * Weights come from safetensors with torchvision/timm tensor names; block type (BasicBlock or
+ * Bottleneck), depths, widths and input channels (1 or 3) come from the tensor shapes, so any
+ * published ResNet-18/34/50/101/152 file works unchanged. Batch norm is folded at load.
+ *
+ * One metadata key, "chipshot", may hold a JSON object {"format": 1, "name", "input_size", "mean":
+ * [..], "std": [..], "pool": {"stages": [2,3,4], "statistics": ["mean","std"]}, ...}; other keys in
+ * it are information. Without it: input size 224, ImageNet mean and std for three channels (0 and 1
+ * for one), last stage, mean.
+ *
+ * An encoder is immutable and shared by all threads; each thread has one workspace.
+ */
+#ifndef CHIPSHOT_ENGINE_ENCODER_ENCODER_H
+#define CHIPSHOT_ENGINE_ENCODER_ENCODER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum {
+    ENCODER_STAGES = 4,
+    ENCODER_INPUT_SIZE_MIN = 16,
+    ENCODER_INPUT_SIZE_MAX = 512,
+    ENCODER_BATCH = 32, /* chips in a full batch: the unit of work of the pool */
+};
+
+struct encoder;
+struct encoder_workspace;
+
+struct encoder_info {
+    char name[64];         /* from the metadata, else the architecture's name */
+    char architecture[32]; /* "resnet18", "resnet50", ... or "resnet" when the depths are unusual */
+    bool bottleneck;       /* block type */
+    uint32_t depths[ENCODER_STAGES]; /* blocks per stage */
+    uint32_t widths[ENCODER_STAGES]; /* output channels per stage */
+    uint32_t in_channels;            /* 1 or 3; a grey chip is replicated */
+    uint32_t input_size;             /* pixels a side */
+    float mean[3]; /* input normalisation per channel: (x - mean) / std, x in 0..1 */
+    float std[3];
+    bool pool_stages[ENCODER_STAGES]; /* which stages are pooled */
+    bool pool_mean;
+    bool pool_std;      /* population standard deviation over positions */
+    uint32_t dimension; /* floats of an embedding */
+    uint64_t n_parameters;
+    uint64_t flops_per_chip; /* multiply-adds x 2 of direct convolution at input_size */
+};
+
+/* Loads an encoder; `data` is borrowed for the call. ERROR_INVALID: a tensor is missing, extra, of
+ * a wrong shape or dtype, not finite, or the metadata is wrong; the message names it. ERROR_NOMEM.
+ */
+int encoder_create(struct encoder **out, const void *data, size_t size, struct error *err);
+void encoder_destroy(struct encoder *encoder);
+const struct encoder_info *encoder_info(const struct encoder *encoder);
+
+/* A thread's memory for batches of up to ENCODER_BATCH chips of input_size pixels a side (0: the
+ * encoder's own); planned once, no allocation afterwards. ERROR_INVALID: size out of range. */
+int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
+                             uint32_t input_size, struct error *err);
+void encoder_workspace_destroy(struct encoder_workspace *workspace);
+
+/* Embeds n <= ENCODER_BATCH chips.
+ * chips: n x size x size, grey, 0..1, row-major, borrowed. out: n x dimension.
+ * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:
+ * stage by stage, mean before std. With only one pooled vector it is returned as pooled, not
+ * normalised. The result depends on the chips of the call alone: not on the thread, and not on
+ * earlier calls. No allocation. */
+void encoder_embed(const struct encoder *encoder, struct encoder_workspace *workspace,
+                   const float *chips, uint32_t n, float *out);
+
+#endif

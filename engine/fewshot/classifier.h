@@ -1,0 +1,79 @@
+/* Prototype classification of embeddings (Snell, Swersky, Zemel: Prototypical Networks for Few-shot
+ * Learning, NeurIPS 2017): each class is the mean of its transformed examples and every chip takes
+ * the class of the nearest prototype.
+ *
+ * Transforms that look at the image's chips (cl2n, standardise) use the chips of the image being
+ * classified, for the examples too, wherever those come from: prototypes and chips then live in one
+ * space, and no chip of an example's image has to be encoded besides the example.
+ */
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_CLASSIFIER_H
+#define CHIPSHOT_ENGINE_FEWSHOT_CLASSIFIER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { CLASSIFIER_CLASSES_MAX = 64, CLASSIFIER_EXAMPLES_MAX = 10000 };
+
+enum classifier_distance { CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_COSINE };
+
+enum classifier_transform {
+    CLASSIFIER_TRANSFORM_NONE,
+    CLASSIFIER_TRANSFORM_L2,
+    CLASSIFIER_TRANSFORM_CL2N,        /* centre on the image's chips, then L2 (Wang et al. 2019) */
+    CLASSIFIER_TRANSFORM_STANDARDISE, /* per dimension over the image's chips, then L2; default */
+};
+
+struct classifier_params {
+    enum classifier_distance distance;
+    enum classifier_transform transform;
+    double temperature; /* > 0, or 0 for `auto`: fitted by leave-one-out on the support set */
+};
+
+/* squared Euclidean, standardise, auto */
+extern const struct classifier_params classifier_params_default;
+
+const char *classifier_distance_name(enum classifier_distance distance); /* "euclidean", "cosine" */
+int classifier_distance_parse(const char *name, enum classifier_distance *out, struct error *err);
+const char *classifier_transform_name(enum classifier_transform transform); /* "none", "l2", ... */
+int classifier_transform_parse(const char *name, enum classifier_transform *out, struct error *err);
+
+/* The embedded examples of a support set. All pointers are borrowed. */
+struct support {
+    const float *embeddings;  /* n_examples x dimension */
+    const uint32_t *class_of; /* n_examples, each < n_classes; every class has at least one */
+    uint32_t n_examples;
+    uint32_t n_classes; /* 2 .. CLASSIFIER_CLASSES_MAX */
+    uint32_t dimension;
+};
+
+/* The classification of one image's chips. Owned; classification_clear frees it. */
+struct classification {
+    uint64_t n_chips;
+    uint32_t n_classes;
+    double temperature;   /* the one used */
+    uint16_t *labels;     /* n_chips: class index */
+    float *probabilities; /* n_chips x n_classes: softmax over -distance / temperature */
+    float *distances;     /* n_chips: to the nearest prototype */
+};
+
+void classification_clear(struct classification *classification);
+
+/* Classifies n_chips embeddings (n_chips x dimension, borrowed). Sums run in a fixed order, so the
+ * same input gives the same bytes. Ties go to the class with the lower index.
+ *
+ * `auto` temperature: minimises the leave-one-out cross-entropy of the examples with Platt's
+ * smoothed targets (Platt 1999), so that a separable support set does not saturate the
+ * probabilities; classes with one example are competitors but not queries; with no query at all the
+ * temperature is the mean squared distance between prototypes over a documented constant.
+ * ERROR_INVALID: fewer than two classes, a class without examples, values that are not finite.
+ * ERROR_NOMEM. */
+int classifier_run(const struct classifier_params *params, const struct support *support,
+                   const float *chips, uint64_t n_chips, struct classification *out,
+                   struct error *err);
+
+/* Margin of a chip: probability of its label minus that of the runner-up, 0..1. */
+float classification_margin(const struct classification *classification, uint64_t chip);
+
+#endif

@@ -1,0 +1,47 @@
+/* Per-image normalisation to 0..1, so that a chip keeps its brightness relative to its image. */
+#ifndef CHIPSHOT_ENGINE_IMAGE_NORMALISE_H
+#define CHIPSHOT_ENGINE_IMAGE_NORMALISE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum normalise_method {
+    NORMALISE_PERCENTILE, /* low..high percentile of all pixels to 0..1, clipped */
+    NORMALISE_MINMAX,     /* minimum..maximum to 0..1 */
+    NORMALISE_NONE,       /* native full scale (2^bit_depth - 1) to 1 */
+};
+
+/* Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994), applied
+ * after the normalisation: tiles x tiles contextual regions, 256 bins. */
+struct clahe_params {
+    bool enabled;
+    double clip_limit; /* multiple of a flat histogram's bin, 1..100; default 2 */
+    uint32_t tiles;    /* per side, 1..64; default 8 */
+};
+
+struct normalise_params {
+    enum normalise_method method;
+    double low;  /* percent, NORMALISE_PERCENTILE only; default 0.5 */
+    double high; /* percent; default 99.5; low < high */
+    struct clahe_params clahe;
+};
+
+/* percentile 0.5..99.5, no CLAHE */
+extern const struct normalise_params normalise_params_default;
+
+const char *normalise_method_name(enum normalise_method method);
+/* ERROR_INVALID for an unknown name. */
+int normalise_method_parse(const char *name, enum normalise_method *out, struct error *err);
+
+/* ERROR_INVALID when a parameter is outside the ranges above. */
+int normalise_params_check(const struct normalise_params *params, struct error *err);
+
+/* Normalises `pixels` (height x width, row-major, borrowed) in place. An image with one value only
+ * becomes 0. Percentiles interpolate linearly between order statistics, as NumPy's default does.
+ * Deterministic. `bit_depth` is the image's. ERROR_INVALID as above, ERROR_NOMEM. */
+int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
+                    uint32_t height, uint32_t bit_depth, struct error *err);
+
+#endif

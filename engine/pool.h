@@ -1,0 +1,44 @@
+/* The engine's thread pool: the one owner of parallelism.
+ *
+ * Contract. A lane is one job's queue of tasks. Workers take tasks round-robin over lanes, so one
+ * click on a small image never waits behind ten thousand images. Submitting never blocks: a full
+ * lane answers ERROR_BUSY. A cancelled lane drops its waiting tasks and refuses new ones
+ * (ERROR_CANCELLED); the tasks already running end normally. Every task that was accepted either
+ * runs once or is dropped by a cancel or by the pool's end, and pool_lane_wait returns when none is
+ * left. Callbacks run without any lock of the pool held.
+ */
+#ifndef CHIPSHOT_ENGINE_POOL_H
+#define CHIPSHOT_ENGINE_POOL_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct pool;
+struct pool_lane;
+
+/* `worker` is 0 .. n_workers-1: the index of a per-worker workspace. */
+typedef void (*pool_task)(void *argument, uint32_t worker);
+
+/* n_workers threads (1..256). `lane_limit`: waiting tasks a lane holds at most. */
+int pool_create(struct pool **out, uint32_t n_workers, uint32_t lane_limit, struct error *err);
+/* Drops waiting tasks, lets running ones end, joins the threads. Lanes must be destroyed before. */
+void pool_destroy(struct pool *pool);
+uint32_t pool_n_workers(const struct pool *pool);
+/* Tasks waiting in all lanes, for metrics. */
+uint64_t pool_n_waiting(struct pool *pool);
+
+int pool_lane_create(struct pool_lane **out, struct pool *pool, struct error *err);
+/* Waits for the lane's tasks, then frees it. */
+void pool_lane_destroy(struct pool_lane *lane);
+
+/* ERROR_BUSY: the lane is full. ERROR_CANCELLED: the lane was cancelled. */
+int pool_submit(struct pool_lane *lane, pool_task task, void *argument, struct error *err);
+/* Blocks until the lane has fewer than `limit` tasks waiting or running (0: none left is `limit`
+ * 1). */
+void pool_lane_wait_below(struct pool_lane *lane, uint32_t limit);
+/* Blocks until no task of the lane is waiting or running. */
+void pool_lane_wait(struct pool_lane *lane);
+void pool_lane_cancel(struct pool_lane *lane);
+
+#endif

@@ -1,0 +1,42 @@
+/* Synthetic atomic-resolution STEM images with known truth per chip, by incoherent imaging:
+ * projected columns with Z^1.7 contrast (Pennycook and Jesson 1991; Krivanek et al. 2010) convolved
+ * with a probe, then scan jitter, drift and Poisson noise. Deterministic by seed. */
+#ifndef CHIPSHOT_ENGINE_SIMULATE_SCENE_H
+#define CHIPSHOT_ENGINE_SIMULATE_SCENE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct scene_example {
+    uint32_t class_index;
+    uint32_t x, y;
+};
+
+struct scene {
+    const char *name;
+    uint32_t width, height;
+    double pixel_size_nm;
+    uint16_t *pixels; /* height x width; owned */
+    uint32_t chip;    /* chip side in pixels: truth is given on the grid of this size and stride */
+    uint32_t rows, columns;
+    uint32_t n_classes;
+    const char *const *class_names; /* n_classes; static */
+    uint16_t *truth;                /* rows x columns: class index, or SCENE_MIXED; owned */
+    struct scene_example *examples; /* five a class, on the grid; owned */
+    uint32_t n_examples;
+};
+
+enum { SCENE_MIXED = 65535 }; /* a chip that holds a boundary between classes: not scored */
+
+/* Names of the scenes that can be drawn, NULL-terminated. */
+const char *const *scene_names(void);
+/* One sentence of what a scene shows, NULL for an unknown name. */
+const char *scene_description(const char *name);
+
+/* ERROR_NOT_FOUND: no such scene; the message lists the names. ERROR_NOMEM. */
+int scene_draw(const char *name, uint64_t seed, struct scene *out, struct error *err);
+void scene_clear(struct scene *scene);
+
+#endif
