@@ -22,7 +22,7 @@ typedef void (*pool_task)(void *argument, uint32_t worker);
 
 /* n_workers threads (1..256). `lane_limit`: waiting tasks a lane holds at most. */
 int pool_create(struct pool **out, uint32_t n_workers, uint32_t lane_limit, struct error *err);
-/* Drops waiting tasks, lets running ones end, joins the threads. Lanes must be destroyed before. */
+/* Joins the threads. Every lane must have been destroyed before. */
 void pool_destroy(struct pool *pool);
 uint32_t pool_n_workers(const struct pool *pool);
 /* Tasks waiting in all lanes, for metrics. */
