@@ -61,16 +61,25 @@ int64_t grid_find(const struct grid *grid, const struct chip_rect *rect);
 int chip_rect_check(const struct chip_rect *rect, uint32_t image_width, uint32_t image_height,
                     struct error *err);
 
-/* Resamples the window `rect` of a plane (image_width floats a row) to out_width x out_height by
- * antialiased bilinear (triangle filter, widened when shrinking; the definition used by Pillow and
- * by PyTorch's interpolate(antialias=True, align_corners=False)). Reads nothing outside the window.
- * The same bytes whichever chip is asked for first, on any thread. `scratch` holds at least
- * chip_resample_scratch(rect->height, out_width, ...) floats and belongs to the caller. */
-void chip_resample(const float *pixels, uint32_t image_width, const struct chip_rect *rect,
-                   uint32_t out_width, uint32_t out_height, float *scratch, float *out);
+/* Plan of resampling a width x height window to out_width x out_height by antialiased bilinear: a
+ * triangle filter, widened by the scale when shrinking, weights normalised; the definition of
+ * Pillow (Image.BILINEAR) and of PyTorch's interpolate(antialias=True, align_corners=False).
+ * Immutable once made: any number of threads may share one. */
+struct chip_resampler;
 
-/* Floats that chip_resample needs as scratch for windows up to this size. */
-size_t chip_resample_scratch(uint32_t chip_width, uint32_t chip_height, uint32_t out_width,
-                             uint32_t out_height);
+/* Sides are 1..CHIP_SIDE_MAX (ERROR_INVALID otherwise). ERROR_NOMEM. */
+int chip_resampler_create(struct chip_resampler **out, uint32_t width, uint32_t height,
+                          uint32_t out_width, uint32_t out_height, struct error *err);
+void chip_resampler_destroy(struct chip_resampler *resampler);
+
+/* Floats that chip_resample needs as scratch: height x out_width. */
+size_t chip_resampler_scratch(const struct chip_resampler *resampler);
+
+/* Resamples the window at (x, y) of a plane (image_width floats a row) into `out` (out_height x
+ * out_width, row-major). The window must lie inside the plane, of which nothing else is read.
+ * `scratch` (chip_resampler_scratch floats) and `out` belong to the caller. The same bytes
+ * whichever chip is asked for first, on any thread. */
+void chip_resample(const struct chip_resampler *resampler, const float *pixels,
+                   uint32_t image_width, uint32_t x, uint32_t y, float *scratch, float *out);
 
 #endif
