@@ -13,7 +13,7 @@ enum { CHIP_SIDE_MIN = 4, CHIP_SIDE_MAX = 4096 };
 enum grid_edge {
     GRID_EDGE_DROP,  /* only chips that lie inside the image at their regular place */
     GRID_EDGE_COVER, /* one more last row and column, shifted inwards so that every pixel from the
-                        offset on is covered */
+                        offset on is covered (when the stride is at most the chip's size) */
 };
 
 struct grid_params {

@@ -24,15 +24,18 @@ struct image_info {
     enum image_conversion conversion;
     uint32_t width;
     uint32_t height;
-    uint32_t bit_depth;   /* bits per sample in the file: 1, 2, 4, 8 or 16 */
-    uint32_t n_channels;  /* channels in the file, alpha included */
+    uint32_t
+        bit_depth; /* bits per sample in the file: 1, 2, 4, 8 or 16; a palette's colours have 8 */
+    uint32_t n_channels;  /* channels in the file, alpha included; a palette's colours have 3 */
     double pixel_size_nm; /* edge of a pixel in nanometres; 0 when the file does not say (PNG: sCAL
-                             chunk with unit metre; pHYs is a print size and is not used) */
+                             chunk with unit metre, square pixels; pHYs is a print size and is not
+                             used) */
 };
 
 struct image {
     struct image_info info;
-    float *pixels; /* height x width, row-major, native values (0 .. 2^bit_depth - 1); owned */
+    float *pixels; /* height x width, row-major, native values (0 .. 2^bit_depth - 1; luminance is
+                      not rounded); owned */
 };
 
 struct image_limits {

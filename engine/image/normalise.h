@@ -10,7 +10,7 @@
 enum normalise_method {
     NORMALISE_PERCENTILE, /* low..high percentile of all pixels to 0..1, clipped */
     NORMALISE_MINMAX,     /* minimum..maximum to 0..1 */
-    NORMALISE_NONE,       /* native full scale (2^bit_depth - 1) to 1 */
+    NORMALISE_NONE,       /* native full scale (2^bit_depth - 1) to 1, clipped */
 };
 
 /* Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994), applied
@@ -38,9 +38,11 @@ int normalise_method_parse(const char *name, enum normalise_method *out, struct 
 /* ERROR_INVALID when a parameter is outside the ranges above. */
 int normalise_params_check(const struct normalise_params *params, struct error *err);
 
-/* Normalises `pixels` (height x width, row-major, borrowed) in place. An image with one value only
- * becomes 0. Percentiles interpolate linearly between order statistics, as NumPy's default does.
- * Deterministic. `bit_depth` is the image's. ERROR_INVALID as above, ERROR_NOMEM. */
+/* Normalises `pixels` (height x width, row-major, borrowed) in place. Where low and high fall
+ * together, values above them become 1 and all others 0: an image with one value only becomes 0
+ * (NORMALISE_NONE keeps its level). Percentiles interpolate linearly between order statistics, as
+ * NumPy's default does. Deterministic. `bit_depth` is the image's (1..24). ERROR_INVALID as above
+ * or for a pixel that is not finite, ERROR_NOMEM; then `pixels` may be half done. */
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
                     uint32_t height, uint32_t bit_depth, struct error *err);
 

@@ -1,0 +1,17 @@
+/* Contrast-limited adaptive histogram equalisation of a 0..1 plane (Zuiderveld, Graphics Gems IV,
+ * 1994). */
+#ifndef CHIPSHOT_ENGINE_IMAGE_CLAHE_H
+#define CHIPSHOT_ENGINE_IMAGE_CLAHE_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/image/normalise.h"
+
+/* Equalises `pixels` (height x width, row-major, values 0..1, borrowed) in place; `params` as
+ * normalise_params_check accepts them. An image with fewer pixels a side than tiles has one tile a
+ * pixel on that side. Deterministic. ERROR_NOMEM; then the pixels are untouched. */
+int clahe_apply(const struct clahe_params *params, float *pixels, uint32_t width, uint32_t height,
+                struct error *err);
+
+#endif

@@ -1,0 +1,219 @@
+/* Percentiles are exact and take linear time: floats are mapped to unsigned keys of the same order,
+ * the upper half of the keys is counted, and for each order statistic the lower half of the keys in
+ * the one bucket that holds it. Nothing is sorted or copied.
+ */
+#include "engine/image/normalise.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/image/clahe.h"
+
+enum { N_BUCKETS = 1 << 16, BIT_DEPTH_MAX = 24, CLIP_LIMIT_MAX = 100, TILES_MAX = 64 };
+
+const struct normalise_params normalise_params_default = {
+    .method = NORMALISE_PERCENTILE,
+    .low = 0.5,
+    .high = 99.5,
+    .clahe = {.enabled = false, .clip_limit = 2, .tiles = 8},
+};
+
+static const enum normalise_method all_methods[] = {NORMALISE_PERCENTILE, NORMALISE_MINMAX,
+                                                    NORMALISE_NONE};
+
+const char *normalise_method_name(enum normalise_method method)
+{
+    switch (method) {
+    case NORMALISE_PERCENTILE:
+        return "percentile";
+    case NORMALISE_MINMAX:
+        return "minmax";
+    case NORMALISE_NONE:
+        return "none";
+    }
+    return "unknown";
+}
+
+int normalise_method_parse(const char *name, enum normalise_method *out, struct error *err)
+{
+    for (size_t i = 0; i < sizeof(all_methods) / sizeof(all_methods[0]); i++) {
+        if (strcmp(name, normalise_method_name(all_methods[i])) == 0) {
+            *out = all_methods[i];
+            return 0;
+        }
+    }
+    return error_set(err, ERROR_INVALID,
+                     "normalise.method must be percentile, minmax or none, but is '%.40s'", name);
+}
+
+int normalise_params_check(const struct normalise_params *params, struct error *err)
+{
+    /* Written so that NaN fails. */
+    if (params->method == NORMALISE_PERCENTILE &&
+        !(params->low >= 0 && params->low < params->high && params->high <= 100))
+        return error_set(
+            err, ERROR_INVALID,
+            "normalise.low and normalise.high must be percentages with 0 <= low < high "
+            "<= 100, but are %g and %g",
+            params->low, params->high);
+    if (strcmp(normalise_method_name(params->method), "unknown") == 0)
+        return error_set(err, ERROR_INVALID, "normalise.method %d is unknown", (int)params->method);
+    const struct clahe_params *clahe = &params->clahe;
+    if (!clahe->enabled)
+        return 0;
+    if (!(clahe->clip_limit >= 1 && clahe->clip_limit <= CLIP_LIMIT_MAX))
+        return error_set(err, ERROR_INVALID, "clahe.clip_limit must be 1 to %d, but is %g",
+                         CLIP_LIMIT_MAX, clahe->clip_limit);
+    if (clahe->tiles < 1 || clahe->tiles > TILES_MAX)
+        return error_set(err, ERROR_INVALID, "clahe.tiles must be 1 to %d, but is %u", TILES_MAX,
+                         clahe->tiles);
+    return 0;
+}
+
+/* Keys of floats compare as the floats do (-0 just below 0). */
+static uint32_t float_key(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+static float key_float(uint32_t key)
+{
+    uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+struct selector {
+    const float *pixels;
+    size_t n;
+    uint64_t *upper;   /* N_BUCKETS: counts of the keys' upper halves */
+    uint64_t *lower;   /* N_BUCKETS: counts of the lower halves in bucket `lower_of` */
+    uint32_t lower_of; /* N_BUCKETS when `lower` is not filled yet */
+};
+
+/* The bucket in which the running sum passes *rank; *rank becomes the rank within it. */
+static uint32_t find_bucket(const uint64_t *counts, uint64_t *rank)
+{
+    uint32_t bucket = 0;
+    while (bucket < N_BUCKETS - 1 && *rank >= counts[bucket])
+        *rank -= counts[bucket++];
+    return bucket;
+}
+
+/* The value that would stand at `rank` (0-based, below n) if the pixels were sorted. */
+static double select_rank(struct selector *selector, uint64_t rank)
+{
+    uint32_t upper = find_bucket(selector->upper, &rank);
+    if (selector->lower_of != upper) {
+        memset(selector->lower, 0, N_BUCKETS * sizeof(*selector->lower));
+        for (size_t i = 0; i < selector->n; i++) {
+            uint32_t key = float_key(selector->pixels[i]);
+            if (key >> 16 == upper)
+                selector->lower[key & 0xffff]++;
+        }
+        selector->lower_of = upper;
+    }
+    return key_float(upper << 16 | find_bucket(selector->lower, &rank));
+}
+
+/* Hyndman and Fan's definition 7, NumPy's default. */
+static double select_percentile(struct selector *selector, double percent)
+{
+    double position = percent / 100 * (double)(selector->n - 1);
+    uint64_t rank = (uint64_t)position;
+    double part = position - (double)rank;
+    double low = select_rank(selector, rank);
+    if (part == 0)
+        return low;
+    return low + part * (select_rank(selector, rank + 1) - low);
+}
+
+static int find_percentiles(const struct normalise_params *params, const float *pixels, size_t n,
+                            double *low, double *high, struct error *err)
+{
+    struct selector selector = {.pixels = pixels, .n = n, .lower_of = N_BUCKETS};
+    int rc = 0;
+    selector.upper = calloc(N_BUCKETS, sizeof(*selector.upper));
+    selector.lower = calloc(N_BUCKETS, sizeof(*selector.lower));
+    if (selector.upper == NULL || selector.lower == NULL) {
+        rc = error_set_nomem(err, "the percentiles");
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++)
+        selector.upper[float_key(pixels[i]) >> 16]++;
+    *low = select_percentile(&selector, params->low);
+    *high = select_percentile(&selector, params->high);
+out:
+    free(selector.upper);
+    free(selector.lower);
+    return rc;
+}
+
+/* The extremes, or ERROR_INVALID when a value is not finite. */
+static int find_extremes(const float *pixels, size_t n, double *low, double *high,
+                         struct error *err)
+{
+    float smallest = pixels[0];
+    float largest = pixels[0];
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(pixels[i]))
+            return error_set(err, ERROR_INVALID, "image: pixel %zu has the value %g", i,
+                             (double)pixels[i]);
+        smallest = pixels[i] < smallest ? pixels[i] : smallest;
+        largest = pixels[i] > largest ? pixels[i] : largest;
+    }
+    *low = smallest;
+    *high = largest;
+    return 0;
+}
+
+static void stretch(float *pixels, size_t n, double low, double high)
+{
+    if (!(high > low)) {
+        for (size_t i = 0; i < n; i++)
+            pixels[i] = pixels[i] > low ? 1 : 0;
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double value = (pixels[i] - low) / (high - low);
+        pixels[i] = (float)(value > 0 ? (value < 1 ? value : 1) : 0);
+    }
+}
+
+int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
+                    uint32_t height, uint32_t bit_depth, struct error *err)
+{
+    int rc = normalise_params_check(params, err);
+    if (rc != 0)
+        return rc;
+    if (bit_depth < 1 || bit_depth > BIT_DEPTH_MAX)
+        return error_set(err, ERROR_INVALID, "image: bit depth must be 1 to %d, but is %u",
+                         BIT_DEPTH_MAX, bit_depth);
+    if (width == 0 || height == 0)
+        return error_set(err, ERROR_INVALID, "image: size %u x %u has no pixels", width, height);
+    size_t n = (size_t)width * height;
+    double low = 0;
+    double high = 0;
+    rc = find_extremes(pixels, n, &low, &high, err);
+    if (rc != 0)
+        return rc;
+    switch (params->method) {
+    case NORMALISE_PERCENTILE:
+        rc = find_percentiles(params, pixels, n, &low, &high, err);
+        break;
+    case NORMALISE_MINMAX:
+        break;
+    case NORMALISE_NONE:
+        low = 0;
+        high = (double)((UINT32_C(1) << bit_depth) - 1);
+        break;
+    }
+    if (rc != 0)
+        return rc;
+    stretch(pixels, n, low, high);
+    return params->clahe.enabled ? clahe_apply(&params->clahe, pixels, width, height, err) : 0;
+}

@@ -1,0 +1,21 @@
+/* The PNG decoder behind image.h: called by image.c alone, after it has seen PNG's signature. */
+#ifndef CHIPSHOT_ENGINE_IMAGE_PNG_DECODE_H
+#define CHIPSHOT_ENGINE_IMAGE_PNG_DECODE_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "engine/image/image.h"
+
+enum png_decode_goal {
+    PNG_DECODE_HEADER, /* the chunks before the image data */
+    PNG_DECODE_VERIFY, /* the whole file, row by row; interlaced ones too, pass by pass */
+    PNG_DECODE_PIXELS, /* the whole file into out->pixels */
+};
+
+/* `data` is borrowed. Fills out->info and, for PNG_DECODE_PIXELS, out->pixels (NULL otherwise), on
+ * success only. Errors as in image.h. */
+int png_decode(const void *data, size_t size, const struct image_limits *limits,
+               enum png_decode_goal goal, struct image *out, struct error *err);
+
+#endif
