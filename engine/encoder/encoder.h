@@ -66,7 +66,8 @@ void encoder_workspace_destroy(struct encoder_workspace *workspace);
  * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:
  * stage by stage, mean before std. With only one pooled vector it is returned as pooled, not
  * normalised. The result depends on the chips of the call alone: not on the thread, and not on
- * earlier calls. No allocation. */
+ * earlier calls. It is finite: where weights are so large that float32 overflows it is 0. No
+ * allocation. */
 void encoder_embed(const struct encoder *encoder, struct encoder_workspace *workspace,
                    const float *chips, uint32_t n, float *out);
 

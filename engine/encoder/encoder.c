@@ -1,0 +1,244 @@
+/* An encoder's life, and what its metadata says about it: the JSON in the file's "chipshot" key. */
+#include "engine/encoder/encoder.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/encoder/resnet.h"
+#include "engine/encoder/safetensors.h"
+
+static const uint32_t DEFAULT_INPUT_SIZE = 224;
+static const double NORMALISATION_MAX = 1e3;
+static const double STD_MIN = 1e-3;
+
+/* ImageNet's, as torchvision publishes them. */
+static const float IMAGENET_MEAN[] = {0.485f, 0.456f, 0.406f};
+static const float IMAGENET_STD[] = {0.229f, 0.224f, 0.225f};
+
+static void set_defaults(struct encoder_info *info)
+{
+    snprintf(info->name, sizeof(info->name), "%s", info->architecture);
+    info->input_size = DEFAULT_INPUT_SIZE;
+    for (uint32_t c = 0; c < info->in_channels; c++) {
+        info->mean[c] = info->in_channels == 3 ? IMAGENET_MEAN[c] : 0.0f;
+        info->std[c] = info->in_channels == 3 ? IMAGENET_STD[c] : 1.0f;
+    }
+    info->pool_stages[ENCODER_STAGES - 1] = true;
+    info->pool_mean = true;
+}
+
+static int read_name(struct encoder_info *info, const json_t *value, struct error *err)
+{
+    if (value == NULL)
+        return 0;
+    const char *name = json_string_value(value);
+    if (name == NULL)
+        return error_set(err, ERROR_INVALID, "metadata chipshot.name is not a string");
+    const size_t length = strlen(name);
+    if (length == 0 || length >= sizeof(info->name))
+        return error_set(err, ERROR_INVALID, "metadata chipshot.name has %zu bytes, not in 1..%zu",
+                         length, sizeof(info->name) - 1);
+    for (const char *c = name; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return error_set(err, ERROR_INVALID,
+                             "metadata chipshot.name holds a control character");
+    }
+    memcpy(info->name, name, length + 1);
+    return 0;
+}
+
+static int read_input_size(struct encoder_info *info, const json_t *value, struct error *err)
+{
+    if (value == NULL)
+        return 0;
+    const json_int_t size = json_integer_value(value);
+    if (!json_is_integer(value) || size < ENCODER_INPUT_SIZE_MIN || size > ENCODER_INPUT_SIZE_MAX)
+        return error_set(err, ERROR_INVALID,
+                         "metadata chipshot.input_size is not an integer in %d..%d",
+                         ENCODER_INPUT_SIZE_MIN, ENCODER_INPUT_SIZE_MAX);
+    info->input_size = (uint32_t)size;
+    return 0;
+}
+
+/* One number per input channel, each in minimum..NORMALISATION_MAX. */
+static int read_per_channel(float *out, uint32_t n_channels, const json_t *value, const char *key,
+                            double minimum, struct error *err)
+{
+    if (value == NULL)
+        return 0;
+    if (!json_is_array(value) || json_array_size(value) != n_channels)
+        return error_set(err, ERROR_INVALID,
+                         "metadata chipshot.%s is not an array of %u numbers, one per input "
+                         "channel",
+                         key, n_channels);
+    for (uint32_t c = 0; c < n_channels; c++) {
+        const json_t *item = json_array_get(value, c);
+        const double number = json_number_value(item);
+        if (!json_is_number(item) || !(number >= minimum && number <= NORMALISATION_MAX))
+            return error_set(err, ERROR_INVALID,
+                             "metadata chipshot.%s[%u] is not a number in %g..%g", key, c, minimum,
+                             NORMALISATION_MAX);
+        out[c] = (float)number;
+    }
+    return 0;
+}
+
+static int read_stages(struct encoder_info *info, const json_t *value, struct error *err)
+{
+    if (value == NULL)
+        return 0;
+    const size_t n = json_array_size(value);
+    bool pooled[ENCODER_STAGES] = {false};
+    json_int_t previous = 0;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(value, i);
+        const json_int_t stage = json_integer_value(item);
+        if (!json_is_integer(item) || stage <= previous || stage > ENCODER_STAGES)
+            return error_set(err, ERROR_INVALID,
+                             "metadata chipshot.pool.stages[%zu] is not a stage in 1..%d above the "
+                             "one before",
+                             i, ENCODER_STAGES);
+        pooled[stage - 1] = true;
+        previous = stage;
+    }
+    if (n == 0)
+        return error_set(err, ERROR_INVALID,
+                         "metadata chipshot.pool.stages is not a non-empty array");
+    memcpy(info->pool_stages, pooled, sizeof(pooled));
+    return 0;
+}
+
+static int read_statistics(struct encoder_info *info, const json_t *value, struct error *err)
+{
+    if (value == NULL)
+        return 0;
+    bool mean = false;
+    bool std = false;
+    const size_t n = json_array_size(value);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(value, i));
+        if (name != NULL && strcmp(name, "mean") == 0 && !mean && !std)
+            mean = true;
+        else if (name != NULL && strcmp(name, "std") == 0 && !std)
+            std = true;
+        else
+            return error_set(err, ERROR_INVALID,
+                             "metadata chipshot.pool.statistics is not [\"mean\"], [\"std\"] or "
+                             "[\"mean\", \"std\"]");
+    }
+    if (n == 0)
+        return error_set(err, ERROR_INVALID,
+                         "metadata chipshot.pool.statistics is not a non-empty array");
+    info->pool_mean = mean;
+    info->pool_std = std;
+    return 0;
+}
+
+static int read_pool(struct encoder_info *info, const json_t *pool, struct error *err)
+{
+    if (pool == NULL)
+        return 0;
+    if (!json_is_object(pool))
+        return error_set(err, ERROR_INVALID, "metadata chipshot.pool is not an object");
+    const json_t *stages = json_object_get(pool, "stages");
+    const json_t *statistics = json_object_get(pool, "statistics");
+    /* A key that is not understood here would change what the embedding is. */
+    if (json_object_size(pool) != (size_t)(stages != NULL) + (size_t)(statistics != NULL))
+        return error_set(err, ERROR_INVALID,
+                         "metadata chipshot.pool has keys besides stages and statistics");
+    int status = read_stages(info, stages, err);
+    return status != 0 ? status : read_statistics(info, statistics, err);
+}
+
+static int read_fields(struct encoder_info *info, const json_t *root, struct error *err)
+{
+    if (!json_is_object(root))
+        return error_set(err, ERROR_INVALID, "metadata chipshot is not a JSON object");
+    const json_t *format = json_object_get(root, "format");
+    if (!json_is_integer(format) || json_integer_value(format) != 1)
+        return error_set(err, ERROR_INVALID, "metadata chipshot.format is not 1");
+    int status = read_name(info, json_object_get(root, "name"), err);
+    if (status == 0)
+        status = read_input_size(info, json_object_get(root, "input_size"), err);
+    if (status == 0)
+        status = read_per_channel(info->mean, info->in_channels, json_object_get(root, "mean"),
+                                  "mean", -NORMALISATION_MAX, err);
+    if (status == 0)
+        status = read_per_channel(info->std, info->in_channels, json_object_get(root, "std"), "std",
+                                  STD_MIN, err);
+    if (status == 0)
+        status = read_pool(info, json_object_get(root, "pool"), err);
+    return status;
+}
+
+static int read_metadata(struct encoder_info *info, const char *text, struct error *err)
+{
+    if (text == NULL)
+        return 0;
+    json_error_t json_error;
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &json_error);
+    if (root == NULL && json_error_code(&json_error) == json_error_out_of_memory)
+        return error_set_nomem(err, "the encoder's metadata");
+    if (root == NULL)
+        return error_set(err, ERROR_INVALID, "metadata chipshot is not JSON: byte %d: %s",
+                         json_error.position, json_error.text);
+    int status = read_fields(info, root, err);
+    json_decref(root);
+    return status;
+}
+
+static uint32_t embedding_dimension(const struct encoder_info *info)
+{
+    const uint32_t n_statistics = (uint32_t)info->pool_mean + (uint32_t)info->pool_std;
+    uint32_t dimension = 0;
+    for (uint32_t stage = 0; stage < ENCODER_STAGES; stage++) {
+        if (info->pool_stages[stage])
+            dimension += info->widths[stage] * n_statistics;
+    }
+    return dimension;
+}
+
+int encoder_create(struct encoder **out, const void *data, size_t size, struct error *err)
+{
+    struct safetensors *file = NULL;
+    struct plan plan;
+    struct encoder *encoder = calloc(1, sizeof(*encoder));
+    if (encoder == NULL)
+        return error_set_nomem(err, "the encoder");
+    int status = safetensors_create(&file, data, size, err);
+    if (status != 0)
+        goto out;
+    status = resnet_init(encoder, file, err);
+    if (status != 0)
+        goto out;
+    set_defaults(&encoder->info);
+    status = read_metadata(&encoder->info, safetensors_metadata(file, "chipshot"), err);
+    if (status != 0)
+        goto out;
+    /* An encoder that cannot run at its own input size is refused now, not at the first job. */
+    status = plan_init(&plan, encoder, encoder->info.input_size, err);
+    if (status != 0)
+        goto out;
+    encoder->info.dimension = embedding_dimension(&encoder->info);
+    encoder->info.flops_per_chip = plan.flops_per_chip;
+    *out = encoder;
+    encoder = NULL;
+out:
+    safetensors_destroy(file);
+    encoder_destroy(encoder);
+    return status;
+}
+
+void encoder_destroy(struct encoder *encoder)
+{
+    if (encoder == NULL)
+        return;
+    resnet_clear(encoder);
+    free(encoder);
+}
+
+const struct encoder_info *encoder_info(const struct encoder *encoder)
+{
+    return &encoder->info;
+}

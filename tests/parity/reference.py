@@ -1,0 +1,172 @@
+"""ResNets with random weights, written as safetensors and run by PyTorch in float64.
+
+The reference that the engine is compared with: torchvision's own models for the published shapes, and torchvision's
+own blocks in networks of other widths. Used by parity.py and by tests/fixtures/encoder/make.py.
+"""
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass
+class Pooling:
+    """What the metadata says: None for a file without metadata."""
+
+    stages: list[int] = field(default_factory=lambda: [4])
+    statistics: list[str] = field(default_factory=lambda: ["mean"])
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    input_size: int = 224
+    name: str = "random"
+
+
+class NarrowResNet(nn.Module):
+    """A ResNet of any widths, depths, input channels and stem kernel."""
+
+    def __init__(self, block, stem: int, widths: list[int], depths: list[int], channels: int, kernel: int = 7) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, stem, kernel, 2, kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        fan_in = stem
+        for number, (width, depth) in enumerate(zip(widths, depths), start=1):
+            blocks = []
+            for i in range(depth):
+                stride = 2 if number > 1 and i == 0 else 1
+                fan_out = width * block.expansion
+                downsample = None
+                if stride != 1 or fan_in != fan_out:
+                    downsample = nn.Sequential(
+                        nn.Conv2d(fan_in, fan_out, 1, stride, bias=False), nn.BatchNorm2d(fan_out)
+                    )
+                blocks.append(block(fan_in, width, stride, downsample))
+                fan_in = fan_out
+            setattr(self, f"layer{number}", nn.Sequential(*blocks))
+
+
+def published(name: str) -> nn.Module:
+    return getattr(torchvision.models, name)(weights=None)
+
+
+def randomise(model: nn.Module, seed: int) -> None:
+    """Every batch-norm tensor takes part in the result: none keeps its trivial initial value."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            module.weight.data.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.normal_(0, 0.3, generator=generator)
+            module.running_mean.normal_(0, 0.5, generator=generator)
+            module.running_var.uniform_(0.3, 2.0, generator=generator)
+
+
+def quantise(model: nn.Module, dtype: str) -> dict[str, Tensor]:
+    """Rounds the model's tensors to the file's dtype and returns them as stored."""
+    stored = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            rounded = tensor.to(DTYPES[dtype])
+            tensor.copy_(rounded.to(tensor.dtype))
+            stored[name] = rounded
+        else:
+            stored[name] = tensor
+    return stored
+
+
+def raw_bytes(tensor: Tensor) -> tuple[str, bytes]:
+    if tensor.dtype == torch.bfloat16:
+        return "BF16", tensor.contiguous().view(torch.int16).numpy().tobytes()
+    name = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64"}[tensor.dtype]
+    return name, tensor.contiguous().numpy().tobytes()
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], pooling: Pooling | None) -> None:
+    header: dict = {}
+    if pooling is not None:
+        described = {
+            "format": 1,
+            "name": pooling.name,
+            "input_size": pooling.input_size,
+            "pool": {"stages": pooling.stages, "statistics": pooling.statistics},
+        }
+        if pooling.mean is not None:
+            described |= {"mean": pooling.mean, "std": pooling.std}
+        header["__metadata__"] = {"chipshot": json.dumps(described)}
+    data = bytearray()
+    for name, tensor in tensors.items():
+        dtype, raw = raw_bytes(tensor)
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
+        data += raw
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Floating-point tensors as float32, and the metadata's "chipshot" object."""
+    raw = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", raw)
+    header = json.loads(raw[8 : 8 + length])
+    described = json.loads(header.pop("__metadata__", {}).get("chipshot", "{}"))
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        if entry["dtype"] == "I64":
+            continue
+        values = torch.frombuffer(bytearray(raw[begin:end]), dtype=DTYPES[entry["dtype"]])
+        tensors[name] = values.reshape(entry["shape"]).float()
+    return tensors, described
+
+
+@torch.no_grad()
+def embed(model: nn.Module, chips: np.ndarray, pooling: Pooling | None) -> np.ndarray:
+    """chips: (n, size, size) float32 in 0..1. The embedding as encoder.h defines it, in float64."""
+    pooling = pooling or Pooling()
+    model = model.double().eval()
+    channels = model.conv1.in_channels
+    default = ([0.0], [1.0]) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (pooling.mean, pooling.std) if pooling.mean is not None else default
+    x = torch.from_numpy(chips).double()[:, None].repeat(1, channels, 1, 1)
+    x = (x - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[:, None, None]
+    x = F.max_pool2d(F.relu(model.bn1(model.conv1(x))), 3, 2, 1)
+    parts = []
+    for number in range(1, 5):
+        x = getattr(model, f"layer{number}")(x)
+        if number in pooling.stages:
+            flat = x.flatten(2)
+            if "mean" in pooling.statistics:
+                parts.append(flat.mean(2))
+            if "std" in pooling.statistics:
+                parts.append(flat.var(2, unbiased=False).sqrt())
+    if len(parts) > 1:
+        parts = [F.normalize(part, dim=1, eps=1e-12) for part in parts]
+    return torch.cat(parts, 1).numpy()
+
+
+def random_chips(n: int, size: int, seed: int) -> np.ndarray:
+    """Waves and noise, clipped to 0..1: flat, periodic and rough parts."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size, 0:size]
+    chips = np.empty((n, size, size), np.float32)
+    for chip in chips:
+        fx, fy, phase = random.uniform(0.05, 1.2, 2).tolist() + [random.uniform(0, 6.28)]
+        chip[:] = 0.5 + 0.4 * np.sin(fx * x + fy * y + phase) + random.normal(0, 0.15, (size, size))
+    return chips.clip(0, 1)
