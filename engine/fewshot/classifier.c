@@ -1,0 +1,199 @@
+/* One chip at a time: transform into a buffer, distances to the prototypes, softmax. Memory beside
+ * the result does not grow with the number of chips. */
+#include "engine/fewshot/classifier.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/fewshot/prototypes.h"
+#include "engine/fewshot/temperature.h"
+#include "engine/fewshot/transform.h"
+
+const struct classifier_params classifier_params_default = {
+    .distance = CLASSIFIER_SQUARED_EUCLIDEAN,
+    .transform = CLASSIFIER_TRANSFORM_STANDARDISE,
+    .temperature = 0.0,
+};
+
+/* Indexed by the enums. */
+static const char *const distance_names[] = {"euclidean", "cosine"};
+static const char *const transform_names[] = {"none", "l2", "cl2n", "standardise"};
+
+const char *classifier_distance_name(enum classifier_distance distance)
+{
+    return distance_names[distance];
+}
+
+const char *classifier_transform_name(enum classifier_transform transform)
+{
+    return transform_names[transform];
+}
+
+/* Index of `name`, or -1. */
+static int find_name(const char *const *names, size_t n_names, const char *name)
+{
+    for (size_t i = 0; i < n_names; i++) {
+        if (strcmp(names[i], name) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+int classifier_distance_parse(const char *name, enum classifier_distance *out, struct error *err)
+{
+    int found = find_name(distance_names, sizeof(distance_names) / sizeof(*distance_names), name);
+    if (found < 0)
+        return error_set(err, ERROR_INVALID,
+                         "distance: \"%.40s\" is none of \"euclidean\", \"cosine\"", name);
+    *out = (enum classifier_distance)found;
+    return 0;
+}
+
+int classifier_transform_parse(const char *name, enum classifier_transform *out, struct error *err)
+{
+    int found =
+        find_name(transform_names, sizeof(transform_names) / sizeof(*transform_names), name);
+    if (found < 0)
+        return error_set(
+            err, ERROR_INVALID,
+            "transform: \"%.40s\" is none of \"none\", \"l2\", \"cl2n\", \"standardise\"", name);
+    *out = (enum classifier_transform)found;
+    return 0;
+}
+
+void classification_clear(struct classification *classification)
+{
+    free(classification->labels);
+    free(classification->probabilities);
+    free(classification->distances);
+    memset(classification, 0, sizeof(*classification));
+}
+
+static int check(const struct classifier_params *params, const struct support *support,
+                 uint64_t n_chips, struct error *err)
+{
+    if ((unsigned)params->distance > CLASSIFIER_COSINE)
+        return error_set(err, ERROR_INVALID, "distance: unknown value %d", (int)params->distance);
+    if ((unsigned)params->transform > CLASSIFIER_TRANSFORM_STANDARDISE)
+        return error_set(err, ERROR_INVALID, "transform: unknown value %d", (int)params->transform);
+    if (!isfinite(params->temperature) || params->temperature < 0.0)
+        return error_set(err, ERROR_INVALID, "temperature: %g is not a number of at least 0",
+                         params->temperature);
+    if (support->n_classes < 2 || support->n_classes > CLASSIFIER_CLASSES_MAX)
+        return error_set(err, ERROR_INVALID, "classes: %u, from 2 to %d are allowed",
+                         support->n_classes, CLASSIFIER_CLASSES_MAX);
+    if (support->n_examples > CLASSIFIER_EXAMPLES_MAX)
+        return error_set(err, ERROR_INVALID, "examples: %u, at most %d are allowed",
+                         support->n_examples, CLASSIFIER_EXAMPLES_MAX);
+    if (support->dimension == 0)
+        return error_set(err, ERROR_INVALID,
+                         "dimension of the embeddings: 0, at least 1 is needed");
+    if (n_chips == 0)
+        return error_set(err, ERROR_INVALID, "chips: 0, at least 1 is needed");
+    uint64_t widest =
+        support->dimension > support->n_classes ? support->dimension : support->n_classes;
+    if (n_chips > PTRDIFF_MAX / sizeof(float) / widest)
+        return error_set(err, ERROR_INVALID, "chips: %llu do not fit in memory",
+                         (unsigned long long)n_chips);
+    return transform_check_finite(support->embeddings, support->n_examples, support->dimension,
+                                  "example", err);
+}
+
+static uint32_t nearest_class(const double *distances, uint32_t n_classes)
+{
+    uint32_t nearest = 0;
+    for (uint32_t k = 1; k < n_classes; k++) {
+        if (distances[k] < distances[nearest])
+            nearest = k;
+    }
+    return nearest;
+}
+
+static void softmax(const double *distances, uint32_t n_classes, double nearest, double temperature,
+                    float *probabilities)
+{
+    double weights[CLASSIFIER_CLASSES_MAX];
+    double sum = 0.0;
+    for (uint32_t k = 0; k < n_classes; k++) {
+        weights[k] = exp((nearest - distances[k]) / temperature);
+        sum += weights[k];
+    }
+    for (uint32_t k = 0; k < n_classes; k++)
+        probabilities[k] = (float)(weights[k] / sum);
+}
+
+static void classify(enum classifier_distance distance, const struct transform *transform,
+                     const struct prototypes *prototypes, const float *chips, double *buffer,
+                     struct classification *result)
+{
+    double distances[CLASSIFIER_CLASSES_MAX];
+    uint32_t dimension = prototypes->dimension;
+    uint32_t n_classes = prototypes->n_classes;
+    for (uint64_t i = 0; i < result->n_chips; i++) {
+        transform_apply(transform, chips + i * dimension, buffer);
+        for (uint32_t k = 0; k < n_classes; k++)
+            distances[k] = prototypes_distance(
+                distance, buffer, prototypes->means + (size_t)k * dimension, dimension);
+        uint32_t label = nearest_class(distances, n_classes);
+        result->labels[i] = (uint16_t)label;
+        result->distances[i] = (float)fmin(distances[label], FLT_MAX);
+        softmax(distances, n_classes, distances[label], result->temperature,
+                result->probabilities + i * n_classes);
+    }
+}
+
+int classifier_run(const struct classifier_params *params, const struct support *support,
+                   const float *chips, uint64_t n_chips, struct classification *out,
+                   struct error *err)
+{
+    int rc = check(params, support, n_chips, err);
+    if (rc < 0)
+        return rc;
+    struct transform transform = {0};
+    struct prototypes prototypes = {0};
+    struct classification result = {
+        .n_chips = n_chips, .n_classes = support->n_classes, .temperature = params->temperature};
+    double *buffer = calloc(support->dimension, sizeof(*buffer));
+    result.labels = calloc(n_chips, sizeof(*result.labels));
+    result.probabilities = calloc(n_chips * support->n_classes, sizeof(*result.probabilities));
+    result.distances = calloc(n_chips, sizeof(*result.distances));
+    if (buffer == NULL || result.labels == NULL || result.probabilities == NULL ||
+        result.distances == NULL) {
+        rc = error_set_nomem(err, "the classification of the chips");
+        goto out;
+    }
+    rc = transform_init(&transform, params->transform, chips, n_chips, support->dimension, err);
+    if (rc < 0)
+        goto out;
+    rc = prototypes_init(&prototypes, support, &transform, err);
+    if (rc < 0)
+        goto out;
+    if (params->temperature == 0.0) {
+        rc = temperature_fit(params->distance, support, &transform, &prototypes,
+                             &result.temperature, err);
+        if (rc < 0)
+            goto out;
+    }
+    classify(params->distance, &transform, &prototypes, chips, buffer, &result);
+    *out = result;
+    result = (struct classification){0};
+out:
+    free(buffer);
+    transform_clear(&transform);
+    prototypes_clear(&prototypes);
+    classification_clear(&result);
+    return rc;
+}
+
+float classification_margin(const struct classification *classification, uint64_t chip)
+{
+    const float *row = classification->probabilities + chip * classification->n_classes;
+    uint32_t label = classification->labels[chip];
+    float runner_up = 0.0f;
+    for (uint32_t k = 0; k < classification->n_classes; k++) {
+        if (k != label && row[k] > runner_up)
+            runner_up = row[k];
+    }
+    return row[label] - runner_up;
+}

@@ -1,0 +1,34 @@
+/* The map from embeddings to the space in which distances are taken. Internal to engine/fewshot.
+ *
+ * A transform holds two numbers a dimension and is applied to one vector at a time, so that an
+ * image with a million chips needs no second copy of its embeddings.
+ */
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_TRANSFORM_H
+#define CHIPSHOT_ENGINE_FEWSHOT_TRANSFORM_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/fewshot/classifier.h"
+
+struct transform {
+    enum classifier_transform kind;
+    uint32_t dimension;
+    double *mean;  /* over the image's chips; owned, NULL where the kind has none */
+    double *scale; /* what multiplies x - mean; owned, NULL where the kind has none */
+};
+
+/* Learns the transform from the image's chips (n_chips x dimension, borrowed) and checks that every
+ * value is finite. ERROR_INVALID, ERROR_NOMEM. */
+int transform_init(struct transform *transform, enum classifier_transform kind, const float *chips,
+                   uint64_t n_chips, uint32_t dimension, struct error *err);
+void transform_clear(struct transform *transform);
+
+/* Both hold `dimension` values. */
+void transform_apply(const struct transform *transform, const float *in, double *out);
+
+/* ERROR_INVALID unless all values are finite; `what` names them in the message. */
+int transform_check_finite(const float *vectors, uint64_t n_vectors, uint32_t dimension,
+                           const char *what, struct error *err);
+
+#endif
