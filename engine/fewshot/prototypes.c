@@ -1,6 +1,7 @@
 #include "engine/fewshot/prototypes.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int count_examples(const struct support *support, uint32_t *counts, struct error *err)

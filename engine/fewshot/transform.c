@@ -7,6 +7,7 @@
 #include "engine/fewshot/transform.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Components of the encoder's unit-length parts are about 0.05 in size. A dimension that varies by

@@ -28,7 +28,9 @@ struct scene {
     uint32_t n_examples;
 };
 
-enum { SCENE_MIXED = 65535 }; /* a chip that holds a boundary between classes: not scored */
+/* A chip that holds a boundary between classes, or between two domains of one class: not scored. A
+ * chip counts as pure when one region covers at least 95 percent of it. */
+enum { SCENE_MIXED = 65535 };
 
 /* Names of the scenes that can be drawn, NULL-terminated. */
 const char *const *scene_names(void);
