@@ -24,8 +24,8 @@ void embedder_destroy(struct embedder *embedder);
 const struct encoder *embedder_encoder(const struct embedder *embedder);
 uint32_t embedder_input_size(const struct embedder *embedder);
 
-/* Called after each batch with the number of chips done since the last call, on a worker's thread,
- * one call at a time per embed call. Returns false to cancel the rest. */
+/* Called after each batch with the number of chips it had, on a worker's thread, one call at a time
+ * per embed call. Returns false to cancel the rest. */
 typedef bool (*embed_progress)(void *context, uint64_t n_chips);
 
 /* Embeds every chip of `grid` of a normalised plane (borrowed) into out (grid_n_chips x dimension).
@@ -34,10 +34,11 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
                const struct grid *grid, embed_progress progress, void *context, float *out,
                struct error *err);
 
-/* Embeds single windows, each in a batch of its own, so that an example's vector does not depend on
- * which other examples there are. `rects` must lie inside the image. */
+/* Embeds `n_rects` windows in batches of `batch` (1..ENCODER_BATCH) consecutive ones. With a batch
+ * of 1 a window's vector does not depend on which others there are. All have the size of the first
+ * and must lie inside the image. */
 int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
-                uint32_t image_width, const struct chip_rect *rects, uint32_t n_rects, float *out,
-                struct error *err);
+                uint32_t image_width, const struct chip_rect *rects, uint32_t n_rects,
+                uint32_t batch, float *out, struct error *err);
 
 #endif
