@@ -1,4 +1,12 @@
-/* Files named by their SHA-256, stored as uploaded, never re-encoded. */
+/* Files named by their SHA-256, stored as uploaded, never re-encoded.
+ *
+ * A file comes before its row and goes after its row, so a row is never without its file; a file
+ * without a row (a crash between the two, an upload that was refused) is removed.
+ *
+ * Order of use: create, write, commit, insert the row (db_image_insert, db_encoder_insert),
+ * destroy. From commit to destroy the writer pins its bytes: deleting another row with the same
+ * bytes leaves the file. Destroying removes the file when no row needs it.
+ */
 #ifndef CHIPSHOT_DB_BLOBS_H
 #define CHIPSHOT_DB_BLOBS_H
 
@@ -19,7 +27,7 @@ int db_blob_writer_map(struct db_blob_writer *writer, const void **data, size_t 
                        struct error *err);
 /* fsyncs, renames into place, fsyncs the folder. A blob with these bytes that exists is kept. */
 int db_blob_writer_commit(struct db_blob_writer *writer, struct error *err);
-/* Removes what was not committed. NULL allowed. */
+/* Removes what was not committed, and what was committed but got no row. NULL allowed. */
 void db_blob_writer_destroy(struct db_blob_writer *writer);
 
 /* A blob mapped read-only. */
@@ -28,7 +36,7 @@ struct db_blob {
     size_t size;
 };
 
-/* ERROR_NOT_FOUND, ERROR_IO. */
+/* ERROR_NOT_FOUND, ERROR_IO. An open blob stays readable when it is deleted. */
 int db_blob_open(struct db *db, const char *sha256, struct db_blob *out, struct error *err);
 void db_blob_close(struct db_blob *blob);
 /* An open file descriptor for streaming; the caller closes it. */

@@ -48,6 +48,10 @@ void db_close(struct db *db);
 /* A cheap write-and-read check for /readyz, and free space of the directory's device in bytes. */
 int db_check(struct db *db, uint64_t *free_size, struct error *err);
 
+/* Reads the whole database for damage, and that every image and encoder has its file. ERROR_CORRUPT
+ * with the first finding. Slow on large databases: for tests and administrators. */
+int db_integrity_check(struct db *db, struct error *err);
+
 const char *db_directory(const struct db *db);
 
 /* A page of a list, newest last: items ordered by (created_at, id), starting after the item with

@@ -23,7 +23,9 @@ struct db_encoder_list {
 };
 
 /* Inserts, setting id and created_at; an encoder with this sha256 that exists is returned instead
- * (*existed). is_default moves the default here, for an existing one too. */
+ * (its own strings are freed, *existed is set). The blob must have been committed, by a writer that
+ * still lives: ERROR_INVALID otherwise. is_default moves the default here, for an existing one too.
+ */
 int db_encoder_insert(struct db *db, struct db_encoder *encoder, bool *existed, struct error *err);
 int db_encoder_get(struct db *db, const char *id, struct db_encoder *out, struct error *err);
 /* ERROR_NOT_FOUND: none was set. */

@@ -26,8 +26,9 @@ struct db_image_list {
 };
 
 /* Inserts, setting id and created_at; when the project already has an image with this sha256,
- * `image` becomes that one and *existed is set. The blob must have been committed before.
- * ERROR_NOT_FOUND: no such project. */
+ * `image` becomes that one (its own strings are freed) and *existed is set. The blob must have been
+ * committed, by a writer that still lives. ERROR_NOT_FOUND: no such project. ERROR_INVALID: no such
+ * blob. */
 int db_image_insert(struct db *db, struct db_image *image, bool *existed, struct error *err);
 int db_image_get(struct db *db, const char *id, struct db_image *out, struct error *err);
 /* `name` filters by exact name, NULL: all. */

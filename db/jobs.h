@@ -59,9 +59,10 @@ struct db_idempotency {
 
 /* Inserts a queued job; sets id, state and created_at. `max_queued`: ERROR_BUSY when that many jobs
  * are queued already. With `idempotency` (NULL: none) the key is stored in the same transaction:
- * when it exists with the same body hash, `job` becomes the stored job and *replayed is set; with
- * another hash ERROR_CONFLICT. Keys older than 24 hours are dropped. ERROR_INVALID: an image or the
- * support set is not in the project. */
+ * when it exists with the same body hash, `job` becomes the stored job (its own strings are
+ * freed) and *replayed is set; with another hash ERROR_CONFLICT. Keys older than 24 hours are
+ * dropped. ERROR_NOT_FOUND: no such project. ERROR_INVALID: an image or the support set is not in
+ * the project, an image is given twice or none, there is no such encoder. */
 int db_job_insert(struct db *db, struct db_job *job, uint64_t max_queued,
                   const struct db_idempotency *idempotency, bool *replayed, struct error *err);
 int db_job_get(struct db *db, const char *id, struct db_job *out, struct error *err);
@@ -81,7 +82,8 @@ int db_job_heartbeat(struct db *db, const char *id, const char *owner, uint32_t 
  * ERROR_CONFLICT: not running under this owner. */
 int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_state state,
                   const char *error_code, const char *error_message, struct error *err);
-/* Back to queued, progress kept at the stored results' chips. */
+/* Back to queued, progress kept at the stored results' chips; a job whose cancellation was
+ * requested becomes cancelled instead. ERROR_CONFLICT: not running under this owner. */
 int db_job_requeue(struct db *db, const char *id, const char *owner, struct error *err);
 /* Requeues running jobs whose lease is over, or all of them (`all`, at start: the directory's lock
  * proves that no owner lives). *n is the count. */

@@ -1,0 +1,121 @@
+/* The writer and the pool of readers. */
+#include "db/connection.h"
+
+#include "db/migrations.h"
+
+int db_connections_open(struct db *db, struct error *err)
+{
+    int rc = db_connection_open(&db->writer, db->path, DB_CONNECTION_WRITER, err);
+    if (rc == 0)
+        rc = db_migrate(db->writer, db->path, err);
+    return rc;
+}
+
+void db_connections_close(struct db *db)
+{
+    for (size_t i = 0; i < db->n_idle_readers; i++)
+        db_connection_close(db->idle_readers[i]);
+    /* The writer goes last: the last connection to close empties the write-ahead log. */
+    db_connection_close(db->writer);
+}
+
+int db_write_begin(struct db *db, struct db_connection **out, struct error *err)
+{
+    pthread_mutex_lock(&db->write_mutex);
+    int rc = db_connection_begin(db->writer, err);
+    if (rc != 0)
+        pthread_mutex_unlock(&db->write_mutex);
+    else
+        *out = db->writer;
+    return rc;
+}
+
+int db_write_end(struct db *db, int rc, struct error *err)
+{
+    if (rc == 0)
+        rc = db_connection_commit(db->writer, err);
+    if (rc != 0)
+        db_connection_rollback(db->writer);
+    pthread_mutex_unlock(&db->write_mutex);
+    return rc;
+}
+
+/* Takes an idle reader, or a place for a new one (*out NULL), waiting for either. */
+static void take_reader(struct db *db, struct db_connection **out)
+{
+    pthread_mutex_lock(&db->reader_mutex);
+    while (db->n_idle_readers == 0 && db->n_readers == DB_READERS_MAX)
+        pthread_cond_wait(&db->reader_idle, &db->reader_mutex);
+    *out = NULL;
+    if (db->n_idle_readers > 0)
+        *out = db->idle_readers[--db->n_idle_readers];
+    else
+        db->n_readers++;
+    pthread_mutex_unlock(&db->reader_mutex);
+}
+
+/* Gives a reader back, or its place when it is NULL. */
+static void give_reader(struct db *db, struct db_connection *reader)
+{
+    pthread_mutex_lock(&db->reader_mutex);
+    if (reader != NULL)
+        db->idle_readers[db->n_idle_readers++] = reader;
+    else
+        db->n_readers--;
+    pthread_cond_signal(&db->reader_idle);
+    pthread_mutex_unlock(&db->reader_mutex);
+}
+
+int db_read_begin(struct db *db, struct db_connection **out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    int rc = 0;
+    take_reader(db, &reader);
+    if (reader == NULL)
+        rc = db_connection_open(&reader, db->path, DB_CONNECTION_READER, err);
+    if (rc == 0)
+        rc = db_connection_begin(reader, err);
+    if (rc == 0) {
+        *out = reader;
+        return 0;
+    }
+    /* One that failed may be broken; the next caller opens a new one. */
+    db_connection_close(reader);
+    give_reader(db, NULL);
+    return rc;
+}
+
+void db_read_end(struct db *db, struct db_connection *connection)
+{
+    db_connection_rollback(connection);
+    give_reader(db, connection);
+}
+
+int db_cursor_find(struct db_connection *connection, const struct db_page *page, const char *sql,
+                   const char *scope, struct db_cursor *out, struct error *err)
+{
+    if (page->limit < 1 || page->limit > DB_PAGE_LIMIT_MAX)
+        return error_set(err, ERROR_INVALID, "limit: %u is not within 1..%d", page->limit,
+                         DB_PAGE_LIMIT_MAX);
+    out->created_at[0] = '\0';
+    out->id = "";
+    if (page->after_id == NULL)
+        return 0;
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "finding the start of a page", sql, err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, page->after_id);
+    if (scope != NULL)
+        db_bind_text(stmt, scope);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_INVALID, "cursor: the item it starts after does not exist");
+    if (rc == 0) {
+        db_column_time(stmt, 0, out->created_at);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    out->id = page->after_id;
+    return rc;
+}

@@ -1,0 +1,75 @@
+/* The inside of struct db, and how the typed queries of db/ get at a connection.
+ *
+ * One writer under a mutex does all writes and checkpoints; readers come from a small pool of
+ * read-only connections that grows on demand.
+ *
+ * Order of locks: blob_mutex, then write_mutex, then reader_mutex; the cache's mutex is taken
+ * alone. No callback runs under any of them.
+ */
+#ifndef CHIPSHOT_DB_CONNECTION_H
+#define CHIPSHOT_DB_CONNECTION_H
+
+#include <pthread.h>
+
+#include "db/db.h"
+#include "db/files.h"
+#include "db/stmt.h"
+
+enum {
+    DB_READERS_MAX = 16,
+    DB_NAME_MAX = 4096,        /* bytes of a name read from the database */
+    DB_TEXT_MAX = 1024 * 1024, /* bytes of any other text */
+    DB_PAGE_LIMIT_MAX = 1000,
+};
+
+struct db_blob_writer;
+struct db_cache;
+
+struct db {
+    char *directory; /* absolute */
+    char *path;      /* of the database */
+    int lock_fd;     /* DIR/lock, locked; its content is empty after a clean end */
+
+    pthread_mutex_t write_mutex;
+    struct db_connection *writer; /* guarded by write_mutex */
+
+    pthread_mutex_t reader_mutex;
+    pthread_cond_t reader_idle;
+    struct db_connection *idle_readers[DB_READERS_MAX]; /* guarded by reader_mutex */
+    size_t n_idle_readers;                              /* guarded by reader_mutex */
+    size_t n_readers;                                   /* guarded by reader_mutex */
+
+    pthread_mutex_t blob_mutex;
+    struct db_blob_writer *committed; /* guarded by blob_mutex; see db/blobs.c */
+
+    struct db_cache *cache; /* locks for itself; NULL when max size is 0 */
+};
+
+int db_connections_open(struct db *db, struct error *err);
+void db_connections_close(struct db *db);
+
+/* Waits for the writer and begins a transaction; on success db_write_end must follow. */
+int db_write_begin(struct db *db, struct db_connection **out, struct error *err);
+/* Commits when rc is 0, otherwise rolls back; releases the writer. Returns rc or the commit's
+ * failure. */
+int db_write_end(struct db *db, int rc, struct error *err);
+
+/* A reader with one state of the database for as long as it is held; db_read_end gives it back. */
+int db_read_begin(struct db *db, struct db_connection **out, struct error *err);
+void db_read_end(struct db *db, struct db_connection *connection);
+
+/* Where a page starts. */
+struct db_cursor {
+    char created_at[DB_TIME_SIZE]; /* "": from the beginning */
+    const char *id;
+};
+
+/* Checks the limit and finds the cursor's item. `sql` selects created_at by id (first placeholder)
+ * and, when `scope` is not NULL, by the owner's id (second). */
+int db_cursor_find(struct db_connection *connection, const struct db_page *page, const char *sql,
+                   const char *scope, struct db_cursor *out, struct error *err);
+
+/* ERROR_NOT_FOUND: no such project. */
+int db_project_require(struct db_connection *connection, const char *project_id, struct error *err);
+
+#endif

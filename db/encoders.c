@@ -1,0 +1,242 @@
+/* Typed queries for encoders. */
+#include "db/encoders.h"
+
+#include "db/blob_store.h"
+#include "db/connection.h"
+#include "db/id.h"
+
+#define COLUMNS                                                                                    \
+    "id, sha256, name, architecture, in_channels, input_size, dimension, n_parameters, "           \
+    "byte_size, is_default, created_at"
+
+static void read_encoder(struct db_stmt *stmt, struct db_encoder *out)
+{
+    db_column_id(stmt, 0, "enc_", out->id);
+    db_column_sha256(stmt, 1, out->sha256);
+    out->name = db_column_text(stmt, 2, DB_NAME_MAX);
+    db_column_copy(stmt, 3, out->architecture, sizeof(out->architecture));
+    out->in_channels = db_column_uint32(stmt, 4);
+    out->input_size = db_column_uint32(stmt, 5);
+    out->dimension = db_column_uint32(stmt, 6);
+    out->n_parameters = db_column_uint(stmt, 7, INT64_MAX);
+    out->byte_size = db_column_uint(stmt, 8, INT64_MAX);
+    out->is_default = db_column_int(stmt, 9, 0, 1) != 0;
+    db_column_time(stmt, 10, out->created_at);
+}
+
+/* Runs a prepared statement that selects COLUMNS of at most one encoder and finishes it. */
+static int read_one(struct db_stmt *stmt, struct db_encoder *out, struct error *err)
+{
+    struct db_encoder encoder = {0};
+    int rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        read_encoder(stmt, &encoder);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    if (rc == 0)
+        *out = encoder;
+    else
+        db_encoder_clear(&encoder);
+    return rc;
+}
+
+/* ---- inserting ---- */
+
+static int find_same(struct db_connection *writer, const char *sha256, struct db_encoder *out,
+                     struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "looking for an encoder with the same bytes",
+                             "SELECT " COLUMNS " FROM encoders WHERE sha256 = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, sha256);
+    return read_one(stmt, out, err);
+}
+
+static int insert_row(struct db_connection *writer, const struct db_encoder *encoder,
+                      struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(
+        &stmt, writer, "storing an encoder",
+        "INSERT INTO encoders (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, encoder->id);
+    db_bind_text(stmt, encoder->sha256);
+    db_bind_text(stmt, encoder->name);
+    db_bind_text(stmt, encoder->architecture);
+    db_bind_uint(stmt, encoder->in_channels);
+    db_bind_uint(stmt, encoder->input_size);
+    db_bind_uint(stmt, encoder->dimension);
+    db_bind_uint(stmt, encoder->n_parameters);
+    db_bind_uint(stmt, encoder->byte_size);
+    db_bind_int(stmt, encoder->is_default ? 1 : 0);
+    db_bind_text(stmt, encoder->created_at);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+static int move_default(struct db_connection *writer, const char *id, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc =
+        db_stmt_prepare(&stmt, writer, "moving the default encoder",
+                        "UPDATE encoders SET is_default = CASE WHEN id = ? THEN 1 ELSE 0 END", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+/* `found` becomes the encoder that exists already, if there is one. */
+static int insert_in(struct db *db, struct db_connection *writer, struct db_encoder *stored,
+                     struct db_encoder *found, bool *existed, struct error *err)
+{
+    int rc = db_blob_require(db, stored->sha256, err);
+    if (rc != 0)
+        return rc;
+    rc = find_same(writer, stored->sha256, found, err);
+    *existed = rc == 0;
+    if (rc == ERROR_NOT_FOUND) {
+        db_id_create("enc_", stored->id);
+        db_id_time(stored->id, stored->created_at);
+        rc = insert_row(writer, stored, err);
+    }
+    if (rc != 0 || !stored->is_default)
+        return rc;
+    if (*existed)
+        found->is_default = true;
+    return move_default(writer, *existed ? found->id : stored->id, err);
+}
+
+int db_encoder_insert(struct db *db, struct db_encoder *encoder, bool *existed, struct error *err)
+{
+    struct db_connection *writer = NULL;
+    struct db_encoder stored = *encoder, found = {0};
+    bool was_there = false;
+    int rc = db_write_begin(db, &writer, err);
+    if (rc != 0)
+        return rc;
+    rc = db_write_end(db, insert_in(db, writer, &stored, &found, &was_there, err), err);
+    if (rc != 0) {
+        db_encoder_clear(&found);
+        return rc;
+    }
+    if (was_there)
+        db_encoder_clear(encoder);
+    *encoder = was_there ? found : stored;
+    *existed = was_there;
+    return 0;
+}
+
+/* ---- reading ---- */
+
+int db_encoder_get(struct db *db, const char *id, struct db_encoder *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_stmt *stmt = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_prepare(&stmt, reader, "reading an encoder",
+                         "SELECT " COLUMNS " FROM encoders WHERE id = ?", err);
+    if (rc == 0) {
+        db_bind_text(stmt, id);
+        rc = read_one(stmt, out, err);
+    }
+    db_read_end(db, reader);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_NOT_FOUND, "there is no encoder %.40s", id);
+    return rc;
+}
+
+int db_encoder_get_default(struct db *db, struct db_encoder *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_stmt *stmt = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_prepare(&stmt, reader, "reading the default encoder",
+                         "SELECT " COLUMNS " FROM encoders WHERE is_default = 1"
+                         " ORDER BY created_at DESC, id DESC LIMIT 1",
+                         err);
+    if (rc == 0)
+        rc = read_one(stmt, out, err);
+    db_read_end(db, reader);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_NOT_FOUND, "no default encoder was set");
+    return rc;
+}
+
+static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_encoder_list *list,
+                     struct error *err)
+{
+    int step = 0;
+    list->items = calloc(limit, sizeof(*list->items));
+    if (list->items == NULL)
+        return error_set_nomem(err, "a list of encoders");
+    while ((step = db_stmt_step(stmt, err)) > 0) {
+        if (list->n_items == limit) {
+            list->more = true;
+            return 0;
+        }
+        read_encoder(stmt, &list->items[list->n_items++]);
+    }
+    return step;
+}
+
+static int list_from(struct db_connection *reader, const struct db_page *page,
+                     struct db_encoder_list *list, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct db_cursor cursor;
+    int rc = db_cursor_find(reader, page, "SELECT created_at FROM encoders WHERE id = ?", NULL,
+                            &cursor, err);
+    if (rc == 0)
+        rc = db_stmt_prepare(&stmt, reader, "listing encoders",
+                             "SELECT " COLUMNS " FROM encoders WHERE (created_at, id) > (?, ?)"
+                             " ORDER BY created_at, id LIMIT ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, cursor.created_at);
+    db_bind_text(stmt, cursor.id);
+    db_bind_uint(stmt, (uint64_t)page->limit + 1);
+    rc = read_page(stmt, page->limit, list, err);
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_encoder_list(struct db *db, const struct db_page *page, struct db_encoder_list *out,
+                    struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_encoder_list list = {0};
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = list_from(reader, page, &list, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = list;
+    else
+        db_encoder_list_clear(&list);
+    return rc;
+}
+
+void db_encoder_clear(struct db_encoder *encoder)
+{
+    free(encoder->name);
+    *encoder = (struct db_encoder){0};
+}
+
+void db_encoder_list_clear(struct db_encoder_list *list)
+{
+    for (size_t i = 0; i < list->n_items; i++)
+        db_encoder_clear(&list->items[i]);
+    free(list->items);
+    *list = (struct db_encoder_list){0};
+}

@@ -1,0 +1,144 @@
+/* See db/files.h. Every descriptor is close-on-exec. */
+#include "db/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db/db.h"
+
+int db_path(char out[DB_PATH_SIZE], struct error *err, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(out, DB_PATH_SIZE, format, arguments);
+    va_end(arguments);
+    if (length < 0 || length >= DB_PATH_SIZE)
+        return error_set(err, ERROR_INVALID, "a path of the data directory is over %d bytes",
+                         DB_PATH_SIZE - 1);
+    return 0;
+}
+
+/* As error_set_errno, where a missing file is a fault of the directory and not "no such thing". */
+static int set_io_error(struct error *err, int errno_value, const char *doing, const char *path)
+{
+    int rc = error_set_errno(err, errno_value, "%s %s", doing, path);
+    if (rc != ERROR_NOT_FOUND)
+        return rc;
+    if (err != NULL)
+        err->code = ERROR_IO;
+    return ERROR_IO;
+}
+
+int db_directory_create(const char *path, struct error *err)
+{
+    struct stat status;
+    if (mkdir(path, 0700) == 0)
+        return 0;
+    int errno_value = errno;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return 0;
+    return set_io_error(err, errno_value, "creating the directory", path);
+}
+
+int db_directory_create_all(const char *path, struct error *err)
+{
+    char part[DB_PATH_SIZE];
+    int rc = db_path(part, err, "%s", path);
+    for (char *slash = strchr(part + 1, '/'); rc == 0 && slash != NULL;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        rc = db_directory_create(part, err);
+        *slash = '/';
+    }
+    return rc != 0 ? rc : db_directory_create(part, err);
+}
+
+int db_directory_sync(const char *path, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return set_io_error(err, errno, "opening the directory", path);
+    int rc = 0;
+    /* EINVAL: a file system whose directories cannot be synced has nothing to make last. */
+    if (fsync(fd) != 0 && errno != EINVAL)
+        rc = set_io_error(err, errno, "syncing the directory", path);
+    close(fd);
+    return rc;
+}
+
+int db_directory_visit(const char *path,
+                       int (*visit)(const char *name, void *context, struct error *err),
+                       void *context, struct error *err)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return errno == ENOENT ? 0 : set_io_error(err, errno, "reading the directory", path);
+    int rc = 0;
+    while (rc == 0) {
+        errno = 0;
+        const struct dirent *entry = readdir(directory);
+        if (entry == NULL) {
+            if (errno != 0)
+                rc = set_io_error(err, errno, "reading the directory", path);
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            rc = visit(entry->d_name, context, err);
+    }
+    closedir(directory);
+    return rc;
+}
+
+int db_temporary_create(const char *directory, int *fd, char path[DB_PATH_SIZE], struct error *err)
+{
+    char id[DB_ID_SIZE];
+    db_id_create("tmp_", id);
+    int rc = db_path(path, err, "%s/tmp/%s", directory, id);
+    if (rc != 0)
+        return rc;
+    int created = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (created < 0)
+        return set_io_error(err, errno, "creating", path);
+    *fd = created;
+    return 0;
+}
+
+int db_file_write(int fd, const char *path, const void *data, size_t size, struct error *err)
+{
+    const char *bytes = data;
+    while (size > 0) {
+        ssize_t written = write(fd, bytes, size);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return set_io_error(err, errno, "writing", path);
+        bytes += written;
+        size -= (size_t)written;
+    }
+    return 0;
+}
+
+int db_lock_take(const char *path, bool wait, int *fd, struct error *err)
+{
+    int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (opened < 0)
+        return set_io_error(err, errno, "opening the lock", path);
+    int result;
+    do {
+        result = flock(opened, LOCK_EX | (wait ? 0 : LOCK_NB));
+    } while (result != 0 && errno == EINTR);
+    if (result == 0) {
+        *fd = opened;
+        return 0;
+    }
+    int rc = errno == EWOULDBLOCK
+                 ? error_set(err, ERROR_CONFLICT, "the lock %s is held by another process", path)
+                 : set_io_error(err, errno, "locking", path);
+    close(opened);
+    return rc;
+}

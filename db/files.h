@@ -1,0 +1,42 @@
+/* Directories and files of the data directory: private to their owner, made to last by fsync. Only
+ * db/ uses this. */
+#ifndef CHIPSHOT_DB_FILES_H
+#define CHIPSHOT_DB_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+enum { DB_PATH_SIZE = 4096 };
+
+/* snprintf into a path of DB_PATH_SIZE; ERROR_INVALID when it does not fit. */
+int db_path(char out[DB_PATH_SIZE], struct error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Makes a directory with mode 0700; one that exists is left as it is. ERROR_IO also when a file
+ * stands there. */
+int db_directory_create(const char *path, struct error *err);
+/* As db_directory_create, parents included. */
+int db_directory_create_all(const char *path, struct error *err);
+/* Makes renames, creations and removals in a directory last. */
+int db_directory_sync(const char *path, struct error *err);
+
+/* Calls `visit` with the name of each entry but "." and ".."; stops at its first error. A directory
+ * that does not exist has no entries. */
+int db_directory_visit(const char *path,
+                       int (*visit)(const char *name, void *context, struct error *err),
+                       void *context, struct error *err);
+
+/* A new file with a random name in DIR/tmp, mode 0600: *fd for writing and reading, `path` its
+ * name. */
+int db_temporary_create(const char *directory, int *fd, char path[DB_PATH_SIZE], struct error *err);
+/* write(2) until all is written. ERROR_FULL, ERROR_IO. */
+int db_file_write(int fd, const char *path, const void *data, size_t size, struct error *err);
+
+/* Opens DIR/name (mode 0600) and takes an exclusive lock; `wait`: for as long as it takes,
+ * otherwise ERROR_CONFLICT when another has it. Closing *fd releases it. */
+int db_lock_take(const char *path, bool wait, int *fd, struct error *err);
+
+#endif

@@ -1,0 +1,299 @@
+/* Typed queries for images. */
+#include "db/images.h"
+
+#include "db/blob_store.h"
+#include "db/connection.h"
+#include "db/id.h"
+
+#define COLUMNS                                                                                    \
+    "id, project_id, sha256, name, format, conversion, width, height, bit_depth, n_channels, "     \
+    "byte_size, pixel_size_nm, created_at"
+
+static void read_image(struct db_stmt *stmt, struct db_image *out)
+{
+    db_column_id(stmt, 0, "img_", out->id);
+    db_column_id(stmt, 1, "prj_", out->project_id);
+    db_column_sha256(stmt, 2, out->sha256);
+    out->name = db_column_text(stmt, 3, DB_NAME_MAX);
+    db_column_copy(stmt, 4, out->format, sizeof(out->format));
+    db_column_copy(stmt, 5, out->conversion, sizeof(out->conversion));
+    out->width = db_column_uint32(stmt, 6);
+    out->height = db_column_uint32(stmt, 7);
+    out->bit_depth = db_column_uint32(stmt, 8);
+    out->n_channels = db_column_uint32(stmt, 9);
+    out->byte_size = db_column_uint(stmt, 10, INT64_MAX);
+    out->pixel_size_nm = db_column_double(stmt, 11);
+    db_column_time(stmt, 12, out->created_at);
+}
+
+static int not_found(const char *id, struct error *err)
+{
+    return error_set(err, ERROR_NOT_FOUND, "there is no image %.40s", id);
+}
+
+/* Runs a prepared statement that selects COLUMNS of at most one image and finishes it. */
+static int read_one(struct db_stmt *stmt, struct db_image *out, struct error *err)
+{
+    struct db_image image = {0};
+    int rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        read_image(stmt, &image);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    if (rc == 0)
+        *out = image;
+    else
+        db_image_clear(&image);
+    return rc;
+}
+
+/* ---- inserting ---- */
+
+static int find_same(struct db_connection *writer, const struct db_image *image,
+                     struct db_image *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc =
+        db_stmt_prepare(&stmt, writer, "looking for an image with the same bytes",
+                        "SELECT " COLUMNS " FROM images WHERE project_id = ? AND sha256 = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, image->project_id);
+    db_bind_text(stmt, image->sha256);
+    return read_one(stmt, out, err);
+}
+
+static int insert_row(struct db_connection *writer, const struct db_image *image, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(
+        &stmt, writer, "storing an image",
+        "INSERT INTO images (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, image->id);
+    db_bind_text(stmt, image->project_id);
+    db_bind_text(stmt, image->sha256);
+    db_bind_text(stmt, image->name);
+    db_bind_text(stmt, image->format);
+    db_bind_text(stmt, image->conversion);
+    db_bind_uint(stmt, image->width);
+    db_bind_uint(stmt, image->height);
+    db_bind_uint(stmt, image->bit_depth);
+    db_bind_uint(stmt, image->n_channels);
+    db_bind_uint(stmt, image->byte_size);
+    db_bind_double(stmt, image->pixel_size_nm);
+    db_bind_text(stmt, image->created_at);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+/* `found` becomes the image that exists already, if there is one. */
+static int insert_in(struct db *db, struct db_connection *writer, struct db_image *stored,
+                     struct db_image *found, bool *existed, struct error *err)
+{
+    int rc = db_project_require(writer, stored->project_id, err);
+    if (rc == 0)
+        rc = db_blob_require(db, stored->sha256, err);
+    if (rc != 0)
+        return rc;
+    rc = find_same(writer, stored, found, err);
+    *existed = rc == 0;
+    if (rc != ERROR_NOT_FOUND)
+        return rc;
+    db_id_create("img_", stored->id);
+    db_id_time(stored->id, stored->created_at);
+    return insert_row(writer, stored, err);
+}
+
+int db_image_insert(struct db *db, struct db_image *image, bool *existed, struct error *err)
+{
+    struct db_connection *writer = NULL;
+    struct db_image stored = *image, found = {0};
+    bool was_there = false;
+    int rc = db_write_begin(db, &writer, err);
+    if (rc != 0)
+        return rc;
+    rc = db_write_end(db, insert_in(db, writer, &stored, &found, &was_there, err), err);
+    if (rc != 0) {
+        db_image_clear(&found);
+        return rc;
+    }
+    if (was_there)
+        db_image_clear(image);
+    *image = was_there ? found : stored;
+    *existed = was_there;
+    return 0;
+}
+
+/* ---- reading ---- */
+
+int db_image_get(struct db *db, const char *id, struct db_image *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_stmt *stmt = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_prepare(&stmt, reader, "reading an image",
+                         "SELECT " COLUMNS " FROM images WHERE id = ?", err);
+    if (rc == 0) {
+        db_bind_text(stmt, id);
+        rc = read_one(stmt, out, err);
+    }
+    db_read_end(db, reader);
+    return rc == ERROR_NOT_FOUND ? not_found(id, err) : rc;
+}
+
+static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_image_list *list,
+                     struct error *err)
+{
+    int step = 0;
+    list->items = calloc(limit, sizeof(*list->items));
+    if (list->items == NULL)
+        return error_set_nomem(err, "a list of images");
+    while ((step = db_stmt_step(stmt, err)) > 0) {
+        if (list->n_items == limit) {
+            list->more = true;
+            return 0;
+        }
+        read_image(stmt, &list->items[list->n_items++]);
+    }
+    return step;
+}
+
+static int list_from(struct db_connection *reader, const char *project_id, const char *name,
+                     const struct db_page *page, struct db_image_list *list, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct db_cursor cursor;
+    int rc = db_project_require(reader, project_id, err);
+    if (rc == 0)
+        rc = db_cursor_find(reader, page,
+                            "SELECT created_at FROM images WHERE id = ? AND project_id = ?",
+                            project_id, &cursor, err);
+    if (rc != 0)
+        return rc;
+    rc = name == NULL
+             ? db_stmt_prepare(&stmt, reader, "listing images",
+                               "SELECT " COLUMNS " FROM images WHERE project_id = ?"
+                               " AND (created_at, id) > (?, ?)"
+                               " ORDER BY created_at, id LIMIT ?",
+                               err)
+             : db_stmt_prepare(&stmt, reader, "listing images by name",
+                               "SELECT " COLUMNS " FROM images WHERE project_id = ? AND name = ?"
+                               " AND (created_at, id) > (?, ?)"
+                               " ORDER BY created_at, id LIMIT ?",
+                               err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, project_id);
+    if (name != NULL)
+        db_bind_text(stmt, name);
+    db_bind_text(stmt, cursor.created_at);
+    db_bind_text(stmt, cursor.id);
+    db_bind_uint(stmt, (uint64_t)page->limit + 1);
+    rc = read_page(stmt, page->limit, list, err);
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_image_list(struct db *db, const char *project_id, const char *name,
+                  const struct db_page *page, struct db_image_list *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_image_list list = {0};
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = list_from(reader, project_id, name, page, &list, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = list;
+    else
+        db_image_list_clear(&list);
+    return rc;
+}
+
+/* ---- deleting ---- */
+
+/* ERROR_CONFLICT when `sql` finds the id of a user of the image. */
+static int require_unused(struct db_connection *writer, const char *id, const char *sql,
+                          const char *user, const char *prefix, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char user_id[DB_ID_SIZE];
+    int rc = db_stmt_prepare(&stmt, writer, "looking for users of an image", sql, err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    rc = db_stmt_step(stmt, err);
+    if (rc > 0) {
+        db_column_id(stmt, 0, prefix, user_id);
+        rc = db_stmt_fault(stmt, err);
+        if (rc == 0)
+            rc = error_set(err, ERROR_CONFLICT, "image %s is needed by %s %s", id, user, user_id);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+static int delete_in(struct db_connection *writer, const char *id, char sha256[DB_SHA256_SIZE],
+                     struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "reading an image",
+                             "SELECT sha256 FROM images WHERE id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        db_column_sha256(stmt, 0, sha256);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    if (rc == ERROR_NOT_FOUND)
+        return not_found(id, err);
+    if (rc == 0)
+        rc = require_unused(writer, id,
+                            "SELECT support_set_id FROM examples WHERE image_id = ? LIMIT 1",
+                            "support set", "sup_", err);
+    if (rc == 0)
+        rc = require_unused(writer, id, "SELECT job_id FROM job_images WHERE image_id = ? LIMIT 1",
+                            "job", "job_", err);
+    if (rc == 0)
+        rc = db_stmt_prepare(&stmt, writer, "deleting an image", "DELETE FROM images WHERE id = ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+int db_image_delete(struct db *db, const char *id, struct error *err)
+{
+    struct db_connection *writer = NULL;
+    char sha256[DB_SHA256_SIZE] = "";
+    int rc = db_write_begin(db, &writer, err);
+    if (rc != 0)
+        return rc;
+    rc = db_write_end(db, delete_in(writer, id, sha256, err), err);
+    if (rc == 0)
+        db_blob_collect(db, sha256);
+    return rc;
+}
+
+void db_image_clear(struct db_image *image)
+{
+    free(image->name);
+    *image = (struct db_image){0};
+}
+
+void db_image_list_clear(struct db_image_list *list)
+{
+    for (size_t i = 0; i < list->n_items; i++)
+        db_image_clear(&list->items[i]);
+    free(list->items);
+    *list = (struct db_image_list){0};
+}

@@ -1,0 +1,407 @@
+/* The keys file: one line a key, "id sha256 created_at name\n", the name last because it may hold
+ * spaces. It is replaced as a whole by a rename, so a reader sees the old file or the new one and
+ * needs no lock; who changes it holds DIR/keys.lock from reading to renaming.
+ *
+ * A file that cannot be understood lets nobody in: the keys known before are kept for counting
+ * only.
+ */
+#include "db/keys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <nettle/base64.h>
+#include <nettle/memops.h>
+#include <nettle/sha2.h>
+
+#include "db/files.h"
+
+enum {
+    NAME_MAX_SIZE = 100,
+    TOKEN_RANDOM_SIZE = 32,
+    FILE_MAX_SIZE = 4 * 1024 * 1024,
+};
+
+static const char token_prefix[] = "chipshot_";
+
+static void hash_token(const char *token, char out[DB_SHA256_SIZE])
+{
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&hash);
+    sha256_update(&hash, strlen(token), (const uint8_t *)token);
+    sha256_digest(&hash, sizeof(digest), digest);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+static bool is_name(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < length; i++) {
+        /* Bytes from 0x80 on are UTF-8; control characters would break the line. */
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+            return false;
+    }
+    return length >= 1 && length <= NAME_MAX_SIZE;
+}
+
+/* ---- reading ---- */
+
+static bool is_time(const char *text)
+{
+    static const char form[] = "0000-00-00T00:00:00.000Z";
+    for (size_t i = 0; i < sizeof(form); i++) {
+        bool ok = form[i] == '0' ? text[i] >= '0' && text[i] <= '9' : text[i] == form[i];
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* Cuts `line` at its spaces, in place. */
+static bool parse_line(char *line, struct db_key *out)
+{
+    char *rest = line;
+    const char *id = strsep(&rest, " ");
+    const char *sha256 = strsep(&rest, " ");
+    const char *created_at = strsep(&rest, " ");
+    if (sha256 == NULL || created_at == NULL || rest == NULL)
+        return false;
+    if (!db_id_is(id, "key_") || strlen(sha256) != DB_SHA256_SIZE - 1 ||
+        strspn(sha256, "0123456789abcdef") != DB_SHA256_SIZE - 1 || !is_time(created_at) ||
+        !is_name(rest))
+        return false;
+    snprintf(out->id, sizeof(out->id), "%s", id);
+    snprintf(out->sha256, sizeof(out->sha256), "%s", sha256);
+    snprintf(out->created_at, sizeof(out->created_at), "%s", created_at);
+    snprintf(out->name, sizeof(out->name), "%s", rest);
+    return true;
+}
+
+static int append(struct db_key_list *list, const struct db_key *key, struct error *err)
+{
+    void *items = reallocarray(list->items, list->n_items + 1, sizeof(*list->items));
+    if (items == NULL)
+        return error_set_nomem(err, "the list of keys");
+    list->items = items;
+    list->items[list->n_items++] = *key;
+    return 0;
+}
+
+static int parse(char *text, const char *path, struct db_key_list *list, struct error *err)
+{
+    int rc = 0;
+    for (char *rest = text; rc == 0 && *rest != '\0';) {
+        struct db_key key = {0};
+        const char *line_end = strchr(rest, '\n');
+        char *line = strsep(&rest, "\n");
+        if (line_end == NULL || !parse_line(line, &key))
+            return error_set(err, ERROR_CORRUPT, "%s: line %zu is not a key", path,
+                             list->n_items + 1);
+        rc = append(list, &key, err);
+    }
+    return rc;
+}
+
+static int read_text(int fd, const char *path, char **out, struct stat *status, struct error *err)
+{
+    if (fstat(fd, status) != 0)
+        return error_set_errno(err, errno, "reading %s", path);
+    if (!S_ISREG(status->st_mode) || status->st_size > FILE_MAX_SIZE)
+        return error_set(err, ERROR_CORRUPT, "%s is not a file of at most %d bytes", path,
+                         FILE_MAX_SIZE);
+    size_t size = (size_t)status->st_size, n_read = 0;
+    char *text = malloc(size + 1);
+    if (text == NULL)
+        return error_set_nomem(err, "the keys file");
+    while (n_read < size) {
+        ssize_t n = read(fd, text + n_read, size - n_read);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            free(text);
+            return error_set_errno(err, errno, "reading %s", path);
+        }
+        if (n == 0)
+            break;
+        n_read += (size_t)n;
+    }
+    text[n_read] = '\0';
+    if (strlen(text) != size) {
+        free(text);
+        return error_set(err, ERROR_CORRUPT, "%s is not text", path);
+    }
+    *out = text;
+    return 0;
+}
+
+/* An absent file is an empty list, with *status zero. */
+static int load(const char *path, struct db_key_list *out, struct stat *status, struct error *err)
+{
+    struct db_key_list list = {0};
+    char *text = NULL;
+    *status = (struct stat){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT) {
+        *out = list;
+        return 0;
+    }
+    if (fd < 0)
+        return error_set_errno(err, errno, "opening %s", path);
+    int rc = read_text(fd, path, &text, status, err);
+    close(fd);
+    if (rc == 0)
+        rc = parse(text, path, &list, err);
+    free(text);
+    if (rc == 0)
+        *out = list;
+    else
+        db_key_list_clear(&list);
+    return rc;
+}
+
+int db_key_list(const char *directory, struct db_key_list *out, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    struct stat status;
+    int rc = db_path(path, err, "%s/keys", directory);
+    return rc != 0 ? rc : load(path, out, &status, err);
+}
+
+void db_key_list_clear(struct db_key_list *list)
+{
+    free(list->items);
+    *list = (struct db_key_list){0};
+}
+
+/* ---- changing ---- */
+
+static int write_list(int fd, const char *path, const struct db_key_list *list, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < list->n_items; i++) {
+        const struct db_key *key = &list->items[i];
+        char line[2 * DB_SHA256_SIZE + DB_ID_SIZE + DB_TIME_SIZE + sizeof(key->name)];
+        int length = snprintf(line, sizeof(line), "%s %s %s %s\n", key->id, key->sha256,
+                              key->created_at, key->name);
+        rc = db_file_write(fd, path, line, (size_t)length, err);
+    }
+    if (rc == 0 && fsync(fd) != 0)
+        rc = error_set_errno(err, errno, "syncing %s", path);
+    return rc;
+}
+
+/* Replaces DIR/keys; the lock is held. */
+static int replace(const char *directory, const struct db_key_list *list, struct error *err)
+{
+    char path[DB_PATH_SIZE], temporary[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/keys", directory);
+    if (rc == 0)
+        rc = db_path(temporary, err, "%s/keys.new", directory);
+    if (rc != 0)
+        return rc;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return error_set_errno(err, errno, "creating %s", temporary);
+    rc = write_list(fd, temporary, list, err);
+    close(fd);
+    if (rc == 0 && rename(temporary, path) != 0)
+        rc = error_set_errno(err, errno, "renaming %s", temporary);
+    if (rc != 0) {
+        unlink(temporary);
+        return rc;
+    }
+    return db_directory_sync(directory, err);
+}
+
+static int lock(const char *directory, int *fd, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/keys.lock", directory);
+    return rc != 0 ? rc : db_lock_take(path, true, fd, err);
+}
+
+static int create_token(char token[DB_KEY_TOKEN_SIZE], struct error *err)
+{
+    uint8_t random[TOKEN_RANDOM_SIZE];
+    char text[BASE64_ENCODE_RAW_LENGTH(TOKEN_RANDOM_SIZE) + 1];
+    struct base64_encode_ctx encoder;
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return error_set_errno(err, errno, "asking for random bytes");
+    base64url_encode_init(&encoder);
+    size_t length = base64_encode_update(&encoder, text, sizeof(random), random);
+    length += base64_encode_final(&encoder, text + length);
+    text[length] = '\0';
+    text[strcspn(text, "=")] = '\0';
+    snprintf(token, DB_KEY_TOKEN_SIZE, "%s%s", token_prefix, text);
+    explicit_bzero(random, sizeof(random));
+    explicit_bzero(text, sizeof(text));
+    return 0;
+}
+
+int db_key_create(const char *directory, const char *name, struct db_key *out,
+                  char token[DB_KEY_TOKEN_SIZE], struct error *err)
+{
+    struct db_key key = {0};
+    struct db_key_list list = {0};
+    char secret[DB_KEY_TOKEN_SIZE];
+    int lock_fd = -1;
+    if (!is_name(name))
+        return error_set(err, ERROR_INVALID, "name: a key's name has 1..%d printable characters",
+                         NAME_MAX_SIZE);
+    int rc = create_token(secret, err);
+    if (rc != 0)
+        return rc;
+    db_id_create("key_", key.id);
+    db_time_now(key.created_at);
+    hash_token(secret, key.sha256);
+    snprintf(key.name, sizeof(key.name), "%s", name);
+    rc = db_directory_create_all(directory, err);
+    if (rc == 0)
+        rc = lock(directory, &lock_fd, err);
+    if (rc == 0)
+        rc = db_key_list(directory, &list, err);
+    if (rc == 0)
+        rc = append(&list, &key, err);
+    if (rc == 0)
+        rc = replace(directory, &list, err);
+    if (rc == 0) {
+        *out = key;
+        memcpy(token, secret, sizeof(secret));
+    }
+    if (lock_fd >= 0)
+        close(lock_fd);
+    explicit_bzero(secret, sizeof(secret));
+    db_key_list_clear(&list);
+    return rc;
+}
+
+static int remove_key(struct db_key_list *list, const char *id, struct error *err)
+{
+    for (size_t i = 0; i < list->n_items; i++) {
+        if (strcmp(list->items[i].id, id) != 0)
+            continue;
+        list->n_items--;
+        memmove(&list->items[i], &list->items[i + 1], (list->n_items - i) * sizeof(*list->items));
+        return 0;
+    }
+    return error_set(err, ERROR_NOT_FOUND, "there is no key %.40s", id);
+}
+
+int db_key_revoke(const char *directory, const char *id, struct error *err)
+{
+    struct db_key_list list = {0};
+    int lock_fd = -1;
+    int rc = lock(directory, &lock_fd, err);
+    if (rc == 0)
+        rc = db_key_list(directory, &list, err);
+    if (rc == 0)
+        rc = remove_key(&list, id, err);
+    if (rc == 0)
+        rc = replace(directory, &list, err);
+    if (lock_fd >= 0)
+        close(lock_fd);
+    db_key_list_clear(&list);
+    return rc;
+}
+
+/* ---- the server's view ---- */
+
+struct db_keys {
+    char *path;
+    pthread_mutex_t mutex;   /* guards what follows */
+    struct db_key_list list; /* what the file held when it was last understood */
+    struct stat seen;        /* of the file last read; zero when there was none */
+    bool faulty;             /* that file was not understood */
+};
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Reads the file again when it changed; the mutex is held. */
+static int refresh(struct db_keys *keys, struct error *err)
+{
+    struct stat now = {0};
+    struct db_key_list list = {0};
+    if (stat(keys->path, &now) != 0)
+        now = (struct stat){0};
+    if (!keys->faulty && is_same(&now, &keys->seen))
+        return 0;
+    int rc = load(keys->path, &list, &now, err);
+    keys->faulty = rc != 0;
+    if (rc != 0)
+        return rc;
+    keys->seen = now;
+    db_key_list_clear(&keys->list);
+    keys->list = list;
+    return 0;
+}
+
+int db_keys_open(struct db_keys **out, const char *directory, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    struct stat status;
+    int rc = db_path(path, err, "%s/keys", directory);
+    if (rc != 0)
+        return rc;
+    struct db_keys *keys = calloc(1, sizeof(*keys));
+    if (keys == NULL)
+        return error_set_nomem(err, "the keys");
+    pthread_mutex_init(&keys->mutex, NULL);
+    keys->path = strdup(path);
+    rc = keys->path == NULL ? error_set_nomem(err, "the keys")
+                            : load(keys->path, &keys->list, &status, err);
+    if (rc == 0) {
+        keys->seen = status;
+        *out = keys;
+    } else {
+        db_keys_close(keys);
+    }
+    return rc;
+}
+
+void db_keys_close(struct db_keys *keys)
+{
+    if (keys == NULL)
+        return;
+    db_key_list_clear(&keys->list);
+    pthread_mutex_destroy(&keys->mutex);
+    free(keys->path);
+    free(keys);
+}
+
+size_t db_keys_count(struct db_keys *keys)
+{
+    pthread_mutex_lock(&keys->mutex);
+    refresh(keys, NULL);
+    size_t n = keys->list.n_items;
+    pthread_mutex_unlock(&keys->mutex);
+    return n;
+}
+
+bool db_keys_check(struct db_keys *keys, const char *token, char id[DB_ID_SIZE])
+{
+    char sha256[DB_SHA256_SIZE];
+    const struct db_key *found = NULL;
+    hash_token(token, sha256);
+    pthread_mutex_lock(&keys->mutex);
+    if (refresh(keys, NULL) == 0) {
+        /* All are compared, so that the time says nothing about which one matched. */
+        for (size_t i = 0; i < keys->list.n_items; i++) {
+            if (memeql_sec(keys->list.items[i].sha256, sha256, DB_SHA256_SIZE))
+                found = &keys->list.items[i];
+        }
+    }
+    if (found != NULL)
+        memcpy(id, found->id, DB_ID_SIZE);
+    pthread_mutex_unlock(&keys->mutex);
+    return found != NULL;
+}

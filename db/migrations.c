@@ -1,0 +1,219 @@
+/* The schema. SQL here and in the typed queries stays portable: no rowid, no engine's upsert.
+ *
+ * Who owns whom is ON DELETE CASCADE, always down from the project; who merely uses an image has
+ * no cascade, so that the engine itself refuses to delete what is needed. Texts are UTF-8, times
+ * RFC 3339 UTC with milliseconds, so that they sort. Columns named _ms are milliseconds since 1970.
+ */
+#include "db/migrations.h"
+
+static const struct db_migration all[] = {
+    {"the first schema",
+     "CREATE TABLE health ("
+     "  id INTEGER PRIMARY KEY,"
+     "  checked_at TEXT NOT NULL);"
+
+     "CREATE TABLE projects ("
+     "  id TEXT NOT NULL PRIMARY KEY,"
+     "  name TEXT NOT NULL,"
+     "  description TEXT NOT NULL,"
+     "  labels TEXT NOT NULL," /* a JSON object */
+     "  created_at TEXT NOT NULL,"
+     "  updated_at TEXT NOT NULL,"
+     "  revision INTEGER NOT NULL);"
+     "CREATE INDEX projects_by_age ON projects (created_at, id);"
+
+     "CREATE TABLE images ("
+     "  id TEXT NOT NULL PRIMARY KEY,"
+     "  project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,"
+     "  sha256 TEXT NOT NULL," /* of the file in blobs/ */
+     "  name TEXT NOT NULL,"
+     "  format TEXT NOT NULL,"
+     "  conversion TEXT NOT NULL,"
+     "  width INTEGER NOT NULL CHECK (width > 0),"
+     "  height INTEGER NOT NULL CHECK (height > 0),"
+     "  bit_depth INTEGER NOT NULL,"
+     "  n_channels INTEGER NOT NULL,"
+     "  byte_size INTEGER NOT NULL,"
+     "  pixel_size_nm REAL NOT NULL," /* 0: unknown */
+     "  created_at TEXT NOT NULL,"
+     "  UNIQUE (project_id, sha256));"
+     "CREATE INDEX images_by_age ON images (project_id, created_at, id);"
+     "CREATE INDEX images_by_name ON images (project_id, name, created_at, id);"
+     "CREATE INDEX images_by_sha256 ON images (sha256);"
+
+     "CREATE TABLE encoders ("
+     "  id TEXT NOT NULL PRIMARY KEY,"
+     "  sha256 TEXT NOT NULL UNIQUE," /* of the file in blobs/ */
+     "  name TEXT NOT NULL,"
+     "  architecture TEXT NOT NULL,"
+     "  in_channels INTEGER NOT NULL,"
+     "  input_size INTEGER NOT NULL,"
+     "  dimension INTEGER NOT NULL,"
+     "  n_parameters INTEGER NOT NULL,"
+     "  byte_size INTEGER NOT NULL,"
+     "  is_default INTEGER NOT NULL CHECK (is_default IN (0, 1)),"
+     "  created_at TEXT NOT NULL);"
+     "CREATE INDEX encoders_by_age ON encoders (created_at, id);"
+
+     "CREATE TABLE support_sets ("
+     "  id TEXT NOT NULL PRIMARY KEY,"
+     "  project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,"
+     "  latest_version INTEGER NOT NULL,"
+     "  created_at TEXT NOT NULL);"
+     "CREATE INDEX support_sets_by_age ON support_sets (project_id, created_at, id);"
+
+     "CREATE TABLE support_set_versions ("
+     "  support_set_id TEXT NOT NULL REFERENCES support_sets (id) ON DELETE CASCADE,"
+     "  version INTEGER NOT NULL CHECK (version > 0),"
+     "  name TEXT NOT NULL,"
+     "  chip_width INTEGER NOT NULL CHECK (chip_width > 0),"
+     "  chip_height INTEGER NOT NULL CHECK (chip_height > 0),"
+     "  created_at TEXT NOT NULL,"
+     "  PRIMARY KEY (support_set_id, version));"
+
+     "CREATE TABLE classes ("
+     "  support_set_id TEXT NOT NULL,"
+     "  version INTEGER NOT NULL,"
+     "  class_index INTEGER NOT NULL," /* 0, 1, ... */
+     "  name TEXT NOT NULL,"
+     "  color INTEGER NOT NULL," /* 0xRRGGBB */
+     "  PRIMARY KEY (support_set_id, version, class_index),"
+     "  FOREIGN KEY (support_set_id, version)"
+     "    REFERENCES support_set_versions (support_set_id, version) ON DELETE CASCADE);"
+
+     "CREATE TABLE examples ("
+     "  support_set_id TEXT NOT NULL,"
+     "  version INTEGER NOT NULL,"
+     "  class_index INTEGER NOT NULL,"
+     "  example_index INTEGER NOT NULL," /* 0, 1, ... within the class */
+     "  image_id TEXT NOT NULL REFERENCES images (id),"
+     "  x INTEGER NOT NULL,"
+     "  y INTEGER NOT NULL,"
+     "  PRIMARY KEY (support_set_id, version, class_index, example_index),"
+     "  FOREIGN KEY (support_set_id, version, class_index)"
+     "    REFERENCES classes (support_set_id, version, class_index) ON DELETE CASCADE);"
+     "CREATE INDEX examples_by_image ON examples (image_id);"
+
+     "CREATE TABLE jobs ("
+     "  id TEXT NOT NULL PRIMARY KEY,"
+     "  project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,"
+     "  support_set_id TEXT NOT NULL,"
+     "  support_set_version INTEGER NOT NULL,"
+     "  encoder_id TEXT NOT NULL REFERENCES encoders (id),"
+     "  params TEXT NOT NULL," /* a JSON object */
+     "  priority INTEGER NOT NULL,"
+     "  state TEXT NOT NULL CHECK"
+     "    (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),"
+     "  cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),"
+     "  n_chips_done INTEGER NOT NULL,"
+     "  n_chips_total INTEGER NOT NULL,"
+     "  attempts INTEGER NOT NULL,"
+     "  error_code TEXT,"
+     "  error_message TEXT,"
+     "  lease_owner TEXT," /* NULL unless running */
+     "  lease_expires_ms INTEGER,"
+     "  created_at TEXT NOT NULL,"
+     "  started_at TEXT,"
+     "  finished_at TEXT,"
+     "  FOREIGN KEY (support_set_id, support_set_version)"
+     "    REFERENCES support_set_versions (support_set_id, version));"
+     "CREATE INDEX jobs_by_age ON jobs (project_id, created_at, id);"
+     "CREATE INDEX jobs_by_state ON jobs (project_id, state, created_at, id);"
+     "CREATE INDEX jobs_queue ON jobs (state, priority DESC, created_at, id);"
+     "CREATE INDEX jobs_by_support_set ON jobs (support_set_id, support_set_version);"
+     "CREATE INDEX jobs_by_encoder ON jobs (encoder_id);"
+
+     "CREATE TABLE job_images ("
+     "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,"
+     "  image_index INTEGER NOT NULL," /* 0, 1, ...: the order of the request */
+     "  image_id TEXT NOT NULL REFERENCES images (id),"
+     "  PRIMARY KEY (job_id, image_index),"
+     "  UNIQUE (job_id, image_id));"
+     "CREATE INDEX job_images_by_image ON job_images (image_id);"
+
+     "CREATE TABLE idempotency_keys ("
+     "  scope TEXT NOT NULL,"
+     "  client_key TEXT NOT NULL,"
+     "  body_sha256 TEXT NOT NULL,"
+     "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,"
+     "  created_ms INTEGER NOT NULL,"
+     "  PRIMARY KEY (scope, client_key));"
+     "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_ms);"
+     "CREATE INDEX idempotency_keys_by_job ON idempotency_keys (job_id);"
+
+     /* The large columns come last: reading the others then touches no page of them. */
+     "CREATE TABLE results ("
+     "  job_id TEXT NOT NULL,"
+     "  image_id TEXT NOT NULL,"
+     "  grid_rows INTEGER NOT NULL CHECK (grid_rows > 0),"
+     "  grid_columns INTEGER NOT NULL CHECK (grid_columns > 0),"
+     "  chip_width INTEGER NOT NULL,"
+     "  chip_height INTEGER NOT NULL,"
+     "  stride_x INTEGER NOT NULL,"
+     "  stride_y INTEGER NOT NULL,"
+     "  offset_x INTEGER NOT NULL,"
+     "  offset_y INTEGER NOT NULL,"
+     "  edge TEXT NOT NULL,"
+     "  n_classes INTEGER NOT NULL CHECK (n_classes > 0),"
+     "  temperature REAL NOT NULL,"
+     "  created_at TEXT NOT NULL,"
+     "  labels BLOB NOT NULL,"        /* grid_rows x grid_columns u16, little-endian */
+     "  probabilities BLOB NOT NULL," /* ... x n_classes f32, little-endian */
+     "  distances BLOB NOT NULL,"     /* grid_rows x grid_columns f32, little-endian */
+     "  PRIMARY KEY (job_id, image_id),"
+     "  FOREIGN KEY (job_id, image_id) REFERENCES job_images (job_id, image_id)"
+     "    ON DELETE CASCADE);"
+
+     "CREATE TABLE class_statistics ("
+     "  job_id TEXT NOT NULL,"
+     "  image_id TEXT NOT NULL,"
+     "  class_index INTEGER NOT NULL,"
+     "  n_chips INTEGER NOT NULL,"
+     "  area_fraction REAL NOT NULL,"
+     "  mean_probability REAL NOT NULL,"
+     "  n_regions_4 INTEGER NOT NULL,"
+     "  n_regions_8 INTEGER NOT NULL,"
+     "  mean_region_chips REAL NOT NULL,"
+     "  PRIMARY KEY (job_id, image_id, class_index),"
+     "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
+     "    ON DELETE CASCADE);"},
+};
+
+static int apply(struct db_connection *writer, const struct db_migration *migration,
+                 int64_t version, struct error *err)
+{
+    int rc = db_connection_begin(writer, err);
+    if (rc != 0)
+        return rc;
+    rc = db_connection_run_script(writer, migration->what, migration->sql, err);
+    if (rc == 0)
+        rc = db_connection_set_schema_version(writer, version, err);
+    if (rc == 0)
+        rc = db_connection_commit(writer, err);
+    if (rc != 0)
+        db_connection_rollback(writer);
+    return rc;
+}
+
+int db_migrate_with(struct db_connection *writer, const char *path,
+                    const struct db_migration *migrations, size_t n_migrations, struct error *err)
+{
+    int64_t version = 0;
+    int rc = db_connection_schema_version(writer, &version, err);
+    if (rc != 0)
+        return rc;
+    if (version > (int64_t)n_migrations)
+        return error_set(err, ERROR_CONFLICT,
+                         "%s has schema version %lld and this program knows versions up to %zu: "
+                         "it was written by a newer chipshot; use that one",
+                         path, (long long)version, n_migrations);
+    rc = db_connection_enable_writes(writer, err);
+    for (size_t i = (size_t)version; rc == 0 && i < n_migrations; i++)
+        rc = apply(writer, &migrations[i], (int64_t)i + 1, err);
+    return rc;
+}
+
+int db_migrate(struct db_connection *writer, const char *path, struct error *err)
+{
+    return db_migrate_with(writer, path, all, sizeof(all) / sizeof(all[0]), err);
+}

@@ -1,0 +1,326 @@
+/* Typed queries for projects. */
+#include "db/projects.h"
+
+#include "db/blob_store.h"
+#include "db/connection.h"
+#include "db/id.h"
+
+#define COLUMNS "id, name, description, labels, created_at, updated_at, revision"
+
+static void read_project(struct db_stmt *stmt, struct db_project *out)
+{
+    db_column_id(stmt, 0, "prj_", out->id);
+    out->name = db_column_text(stmt, 1, DB_NAME_MAX);
+    out->description = db_column_text(stmt, 2, DB_TEXT_MAX);
+    out->labels = db_column_text(stmt, 3, DB_TEXT_MAX);
+    db_column_time(stmt, 4, out->created_at);
+    db_column_time(stmt, 5, out->updated_at);
+    out->revision = db_column_uint(stmt, 6, INT64_MAX);
+}
+
+static int not_found(const char *id, struct error *err)
+{
+    return error_set(err, ERROR_NOT_FOUND, "there is no project %.40s", id);
+}
+
+int db_project_require(struct db_connection *connection, const char *project_id, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "finding a project",
+                             "SELECT 1 FROM projects WHERE id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, project_id);
+    rc = db_stmt_step_one(stmt, err);
+    db_stmt_finish(stmt);
+    return rc == ERROR_NOT_FOUND ? not_found(project_id, err) : rc;
+}
+
+static int insert_row(struct db_connection *writer, const struct db_project *project,
+                      struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc =
+        db_stmt_prepare(&stmt, writer, "storing a project",
+                        "INSERT INTO projects (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?)", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, project->id);
+    db_bind_text(stmt, project->name);
+    db_bind_text(stmt, project->description != NULL ? project->description : "");
+    db_bind_text(stmt, project->labels != NULL ? project->labels : "{}");
+    db_bind_text(stmt, project->created_at);
+    db_bind_text(stmt, project->updated_at);
+    db_bind_uint(stmt, project->revision);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+int db_project_insert(struct db *db, struct db_project *project, struct error *err)
+{
+    struct db_connection *writer = NULL;
+    struct db_project stored = *project;
+    int rc = db_write_begin(db, &writer, err);
+    if (rc != 0)
+        return rc;
+    db_id_create("prj_", stored.id);
+    db_id_time(stored.id, stored.created_at);
+    db_id_time(stored.id, stored.updated_at);
+    stored.revision = 1;
+    rc = db_write_end(db, insert_row(writer, &stored, err), err);
+    if (rc == 0)
+        *project = stored;
+    return rc;
+}
+
+static int get_from(struct db_connection *connection, const char *id, struct db_project *out,
+                    struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct db_project project = {0};
+    int rc = db_stmt_prepare(&stmt, connection, "reading a project",
+                             "SELECT " COLUMNS " FROM projects WHERE id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        read_project(stmt, &project);
+        rc = db_stmt_fault(stmt, err);
+    } else if (rc == ERROR_NOT_FOUND) {
+        rc = not_found(id, err);
+    }
+    db_stmt_finish(stmt);
+    if (rc == 0)
+        *out = project;
+    else
+        db_project_clear(&project);
+    return rc;
+}
+
+int db_project_get(struct db *db, const char *id, struct db_project *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = get_from(reader, id, out, err);
+    db_read_end(db, reader);
+    return rc;
+}
+
+static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_project_list *list,
+                     struct error *err)
+{
+    int step = 0;
+    list->items = calloc(limit, sizeof(*list->items));
+    if (list->items == NULL)
+        return error_set_nomem(err, "a list of projects");
+    while ((step = db_stmt_step(stmt, err)) > 0) {
+        if (list->n_items == limit) {
+            list->more = true;
+            return 0;
+        }
+        read_project(stmt, &list->items[list->n_items++]);
+    }
+    return step;
+}
+
+static int list_from(struct db_connection *reader, const struct db_page *page,
+                     struct db_project_list *list, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    struct db_cursor cursor;
+    int rc = db_cursor_find(reader, page, "SELECT created_at FROM projects WHERE id = ?", NULL,
+                            &cursor, err);
+    if (rc == 0)
+        rc = db_stmt_prepare(&stmt, reader, "listing projects",
+                             "SELECT " COLUMNS " FROM projects WHERE (created_at, id) > (?, ?)"
+                             " ORDER BY created_at, id LIMIT ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, cursor.created_at);
+    db_bind_text(stmt, cursor.id);
+    db_bind_uint(stmt, (uint64_t)page->limit + 1);
+    rc = read_page(stmt, page->limit, list, err);
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_project_list(struct db *db, const struct db_page *page, struct db_project_list *out,
+                    struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_project_list list = {0};
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = list_from(reader, page, &list, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = list;
+    else
+        db_project_list_clear(&list);
+    return rc;
+}
+
+static int update_row(struct db_connection *writer, const struct db_project *project,
+                      struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "changing a project",
+                             "UPDATE projects SET name = ?, description = ?, labels = ?,"
+                             " updated_at = ?, revision = ? WHERE id = ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, project->name);
+    db_bind_text(stmt, project->description != NULL ? project->description : "");
+    db_bind_text(stmt, project->labels != NULL ? project->labels : "{}");
+    db_bind_text(stmt, project->updated_at);
+    db_bind_uint(stmt, project->revision);
+    db_bind_text(stmt, project->id);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+static int update_in(struct db_connection *writer, struct db_project *project,
+                     uint64_t expected_revision, struct error *err)
+{
+    struct db_project old = {0};
+    int rc = get_from(writer, project->id, &old, err);
+    if (rc == 0 && expected_revision != 0 && expected_revision != old.revision)
+        rc = error_set(err, ERROR_CONFLICT,
+                       "project %s is at revision %llu and not at the expected %llu", project->id,
+                       (unsigned long long)old.revision, (unsigned long long)expected_revision);
+    if (rc == 0) {
+        project->revision = old.revision + 1;
+        memcpy(project->created_at, old.created_at, DB_TIME_SIZE);
+        db_time_now(project->updated_at);
+        rc = update_row(writer, project, err);
+    }
+    db_project_clear(&old);
+    return rc;
+}
+
+int db_project_update(struct db *db, struct db_project *project, uint64_t expected_revision,
+                      struct error *err)
+{
+    struct db_connection *writer = NULL;
+    struct db_project stored = *project;
+    int rc = db_write_begin(db, &writer, err);
+    if (rc != 0)
+        return rc;
+    rc = db_write_end(db, update_in(writer, &stored, expected_revision, err), err);
+    if (rc == 0)
+        *project = stored;
+    return rc;
+}
+
+/* ---- deleting ---- */
+
+struct hashes {
+    char (*items)[DB_SHA256_SIZE];
+    size_t n_items, n_allocated;
+};
+
+static int append_hash(struct hashes *hashes, struct db_stmt *stmt, struct error *err)
+{
+    if (hashes->n_items == hashes->n_allocated) {
+        size_t n = hashes->n_allocated == 0 ? 64 : hashes->n_allocated * 2;
+        void *items = reallocarray(hashes->items, n, sizeof(*hashes->items));
+        if (items == NULL)
+            return error_set_nomem(err, "the images of a project");
+        hashes->items = items;
+        hashes->n_allocated = n;
+    }
+    db_column_sha256(stmt, 0, hashes->items[hashes->n_items++]);
+    return db_stmt_fault(stmt, err);
+}
+
+static int read_hashes(struct db_connection *writer, const char *id, struct hashes *hashes,
+                       struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int step = 0;
+    int rc = db_stmt_prepare(&stmt, writer, "reading a project's images",
+                             "SELECT sha256 FROM images WHERE project_id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
+        rc = append_hash(hashes, stmt, err);
+    db_stmt_finish(stmt);
+    return rc != 0 ? rc : step;
+}
+
+static int require_idle(struct db_connection *writer, const char *id, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char job_id[DB_ID_SIZE];
+    int rc = db_stmt_prepare(&stmt, writer, "looking for unfinished jobs of a project",
+                             "SELECT id FROM jobs WHERE project_id = ?"
+                             " AND state IN ('queued', 'running') LIMIT 1",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    rc = db_stmt_step(stmt, err);
+    if (rc > 0) {
+        db_column_id(stmt, 0, "job_", job_id);
+        rc = db_stmt_fault(stmt, err);
+        if (rc == 0)
+            rc = error_set(err, ERROR_CONFLICT, "project %s has a job that has not ended: %s", id,
+                           job_id);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+static int delete_in(struct db_connection *writer, const char *id, struct hashes *hashes,
+                     struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_project_require(writer, id, err);
+    if (rc == 0)
+        rc = require_idle(writer, id, err);
+    if (rc == 0)
+        rc = read_hashes(writer, id, hashes, err);
+    /* All that the project owns goes with it (ON DELETE CASCADE). */
+    if (rc == 0)
+        rc = db_stmt_prepare(&stmt, writer, "deleting a project",
+                             "DELETE FROM projects WHERE id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+int db_project_delete(struct db *db, const char *id, struct error *err)
+{
+    struct db_connection *writer = NULL;
+    struct hashes hashes = {0};
+    int rc = db_write_begin(db, &writer, err);
+    if (rc != 0)
+        return rc;
+    rc = db_write_end(db, delete_in(writer, id, &hashes, err), err);
+    for (size_t i = 0; rc == 0 && i < hashes.n_items; i++)
+        db_blob_collect(db, hashes.items[i]);
+    free(hashes.items);
+    return rc;
+}
+
+void db_project_clear(struct db_project *project)
+{
+    free(project->name);
+    free(project->description);
+    free(project->labels);
+    *project = (struct db_project){0};
+}
+
+void db_project_list_clear(struct db_project_list *list)
+{
+    for (size_t i = 0; i < list->n_items; i++)
+        db_project_clear(&list->items[i]);
+    free(list->items);
+    *list = (struct db_project_list){0};
+}

@@ -1,0 +1,483 @@
+/* Typed queries for results. Labels, probabilities and distances are little-endian blobs, one each
+ * an image; reading checks their size before anything is allocated and their values after, because
+ * callers index with labels and print probabilities. */
+#include "db/results.h"
+
+#include <math.h>
+
+#include "db/connection.h"
+
+enum {
+    GRID_SIDE_MAX = 32768, /* rows or columns: an image has at most as many pixels a side */
+    CLASSES_MAX = 65535,   /* labels are u16 */
+};
+
+#define COLUMNS                                                                                    \
+    "job_id, image_id, grid_rows, grid_columns, chip_width, chip_height, stride_x, stride_y, "     \
+    "offset_x, offset_y, edge, n_classes, temperature, created_at"
+#define MAPS ", labels, probabilities, distances"
+enum { FIRST_MAP = 14 };
+
+static uint64_t n_chips_of(const struct db_result *result)
+{
+    return (uint64_t)result->rows * result->columns;
+}
+
+/* ---- little-endian ---- */
+
+static uint8_t *encode_u16(const uint16_t *values, uint64_t n)
+{
+    uint8_t *bytes = reallocarray(NULL, n, 2);
+    for (uint64_t i = 0; bytes != NULL && i < n; i++) {
+        bytes[2 * i] = (uint8_t)values[i];
+        bytes[2 * i + 1] = (uint8_t)(values[i] >> 8);
+    }
+    return bytes;
+}
+
+static uint8_t *encode_f32(const float *values, uint64_t n)
+{
+    uint8_t *bytes = reallocarray(NULL, n, 4);
+    for (uint64_t i = 0; bytes != NULL && i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof(bits));
+        for (int k = 0; k < 4; k++)
+            bytes[4 * i + (uint64_t)k] = (uint8_t)(bits >> 8 * k);
+    }
+    return bytes;
+}
+
+static void decode_u16(const uint8_t *bytes, uint64_t n, uint16_t *out)
+{
+    for (uint64_t i = 0; i < n; i++)
+        out[i] = (uint16_t)(bytes[2 * i] | bytes[2 * i + 1] << 8);
+}
+
+static void decode_f32(const uint8_t *bytes, uint64_t n, float *out)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const uint8_t *b = bytes + 4 * i;
+        uint32_t bits = b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+        memcpy(&out[i], &bits, sizeof(bits));
+    }
+}
+
+/* ---- inserting ---- */
+
+static int check(const struct db_result *result, struct error *err)
+{
+    if (result->rows < 1 || result->rows > GRID_SIDE_MAX || result->columns < 1 ||
+        result->columns > GRID_SIDE_MAX)
+        return error_set(err, ERROR_INVALID, "result: %u x %u chips are not within 1..%d a side",
+                         result->rows, result->columns, GRID_SIDE_MAX);
+    if (result->n_classes < 1 || result->n_classes > CLASSES_MAX)
+        return error_set(err, ERROR_INVALID, "result: %u classes are not within 1..%d",
+                         result->n_classes, CLASSES_MAX);
+    if (result->classes == NULL || result->labels == NULL || result->probabilities == NULL ||
+        result->distances == NULL)
+        return error_set(err, ERROR_INVALID, "result: statistics or maps are missing");
+    return 0;
+}
+
+static int touch_job(struct db_connection *writer, const struct db_result *result,
+                     const char *owner, uint64_t n_chips_done, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    uint64_t n_changed = 0;
+    int rc = db_stmt_prepare(&stmt, writer, "storing a job's progress",
+                             "UPDATE jobs SET attempts = 0, n_chips_done = ?"
+                             " WHERE id = ? AND state = 'running' AND lease_owner = ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_uint(stmt, n_chips_done);
+    db_bind_text(stmt, result->job_id);
+    db_bind_text(stmt, owner);
+    rc = db_stmt_run(stmt, &n_changed, err);
+    if (rc == 0 && n_changed != 1)
+        rc = error_set(err, ERROR_CONFLICT, "job %s is not running for %.64s", result->job_id,
+                       owner);
+    return rc;
+}
+
+static int find(struct db_connection *connection, const char *what, const char *sql,
+                const char *job_id, const char *image_id, bool *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, what, sql, err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, job_id);
+    db_bind_text(stmt, image_id);
+    rc = db_stmt_step(stmt, err);
+    db_stmt_finish(stmt);
+    if (rc < 0)
+        return rc;
+    *out = rc > 0;
+    return 0;
+}
+
+static int exists_in(struct db_connection *connection, const char *job_id, const char *image_id,
+                     bool *out, struct error *err)
+{
+    return find(connection, "looking for a result",
+                "SELECT 1 FROM results WHERE job_id = ? AND image_id = ?", job_id, image_id, out,
+                err);
+}
+
+/* The blobs of one result, encoded. */
+struct maps {
+    uint8_t *labels, *probabilities, *distances;
+};
+
+static void bind_row(struct db_stmt *stmt, const struct db_result *result, const struct maps *maps)
+{
+    uint64_t n_chips = n_chips_of(result);
+    db_bind_text(stmt, result->job_id);
+    db_bind_text(stmt, result->image_id);
+    db_bind_uint(stmt, result->rows);
+    db_bind_uint(stmt, result->columns);
+    db_bind_uint(stmt, result->chip_width);
+    db_bind_uint(stmt, result->chip_height);
+    db_bind_uint(stmt, result->stride_x);
+    db_bind_uint(stmt, result->stride_y);
+    db_bind_uint(stmt, result->offset_x);
+    db_bind_uint(stmt, result->offset_y);
+    db_bind_text(stmt, result->edge);
+    db_bind_uint(stmt, result->n_classes);
+    db_bind_double(stmt, result->temperature);
+    db_bind_text(stmt, result->created_at);
+    db_bind_blob(stmt, maps->labels, n_chips * 2);
+    db_bind_blob(stmt, maps->probabilities, n_chips * result->n_classes * 4);
+    db_bind_blob(stmt, maps->distances, n_chips * 4);
+}
+
+static int insert_row(struct db_connection *writer, const struct db_result *result,
+                      const struct maps *maps, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "storing a result",
+                             "INSERT INTO results (" COLUMNS MAPS
+                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                             err);
+    if (rc != 0)
+        return rc;
+    bind_row(stmt, result, maps);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+static int insert_class(struct db_connection *writer, const struct db_result *result,
+                        uint32_t index, struct error *err)
+{
+    const struct db_class_statistics *class = &result->classes[index];
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(
+        &stmt, writer, "storing a result's statistics",
+        "INSERT INTO class_statistics (job_id, image_id, class_index, n_chips, area_fraction,"
+        " mean_probability, n_regions_4, n_regions_8, mean_region_chips)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, result->job_id);
+    db_bind_text(stmt, result->image_id);
+    db_bind_uint(stmt, index);
+    db_bind_uint(stmt, class->n_chips);
+    db_bind_double(stmt, class->area_fraction);
+    db_bind_double(stmt, class->mean_probability);
+    db_bind_uint(stmt, class->n_regions_4);
+    db_bind_uint(stmt, class->n_regions_8);
+    db_bind_double(stmt, class->mean_region_chips);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+static int insert_in(struct db_connection *writer, const struct db_result *result,
+                     const struct maps *maps, const char *owner, uint64_t n_chips_done,
+                     struct error *err)
+{
+    bool exists = false, belongs = false;
+    int rc = touch_job(writer, result, owner, n_chips_done, err);
+    if (rc == 0)
+        rc = exists_in(writer, result->job_id, result->image_id, &exists, err);
+    if (rc != 0 || exists)
+        return rc;
+    rc = find(writer, "looking for a job's image",
+              "SELECT 1 FROM job_images WHERE job_id = ? AND image_id = ?", result->job_id,
+              result->image_id, &belongs, err);
+    if (rc == 0 && !belongs)
+        rc = error_set(err, ERROR_INVALID, "result: image %s is not in job %s", result->image_id,
+                       result->job_id);
+    if (rc == 0)
+        rc = insert_row(writer, result, maps, err);
+    for (uint32_t i = 0; rc == 0 && i < result->n_classes; i++)
+        rc = insert_class(writer, result, i, err);
+    return rc;
+}
+
+int db_result_insert(struct db *db, const struct db_result *result, const char *owner,
+                     uint64_t n_chips_done, struct error *err)
+{
+    struct db_connection *writer = NULL;
+    struct db_result stored = *result;
+    int rc = check(result, err);
+    if (rc != 0)
+        return rc;
+    uint64_t n_chips = n_chips_of(result);
+    /* Encoded before the writer is taken: the lock is held for the insertion only. */
+    struct maps maps = {
+        .labels = encode_u16(result->labels, n_chips),
+        .probabilities = encode_f32(result->probabilities, n_chips * result->n_classes),
+        .distances = encode_f32(result->distances, n_chips),
+    };
+    if (maps.labels == NULL || maps.probabilities == NULL || maps.distances == NULL)
+        rc = error_set_nomem(err, "a result's maps");
+    if (rc == 0)
+        rc = db_write_begin(db, &writer, err);
+    if (rc == 0) {
+        db_time_now(stored.created_at);
+        rc = insert_in(writer, &stored, &maps, owner, n_chips_done, err);
+        rc = db_write_end(db, rc, err);
+    }
+    free(maps.labels);
+    free(maps.probabilities);
+    free(maps.distances);
+    return rc;
+}
+
+/* ---- reading ---- */
+
+static int read_result(struct db_stmt *stmt, struct db_result *out, struct error *err)
+{
+    db_column_id(stmt, 0, "job_", out->job_id);
+    db_column_id(stmt, 1, "img_", out->image_id);
+    out->rows = (uint32_t)db_column_int(stmt, 2, 1, GRID_SIDE_MAX);
+    out->columns = (uint32_t)db_column_int(stmt, 3, 1, GRID_SIDE_MAX);
+    out->chip_width = db_column_uint32(stmt, 4);
+    out->chip_height = db_column_uint32(stmt, 5);
+    out->stride_x = db_column_uint32(stmt, 6);
+    out->stride_y = db_column_uint32(stmt, 7);
+    out->offset_x = db_column_uint32(stmt, 8);
+    out->offset_y = db_column_uint32(stmt, 9);
+    db_column_copy(stmt, 10, out->edge, sizeof(out->edge));
+    out->n_classes = (uint32_t)db_column_int(stmt, 11, 1, CLASSES_MAX);
+    out->temperature = db_column_double(stmt, 12);
+    db_column_time(stmt, 13, out->created_at);
+    return db_stmt_fault(stmt, err);
+}
+
+static void check_maps(struct db_stmt *stmt, const struct db_result *result)
+{
+    uint64_t n_chips = n_chips_of(result);
+    for (uint64_t i = 0; i < n_chips; i++) {
+        if (result->labels[i] >= result->n_classes) {
+            db_column_fault(stmt, FIRST_MAP, "holds a label that is no class");
+            return;
+        }
+        if (!isfinite(result->distances[i])) {
+            db_column_fault(stmt, FIRST_MAP + 2, "holds a distance that is not finite");
+            return;
+        }
+    }
+    for (uint64_t i = 0; i < n_chips * result->n_classes; i++) {
+        float probability = result->probabilities[i];
+        /* Rounding may put a softmax slightly above 1; NaN fails both comparisons. */
+        if (!(probability >= 0 && probability <= 1.001F)) {
+            db_column_fault(stmt, FIRST_MAP + 1, "holds a probability outside 0..1");
+            return;
+        }
+    }
+}
+
+/* The sizes cannot overflow: 2^15 x 2^15 x 2^16 x 4 is 2^48. */
+static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *err)
+{
+    uint64_t n_chips = n_chips_of(out), n_values = n_chips * out->n_classes;
+    const void *labels = db_column_blob(stmt, FIRST_MAP, n_chips * 2);
+    const void *probabilities = db_column_blob(stmt, FIRST_MAP + 1, n_values * 4);
+    const void *distances = db_column_blob(stmt, FIRST_MAP + 2, n_chips * 4);
+    int rc = db_stmt_fault(stmt, err);
+    if (rc != 0)
+        return rc;
+    out->labels = reallocarray(NULL, n_chips, sizeof(*out->labels));
+    out->probabilities = reallocarray(NULL, n_values, sizeof(*out->probabilities));
+    out->distances = reallocarray(NULL, n_chips, sizeof(*out->distances));
+    if (out->labels == NULL || out->probabilities == NULL || out->distances == NULL)
+        return error_set_nomem(err, "a result's maps");
+    decode_u16(labels, n_chips, out->labels);
+    decode_f32(probabilities, n_values, out->probabilities);
+    decode_f32(distances, n_chips, out->distances);
+    check_maps(stmt, out);
+    return db_stmt_fault(stmt, err);
+}
+
+static void read_class(struct db_stmt *stmt, struct db_class_statistics *out)
+{
+    out->n_chips = db_column_uint(stmt, 1, INT64_MAX);
+    out->area_fraction = db_column_double(stmt, 2);
+    out->mean_probability = db_column_double(stmt, 3);
+    out->n_regions_4 = db_column_uint(stmt, 4, INT64_MAX);
+    out->n_regions_8 = db_column_uint(stmt, 5, INT64_MAX);
+    out->mean_region_chips = db_column_double(stmt, 6);
+}
+
+static int read_classes(struct db_connection *reader, struct db_result *result, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    uint32_t n = 0;
+    int step = 0;
+    result->classes = calloc(result->n_classes, sizeof(*result->classes));
+    if (result->classes == NULL)
+        return error_set_nomem(err, "a result's statistics");
+    int rc = db_stmt_prepare(&stmt, reader, "reading a result's statistics",
+                             "SELECT class_index, n_chips, area_fraction, mean_probability,"
+                             " n_regions_4, n_regions_8, mean_region_chips FROM class_statistics"
+                             " WHERE job_id = ? AND image_id = ? ORDER BY class_index",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, result->job_id);
+    db_bind_text(stmt, result->image_id);
+    while ((step = db_stmt_step(stmt, err)) > 0) {
+        if (n == result->n_classes || db_column_uint(stmt, 0, CLASSES_MAX) != n)
+            break;
+        read_class(stmt, &result->classes[n++]);
+    }
+    db_stmt_finish(stmt);
+    if (step >= 0 && (step > 0 || n != result->n_classes))
+        step = error_set(err, ERROR_CORRUPT,
+                         "database: a result of job %s has no statistics for each of its classes",
+                         result->job_id);
+    return step;
+}
+
+static int get_from(struct db_connection *reader, const char *job_id, const char *image_id,
+                    bool blobs, struct db_result *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc =
+        blobs ? db_stmt_prepare(
+                    &stmt, reader, "reading a result",
+                    "SELECT " COLUMNS MAPS " FROM results WHERE job_id = ? AND image_id = ?", err)
+              : db_stmt_prepare(&stmt, reader, "reading a result",
+                                "SELECT " COLUMNS " FROM results WHERE job_id = ? AND image_id = ?",
+                                err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, job_id);
+    db_bind_text(stmt, image_id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_NOT_FOUND, "job %.40s has no result for image %.40s", job_id,
+                       image_id);
+    if (rc == 0)
+        rc = read_result(stmt, out, err);
+    if (rc == 0 && blobs)
+        rc = read_maps(stmt, out, err);
+    db_stmt_finish(stmt);
+    return rc != 0 ? rc : read_classes(reader, out, err);
+}
+
+int db_result_get(struct db *db, const char *job_id, const char *image_id, bool blobs,
+                  struct db_result *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_result result = {0};
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = get_from(reader, job_id, image_id, blobs, &result, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = result;
+    else
+        db_result_clear(&result);
+    return rc;
+}
+
+static int append(struct db_stmt *stmt, struct db_result_list *list, size_t *n_allocated,
+                  struct error *err)
+{
+    if (list->n_items == *n_allocated) {
+        size_t n = *n_allocated == 0 ? 8 : *n_allocated * 2;
+        void *items = reallocarray(list->items, n, sizeof(*list->items));
+        if (items == NULL)
+            return error_set_nomem(err, "a list of results");
+        list->items = items;
+        *n_allocated = n;
+    }
+    struct db_result *item = &list->items[list->n_items++];
+    *item = (struct db_result){0};
+    return read_result(stmt, item, err);
+}
+
+static int list_from(struct db_connection *reader, const char *job_id, struct db_result_list *list,
+                     struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    size_t n_allocated = 0;
+    int step = 0;
+    int rc = db_stmt_prepare(
+        &stmt, reader, "listing results",
+        "SELECT r.job_id, r.image_id, r.grid_rows, r.grid_columns, r.chip_width, r.chip_height,"
+        " r.stride_x, r.stride_y, r.offset_x, r.offset_y, r.edge, r.n_classes, r.temperature,"
+        " r.created_at FROM job_images j"
+        " JOIN results r ON r.job_id = j.job_id AND r.image_id = j.image_id"
+        " WHERE j.job_id = ? ORDER BY j.image_index",
+        err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, job_id);
+    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
+        rc = append(stmt, list, &n_allocated, err);
+    db_stmt_finish(stmt);
+    if (rc == 0)
+        rc = step;
+    for (size_t i = 0; rc == 0 && i < list->n_items; i++)
+        rc = read_classes(reader, &list->items[i], err);
+    return rc;
+}
+
+int db_result_list(struct db *db, const char *job_id, struct db_result_list *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_result_list list = {0};
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = list_from(reader, job_id, &list, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = list;
+    else
+        db_result_list_clear(&list);
+    return rc;
+}
+
+int db_result_exists(struct db *db, const char *job_id, const char *image_id, bool *out,
+                     struct error *err)
+{
+    struct db_connection *reader = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = exists_in(reader, job_id, image_id, out, err);
+    db_read_end(db, reader);
+    return rc;
+}
+
+void db_result_clear(struct db_result *result)
+{
+    free(result->classes);
+    free(result->labels);
+    free(result->probabilities);
+    free(result->distances);
+    *result = (struct db_result){0};
+}
+
+void db_result_list_clear(struct db_result_list *list)
+{
+    for (size_t i = 0; i < list->n_items; i++)
+        db_result_clear(&list->items[i]);
+    free(list->items);
+    *list = (struct db_result_list){0};
+}

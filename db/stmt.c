@@ -1,0 +1,597 @@
+/* The SQLite side of db/stmt.h.
+ *
+ * Invariants: a connection is used by one thread at a time (SQLITE_OPEN_NOMUTEX is safe so); each
+ * statement in `cache` is either idle (reset, no bindings) or `in_use`; a statement asked for while
+ * it is in use is prepared a second time and not kept.
+ */
+#include "db/stmt.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+
+#include <sqlite3.h>
+
+enum {
+    APPLICATION_ID = 0x63687073, /* "chps", at byte 68 of the file */
+    BUSY_TIMEOUT_MS = 10000,     /* only an outside program can hold the lock */
+    CACHED_STATEMENTS_MAX = 128, /* more than there are SQL texts in db/ */
+};
+
+struct db_connection {
+    sqlite3 *handle;
+    enum db_connection_mode mode;
+    struct db_stmt *cache[CACHED_STATEMENTS_MAX];
+    size_t n_cached;
+};
+
+struct db_stmt {
+    struct db_connection *connection;
+    sqlite3_stmt *handle;
+    const char *sql;  /* the caller's constant */
+    const char *what; /* the caller's constant */
+    int n_bound;
+    bool in_use;
+    bool cached;
+    struct error fault; /* code 0: none */
+};
+
+/* ---- errors ---- */
+
+static enum error_code code_of(sqlite3 *handle, int result)
+{
+    int os_error = handle != NULL ? sqlite3_system_errno(handle) : 0;
+    switch (result & 0xff) {
+    case SQLITE_FULL:
+        return ERROR_FULL;
+    case SQLITE_NOMEM:
+        return ERROR_NOMEM;
+    case SQLITE_IOERR:
+        if (result == SQLITE_IOERR_NOMEM)
+            return ERROR_NOMEM;
+        return os_error == ENOSPC || os_error == EDQUOT || os_error == EFBIG ? ERROR_FULL
+                                                                             : ERROR_IO;
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+    case SQLITE_PROTOCOL:
+    case SQLITE_NOLFS:
+        return ERROR_IO;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ERROR_BUSY;
+    case SQLITE_CONSTRAINT:
+        return ERROR_CONFLICT;
+    case SQLITE_TOOBIG:
+        return ERROR_INVALID;
+    case SQLITE_INTERRUPT:
+        return ERROR_CANCELLED;
+    }
+    /* CORRUPT and NOTADB; and ERROR, SCHEMA, MISMATCH ..., which constant SQL gives only on a
+     * schema that is not the one the migrations made. */
+    return ERROR_CORRUPT;
+}
+
+static int set_error(struct error *err, sqlite3 *handle, int result, const char *what)
+{
+    const char *text = handle != NULL ? sqlite3_errmsg(handle) : sqlite3_errstr(result);
+    int os_error = handle != NULL ? sqlite3_system_errno(handle) : 0;
+    bool from_system = (result & 0xff) == SQLITE_IOERR || (result & 0xff) == SQLITE_CANTOPEN;
+    enum error_code code = code_of(handle, result);
+    if (from_system && os_error != 0) {
+        error_set_errno(err, os_error, "database: %s: %s", what, text);
+        if (err != NULL)
+            err->code = code;
+        return code;
+    }
+    return error_set(err, code, "database: %s: %s", what, text);
+}
+
+/* ---- connections ---- */
+
+static int run(struct db_connection *connection, const char *what, const char *sql,
+               struct error *err)
+{
+    int result = sqlite3_exec(connection->handle, sql, NULL, NULL, NULL);
+    return result == SQLITE_OK ? 0 : set_error(err, connection->handle, result, what);
+}
+
+static void harden(sqlite3 *handle)
+{
+    /* Options that this SQLite was built without are no loss, so results are not looked at. */
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+    /* Readers must never checkpoint; the writer may once it is known that the file is ours. */
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0);
+}
+
+int db_connection_open(struct db_connection **out, const char *path, enum db_connection_mode mode,
+                       struct error *err)
+{
+    struct db_connection *connection = calloc(1, sizeof(*connection));
+    if (connection == NULL)
+        return error_set_nomem(err, "a database connection");
+    connection->mode = mode;
+    int flags = mode == DB_CONNECTION_WRITER ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    int result = sqlite3_open_v2(path, &connection->handle,
+                                 flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    int rc = 0;
+    if (result != SQLITE_OK) {
+        rc = set_error(err, connection->handle, result, "opening");
+        goto out;
+    }
+    sqlite3_extended_result_codes(connection->handle, 1);
+    sqlite3_busy_timeout(connection->handle, BUSY_TIMEOUT_MS);
+    harden(connection->handle);
+    rc = run(connection, "opening",
+             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+             "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY",
+             err);
+    if (rc == 0 && mode == DB_CONNECTION_READER)
+        rc = run(connection, "opening for reading", "PRAGMA query_only = ON", err);
+out:
+    if (rc == 0)
+        *out = connection;
+    else
+        db_connection_close(connection);
+    return rc;
+}
+
+int db_connection_enable_writes(struct db_connection *connection, struct error *err)
+{
+    assert(connection->mode == DB_CONNECTION_WRITER);
+    struct db_stmt *stmt = NULL;
+    char mode[16] = "";
+    int rc = db_stmt_prepare(&stmt, connection, "switching to the write-ahead log",
+                             "PRAGMA journal_mode = WAL", err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        db_column_copy(stmt, 0, mode, sizeof(mode));
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    if (rc != 0)
+        return rc;
+    if (strcmp(mode, "wal") != 0)
+        return error_set(err, ERROR_IO,
+                         "database: the file system does not support a write-ahead log "
+                         "(journal mode stays \"%s\")",
+                         mode);
+    sqlite3_db_config(connection->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    return run(connection, "opening for writing",
+               "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864", err);
+}
+
+void db_connection_close(struct db_connection *connection)
+{
+    if (connection == NULL)
+        return;
+    for (size_t i = 0; i < connection->n_cached; i++) {
+        assert(!connection->cache[i]->in_use);
+        sqlite3_finalize(connection->cache[i]->handle);
+        free(connection->cache[i]);
+    }
+    sqlite3_close(connection->handle);
+    free(connection);
+}
+
+static int read_int(struct db_connection *connection, const char *what, const char *sql,
+                    int64_t *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, what, sql, err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        int64_t value = db_column_int(stmt, 0, INT64_MIN, INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+        if (rc == 0)
+            *out = value;
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_connection_schema_version(struct db_connection *connection, int64_t *out, struct error *err)
+{
+    int64_t version = 0, application = 0, n_tables = 0;
+    const char *what = "reading the schema version";
+    int rc = read_int(connection, what, "PRAGMA user_version", &version, err);
+    if (rc == 0)
+        rc = read_int(connection, what, "PRAGMA application_id", &application, err);
+    if (rc == 0)
+        rc = read_int(connection, what, "SELECT COUNT(*) FROM sqlite_master", &n_tables, err);
+    if (rc != 0)
+        return rc;
+    /* A database is either empty or signed: the signature is written in the first migration's
+     * transaction. */
+    bool is_empty = n_tables == 0 && version == 0;
+    if (!is_empty && application != APPLICATION_ID)
+        return error_set(err, ERROR_CORRUPT,
+                         "database: the file is the database of another program "
+                         "(application id %lld)",
+                         (long long)application);
+    if (version < 0)
+        return error_set(err, ERROR_CORRUPT, "database: the schema version is %lld",
+                         (long long)version);
+    *out = version;
+    return 0;
+}
+
+int db_connection_set_schema_version(struct db_connection *connection, int64_t version,
+                                     struct error *err)
+{
+    /* PRAGMA takes no parameters; both values are numbers of this program. */
+    char sql[96];
+    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld",
+             APPLICATION_ID, (long long)version);
+    return run(connection, "storing the schema version", sql, err);
+}
+
+int db_connection_run_script(struct db_connection *connection, const char *what, const char *sql,
+                             struct error *err)
+{
+    return run(connection, what, sql, err);
+}
+
+int db_connection_check_integrity(struct db_connection *connection, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char *finding = NULL;
+    int rc =
+        db_stmt_prepare(&stmt, connection, "checking integrity", "PRAGMA integrity_check(1)", err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        finding = db_column_text(stmt, 0, 4096);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    if (rc == 0 && strcmp(finding, "ok") != 0)
+        rc = error_set(err, ERROR_CORRUPT, "database: integrity check: %s", finding);
+    free(finding);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_prepare(&stmt, connection, "checking foreign keys", "PRAGMA foreign_key_check",
+                         err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step(stmt, err);
+    if (rc > 0)
+        rc = error_set(err, ERROR_CORRUPT, "database: a row refers to a row that does not exist");
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_connection_begin(struct db_connection *connection, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = connection->mode == DB_CONNECTION_WRITER
+                 ? db_stmt_prepare(&stmt, connection, "beginning to write", "BEGIN IMMEDIATE", err)
+                 : db_stmt_prepare(&stmt, connection, "beginning to read", "BEGIN", err);
+    return rc != 0 ? rc : db_stmt_run(stmt, NULL, err);
+}
+
+int db_connection_commit(struct db_connection *connection, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "committing", "COMMIT", err);
+    return rc != 0 ? rc : db_stmt_run(stmt, NULL, err);
+}
+
+void db_connection_rollback(struct db_connection *connection)
+{
+    /* After a full disk or an I/O error SQLite may have rolled back by itself. */
+    if (sqlite3_get_autocommit(connection->handle))
+        return;
+    sqlite3_exec(connection->handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* ---- statements ---- */
+
+int db_stmt_prepare(struct db_stmt **out, struct db_connection *connection, const char *what,
+                    const char *sql, struct error *err)
+{
+    bool keep = connection->n_cached < CACHED_STATEMENTS_MAX;
+    for (size_t i = 0; i < connection->n_cached; i++) {
+        struct db_stmt *cached = connection->cache[i];
+        if (cached->sql != sql)
+            continue;
+        assert(strcmp(sqlite3_sql(cached->handle), sql) == 0);
+        if (cached->in_use) {
+            keep = false;
+            break;
+        }
+        cached->in_use = true;
+        cached->what = what;
+        *out = cached;
+        return 0;
+    }
+    struct db_stmt *stmt = calloc(1, sizeof(*stmt));
+    if (stmt == NULL)
+        return error_set_nomem(err, "a database statement");
+    stmt->connection = connection;
+    stmt->sql = sql;
+    stmt->what = what;
+    stmt->in_use = true;
+    int result = sqlite3_prepare_v3(connection->handle, sql, -1,
+                                    keep ? SQLITE_PREPARE_PERSISTENT : 0, &stmt->handle, NULL);
+    if (result != SQLITE_OK) {
+        int rc = set_error(err, connection->handle, result, what);
+        free(stmt);
+        return rc;
+    }
+    if (keep) {
+        stmt->cached = true;
+        connection->cache[connection->n_cached++] = stmt;
+    }
+    *out = stmt;
+    return 0;
+}
+
+void db_stmt_finish(struct db_stmt *stmt)
+{
+    if (stmt == NULL)
+        return;
+    if (!stmt->cached) {
+        sqlite3_finalize(stmt->handle);
+        free(stmt);
+        return;
+    }
+    sqlite3_reset(stmt->handle);
+    sqlite3_clear_bindings(stmt->handle);
+    stmt->n_bound = 0;
+    stmt->fault.code = 0;
+    stmt->in_use = false;
+}
+
+static void note_bind(struct db_stmt *stmt, int result)
+{
+    if (result != SQLITE_OK && stmt->fault.code == 0)
+        set_error(&stmt->fault, stmt->connection->handle, result, stmt->what);
+}
+
+void db_bind_text(struct db_stmt *stmt, const char *text)
+{
+    int index = ++stmt->n_bound;
+    if (text == NULL)
+        note_bind(stmt, sqlite3_bind_null(stmt->handle, index));
+    else
+        note_bind(stmt, sqlite3_bind_text(stmt->handle, index, text, -1, SQLITE_STATIC));
+}
+
+void db_bind_int(struct db_stmt *stmt, int64_t value)
+{
+    note_bind(stmt, sqlite3_bind_int64(stmt->handle, ++stmt->n_bound, value));
+}
+
+void db_bind_uint(struct db_stmt *stmt, uint64_t value)
+{
+    if (value > INT64_MAX && stmt->fault.code == 0)
+        error_set(&stmt->fault, ERROR_INVALID, "database: %s: the number %llu is over %lld",
+                  stmt->what, (unsigned long long)value, (long long)INT64_MAX);
+    note_bind(stmt, sqlite3_bind_int64(stmt->handle, ++stmt->n_bound, (int64_t)value));
+}
+
+void db_bind_double(struct db_stmt *stmt, double value)
+{
+    note_bind(stmt, sqlite3_bind_double(stmt->handle, ++stmt->n_bound, value));
+}
+
+void db_bind_blob(struct db_stmt *stmt, const void *data, size_t size)
+{
+    note_bind(stmt, sqlite3_bind_blob64(stmt->handle, ++stmt->n_bound, data, size, SQLITE_STATIC));
+}
+
+int db_stmt_fault(struct db_stmt *stmt, struct error *err)
+{
+    if (stmt->fault.code == 0)
+        return 0;
+    if (err != NULL)
+        *err = stmt->fault;
+    return stmt->fault.code;
+}
+
+int db_stmt_step(struct db_stmt *stmt, struct error *err)
+{
+    int rc = db_stmt_fault(stmt, err);
+    if (rc != 0)
+        return rc;
+    assert(stmt->n_bound == sqlite3_bind_parameter_count(stmt->handle));
+    int result = sqlite3_step(stmt->handle);
+    if (result == SQLITE_ROW)
+        return 1;
+    if (result == SQLITE_DONE)
+        return 0;
+    return set_error(err, stmt->connection->handle, result, stmt->what);
+}
+
+int db_stmt_step_one(struct db_stmt *stmt, struct error *err)
+{
+    int rc = db_stmt_step(stmt, err);
+    if (rc == 0)
+        return error_set(err, ERROR_NOT_FOUND, "database: %s: nothing found", stmt->what);
+    return rc > 0 ? 0 : rc;
+}
+
+int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err)
+{
+    int rc = db_stmt_step(stmt, err);
+    assert(rc <= 0);
+    if (rc == 0 && n_changed != NULL)
+        *n_changed = (uint64_t)sqlite3_changes64(stmt->connection->handle);
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+/* ---- columns ---- */
+
+void db_column_fault(struct db_stmt *stmt, int column, const char *problem)
+{
+    if (stmt->fault.code == 0)
+        error_set(&stmt->fault, ERROR_CORRUPT, "database: %s: column %s %s", stmt->what,
+                  sqlite3_column_name(stmt->handle, column), problem);
+}
+
+bool db_column_is_null(struct db_stmt *stmt, int column)
+{
+    return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL;
+}
+
+/* Well-formed UTF-8 without NUL (Unicode 15, table 3-7). */
+static bool is_utf8(const unsigned char *text, size_t size)
+{
+    size_t i = 0;
+    while (i < size) {
+        unsigned char c = text[i++];
+        if (c == 0)
+            return false;
+        if (c < 0x80)
+            continue;
+        size_t n_more = c >= 0xc2 && c <= 0xdf ? 1 : c >= 0xe0 && c <= 0xef ? 2 : 3;
+        if (c < 0xc2 || c > 0xf4 || size - i < n_more)
+            return false;
+        unsigned char low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+        unsigned char high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+        if (text[i] < low || text[i] > high)
+            return false;
+        for (size_t k = 1; k < n_more; k++) {
+            if ((text[i + k] & 0xc0) != 0x80)
+                return false;
+        }
+        i += n_more;
+    }
+    return true;
+}
+
+/* The text of a column, borrowed; NULL with a fault. */
+static const char *peek_text(struct db_stmt *stmt, int column, size_t max_size, size_t *size)
+{
+    if (sqlite3_column_type(stmt->handle, column) != SQLITE_TEXT) {
+        db_column_fault(stmt, column, "does not hold text");
+        return NULL;
+    }
+    const unsigned char *text = sqlite3_column_text(stmt->handle, column);
+    if (text == NULL) {
+        if (stmt->fault.code == 0)
+            error_set_nomem(&stmt->fault, "a text of the database");
+        return NULL;
+    }
+    *size = (size_t)sqlite3_column_bytes(stmt->handle, column);
+    if (*size > max_size) {
+        db_column_fault(stmt, column, "holds a text that is too long");
+        return NULL;
+    }
+    if (!is_utf8(text, *size)) {
+        db_column_fault(stmt, column, "holds text that is not UTF-8");
+        return NULL;
+    }
+    return (const char *)text;
+}
+
+char *db_column_text(struct db_stmt *stmt, int column, size_t max_size)
+{
+    size_t size = 0;
+    const char *text = peek_text(stmt, column, max_size, &size);
+    if (text == NULL)
+        return NULL;
+    char *copy = malloc(size + 1);
+    if (copy == NULL) {
+        if (stmt->fault.code == 0)
+            error_set_nomem(&stmt->fault, "a text of the database");
+        return NULL;
+    }
+    memcpy(copy, text, size + 1);
+    return copy;
+}
+
+void db_column_copy(struct db_stmt *stmt, int column, char *out, size_t out_size)
+{
+    size_t size = 0;
+    const char *text = peek_text(stmt, column, out_size - 1, &size);
+    out[0] = '\0';
+    if (text != NULL)
+        memcpy(out, text, size + 1);
+}
+
+void db_column_id(struct db_stmt *stmt, int column, const char *prefix, char out[DB_ID_SIZE])
+{
+    db_column_copy(stmt, column, out, DB_ID_SIZE);
+    if (!db_id_is(out, prefix))
+        db_column_fault(stmt, column, "does not hold an id");
+}
+
+void db_column_time(struct db_stmt *stmt, int column, char out[DB_TIME_SIZE])
+{
+    static const char form[] = "0000-00-00T00:00:00.000Z";
+    db_column_copy(stmt, column, out, DB_TIME_SIZE);
+    bool ok = strlen(out) == sizeof(form) - 1;
+    for (size_t i = 0; ok && form[i] != '\0'; i++)
+        ok = form[i] == '0' ? out[i] >= '0' && out[i] <= '9' : out[i] == form[i];
+    if (!ok)
+        db_column_fault(stmt, column, "does not hold a time");
+}
+
+void db_column_sha256(struct db_stmt *stmt, int column, char out[DB_SHA256_SIZE])
+{
+    db_column_copy(stmt, column, out, DB_SHA256_SIZE);
+    if (strlen(out) != DB_SHA256_SIZE - 1 || strspn(out, "0123456789abcdef") != DB_SHA256_SIZE - 1)
+        db_column_fault(stmt, column, "does not hold a SHA-256");
+}
+
+int64_t db_column_int(struct db_stmt *stmt, int column, int64_t min, int64_t max)
+{
+    if (sqlite3_column_type(stmt->handle, column) != SQLITE_INTEGER) {
+        db_column_fault(stmt, column, "does not hold an integer");
+        return min;
+    }
+    int64_t value = sqlite3_column_int64(stmt->handle, column);
+    if (value < min || value > max) {
+        db_column_fault(stmt, column, "holds a number out of range");
+        return min;
+    }
+    return value;
+}
+
+uint64_t db_column_uint(struct db_stmt *stmt, int column, uint64_t max)
+{
+    return (uint64_t)db_column_int(stmt, column, 0, max > INT64_MAX ? INT64_MAX : (int64_t)max);
+}
+
+uint32_t db_column_uint32(struct db_stmt *stmt, int column)
+{
+    return (uint32_t)db_column_uint(stmt, column, UINT32_MAX);
+}
+
+double db_column_double(struct db_stmt *stmt, int column)
+{
+    int type = sqlite3_column_type(stmt->handle, column);
+    double value = sqlite3_column_double(stmt->handle, column);
+    if ((type != SQLITE_FLOAT && type != SQLITE_INTEGER) || !isfinite(value)) {
+        db_column_fault(stmt, column, "does not hold a finite number");
+        return 0;
+    }
+    return value;
+}
+
+const void *db_column_blob(struct db_stmt *stmt, int column, size_t size)
+{
+    if (sqlite3_column_type(stmt->handle, column) != SQLITE_BLOB ||
+        (size_t)sqlite3_column_bytes(stmt->handle, column) != size) {
+        db_column_fault(stmt, column, "does not hold a blob of the right size");
+        return NULL;
+    }
+    const void *data = sqlite3_column_blob(stmt->handle, column);
+    if (data == NULL && stmt->fault.code == 0)
+        error_set_nomem(&stmt->fault, "a blob of the database");
+    return data;
+}

@@ -1,0 +1,107 @@
+/* Connections and prepared statements: the one seam to the database engine. db/stmt.c is the only
+ * file that includes sqlite3.h; a second backend replaces that file.
+ *
+ * A statement is prepared once per connection and kept; db_stmt_prepare hands it out,
+ * db_stmt_finish gives it back. Values are bound in the order of the placeholders, columns are
+ * read by index.
+ *
+ * Faults while binding or reading a column (a value too large, a column that does not hold what it
+ * should) are remembered in the statement and reported by the next db_stmt_step or by
+ * db_stmt_fault, so that callers check once a row. A failed step is negative and never looks like
+ * the end of the rows.
+ *
+ * The file may have been edited by anyone: every column reader checks type, size and range, and
+ * answers a mismatch with ERROR_CORRUPT.
+ *
+ * Threads: a connection and its statements are used by one thread at a time.
+ */
+#ifndef CHIPSHOT_DB_STMT_H
+#define CHIPSHOT_DB_STMT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "db/db.h"
+
+struct db_connection;
+struct db_stmt;
+
+enum db_connection_mode {
+    DB_CONNECTION_WRITER, /* the only one that writes and checkpoints */
+    DB_CONNECTION_READER, /* read-only */
+};
+
+/* Opens a connection to a database file that exists (an empty file is an empty database).
+ * A writer changes nothing, not even at close, until db_connection_enable_writes. ERROR_CORRUPT:
+ * not a database. ERROR_IO. */
+int db_connection_open(struct db_connection **out, const char *path, enum db_connection_mode mode,
+                       struct error *err);
+/* Switches to the write-ahead log with a sync at every commit. */
+int db_connection_enable_writes(struct db_connection *connection, struct error *err);
+/* NULL allowed. No statement may be in use. */
+void db_connection_close(struct db_connection *connection);
+
+/* What the file says of itself. ERROR_CORRUPT: somebody else's database. */
+int db_connection_schema_version(struct db_connection *connection, int64_t *out, struct error *err);
+/* Within a transaction. */
+int db_connection_set_schema_version(struct db_connection *connection, int64_t version,
+                                     struct error *err);
+/* Runs several statements without parameters or rows (migrations). */
+int db_connection_run_script(struct db_connection *connection, const char *what, const char *sql,
+                             struct error *err);
+/* ERROR_CORRUPT with the first finding of the engine's own check, foreign keys included. */
+int db_connection_check_integrity(struct db_connection *connection, struct error *err);
+
+/* A write transaction takes the write lock at once; a read transaction sees one state. */
+int db_connection_begin(struct db_connection *connection, struct error *err);
+int db_connection_commit(struct db_connection *connection, struct error *err);
+/* Allowed when the engine has already rolled back, or no transaction is open. */
+void db_connection_rollback(struct db_connection *connection);
+
+/* `what` says what is being done, for messages ("reading a job"); `sql` must be a constant: both
+ * are kept. */
+int db_stmt_prepare(struct db_stmt **out, struct db_connection *connection, const char *what,
+                    const char *sql, struct error *err);
+/* NULL allowed. */
+void db_stmt_finish(struct db_stmt *stmt);
+
+/* Bind the next placeholder. Text and blobs are borrowed until finish. */
+void db_bind_text(struct db_stmt *stmt, const char *text); /* NULL binds NULL */
+void db_bind_int(struct db_stmt *stmt, int64_t value);
+void db_bind_uint(struct db_stmt *stmt, uint64_t value);
+void db_bind_double(struct db_stmt *stmt, double value);
+void db_bind_blob(struct db_stmt *stmt, const void *data, size_t size);
+
+/* 1: a row, 0: no more rows, negative: failed. */
+int db_stmt_step(struct db_stmt *stmt, struct error *err);
+/* 0, or the fault met while reading the present row. */
+int db_stmt_fault(struct db_stmt *stmt, struct error *err);
+/* Runs a statement that gives no rows and finishes it; *n_changed (NULL allowed): rows changed. */
+int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err);
+/* Steps to the only row: ERROR_NOT_FOUND (with a message that `what` found nothing) when there is
+ * none. */
+int db_stmt_step_one(struct db_stmt *stmt, struct error *err);
+
+/* Remembers that a column does not hold what it should: "column state <problem>". */
+void db_column_fault(struct db_stmt *stmt, int column, const char *problem);
+bool db_column_is_null(struct db_stmt *stmt, int column);
+/* A copy for the caller; NULL with a remembered fault when it is not UTF-8 text of at most
+ * `max_size` bytes or memory is short. */
+char *db_column_text(struct db_stmt *stmt, int column, size_t max_size);
+/* Copies text that must fit; "" with a fault otherwise. */
+void db_column_copy(struct db_stmt *stmt, int column, char *out, size_t size);
+/* As db_column_copy, for ids, times and hashes in their exact form. */
+void db_column_id(struct db_stmt *stmt, int column, const char *prefix, char out[DB_ID_SIZE]);
+void db_column_time(struct db_stmt *stmt, int column, char out[DB_TIME_SIZE]);
+void db_column_sha256(struct db_stmt *stmt, int column, char out[DB_SHA256_SIZE]);
+int64_t db_column_int(struct db_stmt *stmt, int column, int64_t min, int64_t max);
+uint64_t db_column_uint(struct db_stmt *stmt, int column, uint64_t max);
+uint32_t db_column_uint32(struct db_stmt *stmt, int column);
+/* Finite. */
+double db_column_double(struct db_stmt *stmt, int column);
+/* Borrowed until the next step; exactly `size` bytes, or NULL with a fault. */
+const void *db_column_blob(struct db_stmt *stmt, int column, size_t size);
+
+#endif

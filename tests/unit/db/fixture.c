@@ -1,0 +1,187 @@
+#include "tests/unit/db/fixture.h"
+
+#include <ftw.h>
+#include <unistd.h>
+
+#include <nettle/sha2.h>
+
+#include "db/stmt.h"
+
+void fixture_directory(char out[512])
+{
+    const char *parent = getenv("TMPDIR");
+    snprintf(out, 512, "%s/chipshot-db-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert_non_null(mkdtemp(out));
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)status;
+    (void)type;
+    (void)ftw;
+    remove(path);
+    return 0;
+}
+
+void fixture_remove_directory(const char *directory)
+{
+    nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+int fixture_open(struct fixture *f)
+{
+    const struct db_config config = {.directory = f->directory, .cache_max_size = 1 << 20};
+    return db_open(&f->db, &config, &f->err);
+}
+
+void fixture_reopen(struct fixture *f)
+{
+    db_close(f->db);
+    f->db = NULL;
+    if (fixture_open(f) != 0)
+        fail_msg("db_open: %s", f->err.message);
+}
+
+int fixture_setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    fixture_directory(f->directory);
+    *state = f;
+    if (fixture_open(f) != 0)
+        fail_msg("db_open: %s", f->err.message);
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    struct fixture *f = *state;
+    db_close(f->db);
+    fixture_remove_directory(f->directory);
+    free(f);
+    return 0;
+}
+
+void fixture_add_project(struct fixture *f, const char *name, char id[DB_ID_SIZE])
+{
+    struct db_project project = {.name = (char *)name};
+    assert_ok(db_project_insert(f->db, &project, &f->err));
+    memcpy(id, project.id, DB_ID_SIZE);
+}
+
+/* A committed blob; the writer is the caller's to destroy. */
+static struct db_blob_writer *commit(struct fixture *f, const char *text,
+                                     char sha256[DB_SHA256_SIZE])
+{
+    struct db_blob_writer *writer = NULL;
+    assert_ok(db_blob_writer_create(&writer, f->db, &f->err));
+    assert_ok(db_blob_write(writer, text, strlen(text), &f->err));
+    db_blob_writer_sha256(writer, sha256);
+    assert_ok(db_blob_writer_commit(writer, &f->err));
+    return writer;
+}
+
+int fixture_add_image(struct fixture *f, const char *project_id, const char *text,
+                      char id[DB_ID_SIZE])
+{
+    struct db_image image = {.format = "png",
+                             .conversion = "none",
+                             .width = 640,
+                             .height = 480,
+                             .bit_depth = 16,
+                             .n_channels = 1,
+                             .byte_size = strlen(text),
+                             .pixel_size_nm = 0.25};
+    bool existed = false;
+    snprintf(image.project_id, sizeof(image.project_id), "%s", project_id);
+    image.name = strdup("scan.png");
+    struct db_blob_writer *writer = commit(f, text, image.sha256);
+    int rc = db_image_insert(f->db, &image, &existed, &f->err);
+    db_blob_writer_destroy(writer);
+    if (rc == 0)
+        memcpy(id, image.id, DB_ID_SIZE);
+    db_image_clear(&image);
+    return rc;
+}
+
+void fixture_fill(struct fixture *f)
+{
+    fixture_add_project(f, "alloys", f->project_id);
+    assert_ok(fixture_add_image(f, f->project_id, "the first image", f->image_id));
+
+    struct db_encoder encoder = {.name = strdup("resnet"),
+                                 .architecture = "resnet18",
+                                 .in_channels = 1,
+                                 .input_size = 64,
+                                 .dimension = 512,
+                                 .n_parameters = 11000000,
+                                 .is_default = true};
+    bool existed = false;
+    struct db_blob_writer *writer = commit(f, "the weights", encoder.sha256);
+    encoder.byte_size = db_blob_writer_size(writer);
+    assert_ok(db_encoder_insert(f->db, &encoder, &existed, &f->err));
+    db_blob_writer_destroy(writer);
+    memcpy(f->encoder_id, encoder.id, DB_ID_SIZE);
+    db_encoder_clear(&encoder);
+
+    struct db_example examples[2] = {{.x = 1, .y = 2}, {.x = 600, .y = 400}};
+    struct db_class classes[2] = {
+        {.name = (char *)"film", .color = {255, 0, 128}, .examples = examples, .n_examples = 2},
+        {.name = (char *)"void", .color = {0, 1, 2}, .examples = examples, .n_examples = 1}};
+    struct db_support_set set = {.name = (char *)"two phases",
+                                 .chip_width = 34,
+                                 .chip_height = 35,
+                                 .classes = classes,
+                                 .n_classes = 2};
+    memcpy(examples[0].image_id, f->image_id, DB_ID_SIZE);
+    memcpy(examples[1].image_id, f->image_id, DB_ID_SIZE);
+    memcpy(set.project_id, f->project_id, DB_ID_SIZE);
+    assert_ok(db_support_set_insert(f->db, &set, &f->err));
+    memcpy(f->support_set_id, set.id, DB_ID_SIZE);
+}
+
+int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE])
+{
+    struct db_job job = {.support_set_version = 1,
+                         .params = (char *)"{}",
+                         .priority = priority,
+                         .image_ids = &f->image_id,
+                         .n_images = 1,
+                         .n_chips_total = 100};
+    memcpy(job.project_id, f->project_id, DB_ID_SIZE);
+    memcpy(job.support_set_id, f->support_set_id, DB_ID_SIZE);
+    memcpy(job.encoder_id, f->encoder_id, DB_ID_SIZE);
+    int rc = db_job_insert(f->db, &job, 10000, NULL, NULL, &f->err);
+    if (rc == 0)
+        memcpy(id, job.id, DB_ID_SIZE);
+    return rc;
+}
+
+void fixture_edit(struct fixture *f, const char *sql)
+{
+    char path[600];
+    struct db_connection *connection = NULL;
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
+    assert_ok(db_connection_open(&connection, path, DB_CONNECTION_WRITER, &f->err));
+    if (db_connection_run_script(connection, "editing", sql, &f->err) != 0)
+        fail_msg("%s", f->err.message);
+    db_connection_close(connection);
+}
+
+void fixture_sha256(const char *text, char out[DB_SHA256_SIZE])
+{
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&hash);
+    sha256_update(&hash, strlen(text), (const uint8_t *)text);
+    sha256_digest(&hash, sizeof(digest), digest);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+bool fixture_blob_exists(const struct fixture *f, const char *text)
+{
+    char sha256[DB_SHA256_SIZE], path[700];
+    fixture_sha256(text, sha256);
+    snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", f->directory, sha256, sha256);
+    return access(path, F_OK) == 0;
+}
