@@ -31,7 +31,8 @@ struct api_request {
     char request_id[64];           /* accepted from X-Request-Id or made */
 };
 
-/* First value of a header, or NULL. */
+/* First value of a header, or NULL. Of list headers (Accept, If-None-Match, Prefer) sent in several
+ * lines only the first line is seen. */
 const char *api_request_header(const struct api_request *request, const char *name);
 
 /* ---- responses ---- */
@@ -90,9 +91,12 @@ struct api_hooks {
     bool (*shutting_down)(void *context);
     /* Metrics in Prometheus text format; malloc'd, owned by the caller. */
     char *(*metrics)(void *context);
+    /* The text of openapi.yaml; borrowed, static. NULL: GET /openapi.yaml answers 404. */
+    const char *openapi;
+    size_t openapi_size;
 };
 
-struct api; /* immutable after creation; shared by all request threads */
+struct api; /* shared by all request threads; only its count of running renders changes */
 
 /* `db` and the hooks' context are borrowed until destroy; hooks may have NULL callbacks (tests). */
 int api_create(struct api **out, struct db *db, const struct api_limits *limits,
