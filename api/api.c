@@ -1,0 +1,97 @@
+/* Creation of the API object, and the slots that bound how many images are decoded at once. */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "api/call.h"
+
+enum { RENDER_SLOTS = 2, RENDER_WAIT_S = 30 };
+
+const struct api_limits api_limits_default = {
+    .max_json_size = UINT64_C(1) << 20,
+    .max_upload_size = UINT64_C(1) << 30,
+    .max_encoder_size = UINT64_C(512) << 20,
+    .max_queued_jobs = 1000,
+    .max_images_per_job = 10000,
+    .max_chips_per_image = 4000000,
+    .image = {.max_side = 32768,
+              .max_pixels = UINT64_C(1) << 28,
+              .max_decoded_size = UINT64_C(2) << 30},
+    .max_wait_s = 30,
+};
+
+static int init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    int code = pthread_condattr_init(&attributes);
+    if (code != 0)
+        return code;
+    code = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (code == 0)
+        code = pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return code;
+}
+
+int api_create(struct api **out, struct db *db, const struct api_limits *limits,
+               const struct api_hooks *hooks, struct error *err)
+{
+    struct api *api = calloc(1, sizeof(*api));
+    if (api == NULL)
+        return error_set_nomem(err, "the API");
+    api->db = db;
+    api->limits = *limits;
+    api->hooks = *hooks;
+    int code = pthread_mutex_init(&api->mutex, NULL);
+    if (code != 0) {
+        free(api);
+        return error_set_errno(err, code, "cannot create a mutex");
+    }
+    code = init_condition(&api->slot_free);
+    if (code != 0) {
+        pthread_mutex_destroy(&api->mutex);
+        free(api);
+        return error_set_errno(err, code, "cannot create a condition variable");
+    }
+    /* Jansson seeds its hash at the first object otherwise, which is not safe in many threads. */
+    json_object_seed(0);
+    *out = api;
+    return 0;
+}
+
+void api_destroy(struct api *api)
+{
+    if (api == NULL)
+        return;
+    pthread_cond_destroy(&api->slot_free);
+    pthread_mutex_destroy(&api->mutex);
+    free(api);
+}
+
+int api_render_begin(struct api *api, struct error *err)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += RENDER_WAIT_S;
+    int code = 0;
+    pthread_mutex_lock(&api->mutex);
+    while (api->n_rendering == RENDER_SLOTS && code == 0)
+        code = pthread_cond_timedwait(&api->slot_free, &api->mutex, &deadline);
+    bool granted = api->n_rendering < RENDER_SLOTS;
+    if (granted)
+        api->n_rendering++;
+    pthread_mutex_unlock(&api->mutex);
+    if (!granted)
+        return error_set(err, ERROR_BUSY,
+                         "%d images are being decoded for other requests; none ended within %d s",
+                         RENDER_SLOTS, RENDER_WAIT_S);
+    return 0;
+}
+
+void api_render_end(struct api *api)
+{
+    pthread_mutex_lock(&api->mutex);
+    api->n_rendering--;
+    pthread_cond_signal(&api->slot_free);
+    pthread_mutex_unlock(&api->mutex);
+}

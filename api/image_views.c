@@ -1,0 +1,136 @@
+/* An image's bytes and pictures of it: the file as uploaded, a preview, single chips. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/render.h"
+#include "db/blobs.h"
+#include "engine/image/chip_grid.h"
+#include "engine/image/preview.h"
+
+static int get_image(struct api_call *call, struct db_image *out, struct error *err)
+{
+    const char *id = call_id(call, 0, "img_", "image", err);
+    if (id == NULL)
+        return ERROR_NOT_FOUND;
+    return db_image_get(call->api->db, id, out, err);
+}
+
+static const char *media_type(const struct db_image *image)
+{
+    return strcmp(image->format, "png") == 0 ? "image/png" : "application/octet-stream";
+}
+
+int image_views_content(struct api_call *call, struct error *err)
+{
+    struct db_image image = {0};
+    int code = get_image(call, &image, err);
+    if (code != 0)
+        return code;
+    struct api_response *response = call->response;
+    if (call_not_modified(call, "%s", image.sha256))
+        goto out;
+    code = db_blob_open_fd(call->api->db, image.sha256, &response->fd, &response->fd_size, err);
+    if (code == ERROR_NOT_FOUND)
+        code = error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image.id);
+    if (code != 0)
+        goto out;
+    response->status = 200;
+    response->content_type = media_type(&image);
+    response_immutable(response);
+    code = response_attachment(response, image.name, err);
+out:
+    db_image_clear(&image);
+    return code;
+}
+
+/* The window of a normalised image as an 8-bit PNG of out_width x out_height. */
+static int render_window(struct api_call *call, const struct db_image *image,
+                         const struct chip_rect *window, uint32_t out_width, uint32_t out_height,
+                         struct error *err)
+{
+    struct image pixels = {0};
+    struct png_bytes png = {0};
+    uint8_t *grey = NULL;
+    int code = render_open(call->api, image, &normalise_params_default, &pixels, err);
+    if (code != 0)
+        return code;
+    grey = malloc((size_t)out_width * out_height);
+    if (grey == NULL) {
+        code = error_set_nomem(err, "a picture");
+        goto out;
+    }
+    code = preview_grey8(pixels.pixels, pixels.info.width, window->x, window->y, window->width,
+                         window->height, out_width, out_height, grey, err);
+    if (code == 0)
+        code = png_write_grey8(grey, out_width, out_height, &png, err);
+    if (code == 0)
+        render_answer(call, &png);
+out:
+    free(grey);
+    render_close(call->api, &pixels);
+    return code;
+}
+
+int image_views_preview(struct api_call *call, struct error *err)
+{
+    struct db_image image = {0};
+    int code = get_image(call, &image, err);
+    if (code != 0)
+        return code;
+    uint32_t max_side = call_query(call, "max_side")->number;
+    if (!call_not_modified(call, "%s-preview" RENDER_REVISION "-%u", image.sha256, max_side)) {
+        struct chip_rect whole = {0, 0, image.width, image.height};
+        uint32_t width, height;
+        preview_size(image.width, image.height, max_side, &width, &height);
+        code = render_window(call, &image, &whole, width, height, err);
+    }
+    db_image_clear(&image);
+    return code;
+}
+
+/* A row or column of the path: decimal digits. */
+static int read_place(const char *text, const char *what, uint32_t n, uint32_t *out,
+                      struct error *err)
+{
+    size_t length = strlen(text);
+    bool digits = length > 0 && length < 10 && strspn(text, "0123456789") == length;
+    unsigned long value = digits ? strtoul(text, NULL, 10) : 0;
+    if (!digits || value >= n)
+        return error_set(err, ERROR_NOT_FOUND, "the grid has %ss 0 to %u, not '%.40s'", what, n - 1,
+                         text);
+    *out = (uint32_t)value;
+    return 0;
+}
+
+/* The chip's window in the default grid (stride = size) of the asked chip size. */
+static int find_chip(struct api_call *call, const struct db_image *image, struct chip_rect *out,
+                     struct error *err)
+{
+    struct grid_params params = {.chip_width = call_query(call, "width")->number,
+                                 .chip_height = call_query(call, "height")->number};
+    struct grid grid;
+    uint32_t row, column;
+    int code = grid_plan(&params, image->width, image->height, UINT64_MAX, &grid, err);
+    if (code == 0)
+        code = read_place(call->params[1], "row", grid.rows, &row, err);
+    if (code == 0)
+        code = read_place(call->params[2], "column", grid.columns, &column, err);
+    if (code == 0)
+        *out = grid_chip(&grid, (uint64_t)row * grid.columns + column);
+    return code;
+}
+
+int image_views_chip(struct api_call *call, struct error *err)
+{
+    struct db_image image = {0};
+    struct chip_rect chip;
+    int code = get_image(call, &image, err);
+    if (code != 0)
+        return code;
+    code = find_chip(call, &image, &chip, err);
+    if (code == 0 && !call_not_modified(call, "%s-chip" RENDER_REVISION "-%u-%u-%u-%u",
+                                        image.sha256, chip.x, chip.y, chip.width, chip.height))
+        code = render_window(call, &image, &chip, chip.width, chip.height, err);
+    db_image_clear(&image);
+    return code;
+}

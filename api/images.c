@@ -1,0 +1,153 @@
+/* Images: upload, metadata, deletion. Their pictures are in image_views.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/call.h"
+#include "api/upload.h"
+#include "db/images.h"
+#include "db/projects.h"
+
+static json_t *image_json(const struct db_image *image)
+{
+    char links[4][DB_ID_SIZE + 40];
+    static const char *const tails[] = {"", "/content", "/preview.png"};
+    for (int i = 0; i < 3; i++)
+        snprintf(links[i], sizeof(links[i]), "/v1/images/%s%s", image->id, tails[i]);
+    snprintf(links[3], sizeof(links[3]), "/v1/projects/%s", image->project_id);
+    json_t *pixel_size = image->pixel_size_nm > 0 ? json_pack("{s:f, s:s}", "value",
+                                                              image->pixel_size_nm, "unit", "nm")
+                                                  : json_null();
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:o, s:s,"
+                     " s:{s:s, s:s, s:s, s:s}}",
+                     "id", image->id, "project_id", image->project_id, "name", image->name,
+                     "sha256", image->sha256, "format", image->format, "conversion",
+                     image->conversion, "width", (int)image->width, "height", (int)image->height,
+                     "bit_depth", (int)image->bit_depth, "channels", (int)image->n_channels,
+                     "byte_size", (json_int_t)image->byte_size, "pixel_size", pixel_size,
+                     "created_at", image->created_at, "links", "self", links[0], "content",
+                     links[1], "preview", links[2], "project", links[3]);
+}
+
+/* Decodes the whole upload once, so that no stored image fails later. */
+static int verify(struct api_call *call, const void *data, size_t size, struct image_info *info,
+                  struct error *err)
+{
+    int code = api_render_begin(call->api, err);
+    if (code != 0)
+        return code;
+    code = image_verify(data, size, &call->api->limits.image, info, err);
+    api_render_end(call->api);
+    return code;
+}
+
+static int fill(struct db_image *image, const struct api_call *call, const struct image_info *info,
+                uint64_t byte_size, struct error *err)
+{
+    char fallback[32];
+    snprintf(fallback, sizeof(fallback), "%.12s.%s", image->sha256,
+             image_format_name(info->format));
+    const char *name = call_query(call, "name")->text;
+    image->name = strdup(name != NULL ? name : fallback);
+    if (image->name == NULL)
+        return error_set_nomem(err, "an image's name");
+    snprintf(image->format, sizeof(image->format), "%s", image_format_name(info->format));
+    snprintf(image->conversion, sizeof(image->conversion), "%s",
+             image_conversion_name(info->conversion));
+    image->width = info->width;
+    image->height = info->height;
+    image->bit_depth = info->bit_depth;
+    image->n_channels = info->n_channels;
+    image->byte_size = byte_size;
+    image->pixel_size_nm = info->pixel_size_nm;
+    return 0;
+}
+
+static int check_project(struct api_call *call, const char *id, struct error *err)
+{
+    struct db_project project = {0};
+    int code = db_project_get(call->api->db, id, &project, err);
+    if (code == 0)
+        db_project_clear(&project);
+    return code;
+}
+
+int images_upload(struct api_call *call, struct error *err)
+{
+    const char *project_id = call_id(call, 0, "prj_", "project", err);
+    if (project_id == NULL)
+        return ERROR_NOT_FOUND;
+    struct db_image image = {0};
+    struct image_info info;
+    const void *data = NULL;
+    size_t size = 0;
+    bool existed = false;
+    int code = check_project(call, project_id, err);
+    if (code == 0)
+        code = upload_open(call, image.sha256, &data, &size, err);
+    if (code == 0)
+        code = verify(call, data, size, &info, err);
+    if (code == 0)
+        code = fill(&image, call, &info, size, err);
+    if (code == 0)
+        code = db_blob_writer_commit(call->request->upload, err);
+    if (code != 0)
+        goto out;
+    snprintf(image.project_id, sizeof(image.project_id), "%s", project_id);
+    code = db_image_insert(call->api->db, &image, &existed, err);
+    if (code != 0)
+        goto out;
+    api_response_header(call->response, "Location", "/v1/images/%s", image.id);
+    code = response_json(call->response, existed ? 200 : 201, image_json(&image), err);
+out:
+    db_image_clear(&image);
+    return code;
+}
+
+int images_list(struct api_call *call, struct error *err)
+{
+    const char *project_id = call_id(call, 0, "prj_", "project", err);
+    if (project_id == NULL)
+        return ERROR_NOT_FOUND;
+    int code = check_project(call, project_id, err);
+    if (code != 0)
+        return code;
+    struct db_image_list list = {0};
+    struct db_page page = call_page(call);
+    const char *name = call_query(call, "name")->text;
+    code = db_image_list(call->api->db, project_id, name, &page, &list, err);
+    if (code != 0)
+        return call_page_error(call, code, err);
+    json_t *items = json_array();
+    for (size_t i = 0; i < list.n_items; i++)
+        json_array_append_new(items, image_json(&list.items[i]));
+    const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
+    code = call_list(call, items, list.more, last, err);
+    db_image_list_clear(&list);
+    return code;
+}
+
+int images_get(struct api_call *call, struct error *err)
+{
+    const char *id = call_id(call, 0, "img_", "image", err);
+    if (id == NULL)
+        return ERROR_NOT_FOUND;
+    struct db_image image = {0};
+    int code = db_image_get(call->api->db, id, &image, err);
+    if (code != 0)
+        return code;
+    if (!call_not_modified(call, "%s", image.id)) {
+        response_immutable(call->response);
+        code = response_json(call->response, 200, image_json(&image), err);
+    }
+    db_image_clear(&image);
+    return code;
+}
+
+int images_delete(struct api_call *call, struct error *err)
+{
+    const char *id = call_id(call, 0, "img_", "image", err);
+    if (id == NULL)
+        return ERROR_NOT_FOUND;
+    int code = db_image_delete(call->api->db, id, err);
+    return code != 0 ? code : call_no_content(call);
+}

@@ -1,0 +1,120 @@
+/* The one table of operations. Patterns with a suffix stand before those without: the first match
+ * wins. HEAD is answered wherever GET is, OPTIONS everywhere. */
+#include "api/routes.h"
+
+static const char *const json[] = {"application/json", NULL};
+static const char *const png[] = {"image/png", NULL};
+static const char *const csv[] = {"text/csv", NULL};
+static const char *const json_or_csv[] = {"application/json", "text/csv", NULL};
+static const char *const text[] = {"text/plain", NULL};
+static const char *const yaml[] = {"application/yaml", NULL};
+static const char *const image_file[] = {"image/png", "application/octet-stream", NULL};
+static const char *const encoder_file[] = {"application/octet-stream",
+                                           "application/vnd.safetensors", NULL};
+
+static const struct route_query projects_page[] = {
+    {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
+    {"cursor", ROUTE_QUERY_CURSOR, .prefix = "prj_"},
+    {NULL},
+};
+static const struct route_query images_page[] = {
+    {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
+    {"cursor", ROUTE_QUERY_CURSOR, .prefix = "img_"},
+    {"name", ROUTE_QUERY_TEXT, .min = 1, .max = 255},
+    {NULL},
+};
+static const struct route_query support_sets_page[] = {
+    {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
+    {"cursor", ROUTE_QUERY_CURSOR, .prefix = "sup_"},
+    {NULL},
+};
+static const struct route_query jobs_page[] = {
+    {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
+    {"cursor", ROUTE_QUERY_CURSOR, .prefix = "job_"},
+    {"state", ROUTE_QUERY_TEXT, .min = 1, .max = 20},
+    {NULL},
+};
+static const struct route_query results_page[] = {
+    {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
+    {"cursor", ROUTE_QUERY_CURSOR, .prefix = "img_"},
+    {NULL},
+};
+static const struct route_query encoders_page[] = {
+    {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
+    {"cursor", ROUTE_QUERY_CURSOR, .prefix = "enc_"},
+    {NULL},
+};
+static const struct route_query image_name[] = {
+    {"name", ROUTE_QUERY_TEXT, .min = 1, .max = 255},
+    {NULL},
+};
+static const struct route_query preview_size[] = {
+    {"max_side", ROUTE_QUERY_UINT, .min = 1, .max = 4096, .standard = 1024},
+    {NULL},
+};
+static const struct route_query chip_size[] = {
+    {"width", ROUTE_QUERY_UINT, .min = 4, .max = 4096, .required = true},
+    {"height", ROUTE_QUERY_UINT, .min = 4, .max = 4096, .required = true},
+    {NULL},
+};
+static const struct route_query support_set_version[] = {
+    {"version", ROUTE_QUERY_UINT, .min = 1, .max = 1000000000, .standard = 0},
+    {NULL},
+};
+static const struct route_query overlay_size[] = {
+    {"max_side", ROUTE_QUERY_UINT, .min = 1, .max = 8192, .standard = 2048},
+    {NULL},
+};
+
+#define NO_BODY      API_BODY_NONE, ROUTE_LIMIT_NONE, NULL
+#define JSON_BODY    API_BODY_JSON, ROUTE_LIMIT_JSON, json
+#define IMAGE_BODY   API_BODY_UPLOAD, ROUTE_LIMIT_IMAGE, image_file
+#define ENCODER_BODY API_BODY_UPLOAD, ROUTE_LIMIT_ENCODER, encoder_file
+
+/* One line an operation, for the reader and for tests/check_openapi.py. */
+/* clang-format off */
+const struct route routes[] = {
+    {"POST", "/v1/projects", "createProject", projects_create, JSON_BODY, json, NULL},
+    {"GET", "/v1/projects", "listProjects", projects_list, NO_BODY, json, projects_page},
+    {"GET", "/v1/projects/{project_id}", "getProject", projects_get, NO_BODY, json, NULL},
+    {"PATCH", "/v1/projects/{project_id}", "updateProject", projects_update, JSON_BODY, json, NULL},
+    {"DELETE", "/v1/projects/{project_id}", "deleteProject", projects_delete, NO_BODY, NULL, NULL},
+
+    {"POST", "/v1/projects/{project_id}/images", "uploadImage", images_upload, IMAGE_BODY, json, image_name},
+    {"GET", "/v1/projects/{project_id}/images", "listImages", images_list, NO_BODY, json, images_page},
+    {"GET", "/v1/images/{image_id}", "getImage", images_get, NO_BODY, json, NULL},
+    {"DELETE", "/v1/images/{image_id}", "deleteImage", images_delete, NO_BODY, NULL, NULL},
+    {"GET", "/v1/images/{image_id}/content", "getImageContent", image_views_content, NO_BODY, image_file, NULL},
+    {"GET", "/v1/images/{image_id}/preview.png", "getImagePreview", image_views_preview, NO_BODY, png, preview_size},
+    {"GET", "/v1/images/{image_id}/chips/{row},{column}.png", "getImageChip", image_views_chip, NO_BODY, png, chip_size},
+
+    {"POST", "/v1/projects/{project_id}/support-sets", "createSupportSet", support_sets_create, JSON_BODY, json, NULL},
+    {"GET", "/v1/projects/{project_id}/support-sets", "listSupportSets", support_sets_list, NO_BODY, json, support_sets_page},
+    {"GET", "/v1/support-sets/{support_set_id}", "getSupportSet", support_sets_get, NO_BODY, json, support_set_version},
+    {"PUT", "/v1/support-sets/{support_set_id}", "replaceSupportSet", support_sets_replace, JSON_BODY, json, NULL},
+
+    {"POST", "/v1/projects/{project_id}/jobs", "createJob", jobs_create, JSON_BODY, json, NULL},
+    {"GET", "/v1/projects/{project_id}/jobs", "listJobs", jobs_list, NO_BODY, json, jobs_page},
+    {"GET", "/v1/jobs/{job_id}", "getJob", jobs_get, NO_BODY, json, NULL},
+    {"POST", "/v1/jobs/{job_id}/cancel", "cancelJob", jobs_cancel, NO_BODY, json, NULL},
+
+    {"GET", "/v1/jobs/{job_id}/results", "listJobResults", results_list, NO_BODY, json, results_page},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}.csv", "getJobResultCsv", results_csv, NO_BODY, csv, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}", "getJobResult", results_get, NO_BODY, json_or_csv, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, NO_BODY, png, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, NO_BODY, png, overlay_size},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, NO_BODY, png, NULL},
+
+    {"POST", "/v1/encoders", "uploadEncoder", encoders_upload, ENCODER_BODY, json, NULL},
+    {"GET", "/v1/encoders", "listEncoders", encoders_list, NO_BODY, json, encoders_page},
+    {"GET", "/v1/encoders/{encoder_id}", "getEncoder", encoders_get, NO_BODY, json, NULL},
+
+    {"GET", "/livez", "getLive", health_live, NO_BODY, json, NULL},
+    {"GET", "/readyz", "getReady", health_ready, NO_BODY, json, NULL},
+    {"GET", "/metrics", "getMetrics", health_metrics, NO_BODY, text, NULL},
+    {"GET", "/openapi.yaml", "getOpenapi", health_openapi, NO_BODY, yaml, NULL},
+    {"GET", "/version", "getVersion", health_version, NO_BODY, json, NULL},
+};
+/* clang-format on */
+
+const size_t n_routes = sizeof(routes) / sizeof(routes[0]);
