@@ -27,6 +27,7 @@ int image_views_content(struct api_call *call, struct error *err)
     if (code != 0)
         return code;
     struct api_response *response = call->response;
+    response_immutable(response);
     if (call_not_modified(call, "%s", image.sha256))
         goto out;
     code = db_blob_open_fd(call->api->db, image.sha256, &response->fd, &response->fd_size, err);
@@ -36,7 +37,6 @@ int image_views_content(struct api_call *call, struct error *err)
         goto out;
     response->status = 200;
     response->content_type = media_type(&image);
-    response_immutable(response);
     code = response_attachment(response, image.name, err);
 out:
     db_image_clear(&image);
@@ -78,6 +78,7 @@ int image_views_preview(struct api_call *call, struct error *err)
     if (code != 0)
         return code;
     uint32_t max_side = call_query(call, "max_side")->number;
+    response_immutable(call->response);
     if (!call_not_modified(call, "%s-preview" RENDER_REVISION "-%u", image.sha256, max_side)) {
         struct chip_rect whole = {0, 0, image.width, image.height};
         uint32_t width, height;
@@ -127,6 +128,7 @@ int image_views_chip(struct api_call *call, struct error *err)
     int code = get_image(call, &image, err);
     if (code != 0)
         return code;
+    response_immutable(call->response);
     code = find_chip(call, &image, &chip, err);
     if (code == 0 && !call_not_modified(call, "%s-chip" RENDER_REVISION "-%u-%u-%u-%u",
                                         image.sha256, chip.x, chip.y, chip.width, chip.height))

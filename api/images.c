@@ -135,10 +135,9 @@ int images_get(struct api_call *call, struct error *err)
     int code = db_image_get(call->api->db, id, &image, err);
     if (code != 0)
         return code;
-    if (!call_not_modified(call, "%s", image.id)) {
-        response_immutable(call->response);
+    response_immutable(call->response);
+    if (!call_not_modified(call, "%s", image.id))
         code = response_json(call->response, 200, image_json(&image), err);
-    }
     db_image_clear(&image);
     return code;
 }

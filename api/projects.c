@@ -158,10 +158,9 @@ int projects_get(struct api_call *call, struct error *err)
     int code = db_project_get(call->api->db, id, &project, err);
     if (code != 0)
         return code;
-    if (!call_not_modified(call, "%" PRIu64, project.revision)) {
-        api_response_header(call->response, "Cache-Control", "private, no-cache");
+    api_response_header(call->response, "Cache-Control", "private, no-cache");
+    if (!call_not_modified(call, "%" PRIu64, project.revision))
         code = response_json(call->response, 200, project_json(&project), err);
-    }
     db_project_clear(&project);
     return code;
 }

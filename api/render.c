@@ -49,5 +49,4 @@ void render_answer(struct api_call *call, struct png_bytes *png)
 {
     response_bytes(call->response, 200, "image/png", png->data, png->size);
     *png = (struct png_bytes){0};
-    response_immutable(call->response);
 }

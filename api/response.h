@@ -20,7 +20,7 @@ void response_bytes(struct api_response *response, int status, const char *conte
  * 6266, RFC 8187). ERROR_NOMEM. */
 int response_attachment(struct api_response *response, const char *file_name, struct error *err);
 
-/* Cache-Control of what can never change under its URL. */
+/* Cache-Control of what can never change under its URL; belongs on the 304, too. */
 void response_immutable(struct api_response *response);
 
 #endif

@@ -1,0 +1,288 @@
+/* Jobs: durable queue entries. A request never computes: it inserts a row, tells the worker, and
+ * may wait for the end. */
+#include <stdlib.h>
+#include <string.h>
+#include <nettle/sha2.h>
+
+#include "api/call.h"
+#include "api/job_request.h"
+#include "api/negotiate.h"
+#include "db/jobs.h"
+#include "db/projects.h"
+
+enum { IDEMPOTENCY_KEY_MAX_LENGTH = 255, RETRY_AFTER_MAX_S = 30 };
+
+/* ---- JSON ---- */
+
+/* Seconds until the job probably ends, below 0: unknown or ended. */
+static double job_eta(const struct api *api, const struct db_job *job)
+{
+    if (db_job_state_is_final(job->state) || api->hooks.job_eta == NULL)
+        return -1;
+    return api->hooks.job_eta(api->hooks.context, job->id);
+}
+
+static json_t *links_json(const struct db_job *job)
+{
+    char self[DB_ID_SIZE + 40], results[DB_ID_SIZE + 40], cancel[DB_ID_SIZE + 40];
+    char project[DB_ID_SIZE + 40], set[DB_ID_SIZE + 60], encoder[DB_ID_SIZE + 40];
+    snprintf(self, sizeof(self), "/v1/jobs/%s", job->id);
+    snprintf(results, sizeof(results), "/v1/jobs/%s/results", job->id);
+    snprintf(cancel, sizeof(cancel), "/v1/jobs/%s/cancel", job->id);
+    snprintf(project, sizeof(project), "/v1/projects/%s", job->project_id);
+    snprintf(set, sizeof(set), "/v1/support-sets/%s?version=%u", job->support_set_id,
+             job->support_set_version);
+    snprintf(encoder, sizeof(encoder), "/v1/encoders/%s", job->encoder_id);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "self", self, "results", results, "cancel",
+                     cancel, "project", project, "support_set", set, "encoder", encoder);
+}
+
+static json_t *time_json(const char *time)
+{
+    return time[0] == '\0' ? json_null() : json_string(time);
+}
+
+/* A list's item: everything but the ids of up to ten thousand images. */
+static json_t *summary_json(const struct api *api, const struct db_job *job)
+{
+    double eta = job_eta(api, job);
+    json_t *error = job->error_code == NULL
+                        ? json_null()
+                        : json_pack("{s:s, s:s}", "code", job->error_code, "message",
+                                    job->error_message != NULL ? job->error_message : "");
+    json_t *position = job->state == DB_JOB_QUEUED
+                           ? json_integer((json_int_t)job->queue_position)
+                           : json_null();
+    return json_pack(
+        "{s:s, s:s, s:s, s:b, s:{s:I, s:I, s:s}, s:o, s:o, s:i, s:s, s:I, s:s, s:I, s:o, s:o, s:s,"
+        " s:o, s:o, s:o}",
+        "id", job->id, "project_id", job->project_id, "state", db_job_state_name(job->state),
+        "cancel_requested", job->cancel_requested, "progress", "done",
+        (json_int_t)job->n_chips_done, "total", (json_int_t)job->n_chips_total, "unit", "chips",
+        "queue_position", position, "eta_seconds", eta >= 0 ? json_real(eta) : json_null(),
+        "priority", (int)job->priority, "support_set_id", job->support_set_id,
+        "support_set_version", (json_int_t)job->support_set_version, "encoder_id",
+        job->encoder_id, "n_images", (json_int_t)job->n_images, "params",
+        json_loads(job->params, 0, NULL), "error", error, "created_at", job->created_at,
+        "started_at", time_json(job->started_at), "finished_at", time_json(job->finished_at),
+        "links", links_json(job));
+}
+
+static json_t *job_json(const struct api *api, const struct db_job *job)
+{
+    json_t *json = summary_json(api, job);
+    json_t *images = json_array();
+    for (size_t i = 0; i < job->n_images; i++)
+        json_array_append_new(images, json_string(job->image_ids[i]));
+    json_object_set_new(json, "image_ids", images);
+    return json;
+}
+
+/* ---- waiting ---- */
+
+/* Waits as Prefer asks. True when the job has to be read again. */
+static bool wait_for_job(struct api_call *call, const char *id)
+{
+    const struct api *api = call->api;
+    const char *prefer = api_request_header(call->request, "Prefer");
+    uint32_t seconds;
+    if (prefer == NULL || !negotiate_wait(prefer, &seconds) || api->hooks.job_wait == NULL)
+        return false;
+    if (seconds > api->limits.max_wait_s)
+        seconds = api->limits.max_wait_s;
+    api_response_header(call->response, "Preference-Applied", "wait=%u", seconds);
+    if (seconds == 0)
+        return false;
+    api->hooks.job_wait(api->hooks.context, id, seconds * 1000);
+    return true;
+}
+
+/* Reads the job again into `job`. */
+static int read_again(struct api_call *call, struct db_job *job, struct error *err)
+{
+    struct db_job fresh = {0};
+    int code = db_job_get(call->api->db, job->id, &fresh, err);
+    if (code != 0)
+        return code;
+    db_job_clear(job);
+    *job = fresh;
+    return 0;
+}
+
+static void tell(const struct api_call *call, const char *id)
+{
+    if (call->api->hooks.job_changed != NULL)
+        call->api->hooks.job_changed(call->api->hooks.context, id);
+}
+
+/* ---- creation ---- */
+
+static int read_key(struct api_call *call, const char **key, struct error *err)
+{
+    *key = api_request_header(call->request, "Idempotency-Key");
+    if (*key == NULL)
+        return 0;
+    size_t length = strlen(*key);
+    size_t n_visible = 0;
+    while (n_visible < length && (*key)[n_visible] > 0x20 && (*key)[n_visible] < 0x7F)
+        n_visible++;
+    if (length >= 1 && length <= IDEMPOTENCY_KEY_MAX_LENGTH && n_visible == length)
+        return 0;
+    field_errors_add(&call->errors, FIELD_HEADER, "Idempotency-Key",
+                     "must be 1 to %d visible ASCII characters, has %zu, %zu of them visible first",
+                     IDEMPOTENCY_KEY_MAX_LENGTH, length, n_visible);
+    return call_check_fields(call, err);
+}
+
+static void hash_body(const struct api_request *request, char out[DB_SHA256_SIZE])
+{
+    struct sha256_ctx context;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&context);
+    sha256_update(&context, request->body_size, (const uint8_t *)request->body);
+    sha256_digest(&context, sizeof(digest), digest);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* The key is looked at where the row is written, in one transaction: of two requests at the same
+ * time one inserts and the other replays. */
+static int insert(struct api_call *call, const char *key, struct db_job *job, bool *replayed,
+                  struct error *err)
+{
+    char sha256[DB_SHA256_SIZE];
+    char scope[DB_ID_SIZE + 16];
+    uint64_t max_queued = call->api->limits.max_queued_jobs;
+    if (key == NULL)
+        return db_job_insert(call->api->db, job, max_queued, NULL, replayed, err);
+    hash_body(call->request, sha256);
+    snprintf(scope, sizeof(scope), "createJob:%s", job->project_id);
+    struct db_idempotency idempotency = {.key = key, .scope = scope, .body_sha256 = sha256};
+    int code = db_job_insert(call->api->db, job, max_queued, &idempotency, replayed, err);
+    if (code == ERROR_CONFLICT)
+        return call_refuse(call, PROBLEM_KEY_REUSED, err, "%s", err->message);
+    return code;
+}
+
+/* 202 while the job goes on, 200 when it has ended. */
+static int answer_created(struct api_call *call, const struct db_job *job, bool replayed,
+                          struct error *err)
+{
+    struct api_response *response = call->response;
+    bool ended = db_job_state_is_final(job->state) && !replayed;
+    api_response_header(response, "Location", "/v1/jobs/%s", job->id);
+    api_response_header(response, "Cache-Control", "no-store");
+    if (replayed)
+        api_response_header(response, "Idempotency-Replayed", "true");
+    if (!ended) {
+        double eta = job_eta(call->api, job);
+        int seconds = eta < 1 ? 1 : eta > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (int)eta;
+        api_response_header(response, "Retry-After", "%d", seconds);
+    }
+    return response_json(response, ended ? 200 : 202, job_json(call->api, job), err);
+}
+
+static int check_project(struct api_call *call, const char *id, struct error *err)
+{
+    struct db_project project = {0};
+    int code = db_project_get(call->api->db, id, &project, err);
+    if (code == 0)
+        db_project_clear(&project);
+    return code;
+}
+
+int jobs_create(struct api_call *call, struct error *err)
+{
+    const char *project_id = call_id(call, 0, "prj_", "project", err);
+    if (project_id == NULL)
+        return ERROR_NOT_FOUND;
+    json_t *json = NULL;
+    struct db_job job = {0};
+    const char *key = NULL;
+    bool replayed = false;
+    int code = check_project(call, project_id, err);
+    if (code == 0)
+        code = read_key(call, &key, err);
+    if (code == 0)
+        code = call_json(call, &json, err);
+    if (code == 0)
+        code = job_request_read(call, json, project_id, &job, err);
+    if (code == 0)
+        code = insert(call, key, &job, &replayed, err);
+    if (code != 0)
+        goto out;
+    if (!replayed) {
+        tell(call, job.id);
+        wait_for_job(call, job.id);
+    }
+    /* What insert set is not all that a reader sees (queue position). */
+    code = read_again(call, &job, err);
+    if (code == 0)
+        code = answer_created(call, &job, replayed, err);
+out:
+    db_job_clear(&job);
+    json_decref(json);
+    return code;
+}
+
+/* ---- reading and cancelling ---- */
+
+int jobs_list(struct api_call *call, struct error *err)
+{
+    const char *project_id = call_id(call, 0, "prj_", "project", err);
+    if (project_id == NULL)
+        return ERROR_NOT_FOUND;
+    enum db_job_state state;
+    const char *wanted = call_query(call, "state")->text;
+    if (wanted != NULL && !db_job_state_parse(wanted, &state)) {
+        field_errors_add(&call->errors, FIELD_PARAMETER, "state",
+                         "must be queued, running, succeeded, failed or cancelled, is '%s'", wanted);
+        return call_check_fields(call, err);
+    }
+    int code = check_project(call, project_id, err);
+    if (code != 0)
+        return code;
+    struct db_job_list list = {0};
+    struct db_page page = call_page(call);
+    code = db_job_list(call->api->db, project_id, wanted != NULL ? &state : NULL, &page, &list,
+                       err);
+    if (code != 0)
+        return call_page_error(call, code, err);
+    json_t *items = json_array();
+    for (size_t i = 0; i < list.n_items; i++)
+        json_array_append_new(items, summary_json(call->api, &list.items[i]));
+    const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
+    code = call_list(call, items, list.more, last, err);
+    db_job_list_clear(&list);
+    return code;
+}
+
+int jobs_get(struct api_call *call, struct error *err)
+{
+    const char *id = call_id(call, 0, "job_", "job", err);
+    if (id == NULL)
+        return ERROR_NOT_FOUND;
+    struct db_job job = {0};
+    int code = db_job_get(call->api->db, id, &job, err);
+    if (code == 0 && !db_job_state_is_final(job.state) && wait_for_job(call, id))
+        code = read_again(call, &job, err);
+    if (code == 0) {
+        api_response_header(call->response, "Cache-Control", "no-store");
+        code = response_json(call->response, 200, job_json(call->api, &job), err);
+    }
+    db_job_clear(&job);
+    return code;
+}
+
+int jobs_cancel(struct api_call *call, struct error *err)
+{
+    const char *id = call_id(call, 0, "job_", "job", err);
+    if (id == NULL)
+        return ERROR_NOT_FOUND;
+    enum db_job_state state;
+    int code = db_job_cancel(call->api->db, id, &state, err);
+    if (code != 0)
+        return code;
+    tell(call, id);
+    return jobs_get(call, err);
+}
