@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include <nettle/sha2.h>
 
 #include "api/call.h"
 
@@ -33,6 +34,17 @@ static int init_condition(pthread_cond_t *condition)
     return code;
 }
 
+static void tag_openapi(struct api *api)
+{
+    struct sha256_ctx context;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&context);
+    sha256_update(&context, api->hooks.openapi_size, (const uint8_t *)api->hooks.openapi);
+    sha256_digest(&context, sizeof(digest), digest);
+    for (size_t i = 0; i < 8; i++)
+        snprintf(api->openapi_etag + 2 * i, 3, "%02x", digest[i]);
+}
+
 int api_create(struct api **out, struct db *db, const struct api_limits *limits,
                const struct api_hooks *hooks, struct error *err)
 {
@@ -42,6 +54,8 @@ int api_create(struct api **out, struct db *db, const struct api_limits *limits,
     api->db = db;
     api->limits = *limits;
     api->hooks = *hooks;
+    if (api->hooks.openapi != NULL)
+        tag_openapi(api);
     int code = pthread_mutex_init(&api->mutex, NULL);
     if (code != 0) {
         free(api);

@@ -9,6 +9,7 @@
 
 #include "api/negotiate.h"
 #include "api/utf8.h"
+#include "db/projects.h"
 
 int call_refuse(struct api_call *call, enum problem kind, struct error *err, const char *format,
                 ...)
@@ -48,6 +49,18 @@ const char *call_id(struct api_call *call, size_t index, const char *prefix, con
         return id;
     error_set(err, ERROR_NOT_FOUND, "no %s has the id '%.*s'", what, (int)utf8_prefix(id, 60), id);
     return NULL;
+}
+
+int call_project(struct api_call *call, const char **id, struct error *err)
+{
+    *id = call_id(call, 0, "prj_", "project", err);
+    if (*id == NULL)
+        return ERROR_NOT_FOUND;
+    struct db_project project = {0};
+    int code = db_project_get(call->api->db, *id, &project, err);
+    if (code == 0)
+        db_project_clear(&project);
+    return code;
 }
 
 const struct call_query *call_query(const struct api_call *call, const char *name)

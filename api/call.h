@@ -17,6 +17,7 @@ struct api {
     struct db *db; /* borrowed */
     struct api_limits limits;
     struct api_hooks hooks;
+    char openapi_etag[20]; /* from the text's hash */
     pthread_mutex_t mutex; /* guards n_rendering */
     pthread_cond_t slot_free;
     uint32_t n_rendering;
@@ -61,6 +62,9 @@ int call_check_fields(struct api_call *call, struct error *err);
  * in err: `what` has no such id. */
 const char *call_id(struct api_call *call, size_t index, const char *prefix, const char *what,
                     struct error *err);
+
+/* The project whose id is the first path parameter; checks that it exists. ERROR_NOT_FOUND. */
+int call_project(struct api_call *call, const char **id, struct error *err);
 
 /* Value of a query parameter of the route's table (asserted). */
 const struct call_query *call_query(const struct api_call *call, const char *name);

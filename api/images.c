@@ -5,7 +5,6 @@
 #include "api/call.h"
 #include "api/upload.h"
 #include "db/images.h"
-#include "db/projects.h"
 
 static json_t *image_json(const struct db_image *image)
 {
@@ -14,9 +13,9 @@ static json_t *image_json(const struct db_image *image)
     for (int i = 0; i < 3; i++)
         snprintf(links[i], sizeof(links[i]), "/v1/images/%s%s", image->id, tails[i]);
     snprintf(links[3], sizeof(links[3]), "/v1/projects/%s", image->project_id);
-    json_t *pixel_size = image->pixel_size_nm > 0 ? json_pack("{s:f, s:s}", "value",
-                                                              image->pixel_size_nm, "unit", "nm")
-                                                  : json_null();
+    json_t *pixel_size = image->pixel_size_nm > 0
+                             ? json_pack("{s:f, s:s}", "value", image->pixel_size_nm, "unit", "nm")
+                             : json_null();
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:o, s:s,"
                      " s:{s:s, s:s, s:s, s:s}}",
                      "id", image->id, "project_id", image->project_id, "name", image->name,
@@ -62,26 +61,15 @@ static int fill(struct db_image *image, const struct api_call *call, const struc
     return 0;
 }
 
-static int check_project(struct api_call *call, const char *id, struct error *err)
-{
-    struct db_project project = {0};
-    int code = db_project_get(call->api->db, id, &project, err);
-    if (code == 0)
-        db_project_clear(&project);
-    return code;
-}
-
 int images_upload(struct api_call *call, struct error *err)
 {
-    const char *project_id = call_id(call, 0, "prj_", "project", err);
-    if (project_id == NULL)
-        return ERROR_NOT_FOUND;
+    const char *project_id;
     struct db_image image = {0};
     struct image_info info;
     const void *data = NULL;
     size_t size = 0;
     bool existed = false;
-    int code = check_project(call, project_id, err);
+    int code = call_project(call, &project_id, err);
     if (code == 0)
         code = upload_open(call, image.sha256, &data, &size, err);
     if (code == 0)
@@ -105,10 +93,8 @@ out:
 
 int images_list(struct api_call *call, struct error *err)
 {
-    const char *project_id = call_id(call, 0, "prj_", "project", err);
-    if (project_id == NULL)
-        return ERROR_NOT_FOUND;
-    int code = check_project(call, project_id, err);
+    const char *project_id;
+    int code = call_project(call, &project_id, err);
     if (code != 0)
         return code;
     struct db_image_list list = {0};

@@ -18,10 +18,11 @@ json_t *job_params_to_json(const struct job_params *params)
                         ? json_pack("{s:f, s:i}", "clip_limit", normalise->clahe.clip_limit,
                                     "tiles", (int)normalise->clahe.tiles)
                         : json_null();
-    json_t *temperature = classifier->temperature == 0 ? json_string("auto")
-                                                       : json_real(classifier->temperature);
+    json_t *temperature =
+        classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     return json_pack(
-        "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f}, s:o, s:{s:s, s:s, s:o}}",
+        "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f}, s:o, s:{s:s, s:s, "
+        "s:o}}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",

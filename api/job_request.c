@@ -15,9 +15,9 @@ struct reading {
     struct job_params params;
     const char *support_set_id; /* borrowed from the JSON, as all below */
     const char *encoder_id;
-    uint32_t version; /* 0: the latest */
+    uint32_t version;  /* 0: the latest */
     json_t *image_ids; /* as sent */
-    int code;         /* of a database or memory error that ends the reading */
+    int code;          /* of a database or memory error that ends the reading */
     struct error error;
 };
 
@@ -43,11 +43,11 @@ static void read_fields(struct reading *reading, json_t *json)
     struct json_field *more = fields + JOB_FIELDS;
     more[0] = json_string_field("support_set_id", JSON_REQUIRED, 1, DB_ID_SIZE - 1,
                                 &reading->support_set_id);
-    more[1] = json_uint_field("support_set_version", JSON_NULLABLE, 1, 1000000000,
-                              &reading->version);
+    more[1] =
+        json_uint_field("support_set_version", JSON_NULLABLE, 1, 1000000000, &reading->version);
     more[2] = json_value_field("image_ids", JSON_REQUIRED, keep_value, &reading->image_ids);
-    more[3] = json_string_field("encoder_id", JSON_NULLABLE, 1, DB_ID_SIZE - 1,
-                                &reading->encoder_id);
+    more[3] =
+        json_string_field("encoder_id", JSON_NULLABLE, 1, DB_ID_SIZE - 1, &reading->encoder_id);
     more[4] = json_int_field("priority", JSON_OPTIONAL, -100, 100, &reading->job->priority);
     struct json_at at = call_json_root(reading->call);
     json_read_object(json, &at, fields, JOB_FIELDS + 5);
@@ -82,8 +82,8 @@ static void check_support_set(struct reading *reading)
     if (reading->version != 0 && reading->version != set.version) {
         db_support_set_clear(&set);
         set = (struct db_support_set){0};
-        code = db_support_set_get(reading->call->api->db, id, reading->version, &set,
-                                  &reading->error);
+        code =
+            db_support_set_get(reading->call->api->db, id, reading->version, &set, &reading->error);
         if (code != 0) {
             reading->code = code;
             goto out;

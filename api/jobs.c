@@ -8,7 +8,6 @@
 #include "api/job_request.h"
 #include "api/negotiate.h"
 #include "db/jobs.h"
-#include "db/projects.h"
 
 enum { IDEMPOTENCY_KEY_MAX_LENGTH = 255, RETRY_AFTER_MAX_S = 30 };
 
@@ -50,9 +49,8 @@ static json_t *summary_json(const struct api *api, const struct db_job *job)
                         ? json_null()
                         : json_pack("{s:s, s:s}", "code", job->error_code, "message",
                                     job->error_message != NULL ? job->error_message : "");
-    json_t *position = job->state == DB_JOB_QUEUED
-                           ? json_integer((json_int_t)job->queue_position)
-                           : json_null();
+    json_t *position =
+        job->state == DB_JOB_QUEUED ? json_integer((json_int_t)job->queue_position) : json_null();
     return json_pack(
         "{s:s, s:s, s:s, s:b, s:{s:I, s:I, s:s}, s:o, s:o, s:i, s:s, s:I, s:s, s:I, s:o, s:o, s:s,"
         " s:o, s:o, s:o}",
@@ -61,11 +59,10 @@ static json_t *summary_json(const struct api *api, const struct db_job *job)
         (json_int_t)job->n_chips_done, "total", (json_int_t)job->n_chips_total, "unit", "chips",
         "queue_position", position, "eta_seconds", eta >= 0 ? json_real(eta) : json_null(),
         "priority", (int)job->priority, "support_set_id", job->support_set_id,
-        "support_set_version", (json_int_t)job->support_set_version, "encoder_id",
-        job->encoder_id, "n_images", (json_int_t)job->n_images, "params",
-        json_loads(job->params, 0, NULL), "error", error, "created_at", job->created_at,
-        "started_at", time_json(job->started_at), "finished_at", time_json(job->finished_at),
-        "links", links_json(job));
+        "support_set_version", (json_int_t)job->support_set_version, "encoder_id", job->encoder_id,
+        "n_images", (json_int_t)job->n_images, "params", json_loads(job->params, 0, NULL), "error",
+        error, "created_at", job->created_at, "started_at", time_json(job->started_at),
+        "finished_at", time_json(job->finished_at), "links", links_json(job));
 }
 
 static json_t *job_json(const struct api *api, const struct db_job *job)
@@ -182,25 +179,14 @@ static int answer_created(struct api_call *call, const struct db_job *job, bool 
     return response_json(response, ended ? 200 : 202, job_json(call->api, job), err);
 }
 
-static int check_project(struct api_call *call, const char *id, struct error *err)
-{
-    struct db_project project = {0};
-    int code = db_project_get(call->api->db, id, &project, err);
-    if (code == 0)
-        db_project_clear(&project);
-    return code;
-}
-
 int jobs_create(struct api_call *call, struct error *err)
 {
-    const char *project_id = call_id(call, 0, "prj_", "project", err);
-    if (project_id == NULL)
-        return ERROR_NOT_FOUND;
+    const char *project_id;
     json_t *json = NULL;
     struct db_job job = {0};
     const char *key = NULL;
     bool replayed = false;
-    int code = check_project(call, project_id, err);
+    int code = call_project(call, &project_id, err);
     if (code == 0)
         code = read_key(call, &key, err);
     if (code == 0)
@@ -229,23 +215,22 @@ out:
 
 int jobs_list(struct api_call *call, struct error *err)
 {
-    const char *project_id = call_id(call, 0, "prj_", "project", err);
-    if (project_id == NULL)
-        return ERROR_NOT_FOUND;
+    const char *project_id;
     enum db_job_state state;
     const char *wanted = call_query(call, "state")->text;
     if (wanted != NULL && !db_job_state_parse(wanted, &state)) {
         field_errors_add(&call->errors, FIELD_PARAMETER, "state",
-                         "must be queued, running, succeeded, failed or cancelled, is '%s'", wanted);
+                         "must be queued, running, succeeded, failed or cancelled, is '%s'",
+                         wanted);
         return call_check_fields(call, err);
     }
-    int code = check_project(call, project_id, err);
+    int code = call_project(call, &project_id, err);
     if (code != 0)
         return code;
     struct db_job_list list = {0};
     struct db_page page = call_page(call);
-    code = db_job_list(call->api->db, project_id, wanted != NULL ? &state : NULL, &page, &list,
-                       err);
+    code =
+        db_job_list(call->api->db, project_id, wanted != NULL ? &state : NULL, &page, &list, err);
     if (code != 0)
         return call_page_error(call, code, err);
     json_t *items = json_array();

@@ -29,8 +29,9 @@ static int check_depth(const char *text, size_t size, struct error *err)
         else if (c == '}' || c == ']')
             depth--;
         else if ((c == '{' || c == '[') && ++depth > JSON_DEPTH_MAX)
-            return error_set(err, ERROR_INVALID, "the JSON is nested deeper than %d levels (byte %zu)",
-                             JSON_DEPTH_MAX, i);
+            return error_set(err, ERROR_INVALID,
+                             "the JSON is nested deeper than %d levels (byte %zu)", JSON_DEPTH_MAX,
+                             i);
     }
     return 0;
 }

@@ -31,7 +31,7 @@ int json_parse(const char *text, size_t size, json_t **out, struct error *err);
 
 /* Where a value stands: a list through the readers' stack frames up to the document. */
 struct json_at {
-    struct field_errors *errors; /* borrowed */
+    struct field_errors *errors;  /* borrowed */
     const struct json_at *parent; /* NULL: the document itself */
     const char *key;              /* member of an object, or NULL: */
     size_t index;                 /* element of an array */
@@ -104,8 +104,7 @@ void json_read_object(json_t *value, const struct json_at *at, const struct json
 /* Reads one value that has no key of its own (an array's element). False: a fault was recorded. */
 bool json_read_string(json_t *value, const struct json_at *at, size_t min, size_t max,
                       const char **out);
-bool json_read_number(json_t *value, const struct json_at *at, double min, double max,
-                      double *out);
+bool json_read_number(json_t *value, const struct json_at *at, double min, double max, double *out);
 bool json_read_uint(json_t *value, const struct json_at *at, uint32_t min, uint32_t max,
                     uint32_t *out);
 

@@ -134,10 +134,10 @@ static void respond(const struct api_request *request, int status, const char *t
     char text[ERROR_MESSAGE_SIZE];
     snprintf(text, sizeof(text), "%s", detail);
     utf8_repair(text);
-    json_t *json = json_pack("{s:s, s:s, s:i, s:s, s:o*, s:s*}", "type", type, "title", title,
-                             "status", status, "detail", text, "instance",
-                             instance_json(request), "request_id",
-                             request->request_id[0] != '\0' ? request->request_id : NULL);
+    json_t *json =
+        json_pack("{s:s, s:s, s:i, s:s, s:o*, s:s*}", "type", type, "title", title, "status",
+                  status, "detail", text, "instance", instance_json(request), "request_id",
+                  request->request_id[0] != '\0' ? request->request_id : NULL);
     if (json != NULL && fields != NULL && field_errors_any(fields))
         json_object_set_new(json, "errors", fields_json(fields));
     response_reset(response);

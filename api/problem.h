@@ -18,7 +18,7 @@ enum problem {
     PROBLEM_PRECONDITION_FAILED, /* If-Match names another version */
     PROBLEM_TOO_LARGE,
     PROBLEM_UNSUPPORTED_MEDIA_TYPE,
-    PROBLEM_INVALID, /* well-formed, but a value is wrong */
+    PROBLEM_INVALID,    /* well-formed, but a value is wrong */
     PROBLEM_KEY_REUSED, /* an Idempotency-Key came with another body */
     PROBLEM_INTERNAL,
     PROBLEM_BUSY,

@@ -32,9 +32,9 @@ static json_t *project_json(const struct db_project *project)
     return json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:s, s:{s:s, s:s, s:s, s:s}}", "id",
                      project->id, "name", project->name, "description", project->description,
                      "labels", labels != NULL ? labels : json_object(), "revision",
-                     (json_int_t)project->revision, "created_at", project->created_at,
-                     "updated_at", project->updated_at, "links", "self", links[0], "images",
-                     links[1], "support_sets", links[2], "jobs", links[3]);
+                     (json_int_t)project->revision, "created_at", project->created_at, "updated_at",
+                     project->updated_at, "links", "self", links[0], "images", links[1],
+                     "support_sets", links[2], "jobs", links[3]);
 }
 
 static int answer(struct api_call *call, int status, const struct db_project *project,
@@ -77,8 +77,7 @@ static int read_body(struct api_call *call, json_t *json, enum json_presence nam
 {
     const struct json_field fields[] = {
         json_string_field("name", name_presence, 1, NAME_MAX_LENGTH, &out->name),
-        json_text_field("description", JSON_OPTIONAL, 0, DESCRIPTION_MAX_LENGTH,
-                        &out->description),
+        json_text_field("description", JSON_OPTIONAL, 0, DESCRIPTION_MAX_LENGTH, &out->description),
         json_value_field("labels", JSON_OPTIONAL, read_labels, &out->labels),
     };
     struct json_at at = call_json_root(call);

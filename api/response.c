@@ -53,8 +53,8 @@ void api_response_header(struct api_response *response, const char *name, const 
     response->n_headers++;
 }
 
-void response_bytes(struct api_response *response, int status, const char *content_type,
-                    void *body, size_t size)
+void response_bytes(struct api_response *response, int status, const char *content_type, void *body,
+                    size_t size)
 {
     response->status = status;
     response->content_type = content_type;

@@ -13,8 +13,8 @@ void response_reset(struct api_response *response);
 int response_json(struct api_response *response, int status, json_t *json, struct error *err);
 
 /* Takes malloc'd `body`. `content_type` is static. */
-void response_bytes(struct api_response *response, int status, const char *content_type,
-                    void *body, size_t size);
+void response_bytes(struct api_response *response, int status, const char *content_type, void *body,
+                    size_t size);
 
 /* "attachment" with the client's own file name made safe: an ASCII form and the exact one (RFC
  * 6266, RFC 8187). ERROR_NOMEM. */

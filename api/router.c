@@ -94,8 +94,8 @@ static void allow_header(const char *pattern, struct api_response *response)
         if (strcmp(routes[i].pattern, pattern) != 0)
             continue;
         const char *more = strcmp(routes[i].method, "GET") == 0 ? ", HEAD, " : ", ";
-        length += (size_t)snprintf(allow + length, sizeof(allow) - length, "%s%s",
-                                   routes[i].method, more);
+        length += (size_t)snprintf(allow + length, sizeof(allow) - length, "%s%s", routes[i].method,
+                                   more);
     }
     api_response_header(response, "Allow", "%sOPTIONS", allow);
 }
@@ -233,8 +233,8 @@ static void join(const char *const *names, char *out, size_t size)
 {
     size_t length = 0;
     for (size_t i = 0; names[i] != NULL && length < size; i++)
-        length += (size_t)snprintf(out + length, size - length, "%s%s", i == 0 ? "" : ", ",
-                                   names[i]);
+        length +=
+            (size_t)snprintf(out + length, size - length, "%s%s", i == 0 ? "" : ", ", names[i]);
 }
 
 static int check_accept(struct api_call *call, struct error *err)
@@ -315,7 +315,8 @@ static int prepare(struct api_call *call, bool *done, struct error *err)
     bool options = strcmp(call->request->method, "OPTIONS") == 0;
     *done = false;
     if (options && strcmp(call->request->target, "*") == 0) {
-        api_response_header(call->response, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        api_response_header(call->response, "Allow",
+                            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         *done = true;
         return call_no_content(call);
     }
@@ -383,8 +384,7 @@ void api_handle(struct api *api, const struct api_request *request, struct api_r
     bool done;
     int code = prepare(&call, &done, &err);
     if (code == 0 && !done && request->body_size > route_limit(&call))
-        code = call_refuse(&call, PROBLEM_TOO_LARGE, &err,
-                           "the body may have %llu bytes, has %zu",
+        code = call_refuse(&call, PROBLEM_TOO_LARGE, &err, "the body may have %llu bytes, has %zu",
                            (unsigned long long)route_limit(&call), request->body_size);
     if (code == 0 && !done) {
         code = call.route->handler(&call, &err);

@@ -116,8 +116,7 @@ static void read_color(json_t *value, const struct json_at *at, void *context)
     const char *text;
     if (!json_read_string(value, at, 1, 100, &text))
         return;
-    if (strlen(text) != 7 || text[0] != '#' ||
-        strspn(text + 1, "0123456789abcdefABCDEF") != 6) {
+    if (strlen(text) != 7 || text[0] != '#' || strspn(text + 1, "0123456789abcdefABCDEF") != 6) {
         json_fault(at, "must be a colour as #rrggbb, is '%s'", text);
         return;
     }

@@ -4,7 +4,6 @@
 
 #include "api/call.h"
 #include "api/support_set_read.h"
-#include "db/projects.h"
 #include "db/support_sets.h"
 
 /* ---- JSON ---- */
@@ -64,23 +63,12 @@ static int answer(struct api_call *call, int status, const struct db_support_set
 
 /* ---- operations ---- */
 
-static int check_project(struct api_call *call, const char *id, struct error *err)
-{
-    struct db_project project = {0};
-    int code = db_project_get(call->api->db, id, &project, err);
-    if (code == 0)
-        db_project_clear(&project);
-    return code;
-}
-
 int support_sets_create(struct api_call *call, struct error *err)
 {
-    const char *project_id = call_id(call, 0, "prj_", "project", err);
-    if (project_id == NULL)
-        return ERROR_NOT_FOUND;
+    const char *project_id;
     json_t *json = NULL;
     struct db_support_set set = {0};
-    int code = check_project(call, project_id, err);
+    int code = call_project(call, &project_id, err);
     if (code == 0)
         code = call_json(call, &json, err);
     if (code == 0)
@@ -132,10 +120,8 @@ int support_sets_replace(struct api_call *call, struct error *err)
 
 int support_sets_list(struct api_call *call, struct error *err)
 {
-    const char *project_id = call_id(call, 0, "prj_", "project", err);
-    if (project_id == NULL)
-        return ERROR_NOT_FOUND;
-    int code = check_project(call, project_id, err);
+    const char *project_id;
+    int code = call_project(call, &project_id, err);
     if (code != 0)
         return code;
     struct db_support_set_list list = {0};

@@ -1,0 +1,110 @@
+/* Encoders: the networks that jobs can name. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/call.h"
+#include "api/upload.h"
+#include "db/encoders.h"
+#include "engine/encoder/encoder.h"
+
+static json_t *encoder_json(const struct db_encoder *encoder)
+{
+    char self[DB_ID_SIZE + 40];
+    snprintf(self, sizeof(self), "/v1/encoders/%s", encoder->id);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:{s:s}}", "id",
+                     encoder->id, "sha256", encoder->sha256, "name", encoder->name, "architecture",
+                     encoder->architecture, "in_channels", (json_int_t)encoder->in_channels,
+                     "input_size", (json_int_t)encoder->input_size, "dimension",
+                     (json_int_t)encoder->dimension, "n_parameters",
+                     (json_int_t)encoder->n_parameters, "byte_size", (json_int_t)encoder->byte_size,
+                     "is_default", (int)encoder->is_default, "created_at", encoder->created_at,
+                     "links", "self", self);
+}
+
+/* Loads the network once to see that it is one. */
+static int verify(struct api_call *call, const void *data, size_t size, struct encoder_info *info,
+                  struct error *err)
+{
+    struct encoder *encoder = NULL;
+    int code = api_render_begin(call->api, err);
+    if (code != 0)
+        return code;
+    code = encoder_create(&encoder, data, size, err);
+    if (code == 0)
+        *info = *encoder_info(encoder);
+    encoder_destroy(encoder);
+    api_render_end(call->api);
+    return code;
+}
+
+static int fill(struct db_encoder *encoder, const struct encoder_info *info, uint64_t byte_size,
+                struct error *err)
+{
+    encoder->name = strdup(info->name);
+    if (encoder->name == NULL)
+        return error_set_nomem(err, "an encoder's name");
+    snprintf(encoder->architecture, sizeof(encoder->architecture), "%s", info->architecture);
+    encoder->in_channels = info->in_channels;
+    encoder->input_size = info->input_size;
+    encoder->dimension = info->dimension;
+    encoder->n_parameters = info->n_parameters;
+    encoder->byte_size = byte_size;
+    return 0;
+}
+
+int encoders_upload(struct api_call *call, struct error *err)
+{
+    struct db_encoder encoder = {0};
+    struct encoder_info info;
+    const void *data = NULL;
+    size_t size = 0;
+    bool existed = false;
+    int code = upload_open(call, encoder.sha256, &data, &size, err);
+    if (code == 0)
+        code = verify(call, data, size, &info, err);
+    if (code == 0)
+        code = fill(&encoder, &info, size, err);
+    if (code == 0)
+        code = db_blob_writer_commit(call->request->upload, err);
+    if (code == 0)
+        code = db_encoder_insert(call->api->db, &encoder, &existed, err);
+    if (code == 0) {
+        api_response_header(call->response, "Location", "/v1/encoders/%s", encoder.id);
+        code = response_json(call->response, existed ? 200 : 201, encoder_json(&encoder), err);
+    }
+    db_encoder_clear(&encoder);
+    return code;
+}
+
+int encoders_list(struct api_call *call, struct error *err)
+{
+    struct db_encoder_list list = {0};
+    struct db_page page = call_page(call);
+    int code = db_encoder_list(call->api->db, &page, &list, err);
+    if (code != 0)
+        return call_page_error(call, code, err);
+    json_t *items = json_array();
+    for (size_t i = 0; i < list.n_items; i++)
+        json_array_append_new(items, encoder_json(&list.items[i]));
+    const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
+    code = call_list(call, items, list.more, last, err);
+    db_encoder_list_clear(&list);
+    return code;
+}
+
+int encoders_get(struct api_call *call, struct error *err)
+{
+    const char *id = call_id(call, 0, "enc_", "encoder", err);
+    if (id == NULL)
+        return ERROR_NOT_FOUND;
+    struct db_encoder encoder = {0};
+    int code = db_encoder_get(call->api->db, id, &encoder, err);
+    if (code != 0)
+        return code;
+    /* The default can move to another encoder. */
+    api_response_header(call->response, "Cache-Control", "private, no-cache");
+    if (!call_not_modified(call, "%s-%d", encoder.sha256, encoder.is_default))
+        code = response_json(call->response, 200, encoder_json(&encoder), err);
+    db_encoder_clear(&encoder);
+    return code;
+}

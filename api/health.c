@@ -1,0 +1,112 @@
+/* What operators ask: is it alive, is it ready, what is it. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/call.h"
+#include "db/encoders.h"
+#include "engine/encoder/cpu.h"
+
+static const uint64_t min_free_size = UINT64_C(64) << 20;
+
+/* Answers with a copy of a static text. */
+static int answer_text(struct api_call *call, const char *content_type, const char *text,
+                       size_t size, struct error *err)
+{
+    char *copy = malloc(size > 0 ? size : 1);
+    if (copy == NULL)
+        return error_set_nomem(err, "an answer");
+    memcpy(copy, text, size);
+    response_bytes(call->response, 200, content_type, copy, size);
+    return 0;
+}
+
+int health_live(struct api_call *call, struct error *err)
+{
+    static const char alive[] = "{\"status\":\"alive\"}";
+    api_response_header(call->response, "Cache-Control", "no-store");
+    return answer_text(call, "application/json", alive, sizeof(alive) - 1, err);
+}
+
+/* Appends a sentence to the list of what failed. */
+static void add_failure(struct error *failures, const char *text)
+{
+    size_t length = strlen(failures->message);
+    snprintf(failures->message + length, sizeof(failures->message) - length, "%s%s",
+             length > 0 ? "; " : "", text);
+}
+
+static void check_encoder(struct api *api, struct error *failures)
+{
+    struct db_encoder encoder = {0};
+    struct error cause = {0};
+    if (db_encoder_get_default(api->db, &encoder, &cause) != 0)
+        add_failure(failures, "encoder: there is no default encoder");
+    db_encoder_clear(&encoder);
+}
+
+int health_ready(struct api_call *call, struct error *err)
+{
+    struct api *api = call->api;
+    struct error failures = {0};
+    struct error cause = {0};
+    uint64_t free_size = 0;
+    if (api->hooks.shutting_down != NULL && api->hooks.shutting_down(api->hooks.context))
+        add_failure(&failures, "server: it is shutting down");
+    if (db_check(api->db, &free_size, &cause) != 0) {
+        /* The cause may name paths: for the log alone. */
+        add_failure(&failures, "database: it cannot be written and read");
+    } else if (free_size < min_free_size) {
+        char text[128];
+        snprintf(text, sizeof(text),
+                 "disk: %" PRIu64 " bytes are free, at least %" PRIu64 " are needed", free_size,
+                 min_free_size);
+        add_failure(&failures, text);
+    }
+    check_encoder(api, &failures);
+    api_response_header(call->response, "Cache-Control", "no-store");
+    if (failures.message[0] != '\0')
+        return call_refuse(call, PROBLEM_NOT_READY, err, "%s", failures.message);
+    json_t *json = json_pack("{s:s, s:{s:s, s:s, s:I}}", "status", "ready", "checks", "database",
+                             "ok", "encoder", "ok", "free_bytes", (json_int_t)free_size);
+    return response_json(call->response, 200, json, err);
+}
+
+int health_metrics(struct api_call *call, struct error *err)
+{
+    static const char type[] = "text/plain; version=0.0.4; charset=utf-8";
+    const struct api_hooks *hooks = &call->api->hooks;
+    api_response_header(call->response, "Cache-Control", "no-store");
+    if (hooks->metrics == NULL)
+        return answer_text(call, type, "", 0, err);
+    char *text = hooks->metrics(hooks->context);
+    if (text == NULL)
+        return error_set_nomem(err, "metrics");
+    response_bytes(call->response, 200, type, text, strlen(text));
+    return 0;
+}
+
+int health_openapi(struct api_call *call, struct error *err)
+{
+    const struct api_hooks *hooks = &call->api->hooks;
+    if (hooks->openapi == NULL)
+        return error_set(err, ERROR_NOT_FOUND, "this server was built without its contract");
+    if (call_not_modified(call, "%s", call->api->openapi_etag))
+        return 0;
+    return answer_text(call, "application/yaml", hooks->openapi, hooks->openapi_size, err);
+}
+
+int health_version(struct api_call *call, struct error *err)
+{
+    struct db_encoder encoder = {0};
+    struct error cause = {0};
+    json_t *encoder_json = json_null();
+    if (db_encoder_get_default(call->api->db, &encoder, &cause) == 0)
+        encoder_json = json_pack("{s:s, s:s, s:s}", "id", encoder.id, "name", encoder.name,
+                                 "sha256", encoder.sha256);
+    db_encoder_clear(&encoder);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:o, s:s}", "name", "chipshot", "version", CHIPSHOT_VERSION,
+                  "api", "v1", "encoder", encoder_json, "blas_core", cpu_blas_core());
+    return response_json(call->response, 200, json, err);
+}

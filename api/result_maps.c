@@ -1,0 +1,154 @@
+/* Pictures of a result: label map, overlay, probability maps. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/job_params.h"
+#include "api/render.h"
+#include "api/result_view.h"
+#include "engine/fewshot/maps.h"
+
+/* Loads the blobs within a slot: those of four million chips are as large as a decoded image. */
+static int load(struct api_call *call, struct result_view *view, struct error *err)
+{
+    int code = api_render_begin(call->api, err);
+    if (code != 0)
+        return code;
+    code = result_view_load(call, view, err);
+    if (code != 0)
+        api_render_end(call->api);
+    return code;
+}
+
+static void get_colors(const struct db_support_set *set, struct rgb *out)
+{
+    for (size_t i = 0; i < set->n_classes; i++)
+        out[i] = (struct rgb){set->classes[i].color[0], set->classes[i].color[1],
+                              set->classes[i].color[2]};
+}
+
+static int draw_labels(struct api_call *call, struct result_view *view, struct png_bytes *out,
+                       struct error *err)
+{
+    struct rgb colors[CLASSIFIER_CLASSES_MAX];
+    get_colors(&view->set, colors);
+    int code = load(call, view, err);
+    if (code != 0)
+        return code;
+    code = maps_labels(&view->grid, view->result.labels, colors, view->result.n_classes, out, err);
+    api_render_end(call->api);
+    return code;
+}
+
+int result_maps_labels(struct api_call *call, struct error *err)
+{
+    struct result_view view;
+    struct png_bytes png = {0};
+    int code = result_view_open(call, &view, err);
+    if (code != 0)
+        return code;
+    response_immutable(call->response);
+    if (!call_not_modified(call, "%s-%s-labels" RENDER_REVISION, view.job.id, view.image.id)) {
+        code = draw_labels(call, &view, &png, err);
+        if (code == 0)
+            render_answer(call, &png);
+    }
+    result_view_clear(&view);
+    return code;
+}
+
+/* The image as the job saw it, with the labels over it. */
+static int draw_overlay(struct api_call *call, struct result_view *view, struct png_bytes *out,
+                        struct error *err)
+{
+    struct rgb colors[CLASSIFIER_CLASSES_MAX];
+    struct job_params params;
+    struct image image = {0};
+    get_colors(&view->set, colors);
+    int code = job_params_from_text(view->job.params, &params, err);
+    if (code == 0)
+        code = render_open(call->api, &view->image, &params.normalise, &image, err);
+    if (code != 0)
+        return code;
+    code = result_view_load(call, view, err);
+    if (code != 0)
+        goto out;
+    if (image.info.width != view->grid.image_width || image.info.height != view->grid.image_height)
+        code = error_set(err, ERROR_CORRUPT, "stored image %s has another size", view->image.id);
+    else
+        code = maps_overlay(&view->grid, image.pixels, view->result.labels, colors,
+                            view->result.n_classes, call_query(call, "max_side")->number, out, err);
+out:
+    render_close(call->api, &image);
+    return code;
+}
+
+int result_maps_overlay(struct api_call *call, struct error *err)
+{
+    struct result_view view;
+    struct png_bytes png = {0};
+    int code = result_view_open(call, &view, err);
+    if (code != 0)
+        return code;
+    response_immutable(call->response);
+    if (!call_not_modified(call, "%s-%s-overlay" RENDER_REVISION "-%u", view.job.id, view.image.id,
+                           call_query(call, "max_side")->number)) {
+        code = draw_overlay(call, &view, &png, err);
+        if (code == 0)
+            render_answer(call, &png);
+    }
+    result_view_clear(&view);
+    return code;
+}
+
+/* A class by its name, or else by its index. */
+static int find_class(const struct db_support_set *set, const char *text, uint32_t *out,
+                      struct error *err)
+{
+    for (size_t i = 0; i < set->n_classes; i++) {
+        if (strcmp(set->classes[i].name, text) == 0) {
+            *out = (uint32_t)i;
+            return 0;
+        }
+    }
+    size_t length = strlen(text);
+    bool digits = length > 0 && length < 4 && strspn(text, "0123456789") == length;
+    unsigned long index = digits ? strtoul(text, NULL, 10) : set->n_classes;
+    if (index >= set->n_classes)
+        return error_set(err, ERROR_NOT_FOUND,
+                         "support set %s, version %u, has no class '%.100s' (nor index, 0 to %zu)",
+                         set->id, set->version, text, set->n_classes - 1);
+    *out = (uint32_t)index;
+    return 0;
+}
+
+static int draw_probability(struct api_call *call, struct result_view *view, uint32_t index,
+                            struct png_bytes *out, struct error *err)
+{
+    int code = load(call, view, err);
+    if (code != 0)
+        return code;
+    code = maps_probability(&view->grid, view->result.probabilities, view->result.n_classes, index,
+                            out, err);
+    api_render_end(call->api);
+    return code;
+}
+
+int result_maps_probability(struct api_call *call, struct error *err)
+{
+    struct result_view view;
+    struct png_bytes png = {0};
+    uint32_t index = 0;
+    int code = result_view_open(call, &view, err);
+    if (code != 0)
+        return code;
+    code = find_class(&view.set, call->params[2], &index, err);
+    response_immutable(call->response);
+    if (code == 0 && !call_not_modified(call, "%s-%s-probability" RENDER_REVISION "-%u",
+                                        view.job.id, view.image.id, index)) {
+        code = draw_probability(call, &view, index, &png, err);
+        if (code == 0)
+            render_answer(call, &png);
+    }
+    result_view_clear(&view);
+    return code;
+}

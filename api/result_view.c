@@ -1,0 +1,147 @@
+#include "api/result_view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- loading ---- */
+
+/* Plans the grid again from the stored geometry: it must come out as it was. */
+static int plan(struct result_view *view, struct error *err)
+{
+    const struct db_result *result = &view->result;
+    struct grid_params params = {.chip_width = result->chip_width,
+                                 .chip_height = result->chip_height,
+                                 .stride_x = result->stride_x,
+                                 .stride_y = result->stride_y,
+                                 .offset_x = result->offset_x,
+                                 .offset_y = result->offset_y};
+    struct error cause = {.message = "another grid or another number of classes"};
+    int code = grid_edge_parse(result->edge, &params.edge, &cause);
+    if (code == 0)
+        code = grid_plan(&params, view->image.width, view->image.height, UINT64_MAX, &view->grid,
+                         &cause);
+    if (code != 0 || view->grid.rows != result->rows || view->grid.columns != result->columns ||
+        view->set.n_classes != result->n_classes)
+        return error_set(err, ERROR_CORRUPT, "the stored result of job %s, image %s: %s",
+                         result->job_id, result->image_id, cause.message);
+    return 0;
+}
+
+static int get_result(struct api_call *call, struct result_view *view, bool blobs,
+                      struct error *err)
+{
+    struct error cause = {0};
+    int code = db_result_get(call->api->db, call->params[0], call->params[1], blobs, &view->result,
+                             &cause);
+    if (code == ERROR_NOT_FOUND)
+        return error_set(err, code, "job %s (%s) has no result for image %s", call->params[0],
+                         db_job_state_name(view->job.state), call->params[1]);
+    return code == 0 ? 0 : error_set(err, code, "%s", cause.message);
+}
+
+int result_view_open(struct api_call *call, struct result_view *out, struct error *err)
+{
+    struct result_view view = {0};
+    struct db *db = call->api->db;
+    if (call_id(call, 0, "job_", "job", err) == NULL ||
+        call_id(call, 1, "img_", "image", err) == NULL)
+        return ERROR_NOT_FOUND;
+    int code = db_job_get(db, call->params[0], &view.job, err);
+    if (code == 0)
+        code = get_result(call, &view, false, err);
+    if (code == 0)
+        code = db_image_get(db, view.result.image_id, &view.image, err);
+    if (code == 0)
+        code = db_support_set_get(db, view.job.support_set_id, view.job.support_set_version,
+                                  &view.set, err);
+    if (code == 0)
+        code = plan(&view, err);
+    if (code == 0)
+        *out = view;
+    else
+        result_view_clear(&view);
+    return code;
+}
+
+int result_view_load(struct api_call *call, struct result_view *view, struct error *err)
+{
+    db_result_clear(&view->result);
+    view->result = (struct db_result){0};
+    return get_result(call, view, true, err);
+}
+
+void result_view_clear(struct result_view *view)
+{
+    db_job_clear(&view->job);
+    db_support_set_clear(&view->set);
+    db_image_clear(&view->image);
+    db_result_clear(&view->result);
+    *view = (struct result_view){0};
+}
+
+struct classification result_view_classification(const struct result_view *view)
+{
+    return (struct classification){.n_chips = grid_n_chips(&view->grid),
+                                   .n_classes = view->result.n_classes,
+                                   .temperature = view->result.temperature,
+                                   .labels = view->result.labels,
+                                   .probabilities = view->result.probabilities,
+                                   .distances = view->result.distances};
+}
+
+/* ---- JSON ---- */
+
+/* Areas count each chip as stride x stride: chips that overlap share their pixels. */
+static json_t *class_json(const struct db_support_set *set, const struct db_image *image,
+                          const struct db_result *result, uint32_t index, const char *base)
+{
+    const struct db_class *class = &set->classes[index];
+    const struct db_class_statistics *statistics = &result->classes[index];
+    double chip_area =
+        (double)result->stride_x * result->stride_y * image->pixel_size_nm * image->pixel_size_nm;
+    bool has_area = image->pixel_size_nm > 0;
+    char color[8];
+    snprintf(color, sizeof(color), "#%02x%02x%02x", class->color[0], class->color[1],
+             class->color[2]);
+    char *encoded = target_encode(class->name);
+    json_t *probability =
+        encoded == NULL ? NULL : json_sprintf("%s/probability/%s.png", base, encoded);
+    free(encoded);
+    return json_pack("{s:s, s:s, s:I, s:f, s:o, s:f, s:I, s:I, s:f, s:o, s:{s:o}}", "name",
+                     class->name, "color", color, "n_chips", (json_int_t)statistics->n_chips,
+                     "area_fraction", statistics->area_fraction, "area_nm2",
+                     has_area ? json_real((double)statistics->n_chips * chip_area) : json_null(),
+                     "mean_probability", statistics->mean_probability, "n_regions_4",
+                     (json_int_t)statistics->n_regions_4, "n_regions_8",
+                     (json_int_t)statistics->n_regions_8, "mean_region_chips",
+                     statistics->mean_region_chips, "mean_region_area_nm2",
+                     has_area ? json_real(statistics->mean_region_chips * chip_area) : json_null(),
+                     "links", "probability", probability);
+}
+
+static json_t *grid_json(const struct db_result *result)
+{
+    return json_pack("{s:I, s:I, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s}", "rows",
+                     (json_int_t)result->rows, "columns", (json_int_t)result->columns, "chip",
+                     "width", (int)result->chip_width, "height", (int)result->chip_height, "stride",
+                     "x", (int)result->stride_x, "y", (int)result->stride_y, "offset", "x",
+                     (int)result->offset_x, "y", (int)result->offset_y, "edge", result->edge);
+}
+
+json_t *result_view_json(const struct db_job *job, const struct db_support_set *set,
+                         const struct db_image *image, const struct db_result *result)
+{
+    char base[2 * DB_ID_SIZE + 40];
+    snprintf(base, sizeof(base), "/v1/jobs/%s/results/%s", job->id, image->id);
+    json_t *classes = json_array();
+    for (uint32_t i = 0; i < result->n_classes; i++)
+        json_array_append_new(classes, class_json(set, image, result, i, base));
+    json_t *links = json_pack(
+        "{s:s, s:o, s:o, s:o, s:o}", "self", base, "csv", json_sprintf("%s.csv", base), "labels",
+        json_sprintf("%s/labels.png", base), "overlay", json_sprintf("%s/overlay.png", base),
+        "image", json_sprintf("/v1/images/%s", image->id));
+    return json_pack("{s:s, s:s, s:s, s:o, s:f, s:o, s:s, s:o}", "job_id", job->id, "image_id",
+                     image->id, "image_name", image->name, "grid", grid_json(result), "temperature",
+                     result->temperature, "classes", classes, "created_at", result->created_at,
+                     "links", links);
+}

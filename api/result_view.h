@@ -1,0 +1,35 @@
+/* One stored result with what it takes to show it: the job, its image and its classes. */
+#ifndef CHIPSHOT_API_RESULT_VIEW_H
+#define CHIPSHOT_API_RESULT_VIEW_H
+
+#include "api/call.h"
+#include "db/images.h"
+#include "db/jobs.h"
+#include "db/results.h"
+#include "db/support_sets.h"
+#include "engine/fewshot/classifier.h"
+#include "engine/image/chip_grid.h"
+
+struct result_view {
+    struct db_job job;
+    struct db_support_set set; /* the job's version: names and colours of the classes */
+    struct db_image image;
+    struct db_result result; /* without blobs until result_view_load */
+    struct grid grid;
+};
+
+/* The result of path parameters 0 (job) and 1 (image). ERROR_NOT_FOUND, with the job's state when
+ * the result is not there yet; ERROR_CORRUPT when the parts do not fit together. */
+int result_view_open(struct api_call *call, struct result_view *out, struct error *err);
+/* Loads labels and probabilities. */
+int result_view_load(struct api_call *call, struct result_view *view, struct error *err);
+void result_view_clear(struct result_view *view);
+
+/* The labels and probabilities as the engine sees them; everything is borrowed. */
+struct classification result_view_classification(const struct result_view *view);
+
+/* Grid, statistics and links of a result. NULL when out of memory. */
+json_t *result_view_json(const struct db_job *job, const struct db_support_set *set,
+                         const struct db_image *image, const struct db_result *result);
+
+#endif
