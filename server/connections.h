@@ -1,0 +1,79 @@
+/* The open connections and their deadlines.
+ *
+ * The HTTP library's own timeout restarts at every byte, so that one byte a second holds a
+ * connection (and its thread) for ever. Here every phase of a connection has an absolute deadline,
+ * or a minimal rate, watched by one thread that shuts the socket down when it has passed; the
+ * connection's own thread then sees the end of the stream and cleans up. The socket is closed only
+ * after connections_remove, so a descriptor in the table is never somebody else's.
+ *
+ *     new        until the first request line       header_timeout from accept
+ *     idle       between two requests               idle_timeout
+ *     headers    request line seen                  header_timeout
+ *     body       head complete                      body_timeout + received / 16 KiB/s, and at
+ * least 1 KiB/s over every 30 s handling   body complete                      none: handlers end by
+ * themselves sending    answer ready                       as body, by what the client acknowledged
+ *     lingering  answered early, body unread        its own short loop
+ */
+#ifndef CHIPSHOT_SERVER_CONNECTIONS_H
+#define CHIPSHOT_SERVER_CONNECTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct connections;
+struct connection;
+
+enum connection_phase {
+    CONNECTION_NEW,
+    CONNECTION_IDLE,
+    CONNECTION_HEADERS,
+    CONNECTION_BODY,
+    CONNECTION_HANDLING,
+    CONNECTION_SENDING,
+    CONNECTION_LINGERING,
+};
+
+struct connection_timeouts {
+    uint64_t header_ms;
+    uint64_t body_ms;
+    uint64_t idle_ms;
+};
+
+/* Starts the watching thread. */
+int connections_create(struct connections **out, const struct connection_timeouts *timeouts,
+                       struct error *err);
+/* All connections must have been removed. NULL allowed. */
+void connections_destroy(struct connections *connections);
+
+/* `fd` is borrowed until remove. NULL on allocation failure (then the connection is shut down). */
+struct connection *connections_add(struct connections *connections, int fd);
+void connections_remove(struct connections *connections, struct connection *connection);
+uint32_t connections_count(struct connections *connections);
+
+/* Returns false when the deadline of the phase before has passed already and the connection is shut
+ * down: there is nobody to answer. `connection` NULL: true. */
+bool connection_enter(struct connections *connections, struct connection *connection,
+                      enum connection_phase phase);
+/* Bytes of a body arrived. */
+void connection_received(struct connections *connections, struct connection *connection,
+                         uint64_t size);
+/* True once its deadline has passed. */
+bool connection_is_expired(struct connections *connections, struct connection *connection);
+
+/* From now on connections between requests are closed, and those of running requests after them. */
+void connections_drain(struct connections *connections);
+bool connections_is_draining(struct connections *connections);
+/* Blocks until no request is running or `timeout_ms` have passed; returns whether none is. */
+bool connections_wait_idle(struct connections *connections, uint32_t timeout_ms);
+
+/* After an early answer: tells the client that no more comes and reads what it still sends, for two
+ * seconds at most. Closing with unread data would reset the connection and could destroy the answer
+ * on its way (RFC 9112, section 9.6). */
+void connection_linger(struct connections *connections, struct connection *connection);
+
+/* The descriptor, for an answer written past the library; -1 when `connection` is NULL. */
+int connection_fd(const struct connection *connection);
+
+#endif
