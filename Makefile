@@ -26,15 +26,18 @@ TEST_LDLIBS := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
 LAYERS := base engine db api server
 SOURCES := $(sort $(foreach layer,$(LAYERS),$(shell find $(layer) -name '*.c')))
 LIBRARY_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out server/main.c,$(SOURCES)))
+ASSETS := $(BUILD)/server/assets.o
 TEST_SOURCES := $(sort $(shell find tests -name 'test_*.c'))
 TEST_HELPERS := $(sort $(shell find tests/unit tests/api tests/http -name '*.c' ! -name 'test_*.c'))
 TEST_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
 TEST_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(TEST_SOURCES) $(TEST_HELPERS))
 LIBRARY := $(BUILD)/libchipshot.a
+# TESTS picks test programs by words of their names.
+SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word),$(TEST_PROGRAMS)))),$(TEST_PROGRAMS))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS)
-.PHONY: all help deps deps-test run demo test test-run check clean
+.PHONY: all help deps deps-test check-deps run demo accuracy test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -46,7 +49,12 @@ $(BUILD)/%.o: %.c
 	@$(if $(V),,echo "  CC   $<")
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(LIBRARY): $(LIBRARY_OBJECTS)
+# The default encoder and openapi.yaml are part of the program, so that it is one file to install.
+$(ASSETS): server/assets.S models/default.safetensors openapi.yaml
+	@mkdir -p $(@D)
+	$(Q)$(CC) -c $< -o $@
+
+$(LIBRARY): $(LIBRARY_OBJECTS) $(ASSETS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
@@ -72,15 +80,22 @@ deps-test: ## install what testing needs
 run: all ## start the server for a user on loopback
 	$(BUILD)/chipshot serve
 
-demo: deps ## run the main job on synthetic and real micrographs, through HTTP
+demo: ## run the main job on synthetic and real micrographs, through HTTP
+	@./deps.sh build demo
 	@$(MAKE) --no-print-directory all
 	@tests/demo.sh $(BUILD)/chipshot
 
 test: deps-test ## build and run all tests
 	@$(MAKE) --no-print-directory test-run
 
-test-run: all $(TEST_PROGRAMS) ## run the tests, installing nothing; TESTS=PATTERN picks some
-	@CHIPSHOT_BINARY=$(abspath $(BUILD)/chipshot) tests/run.sh $(filter $(if $(TESTS),%$(TESTS)%,%),$(TEST_PROGRAMS))
+test-run: all $(SELECTED_TESTS) ## run the tests, installing nothing; TESTS='test_pool ...' picks some
+	@CHIPSHOT_BINARY=$(abspath $(BUILD)/chipshot) tests/run.sh $(SELECTED_TESTS)
+
+accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
+	@tests/accuracy.sh $(BUILD)/chipshot
+
+check-deps: ## install what checking needs
+	@./deps.sh build test check
 
 check: ## format, layers, headers, banned functions, openapi against routes
 	@tests/check.sh

@@ -21,7 +21,7 @@ static int plan(struct result_view *view, struct error *err)
         code = grid_plan(&params, view->image.width, view->image.height, UINT64_MAX, &view->grid,
                          &cause);
     if (code != 0 || view->grid.rows != result->rows || view->grid.columns != result->columns ||
-        view->set.n_classes != result->n_classes)
+        view->set.n_classes != result->n_classes || result->n_classes > CLASSIFIER_CLASSES_MAX)
         return error_set(err, ERROR_CORRUPT, "the stored result of job %s, image %s: %s",
                          result->job_id, result->image_id, cause.message);
     return 0;

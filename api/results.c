@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/body_writer.h"
+#include "api/labels_csv.h"
 #include "api/result_view.h"
 
 /* ---- the list ---- */
@@ -172,48 +173,15 @@ static int write_json(struct api_call *call, const struct result_view *view, str
     return code;
 }
 
-static void write_csv_header(struct body_writer *writer, const struct db_support_set *set)
-{
-    body_write_text(writer, "row,column,x,y,label,probability,margin");
-    for (size_t i = 0; i < set->n_classes; i++) {
-        char title[512];
-        snprintf(title, sizeof(title), "probability of %s", set->classes[i].name);
-        body_write(writer, ",", 1);
-        body_write_csv(writer, title);
-    }
-    body_write(writer, "\n", 1);
-}
-
-static void write_csv_chip(struct body_writer *writer, const struct result_view *view,
-                           const struct classification *chips, uint64_t i)
-{
-    struct chip_rect rect = grid_chip(&view->grid, i);
-    const float *probabilities = &chips->probabilities[i * chips->n_classes];
-    const uint64_t places[] = {i / view->grid.columns, i % view->grid.columns, rect.x, rect.y};
-    for (int k = 0; k < 4; k++) {
-        body_write_uint(writer, places[k]);
-        body_write(writer, ",", 1);
-    }
-    body_write_csv(writer, view->set.classes[chips->labels[i]].name);
-    body_write(writer, ",", 1);
-    body_write_fraction(writer, probabilities[chips->labels[i]]);
-    body_write(writer, ",", 1);
-    body_write_fraction(writer, classification_margin(chips, i));
-    for (uint32_t c = 0; c < chips->n_classes; c++) {
-        body_write(writer, ",", 1);
-        body_write_fraction(writer, probabilities[c]);
-    }
-    body_write(writer, "\n", 1);
-}
-
 static int write_csv(struct api_call *call, const struct result_view *view, struct error *err)
 {
     struct classification chips = result_view_classification(view);
+    const char *names[CLASSIFIER_CLASSES_MAX];
+    for (uint32_t i = 0; i < chips.n_classes; i++)
+        names[i] = view->set.classes[i].name;
     struct body_writer writer;
     body_writer_init(&writer, db_directory(call->api->db), 0);
-    write_csv_header(&writer, &view->set);
-    for (uint64_t i = 0; i < chips.n_chips; i++)
-        write_csv_chip(&writer, view, &chips, i);
+    labels_csv_write(&writer, &view->grid, &chips, names);
     int code =
         body_writer_finish(&writer, "text/csv; charset=utf-8; header=present", call->response, err);
     body_writer_clear(&writer);

@@ -1,0 +1,45 @@
+#include "api/labels_csv.h"
+
+#include <stdio.h>
+
+static void write_header(struct body_writer *writer, uint32_t n_classes, const char *const *names)
+{
+    body_write_text(writer, "row,column,x,y,label,probability,margin");
+    for (uint32_t i = 0; i < n_classes; i++) {
+        char title[512];
+        snprintf(title, sizeof(title), "probability of %s", names[i]);
+        body_write(writer, ",", 1);
+        body_write_csv(writer, title);
+    }
+    body_write(writer, "\n", 1);
+}
+
+static void write_chip(struct body_writer *writer, const struct grid *grid,
+                       const struct classification *chips, const char *const *names, uint64_t i)
+{
+    struct chip_rect rect = grid_chip(grid, i);
+    const float *probabilities = &chips->probabilities[i * chips->n_classes];
+    const uint64_t places[] = {i / grid->columns, i % grid->columns, rect.x, rect.y};
+    for (int k = 0; k < 4; k++) {
+        body_write_uint(writer, places[k]);
+        body_write(writer, ",", 1);
+    }
+    body_write_csv(writer, names[chips->labels[i]]);
+    body_write(writer, ",", 1);
+    body_write_fraction(writer, probabilities[chips->labels[i]]);
+    body_write(writer, ",", 1);
+    body_write_fraction(writer, classification_margin(chips, i));
+    for (uint32_t c = 0; c < chips->n_classes; c++) {
+        body_write(writer, ",", 1);
+        body_write_fraction(writer, probabilities[c]);
+    }
+    body_write(writer, "\n", 1);
+}
+
+void labels_csv_write(struct body_writer *writer, const struct grid *grid,
+                      const struct classification *chips, const char *const *names)
+{
+    write_header(writer, chips->n_classes, names);
+    for (uint64_t i = 0; i < chips->n_chips; i++)
+        write_chip(writer, grid, chips, names, i);
+}

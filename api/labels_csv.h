@@ -1,0 +1,14 @@
+/* The chips of a classified image as CSV: row, column, x, y, label, probability, margin, then the
+ * probability of each class. One line a chip, row by row. */
+#ifndef CHIPSHOT_API_LABELS_CSV_H
+#define CHIPSHOT_API_LABELS_CSV_H
+
+#include "api/body_writer.h"
+#include "engine/fewshot/classifier.h"
+#include "engine/image/chip_grid.h"
+
+/* `names`: the classes'; every label must be less than chips->n_classes. All borrowed. */
+void labels_csv_write(struct body_writer *writer, const struct grid *grid,
+                      const struct classification *chips, const char *const *names);
+
+#endif

@@ -1,0 +1,247 @@
+/* chipshot classify: one image and one support set, no server: labels.csv, overlay.png and
+ * statistics.json, with the same engine and the same rules as a job (see job_run.c on examples). */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/labels_csv.h"
+#include "engine/fewshot/maps.h"
+#include "engine/fewshot/statistics.h"
+#include "server/command.h"
+#include "server/files.h"
+#include "server/session.h"
+#include "server/support_file.h"
+
+enum { MAX_CHIPS = 4000000, OVERLAY_MAX_SIDE = 2048 };
+
+struct request {
+    const char *image_path;
+    const char *support_path;
+    const char *directory;
+    const char *encoder_path;
+    const char *edge;
+    uint64_t stride;
+    uint64_t n_threads;
+};
+
+struct run {
+    struct session session;
+    struct support_file support;
+    struct image image;
+    struct grid grid;
+    float *chips;    /* grid_n_chips x dimension */
+    float *examples; /* n_examples x dimension */
+    uint32_t *class_of;
+    struct classification result;
+};
+
+static int load(const struct request *request, struct run *run, struct error *err)
+{
+    struct grid_params params = {.stride_x = (uint32_t)request->stride,
+                                 .stride_y = (uint32_t)request->stride};
+    int status = grid_edge_parse(request->edge, &params.edge, err);
+    if (status == 0)
+        status = support_file_read(request->support_path, &run->support, err);
+    if (status == 0)
+        status =
+            session_load_image(request->image_path, &normalise_params_default, &run->image, err);
+    if (status < 0)
+        return status;
+    params.chip_width = run->support.chip_width;
+    params.chip_height = run->support.chip_height;
+    status = grid_plan(&params, run->image.info.width, run->image.info.height, MAX_CHIPS,
+                       &run->grid, err);
+    if (status == 0)
+        status = session_create(&run->session, request->encoder_path, request->n_threads, 0, err);
+    return status;
+}
+
+/* The examples' vectors: from the grid where an example is one of its chips, else embedded alone.
+ */
+static int embed_examples(struct run *run, uint32_t dimension, struct error *err)
+{
+    int status = 0;
+    for (uint32_t i = 0; i < run->support.n_examples && status == 0; i++) {
+        const struct support_example *example = &run->support.examples[i];
+        struct chip_rect rect = {example->x, example->y, run->support.chip_width,
+                                 run->support.chip_height};
+        struct error inner = {0};
+        if (chip_rect_check(&rect, run->image.info.width, run->image.info.height, &inner) < 0)
+            return error_set(err, ERROR_INVALID, "example %u of class '%s': %.300s", i,
+                             run->support.names[example->class_index], inner.message);
+        float *out = run->examples + (size_t)i * dimension;
+        int64_t chip = grid_find(&run->grid, &rect);
+        if (chip >= 0)
+            memcpy(out, run->chips + (size_t)chip * dimension, dimension * sizeof(float));
+        else
+            status = embed_rects(run->session.embedder, run->session.lane, run->image.pixels,
+                                 run->image.info.width, &rect, 1, 1, out, err);
+        run->class_of[i] = example->class_index;
+    }
+    return status;
+}
+
+static int classify(struct run *run, struct error *err)
+{
+    uint32_t dimension = encoder_info(run->session.encoder)->dimension;
+    uint64_t n = grid_n_chips(&run->grid);
+    run->chips = malloc(n * dimension * sizeof(float));
+    run->examples = calloc((size_t)run->support.n_examples * dimension, sizeof(float));
+    run->class_of = calloc(run->support.n_examples, sizeof(uint32_t));
+    if (run->chips == NULL || run->examples == NULL || run->class_of == NULL)
+        return error_set_nomem(err, "the embeddings");
+    int status = embed_grid(run->session.embedder, run->session.lane, run->image.pixels, &run->grid,
+                            NULL, NULL, run->chips, err);
+    if (status == 0)
+        status = embed_examples(run, dimension, err);
+    const struct support support = {
+        .embeddings = run->examples,
+        .class_of = run->class_of,
+        .n_examples = run->support.n_examples,
+        .n_classes = run->support.n_classes,
+        .dimension = dimension,
+    };
+    if (status == 0)
+        status =
+            classifier_run(&classifier_params_default, &support, run->chips, n, &run->result, err);
+    return status;
+}
+
+static int write_labels(const struct run *run, const char *directory, struct error *err)
+{
+    struct body_writer writer;
+    body_writer_init(&writer, directory, SIZE_MAX); /* never spills */
+    labels_csv_write(&writer, &run->grid, &run->result, run->support.names);
+    int status = writer.code;
+    if (status < 0 && err != NULL)
+        *err = writer.error;
+    if (status == 0)
+        status = file_write(directory, "labels.csv", writer.buffer, writer.size, err);
+    body_writer_clear(&writer);
+    return status;
+}
+
+static int write_overlay(const struct run *run, const char *directory, struct error *err)
+{
+    struct png_bytes png = {0};
+    int status =
+        maps_overlay(&run->grid, run->image.pixels, run->result.labels, run->support.colors,
+                     run->support.n_classes, OVERLAY_MAX_SIDE, &png, err);
+    if (status == 0)
+        status = file_write(directory, "overlay.png", png.data, png.size, err);
+    png_bytes_clear(&png);
+    return status;
+}
+
+static json_t *class_to_json(const struct run *run, const struct class_statistics *statistics,
+                             uint32_t index)
+{
+    return json_pack("{s:s, s:I, s:f, s:f, s:I, s:I, s:f}", "name", run->support.names[index],
+                     "n_chips", (json_int_t)statistics->n_chips, "area_fraction",
+                     statistics->area_fraction, "mean_probability", statistics->mean_probability,
+                     "n_regions_4", (json_int_t)statistics->n_regions_4, "n_regions_8",
+                     (json_int_t)statistics->n_regions_8, "mean_region_chips",
+                     statistics->mean_region_chips);
+}
+
+static int write_statistics(const struct run *run, const char *directory, struct error *err)
+{
+    struct class_statistics statistics[CLASSIFIER_CLASSES_MAX];
+    int status = statistics_compute(run->result.labels, run->result.probabilities, run->grid.rows,
+                                    run->grid.columns, run->support.n_classes, statistics, err);
+    if (status < 0)
+        return status;
+    json_t *classes = json_array();
+    for (uint32_t i = 0; i < run->support.n_classes; i++)
+        json_array_append_new(classes, class_to_json(run, &statistics[i], i));
+    json_t *root = json_pack("{s:{s:i, s:i}, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
+                             "columns", (int)run->grid.columns, "temperature",
+                             run->result.temperature, "classes", classes);
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    status = text == NULL ? error_set_nomem(err, "statistics.json")
+                          : file_write(directory, "statistics.json", text, strlen(text), err);
+    free(text);
+    json_decref(root);
+    return status;
+}
+
+static int run_request(const struct request *request, struct error *err)
+{
+    struct run run = {0};
+    int status = load(request, &run, err);
+    if (status == 0)
+        status = classify(&run, err);
+    if (status == 0)
+        status = file_make_directory(request->directory, err);
+    if (status == 0)
+        status = write_labels(&run, request->directory, err);
+    if (status == 0)
+        status = write_overlay(&run, request->directory, err);
+    if (status == 0)
+        status = write_statistics(&run, request->directory, err);
+    classification_clear(&run.result);
+    free(run.chips);
+    free(run.examples);
+    free(run.class_of);
+    image_clear(&run.image);
+    support_file_clear(&run.support);
+    session_clear(&run.session);
+    return status;
+}
+
+int cmd_classify(int argc, char **argv)
+{
+    struct request request = {.edge = "drop"};
+    const struct command_option options[] = {
+        {.name = "image",
+         .argument = "FILE",
+         .value.text = &request.image_path,
+         .required = true,
+         .help = "micrograph (PNG)"},
+        {.name = "support",
+         .argument = "FILE",
+         .value.text = &request.support_path,
+         .required = true,
+         .help = "support set (JSON): chip size, classes, examples' corners"},
+        {.name = "out",
+         .argument = "DIR",
+         .value.text = &request.directory,
+         .required = true,
+         .help = "where to write; created when absent"},
+        {.name = "stride",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &request.stride,
+         .min = 1,
+         .max = CHIP_SIDE_MAX,
+         .help = "pixels from chip to chip (default: the chip's size)"},
+        {.name = "edge",
+         .argument = "POLICY",
+         .value.text = &request.edge,
+         .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
+        {.name = "encoder",
+         .argument = "FILE",
+         .value.text = &request.encoder_path,
+         .help = "safetensors weights (default: the built-in encoder)"},
+        {.name = "threads",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &request.n_threads,
+         .min = 1,
+         .max = 256,
+         .help = "worker threads (default: one a processor)"},
+    };
+    const struct command command = {
+        .usage = "classify --image FILE --support FILE.json --out DIR [OPTION]...",
+        .summary = "Classifies every chip of an image by its nearest prototype; writes labels.csv, "
+                   "overlay.png\nand statistics.json.",
+        .options = options,
+        .n_options = sizeof(options) / sizeof(options[0]),
+    };
+    enum command_action action = command_parse(&command, argc, argv, NULL);
+    if (action != COMMAND_RUN)
+        return action == COMMAND_EXIT_OK ? 0 : 2;
+    struct error err = {0};
+    return run_request(&request, &err) == 0 ? 0 : command_fail(&err);
+}

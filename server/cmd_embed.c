@@ -1,0 +1,112 @@
+/* chipshot embed: the embeddings of a manifest's chips as a NumPy file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/command.h"
+#include "server/files.h"
+#include "server/manifest_embed.h"
+
+/* Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0. The
+ * header is padded so that the data starts at a multiple of 64. Little-endian hosts only, as x86-64
+ * and ARM64 Linux are. */
+static int write_npy(const char *path, const float *data, size_t rows, size_t columns,
+                     struct error *err)
+{
+    char header[128];
+    int length =
+        snprintf(header + 10, sizeof(header) - 10,
+                 "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows, columns);
+    memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10);
+    memset(header + 10 + length, ' ', sizeof(header) - 10 - (size_t)length);
+    header[sizeof(header) - 1] = '\n';
+    size_t size = rows * columns * sizeof(float);
+    char *bytes = malloc(sizeof(header) + size);
+    if (bytes == NULL)
+        return error_set_nomem(err, "the NumPy file");
+    memcpy(bytes, header, sizeof(header));
+    memcpy(bytes + sizeof(header), data, size);
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    int status = directory == NULL ? error_set_nomem(err, "a path")
+                                   : file_write(directory, slash == NULL ? path : slash + 1, bytes,
+                                                sizeof(header) + size, err);
+    free(directory);
+    free(bytes);
+    return status;
+}
+
+static int embed(const char *manifest_path, const char *root, const char *out,
+                 const char *encoder_path, uint64_t n_threads, uint64_t input_size,
+                 struct error *err)
+{
+    struct manifest manifest = {0};
+    struct session session = {0};
+    float *vectors = NULL;
+    int status = manifest_read(manifest_path, &manifest, err);
+    if (status == 0)
+        status = session_create(&session, encoder_path, n_threads, input_size, err);
+    if (status == 0)
+        status = manifest_embed(&session, &manifest, root, &vectors, err);
+    if (status == 0)
+        status =
+            write_npy(out, vectors, manifest.n_rows, encoder_info(session.encoder)->dimension, err);
+    free(vectors);
+    session_clear(&session);
+    manifest_clear(&manifest);
+    return status;
+}
+
+int cmd_embed(int argc, char **argv)
+{
+    const char *manifest = NULL, *root = NULL, *out = NULL, *encoder = NULL;
+    uint64_t n_threads = 0, input_size = 0;
+    const struct command_option options[] = {
+        {.name = "manifest",
+         .argument = "FILE",
+         .value.text = &manifest,
+         .required = true,
+         .help = "CSV with the columns image,x,y,size,label,group"},
+        {.name = "root",
+         .argument = "DIR",
+         .value.text = &root,
+         .required = true,
+         .help = "directory that the manifest's images are relative to"},
+        {.name = "out",
+         .argument = "FILE",
+         .value.text = &out,
+         .required = true,
+         .help = "NumPy file to write: float32, one row a chip, in the manifest's order"},
+        {.name = "encoder",
+         .argument = "FILE",
+         .value.text = &encoder,
+         .help = "safetensors weights (default: the built-in encoder)"},
+        {.name = "input-size",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &input_size,
+         .min = ENCODER_INPUT_SIZE_MIN,
+         .max = ENCODER_INPUT_SIZE_MAX,
+         .help = "pixels a side that chips are resampled to (default: the encoder's)"},
+        {.name = "threads",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &n_threads,
+         .min = 1,
+         .max = 256,
+         .help = "worker threads (default: one a processor)"},
+    };
+    const struct command command = {
+        .usage = "embed --manifest FILE --root DIR --out FILE [--encoder FILE] [--input-size N]",
+        .summary = "Writes the embedding of every chip of a manifest.",
+        .options = options,
+        .n_options = sizeof(options) / sizeof(options[0]),
+    };
+    enum command_action action = command_parse(&command, argc, argv, NULL);
+    if (action != COMMAND_RUN)
+        return action == COMMAND_EXIT_OK ? 0 : 2;
+    struct error err = {0};
+    return embed(manifest, root, out, encoder, n_threads, input_size, &err) == 0
+               ? 0
+               : command_fail(&err);
+}

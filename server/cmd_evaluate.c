@@ -1,0 +1,186 @@
+/* chipshot evaluate: few-shot accuracy of an encoder on labelled chips. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/fewshot/evaluate.h"
+#include "server/command.h"
+#include "server/manifest_embed.h"
+
+struct totals {
+    double sum;
+    double worst;
+    uint32_t n_groups;
+};
+
+/* The rows of one group, gathered to be contiguous. */
+struct group_rows {
+    float *embeddings;
+    uint32_t *class_of;
+    uint32_t n;
+    const char *name;
+};
+
+static void gather(const struct manifest *manifest, const float *embeddings, uint32_t dimension,
+                   const uint32_t *classes, const uint32_t *groups, uint32_t group,
+                   struct group_rows *out)
+{
+    out->n = 0;
+    for (size_t i = 0; i < manifest->n_rows; i++) {
+        if (groups[i] != group)
+            continue;
+        out->name = manifest->rows[i].group;
+        memcpy(out->embeddings + (size_t)out->n * dimension, embeddings + i * dimension,
+               dimension * sizeof(float));
+        out->class_of[out->n++] = classes[i];
+    }
+}
+
+static int score_groups(const struct manifest *manifest, const float *embeddings,
+                        uint32_t dimension, const struct evaluate_params *params, struct error *err)
+{
+    size_t n = manifest->n_rows;
+    uint32_t *classes = calloc(n, sizeof(classes[0]));
+    uint32_t *groups = calloc(n, sizeof(groups[0]));
+    struct group_rows rows = {.embeddings = calloc(n * dimension, sizeof(float)),
+                              .class_of = calloc(n, sizeof(uint32_t))};
+    struct totals totals = {.worst = INFINITY};
+    int status = 0;
+    if (classes == NULL || groups == NULL || rows.embeddings == NULL || rows.class_of == NULL) {
+        status = error_set_nomem(err, "an evaluation");
+        goto out;
+    }
+    uint32_t n_classes = manifest_number(manifest, offsetof(struct manifest_row, label), classes);
+    uint32_t n_groups = manifest_number(manifest, offsetof(struct manifest_row, group), groups);
+    printf("%-24s %8s %8s %18s %8s\n", "group", "classes", "chips", "balanced accuracy", "spread");
+    for (uint32_t group = 0; group < n_groups && status == 0; group++) {
+        struct evaluate_group result;
+        gather(manifest, embeddings, dimension, classes, groups, group, &rows);
+        status = evaluate_group(params, rows.embeddings, rows.class_of, rows.n, n_classes,
+                                dimension, &result, err);
+        if (status < 0)
+            break;
+        if (isnan(result.score)) {
+            printf("%-24s %8u %8u %18s\n", rows.name, result.n_classes, rows.n, "skipped");
+            continue;
+        }
+        printf("%-24s %8u %8u %18.4f %8.4f\n", rows.name, result.n_classes, result.n_chips,
+               result.score, result.spread);
+        totals.sum += result.score;
+        totals.n_groups++;
+        totals.worst = fmin(totals.worst, result.score);
+    }
+    if (status == 0 && totals.n_groups == 0)
+        status =
+            error_set(err, ERROR_INVALID, "no group has two classes with at least %d chips each",
+                      EVALUATE_MIN_CLASS_SIZE);
+    if (status == 0)
+        printf("mean %.4f worst %.4f groups %u shots %u episodes %u seed %llu\n",
+               totals.sum / totals.n_groups, totals.worst, totals.n_groups, params->shots,
+               params->episodes, (unsigned long long)params->seed);
+out:
+    free(classes);
+    free(groups);
+    free(rows.embeddings);
+    free(rows.class_of);
+    return status;
+}
+
+static int evaluate(const char *manifest_path, const char *root, const char *encoder_path,
+                    uint64_t n_threads, uint64_t input_size, const struct evaluate_params *params,
+                    struct error *err)
+{
+    struct manifest manifest = {0};
+    struct session session = {0};
+    float *vectors = NULL;
+    int status = manifest_read(manifest_path, &manifest, err);
+    if (status == 0)
+        status = session_create(&session, encoder_path, n_threads, input_size, err);
+    if (status == 0)
+        status = manifest_embed(&session, &manifest, root, &vectors, err);
+    if (status == 0)
+        status =
+            score_groups(&manifest, vectors, encoder_info(session.encoder)->dimension, params, err);
+    free(vectors);
+    session_clear(&session);
+    manifest_clear(&manifest);
+    return status;
+}
+
+int cmd_evaluate(int argc, char **argv)
+{
+    const char *manifest = NULL, *root = NULL, *encoder = NULL;
+    uint64_t n_threads = 0, input_size = 0, shots = 5, episodes = 20, seed = 0;
+    const struct command_option options[] = {
+        {.name = "manifest",
+         .argument = "FILE",
+         .value.text = &manifest,
+         .required = true,
+         .help = "CSV with the columns image,x,y,size,label,group"},
+        {.name = "root",
+         .argument = "DIR",
+         .value.text = &root,
+         .required = true,
+         .help = "directory that the manifest's images are relative to"},
+        {.name = "encoder",
+         .argument = "FILE",
+         .value.text = &encoder,
+         .help = "safetensors weights (default: the built-in encoder)"},
+        {.name = "shots",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &shots,
+         .min = 1,
+         .max = EVALUATE_MIN_CLASS_SIZE - 1,
+         .help = "examples a class (default 5)"},
+        {.name = "episodes",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &episodes,
+         .min = 1,
+         .max = 100000,
+         .help = "random draws of the examples (default 20)"},
+        {.name = "seed",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &seed,
+         .max = UINT64_MAX,
+         .help = "of the draws (default 0)"},
+        {.name = "input-size",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &input_size,
+         .min = ENCODER_INPUT_SIZE_MIN,
+         .max = ENCODER_INPUT_SIZE_MAX,
+         .help = "pixels a side that chips are resampled to (default: the encoder's)"},
+        {.name = "threads",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &n_threads,
+         .min = 1,
+         .max = 256,
+         .help = "worker threads (default: one a processor)"},
+    };
+    const struct command command = {
+        .usage = "evaluate --manifest FILE --root DIR [--shots 5] [--episodes 20] [--seed 0]",
+        .summary =
+            "In each group, takes the classes with at least 12 chips; an episode draws the "
+            "shots of each\nclass and classifies the rest by nearest prototype; its score is "
+            "the mean recall over classes.\nPrints a line a group, then the mean over groups "
+            "and the worst group.",
+        .options = options,
+        .n_options = sizeof(options) / sizeof(options[0]),
+    };
+    enum command_action action = command_parse(&command, argc, argv, NULL);
+    if (action != COMMAND_RUN)
+        return action == COMMAND_EXIT_OK ? 0 : 2;
+    struct evaluate_params params = {.shots = (uint32_t)shots,
+                                     .episodes = (uint32_t)episodes,
+                                     .seed = seed,
+                                     .classifier = classifier_params_default};
+    struct error err = {0};
+    return evaluate(manifest, root, encoder, n_threads, input_size, &params, &err) == 0
+               ? 0
+               : command_fail(&err);
+}

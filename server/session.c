@@ -1,0 +1,78 @@
+#include "server/session.h"
+
+#include <sched.h>
+
+#include "server/assets.h"
+#include "server/files.h"
+
+enum { LANE_LIMIT = 1024 };
+
+static const size_t max_file_size = (size_t)2 << 30;
+
+uint32_t session_n_processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+        return (uint32_t)CPU_COUNT(&set);
+    return 1;
+}
+
+int session_load_encoder(const char *path, struct encoder **out, struct error *err)
+{
+    if (path == NULL)
+        return encoder_create(out, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), err);
+    struct file_bytes bytes = {0};
+    int status = file_read(path, max_file_size, &bytes, err);
+    if (status == 0)
+        status = encoder_create(out, bytes.data, bytes.size, err);
+    file_bytes_clear(&bytes);
+    return status;
+}
+
+int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
+                   uint64_t input_size, struct error *err)
+{
+    struct session session = {0};
+    uint32_t n = n_threads != 0 ? (uint32_t)n_threads : session_n_processors();
+    int status = session_load_encoder(encoder_path, &session.encoder, err);
+    if (status == 0)
+        status = pool_create(&session.pool, n, LANE_LIMIT, err);
+    if (status == 0)
+        status = pool_lane_create(&session.lane, session.pool, err);
+    if (status == 0)
+        status = embedder_create(&session.embedder, session.pool, session.encoder,
+                                 (uint32_t)input_size, err);
+    if (status < 0)
+        session_clear(&session);
+    else
+        *out = session;
+    return status;
+}
+
+void session_clear(struct session *session)
+{
+    pool_lane_destroy(session->lane);
+    embedder_destroy(session->embedder);
+    pool_destroy(session->pool);
+    encoder_destroy(session->encoder);
+    *session = (struct session){0};
+}
+
+int session_load_image(const char *path, const struct normalise_params *normalise,
+                       struct image *out, struct error *err)
+{
+    struct file_bytes bytes = {0};
+    struct image image = {0};
+    int status = file_read(path, max_file_size, &bytes, err);
+    if (status == 0)
+        status = image_decode(bytes.data, bytes.size, &image_limits_default, &image, err);
+    file_bytes_clear(&bytes);
+    if (status == 0)
+        status = normalise_apply(normalise, image.pixels, image.info.width, image.info.height,
+                                 image.info.bit_depth, err);
+    if (status < 0)
+        image_clear(&image);
+    else
+        *out = image;
+    return status;
+}

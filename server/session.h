@@ -1,0 +1,36 @@
+/* The engine set up for a subcommand that works without a server: one encoder, one pool, one lane.
+ */
+#ifndef CHIPSHOT_SERVER_SESSION_H
+#define CHIPSHOT_SERVER_SESSION_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/embed.h"
+#include "engine/image/image.h"
+#include "engine/image/normalise.h"
+
+struct session {
+    struct encoder *encoder;
+    struct pool *pool;
+    struct pool_lane *lane;
+    struct embedder *embedder;
+};
+
+/* encoder_path NULL: the default encoder. n_threads 0: one a processor. input_size 0: the
+ * encoder's. */
+int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
+                   uint64_t input_size, struct error *err);
+void session_clear(struct session *session);
+
+/* Loads an encoder from a file, or the default one (path NULL). */
+int session_load_encoder(const char *path, struct encoder **out, struct error *err);
+
+/* Reads, decodes and normalises an image file. Release with image_clear. */
+int session_load_image(const char *path, const struct normalise_params *normalise,
+                       struct image *out, struct error *err);
+
+/* Processors this process may run on. */
+uint32_t session_n_processors(void);
+
+#endif
