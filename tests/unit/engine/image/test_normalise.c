@@ -1,0 +1,225 @@
+#include "tests/test.h"
+
+#include <math.h>
+
+#include "engine/image/normalise.h"
+
+enum { N_MAX = 5000 };
+
+static uint64_t random_state;
+
+static uint32_t random_u32(void)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(random_state >> 32);
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    float x = *(const float *)a;
+    float y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The definition, by sorting. */
+static double percentile(const float *sorted, size_t n, double percent)
+{
+    double position = percent / 100 * (double)(n - 1);
+    size_t rank = (size_t)position;
+    if (rank + 1 >= n)
+        return sorted[n - 1];
+    return sorted[rank] + (position - (double)rank) * ((double)sorted[rank + 1] - sorted[rank]);
+}
+
+static void apply(const struct normalise_params *params, float *pixels, uint32_t width,
+                  uint32_t height, uint32_t bit_depth)
+{
+    struct error err = {0};
+    if (normalise_apply(params, pixels, width, height, bit_depth, &err) != 0)
+        fail_msg("%s", err.message);
+}
+
+/* Compares with the definition for several pairs of percentiles. */
+static void check_percentiles(const float *pixels, uint32_t n)
+{
+    static const double pairs[][2] = {{0.5, 99.5}, {0, 100}, {1, 99}, {33.3, 33.4}, {49.9, 90}};
+    static float sorted[N_MAX], out[N_MAX];
+    memcpy(sorted, pixels, n * sizeof(float));
+    qsort(sorted, n, sizeof(float), compare_floats);
+    for (size_t p = 0; p < sizeof(pairs) / sizeof(pairs[0]); p++) {
+        struct normalise_params params = {
+            .method = NORMALISE_PERCENTILE, .low = pairs[p][0], .high = pairs[p][1]};
+        double low = percentile(sorted, n, params.low);
+        double high = percentile(sorted, n, params.high);
+        memcpy(out, pixels, n * sizeof(float));
+        apply(&params, out, n, 1, 16);
+        for (uint32_t i = 0; i < n; i++) {
+            double expected =
+                high > low ? fmin(fmax((pixels[i] - low) / (high - low), 0), 1) : pixels[i] > low;
+            if (!(fabs(out[i] - expected) < 1e-6))
+                fail_msg("n %u, %g..%g, pixel %u: %g, not %g", n, params.low, params.high, i,
+                         (double)out[i], expected);
+        }
+    }
+}
+
+static void percentiles_are_those_of_the_sorted_values(void **state)
+{
+    (void)state;
+    static float pixels[N_MAX];
+    static const uint32_t sizes[] = {1, 2, 3, 7, 100, 1001, N_MAX};
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        random_state = s;
+        for (uint32_t i = 0; i < sizes[s]; i++) /* 16-bit values */
+            pixels[i] = (float)(random_u32() >> 16);
+        check_percentiles(pixels, sizes[s]);
+        for (uint32_t i = 0; i < sizes[s]; i++) /* many ties */
+            pixels[i] = (float)(random_u32() % 3);
+        check_percentiles(pixels, sizes[s]);
+        for (uint32_t i = 0; i < sizes[s]; i++) /* both signs, fractions, keys in one bucket */
+            pixels[i] = 1 + (float)random_u32() * 1e-12f * (i % 2 ? 1.0f : -1.0f);
+        check_percentiles(pixels, sizes[s]);
+        for (uint32_t i = 0; i < sizes[s]; i++)
+            pixels[i] = ((float)random_u32() - 2e9f) * (i % 5 == 0 ? 1e-9f : 1e20f);
+        check_percentiles(pixels, sizes[s]);
+    }
+}
+
+static void percentiles_are_numpys(void **state)
+{
+    (void)state;
+    /* numpy.percentile(values, [10, 37.3]) is [1.5, 3.595]. */
+    float pixels[16] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
+    apply(&(struct normalise_params){.method = NORMALISE_PERCENTILE, .low = 10, .high = 37.3},
+          pixels, 4, 4, 8);
+    assert_true(fabs(pixels[0] - (3 - 1.5) / (3.595 - 1.5)) < 1e-6);
+    assert_true(fabs(pixels[6] - (2 - 1.5) / (3.595 - 1.5)) < 1e-6);
+    assert_true(pixels[1] == 0);
+    assert_true(pixels[2] == 1);
+}
+
+static void minmax_and_none_scale_as_they_say(void **state)
+{
+    (void)state;
+    float pixels[6] = {10, 20, 30, 40, 60, 50};
+    apply(&(struct normalise_params){.method = NORMALISE_MINMAX}, pixels, 3, 2, 8);
+    static const float stretched[6] = {0, 0.2f, 0.4f, 0.6f, 1, 0.8f};
+    for (int i = 0; i < 6; i++)
+        assert_true(fabsf(pixels[i] - stretched[i]) < 1e-6f);
+    static const uint32_t bit_depths[] = {1, 2, 4, 8, 16};
+    for (int i = 0; i < 5; i++) {
+        float full = (float)((1u << bit_depths[i]) - 1);
+        float native[3] = {0, full, full / 2};
+        apply(&(struct normalise_params){.method = NORMALISE_NONE}, native, 1, 3, bit_depths[i]);
+        assert_true(native[0] == 0 && native[1] == 1 && fabsf(native[2] - 0.5f) < 1e-6f);
+    }
+}
+
+static void flat_images_become_zero(void **state)
+{
+    (void)state;
+    struct normalise_params params = normalise_params_default;
+    for (int clahe = 0; clahe < 2; clahe++) {
+        params.clahe.enabled = clahe;
+        for (int method = NORMALISE_PERCENTILE; method <= NORMALISE_MINMAX; method++) {
+            params.method = (enum normalise_method)method;
+            float pixels[12];
+            for (int i = 0; i < 12; i++)
+                pixels[i] = 77;
+            apply(&params, pixels, 4, 3, 8);
+            for (int i = 0; i < 12; i++)
+                assert_true(pixels[i] == 0);
+        }
+    }
+    /* Percentiles that fall together: the few pixels above them still stand out. */
+    static float mostly[1000];
+    for (int i = 0; i < 1000; i++)
+        mostly[i] = i == 500 ? 99 : 7;
+    apply(&normalise_params_default, mostly, 100, 10, 8);
+    for (int i = 0; i < 1000; i++)
+        assert_true(mostly[i] == (i == 500));
+}
+
+static void bad_parameters_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct normalise_params params;
+        const char *part;
+    } cases[] = {
+        {{NORMALISE_PERCENTILE, -0.1, 99, {0}}, "are -0.1 and 99"},
+        {{NORMALISE_PERCENTILE, 1, 100.5, {0}}, "are 1 and 100.5"},
+        {{NORMALISE_PERCENTILE, 50, 50, {0}}, "are 50 and 50"},
+        {{NORMALISE_PERCENTILE, NAN, 50, {0}}, "normalise.low"},
+        {{NORMALISE_PERCENTILE, 1, NAN, {0}}, "normalise.high"},
+        {{(enum normalise_method)9, 1, 99, {0}}, "normalise.method 9"},
+        {{NORMALISE_MINMAX, 0, 0, {true, 0.9, 8}}, "clahe.clip_limit must be 1 to 100, but is 0.9"},
+        {{NORMALISE_MINMAX, 0, 0, {true, 101, 8}}, "clahe.clip_limit"},
+        {{NORMALISE_MINMAX, 0, 0, {true, NAN, 8}}, "clahe.clip_limit"},
+        {{NORMALISE_MINMAX, 0, 0, {true, 2, 0}}, "clahe.tiles must be 1 to 64, but is 0"},
+        {{NORMALISE_MINMAX, 0, 0, {true, 2, 65}}, "clahe.tiles"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct error err = {0};
+        float pixels[4] = {1, 2, 3, 4};
+        assert_int_equal(normalise_params_check(&cases[i].params, &err), ERROR_INVALID);
+        assert_non_null(strstr(err.message, cases[i].part));
+        assert_int_equal(normalise_apply(&cases[i].params, pixels, 2, 2, 8, &err), ERROR_INVALID);
+        assert_true(pixels[0] == 1 && pixels[3] == 4);
+    }
+    assert_int_equal(normalise_params_check(&normalise_params_default, NULL), 0);
+    /* The percentages do not matter to methods that have none. */
+    assert_int_equal(normalise_params_check(
+                         &(struct normalise_params){.method = NORMALISE_NONE, .low = 9}, NULL),
+                     0);
+}
+
+static void bad_images_are_refused(void **state)
+{
+    (void)state;
+    float pixels[4] = {1, NAN, 3, 4};
+    struct error err = {0};
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 8, &err),
+                     ERROR_INVALID);
+    pixels[1] = INFINITY;
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 8, &err),
+                     ERROR_INVALID);
+    assert_string_equal(err.message, "image: pixel 1 has the value inf");
+    pixels[1] = 2;
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 0, 2, 8, &err),
+                     ERROR_INVALID);
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 0, &err),
+                     ERROR_INVALID);
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 32, &err),
+                     ERROR_INVALID);
+}
+
+static void method_names_parse_back(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"percentile", "minmax", "none"};
+    for (int i = 0; i < 3; i++) {
+        enum normalise_method method;
+        assert_int_equal(normalise_method_parse(names[i], &method, NULL), 0);
+        assert_string_equal(normalise_method_name(method), names[i]);
+    }
+    enum normalise_method method;
+    struct error err = {0};
+    assert_int_equal(normalise_method_parse("zscore", &method, &err), ERROR_INVALID);
+    assert_string_equal(err.message,
+                        "normalise.method must be percentile, minmax or none, but is 'zscore'");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(percentiles_are_those_of_the_sorted_values),
+        cmocka_unit_test(percentiles_are_numpys),
+        cmocka_unit_test(minmax_and_none_scale_as_they_say),
+        cmocka_unit_test(flat_images_become_zero),
+        cmocka_unit_test(bad_parameters_are_refused),
+        cmocka_unit_test(bad_images_are_refused),
+        cmocka_unit_test(method_names_parse_back),
+    };
+    return test_run(tests);
+}
