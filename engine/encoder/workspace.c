@@ -3,7 +3,7 @@
  * the input size alone, so equal batches take equal paths in every workspace. */
 #include "engine/encoder/resnet.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "engine/encoder/ops.h"
 

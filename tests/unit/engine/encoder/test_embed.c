@@ -1,0 +1,296 @@
+/* Embedding: agreement with PyTorch on the golden fixtures, and that an embedding depends on its
+ * chips alone. */
+#include "tests/test.h"
+
+#include "engine/encoder/cpu.h"
+#include "engine/encoder/encoder.h"
+#include "tests/unit/engine/encoder/weights.h"
+
+#include <math.h>
+#include <pthread.h>
+
+static const struct weights_shape medium = {
+    .in_channels = 1, .kernel = 7, .widths = {16, 16, 24, 32}, .depths = {2, 1, 1, 1}};
+
+static struct encoder *load_fixture(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "tests/fixtures/encoder/%s.safetensors", name);
+    size_t size = 0;
+    uint8_t *data = weights_read_file(path, &size);
+    struct encoder *encoder = NULL;
+    struct error err = {0};
+    if (encoder_create(&encoder, data, size, &err) != 0)
+        fail_msg("%s: %s", path, err.message);
+    free(data);
+    return encoder;
+}
+
+static struct encoder *make_encoder(const char *metadata)
+{
+    struct weights *weights = weights_create(&medium);
+    weights->metadata = metadata;
+    size_t size = 0;
+    uint8_t *data = weights_write(weights, &size);
+    struct encoder *encoder = NULL;
+    assert_int_equal(encoder_create(&encoder, data, size, NULL), 0);
+    free(data);
+    weights_destroy(weights);
+    return encoder;
+}
+
+static struct encoder_workspace *make_workspace(const struct encoder *encoder, uint32_t size)
+{
+    struct encoder_workspace *workspace = NULL;
+    assert_int_equal(encoder_workspace_create(&workspace, encoder, size, NULL), 0);
+    return workspace;
+}
+
+/* In a fresh workspace; to be freed. */
+static float *embed(const struct encoder *encoder, uint32_t size, const float *chips, uint32_t n)
+{
+    const size_t dimension = encoder_info(encoder)->dimension;
+    struct encoder_workspace *workspace = make_workspace(encoder, size);
+    float *out = calloc(n * dimension, sizeof(*out));
+    assert_non_null(out);
+    encoder_embed(encoder, workspace, chips, n, out);
+    encoder_workspace_destroy(workspace);
+    return out;
+}
+
+static double relative_error(const float *found, const float *wanted, size_t n)
+{
+    double difference = 0.0;
+    double square = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)found[i] - (double)wanted[i];
+        difference += d * d;
+        square += (double)wanted[i] * (double)wanted[i];
+    }
+    return sqrt(difference / square);
+}
+
+static void agrees_with_pytorch(const char *name, uint32_t dimension)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "tests/fixtures/encoder/%s.bin", name);
+    size_t n_bytes = 0;
+    uint8_t *golden = weights_read_file(path, &n_bytes);
+    uint32_t head[3];
+    memcpy(head, golden, sizeof(head));
+    const uint32_t n = head[0];
+    const size_t n_pixels = (size_t)n * head[1] * head[1];
+    assert_int_equal(head[2], dimension);
+    assert_int_equal(n_bytes, sizeof(head) + n_pixels + (size_t)n * dimension * sizeof(float));
+    float *chips = calloc(n_pixels, sizeof(*chips));
+    float *wanted = calloc((size_t)n * dimension, sizeof(*wanted));
+    assert_true(chips != NULL && wanted != NULL);
+    for (size_t i = 0; i < n_pixels; i++)
+        chips[i] = (float)golden[sizeof(head) + i] / 255.0f;
+    memcpy(wanted, golden + sizeof(head) + n_pixels, (size_t)n * dimension * sizeof(float));
+    struct encoder *encoder = load_fixture(name);
+    assert_int_equal(encoder_info(encoder)->dimension, dimension);
+    float *found = embed(encoder, head[1], chips, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const double error = relative_error(found + (size_t)i * dimension,
+                                            wanted + (size_t)i * dimension, dimension);
+        if (!(error < 1e-4))
+            fail_msg("%s: chip %u: relative L2 error %g", name, i, error);
+    }
+    free(found);
+    encoder_destroy(encoder);
+    free(wanted);
+    free(chips);
+    free(golden);
+}
+
+static void agrees_with_pytorch_on_basic_blocks(void **state)
+{
+    (void)state;
+    agrees_with_pytorch("basic_grey", 2 * (8 + 10 + 12));
+    agrees_with_pytorch("basic_colour", 20);
+}
+
+static void agrees_with_pytorch_on_bottlenecks(void **state)
+{
+    (void)state;
+    agrees_with_pytorch("bottleneck_grey", 12 + 24);
+    agrees_with_pytorch("bottleneck_colour", 2 * 24);
+}
+
+static const char pooled[] = "{\"format\": 1, \"input_size\": 40, \"mean\": [0.4], \"std\": [0.3], "
+                             "\"pool\": {\"stages\": [2, 4], \"statistics\": [\"mean\", \"std\"]}}";
+
+static void same_bytes_in_a_used_workspace(void **state)
+{
+    (void)state;
+    struct encoder *encoder = make_encoder(pooled);
+    const size_t n_bytes = ENCODER_BATCH * encoder_info(encoder)->dimension * sizeof(float);
+    float *chips = weights_noise(ENCODER_BATCH, 40, 1);
+    float *others = weights_noise(ENCODER_BATCH, 40, 2);
+    float *fresh = embed(encoder, 0, chips, ENCODER_BATCH);
+    struct encoder_workspace *workspace = make_workspace(encoder, 0);
+    float *used = malloc(n_bytes);
+    assert_non_null(used);
+    encoder_embed(encoder, workspace, others, 17, used);
+    encoder_embed(encoder, workspace, others, ENCODER_BATCH, used);
+    assert_memory_not_equal(used, fresh, n_bytes);
+    encoder_embed(encoder, workspace, chips, ENCODER_BATCH, used);
+    assert_memory_equal(used, fresh, n_bytes);
+    encoder_workspace_destroy(workspace);
+    free(used);
+    free(fresh);
+    free(others);
+    free(chips);
+    encoder_destroy(encoder);
+}
+
+struct thread_work {
+    const struct encoder *encoder;
+    const float *chips;
+    float *out;
+};
+
+static void *embed_repeatedly(void *argument)
+{
+    const struct thread_work *work = argument;
+    struct encoder_workspace *workspace = NULL;
+    if (encoder_workspace_create(&workspace, work->encoder, 0, NULL) != 0)
+        return NULL;
+    for (int i = 0; i < 4; i++)
+        encoder_embed(work->encoder, workspace, work->chips, ENCODER_BATCH, work->out);
+    encoder_workspace_destroy(workspace);
+    return NULL;
+}
+
+static void same_bytes_from_any_thread(void **state)
+{
+    (void)state;
+    enum { N_THREADS = 4 };
+    struct encoder *encoder = make_encoder(pooled);
+    const size_t n_floats = (size_t)ENCODER_BATCH * encoder_info(encoder)->dimension;
+    float *chips = weights_noise(ENCODER_BATCH, 40, 3);
+    float *wanted = embed(encoder, 0, chips, ENCODER_BATCH);
+    struct thread_work work[N_THREADS];
+    pthread_t threads[N_THREADS];
+    for (int i = 0; i < N_THREADS; i++) {
+        float *out = calloc(n_floats, sizeof(*out));
+        assert_non_null(out);
+        work[i] = (struct thread_work){encoder, chips, out};
+        assert_int_equal(pthread_create(&threads[i], NULL, embed_repeatedly, &work[i]), 0);
+    }
+    for (int i = 0; i < N_THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_memory_equal(work[i].out, wanted, n_floats * sizeof(float));
+        free(work[i].out);
+    }
+    free(wanted);
+    free(chips);
+    encoder_destroy(encoder);
+}
+
+/* Batches are cut into groups and row blocks inside: no chip may take part in another's vector. */
+static void expect_independent_of_batch(uint32_t size, uint32_t n)
+{
+    struct encoder *encoder = make_encoder(pooled);
+    const size_t dimension = encoder_info(encoder)->dimension;
+    float *chips = weights_noise(n, size, size);
+    float *together = embed(encoder, size, chips, n);
+    for (uint32_t i = 0; i < n; i++) {
+        float *alone = embed(encoder, size, chips + (size_t)i * size * size, 1);
+        const double error = relative_error(together + i * dimension, alone, dimension);
+        if (!(error < 1e-5))
+            fail_msg("size %u: chip %u of %u: error %g", size, i, n, error);
+        free(alone);
+    }
+    free(together);
+    free(chips);
+    encoder_destroy(encoder);
+}
+
+static void a_chip_does_not_depend_on_its_batch(void **state)
+{
+    (void)state;
+    expect_independent_of_batch(ENCODER_INPUT_SIZE_MIN, ENCODER_BATCH);
+    expect_independent_of_batch(17, 31);
+    expect_independent_of_batch(100, 32);
+    expect_independent_of_batch(ENCODER_INPUT_SIZE_MAX, 20);
+}
+
+static void statistics_are_unit_vectors_mean_before_std(void **state)
+{
+    (void)state;
+    struct encoder *encoder = make_encoder(pooled);
+    const uint32_t widths[] = {16, 16, 32, 32};
+    float *chips = weights_noise(1, 40, 5);
+    float *vector = embed(encoder, 0, chips, 1);
+    const float *part = vector;
+    for (size_t i = 0; i < 4; i++) {
+        double square = 0.0;
+        for (uint32_t c = 0; c < widths[i]; c++)
+            square += (double)part[c] * (double)part[c];
+        assert_true(fabs(square - 1.0) < 1e-5);
+        part += widths[i];
+    }
+    free(vector);
+    free(chips);
+    encoder_destroy(encoder);
+}
+
+/* Weights may be finite and still overflow in sums: the embedding stays finite. */
+static void stays_finite_when_sums_overflow(void **state)
+{
+    (void)state;
+    struct weights *weights = weights_create(&medium);
+    weights->metadata = pooled;
+    for (size_t i = 0; i < weights->n_tensors; i++) {
+        struct weights_tensor *tensor = &weights->tensors[i];
+        for (uint64_t k = 0; tensor->rank == 4 && k < weights_n_elements(tensor); k++)
+            tensor->values[k] *= 1e37f;
+    }
+    size_t size = 0;
+    uint8_t *data = weights_write(weights, &size);
+    struct encoder *encoder = NULL;
+    assert_int_equal(encoder_create(&encoder, data, size, NULL), 0);
+    float *chips = weights_noise(2, 40, 6);
+    float *vectors = embed(encoder, 0, chips, 2);
+    for (size_t i = 0; i < 2 * encoder_info(encoder)->dimension; i++)
+        assert_true(isfinite(vectors[i]));
+    free(vectors);
+    free(chips);
+    encoder_destroy(encoder);
+    free(data);
+    weights_destroy(weights);
+}
+
+static void refuses_input_sizes_out_of_range(void **state)
+{
+    (void)state;
+    struct encoder *encoder = make_encoder(pooled);
+    struct encoder_workspace *workspace = NULL;
+    struct error err = {0};
+    assert_int_equal(encoder_workspace_create(&workspace, encoder, 15, &err), ERROR_INVALID);
+    assert_string_equal(err.message, "input size 15 is not in 16..512");
+    assert_int_equal(encoder_workspace_create(&workspace, encoder, 513, &err), ERROR_INVALID);
+    assert_null(workspace);
+    encoder_workspace_destroy(NULL);
+    encoder_destroy(encoder);
+    encoder_destroy(NULL);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    cpu_select_blas_core(argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_pytorch_on_basic_blocks),
+        cmocka_unit_test(agrees_with_pytorch_on_bottlenecks),
+        cmocka_unit_test(same_bytes_in_a_used_workspace),
+        cmocka_unit_test(same_bytes_from_any_thread),
+        cmocka_unit_test(a_chip_does_not_depend_on_its_batch),
+        cmocka_unit_test(statistics_are_unit_vectors_mean_before_std),
+        cmocka_unit_test(stays_finite_when_sums_overflow),
+        cmocka_unit_test(refuses_input_sizes_out_of_range),
+    };
+    return test_run(tests);
+}
