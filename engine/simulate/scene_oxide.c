@@ -1,60 +1,57 @@
-/* Vacancy-ordered domains in a strontium ferrite film: oxygen-rich perovskite SrFeO3 beside
- * brownmillerite SrFeO2.5, in which layers of octahedra alternate with layers of tetrahedra that
- * lack every second oxygen, and an inclusion with too much strontium, the layered Sr2FeO4. The
- * order of the vacancies doubles the period and shows as stripes: the strontium planes on both
- * sides of a tetrahedral layer move apart and the iron in it is split. Brownmillerite has
- * translation domains half a period apart, with antiphase boundaries between them. The edge towards
- * the vacuum is amorphised by the ion beam. All have nearly the same mean brightness.
+/* Ordered vacancies in lithium lanthanum titanate, the solid electrolyte: a perovskite with
+ * lanthanum on little more than half of its A sites. Where they are ordered, layers rich in
+ * lanthanum alternate with poor ones, which doubles the period; where they are not, all A columns
+ * are alike and the mean brightness is the same. The ordered crystal has domains that share one
+ * lattice: stripes one layer apart meet at antiphase boundaries, stripes that turn by 90 degrees
+ * are a class of their own. The edge towards the vacuum is amorphised by the ion beam and is nearly
+ * as bright.
  *
- * SrFeO3: Pm-3m, a = 0.3851 nm (Hodges et al., J. Solid State Chem. 151, 190, 2000).
- * Sr2Fe2O5: a = 0.55298, b = 1.55875, c = 0.56687 nm (D'Hondt et al., Chem. Mater. 20, 7188, 2008);
- * along a pseudocubic axis the cell is sqrt(ac)/sqrt(2) = 0.3959 nm wide and b/2 = 0.77938 nm high.
- * In brownmillerites the large cation lies about 0.11 b from the octahedral plane (ideal 0.125),
- * the apical oxygen at 0.14 b, and the tetrahedral cation is displaced by about 0.07 a along its
- * chain (Colville and Geller, Acta Cryst. B 27, 2311, 1971, for Ca2FeAlO5); chains of both senses
- * under the probe put half of it on either side. Sr2FeO4: I4/mmm, K2NiF4 type, a = 0.3864, c
- * = 1.2397 nm (Dann, Weller, Currie, J. Solid State Chem. 92, 237, 1991); Sr at 0.357 c, apical O
- * at 0.158 c. Microscope as in scene_perovskite.c.
+ * La0.567Li0.3TiO3: a = 0.548027 nm / sqrt(2), c = 0.775591 nm (Sommariva and Catti, Chem. Mater.
+ * 18, 2411, 2006); domains and their boundaries: Moriwake et al., J. Power Sources 276, 203, 2015.
+ * The shares of lanthanum in rich and poor layers are this scene's choice within the composition.
+ * Lithium (Z = 3) scatters too little to be drawn; the tilts of the octahedra are left out.
+ * Microscope as in scene_perovskite.c.
  */
 #include <math.h>
 
 #include "engine/simulate/scene_specimens.h"
 
-enum { CLASS_AMORPHOUS, CLASS_PEROVSKITE, CLASS_BROWNMILLERITE, N_CLASSES };
-enum { AMORPHOUS, PEROVSKITE, BROWNMILLERITE, ANTIPHASE, N_MATERIALS };
+enum { CLASS_AMORPHOUS, CLASS_DISORDERED, CLASS_HORIZONTAL, CLASS_VERTICAL, N_CLASSES };
+enum { AMORPHOUS, DISORDERED, HORIZONTAL, ANTIPHASE, VERTICAL, N_MATERIALS };
 
-static const char *const class_names[N_CLASSES] = {"amorphous", "perovskite", "brownmillerite"};
+static const char *const class_names[N_CLASSES] = {"amorphous", "disordered", "ordered-horizontal",
+                                                   "ordered-vertical"};
 
-#define SRFEO3_A     0.3851
-#define BROWN_WIDTH  0.3959
-#define BROWN_HEIGHT 0.77938
-#define CHAIN_SHIFT  0.069 /* 0.07 x 0.553 nm / sqrt(2), as a fraction of the width */
+#define LLTO_A  0.38751
+#define LLTO_C  0.775591
+#define LA_MEAN 0.567
+#define LA_RICH 0.90
+#define LA_POOR (2.0 * LA_MEAN - LA_RICH)
 
-static const struct site perovskite_sites[] = {
-    {0.0, 0.0, 38, 1.0},                     /* Sr */
-    {0.5, 0.5, 26, 1.0},                     /* Fe, and O behind it */
-    {0.5, 0.5, 8, 1.0},  {0.5, 0.0, 8, 1.0}, /* O */
-    {0.0, 0.5, 8, 1.0},
+/* Two cells of the perovskite, one above the other. */
+static const struct site horizontal_sites[] = {
+    {0.0, 0.00, 57, LA_RICH}, {0.0, 0.50, 57, LA_POOR},
+    {0.5, 0.25, 22, 1.0},     {0.5, 0.75, 22, 1.0}, /* Ti, and O behind it */
+    {0.5, 0.25, 8, 1.0},      {0.5, 0.75, 8, 1.0},
+    {0.0, 0.25, 8, 1.0},      {0.0, 0.75, 8, 1.0}, /* O */
+    {0.5, 0.00, 8, 1.0},      {0.5, 0.50, 8, 1.0},
 };
-static const struct crystal perovskite = {SRFEO3_A, SRFEO3_A, SRFEO3_A, perovskite_sites, 5};
+static const struct crystal horizontal = {LLTO_A, LLTO_C, LLTO_A, horizontal_sites, 10};
 
-static const struct site brownmillerite_sites[] = {
-    {0.5, 0.0, 26, 1.0}, /* the octahedral layer: Fe, O behind it, O beside it */
-    {0.5, 0.0, 8, 1.0},
-    {0.0, 0.0, 8, 1.0},
-    {0.0, 0.22, 38, 1.0}, /* Sr */
-    {0.0, 0.78, 38, 1.0},
-    {0.5, 0.28, 8, 1.0}, /* apical O */
-    {0.5, 0.72, 8, 1.0},
-    {0.5 - CHAIN_SHIFT, 0.5, 26, 0.5}, /* the tetrahedral layer: split Fe, half of the O */
-    {0.5 + CHAIN_SHIFT, 0.5, 26, 0.5},
-    {0.5, 0.5, 8, 0.5},
-    {0.0, 0.5, 8, 0.5},
+static const struct site vertical_sites[] = {
+    {0.00, 0.0, 57, LA_RICH}, {0.50, 0.0, 57, LA_POOR}, {0.25, 0.5, 22, 1.0}, {0.75, 0.5, 22, 1.0},
+    {0.25, 0.5, 8, 1.0},      {0.75, 0.5, 8, 1.0},      {0.25, 0.0, 8, 1.0},  {0.75, 0.0, 8, 1.0},
+    {0.00, 0.5, 8, 1.0},      {0.50, 0.5, 8, 1.0},
 };
-static const struct crystal brownmillerite = {BROWN_WIDTH, BROWN_HEIGHT, BROWN_WIDTH,
-                                              brownmillerite_sites, 11};
+static const struct crystal vertical = {LLTO_C, LLTO_A, LLTO_A, vertical_sites, 10};
 
-static const double AMORPHOUS_DENSITY = 0.93; /* of brownmillerite's */
+static const struct site disordered_sites[] = {
+    {0.0, 0.0, 57, LA_MEAN}, {0.5, 0.5, 22, 1.0}, {0.5, 0.5, 8, 1.0},
+    {0.5, 0.0, 8, 1.0},      {0.0, 0.5, 8, 1.0},
+};
+static const struct crystal disordered = {LLTO_A, 0.5 * LLTO_C, LLTO_A, disordered_sites, 5};
+
+static const double AMORPHOUS_DENSITY = 0.96; /* of the crystal's */
 static const double BORDER_ROUGHNESS = 0.2;   /* nm */
 static const double EDGE_END = 0.19;          /* fraction of the height that is amorphous */
 
@@ -63,27 +60,28 @@ static const struct {
     uint8_t material;
     double x, y;
 } seeds[] = {
-    {BROWNMILLERITE, 0.12, 0.38}, {PEROVSKITE, 0.50, 0.38},     {ANTIPHASE, 0.88, 0.42},
-    {PEROVSKITE, 0.10, 0.82},     {BROWNMILLERITE, 0.42, 0.84}, {ANTIPHASE, 0.72, 0.86},
+    {HORIZONTAL, 0.12, 0.38}, {DISORDERED, 0.50, 0.38}, {VERTICAL, 0.88, 0.42},
+    {DISORDERED, 0.10, 0.82}, {HORIZONTAL, 0.40, 0.84}, {ANTIPHASE, 0.66, 0.86},
+    {VERTICAL, 0.92, 0.80},
 };
 enum { N_SEEDS = sizeof(seeds) / sizeof(*seeds) };
 
 static void place_materials(struct specimen *specimen, struct random *random)
 {
     struct material *m = specimen->materials;
+    double x = LLTO_C * random_uniform(random), y = LLTO_C * random_uniform(random);
     m[AMORPHOUS] =
         (struct material){.class_index = CLASS_AMORPHOUS,
-                          .density = AMORPHOUS_DENSITY * specimen_crystal_density(&brownmillerite),
+                          .density = AMORPHOUS_DENSITY * specimen_crystal_density(&disordered),
                           .speckle = 0.14};
-    double x = BROWN_HEIGHT * random_uniform(random), y = BROWN_HEIGHT * random_uniform(random);
-    m[PEROVSKITE] = (struct material){
-        .class_index = CLASS_PEROVSKITE, .crystal = &perovskite, .origin_x = x, .origin_y = y};
-    m[BROWNMILLERITE] = (struct material){.class_index = CLASS_BROWNMILLERITE,
-                                          .crystal = &brownmillerite,
-                                          .origin_x = x,
-                                          .origin_y = y};
-    m[ANTIPHASE] = m[BROWNMILLERITE];
-    m[ANTIPHASE].origin_y += 0.5 * BROWN_HEIGHT;
+    m[DISORDERED] = (struct material){
+        .class_index = CLASS_DISORDERED, .crystal = &disordered, .origin_x = x, .origin_y = y};
+    m[HORIZONTAL] = (struct material){
+        .class_index = CLASS_HORIZONTAL, .crystal = &horizontal, .origin_x = x, .origin_y = y};
+    m[ANTIPHASE] = m[HORIZONTAL];
+    m[ANTIPHASE].origin_y += 0.5 * LLTO_C;
+    m[VERTICAL] = (struct material){
+        .class_index = CLASS_VERTICAL, .crystal = &vertical, .origin_x = x, .origin_y = y};
 }
 
 static uint8_t nearest_seed(const double (*places)[2], double x, double y)
@@ -136,8 +134,8 @@ static int build(struct specimen *specimen, struct random *random, struct error 
 
 const struct scene_recipe scene_ordered_oxide = {
     .name = "ordered-oxide",
-    .description = "Vacancy-ordered brownmillerite SrFeO2.5 with antiphase boundaries, beside "
-                   "perovskite SrFeO3 and an amorphous edge.",
+    .description = "Lithium lanthanum titanate with ordered vacancies in two orientations and an "
+                   "antiphase boundary, beside disordered crystal and an amorphous edge.",
     .width = 1536,
     .height = 1536,
     .chip = 96,
@@ -148,7 +146,7 @@ const struct scene_recipe scene_ordered_oxide = {
                 .tail_share = 0.5,
                 .tail_sigma = 0.16,
                 .electrons = 20.0,
-                .reference = 13500.0, /* SrFeO2.5: 1,649 in 0.1222 nm^3 */
+                .reference = 14460.0, /* 842 in 0.0582 nm^3 */
                 .displacement = 0.004,
                 .occupancy = 0.04,
                 .jitter_x = 0.5,
@@ -157,7 +155,7 @@ const struct scene_recipe scene_ordered_oxide = {
                 .drift_y = 3.0,
                 .wedge = 0.12,
                 .damage = 0.05,
-                .gain = 400.0,
+                .gain = 320.0,
                 .offset = 1500.0,
                 .read_noise = 250.0},
     .build = build,

@@ -1,0 +1,161 @@
+#include "tests/test.h"
+
+#include <math.h>
+
+#include "engine/fewshot/evaluate.h"
+#include "engine/random.h"
+
+enum { DIMENSION = 16 };
+
+static const struct evaluate_params params = {
+    .shots = 5,
+    .episodes = 20,
+    .seed = 0,
+    .classifier = {CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_STANDARDISE, 1.0}};
+
+/* Chips in the given order of classes; `apart` standard deviations between class centres. */
+static float *draw(const uint32_t *class_of, uint32_t n, double apart)
+{
+    float *embeddings = calloc((size_t)n * DIMENSION, sizeof(*embeddings));
+    struct random random;
+    random_seed(&random, 11, 0);
+    for (uint32_t i = 0; i < n * DIMENSION; i++)
+        embeddings[i] = (float)(random_normal(&random) +
+                                (i % DIMENSION == class_of[i / DIMENSION] ? apart : 0.0));
+    return embeddings;
+}
+
+static void separable_groups_score_one_and_noise_scores_chance(void **state)
+{
+    (void)state;
+    enum { N = 120 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 3;
+    struct evaluate_group group;
+    float *far = draw(class_of, N, 40.0);
+    assert_int_equal(evaluate_group(&params, far, class_of, N, 3, DIMENSION, &group, NULL), 0);
+    assert_true(group.score == 1.0 && group.spread == 0.0);
+    assert_int_equal(group.n_classes, 3);
+    assert_int_equal(group.n_chips, N);
+    float *noise = draw(class_of, N, 0.0);
+    assert_int_equal(evaluate_group(&params, noise, class_of, N, 3, DIMENSION, &group, NULL), 0);
+    assert_true(fabs(group.score - 1.0 / 3.0) < 0.08);
+    assert_true(group.spread > 0.0 && group.spread < 0.2);
+    free(far);
+    free(noise);
+}
+
+/* 100 chips of one class and 12 of another that cannot be told apart: mean recall stays at a half,
+ * whatever the shares. */
+static void score_is_balanced(void **state)
+{
+    (void)state;
+    enum { N = 112 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i < 12;
+    float *noise = draw(class_of, N, 0.0);
+    struct evaluate_group group;
+    struct evaluate_params many = params;
+    many.episodes = 200;
+    assert_int_equal(evaluate_group(&many, noise, class_of, N, 2, DIMENSION, &group, NULL), 0);
+    assert_true(fabs(group.score - 0.5) < 0.08);
+    free(noise);
+}
+
+static void small_classes_are_left_out_and_lonely_groups_skipped(void **state)
+{
+    (void)state;
+    enum { N = 12 + 12 + 11 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i < 12 ? 7 : i < 24 ? 2 : 5; /* class indices need not be dense */
+    float *far = draw(class_of, N, 40.0);
+    struct evaluate_group group;
+    assert_int_equal(evaluate_group(&params, far, class_of, N, 9, DIMENSION, &group, NULL), 0);
+    assert_int_equal(group.n_classes, 2);
+    assert_int_equal(group.n_chips, 24);
+    assert_true(group.score == 1.0);
+    assert_int_equal(evaluate_group(&params, far, class_of, 20, 9, DIMENSION, &group, NULL), 0);
+    assert_int_equal(group.n_classes, 1);
+    assert_true(isnan(group.score));
+    assert_int_equal(evaluate_group(&params, far, class_of, 0, 9, DIMENSION, &group, NULL), 0);
+    assert_int_equal(group.n_classes, 0);
+    free(far);
+}
+
+static void seeds_decide_the_draws(void **state)
+{
+    (void)state;
+    enum { N = 60 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 2;
+    float *near = draw(class_of, N, 1.0);
+    struct evaluate_group a, b, c;
+    struct evaluate_params other = params;
+    other.seed = 1;
+    assert_int_equal(evaluate_group(&params, near, class_of, N, 2, DIMENSION, &a, NULL), 0);
+    assert_int_equal(evaluate_group(&params, near, class_of, N, 2, DIMENSION, &b, NULL), 0);
+    assert_int_equal(evaluate_group(&other, near, class_of, N, 2, DIMENSION, &c, NULL), 0);
+    assert_true(a.score == b.score && a.spread == b.spread);
+    assert_true(a.score != c.score);
+    free(near);
+}
+
+/* With embeddings that name the chip and 11 of 12 chips as shots, the one asked is right only when
+ * no chip serves twice: the prototype of the others must not contain it. */
+static void shots_are_drawn_without_replacement(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    uint32_t class_of[N];
+    float embeddings[N];
+    for (uint32_t i = 0; i < N; i++) {
+        class_of[i] = i / 12;
+        /* One outlier a class lies on the other's side: asked, it is wrong; else all is right. */
+        embeddings[i] = (i / 12 == 0 ? -1.0f : 1.0f) * (i % 12 == 0 ? -3.0f : 1.0f);
+    }
+    struct evaluate_params all = {
+        .shots = 11, .episodes = 1200, .seed = 3, .classifier = params.classifier};
+    all.classifier =
+        (struct classifier_params){CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_NONE, 1.0};
+    struct evaluate_group group;
+    assert_int_equal(evaluate_group(&all, embeddings, class_of, N, 2, 1, &group, NULL), 0);
+    /* Each class is asked its outlier in one draw of twelve. */
+    assert_true(fabs(group.score - 11.0 / 12.0) < 0.03);
+}
+
+static void bad_parameters_are_refused(void **state)
+{
+    (void)state;
+    const uint32_t class_of[] = {0, 3};
+    const float embeddings[2] = {0};
+    struct evaluate_params bad = params;
+    struct evaluate_group group;
+    struct error err;
+    bad.shots = EVALUATE_MIN_CLASS_SIZE;
+    assert_int_equal(evaluate_group(&bad, embeddings, class_of, 2, 4, 1, &group, &err),
+                     ERROR_INVALID);
+    assert_string_equal(err.message, "shots: 12, from 1 to 11 are allowed");
+    bad = params;
+    bad.episodes = 0;
+    assert_int_equal(evaluate_group(&bad, embeddings, class_of, 2, 4, 1, &group, &err),
+                     ERROR_INVALID);
+    assert_int_equal(evaluate_group(&params, embeddings, class_of, 2, 3, 1, &group, &err),
+                     ERROR_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(separable_groups_score_one_and_noise_scores_chance),
+        cmocka_unit_test(score_is_balanced),
+        cmocka_unit_test(small_classes_are_left_out_and_lonely_groups_skipped),
+        cmocka_unit_test(seeds_decide_the_draws),
+        cmocka_unit_test(shots_are_drawn_without_replacement),
+        cmocka_unit_test(bad_parameters_are_refused),
+    };
+    return test_run(tests);
+}

@@ -1,0 +1,172 @@
+#include "tests/test.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#include "engine/fewshot/statistics.h"
+#include "engine/random.h"
+
+static void counts_match_a_drawn_map(void **state)
+{
+    (void)state;
+    const uint16_t labels[] = {
+        0, 0, 1, 1, 0, /**/
+        0, 1, 0, 0, 1, /**/
+        1, 0, 0, 2, 1, /**/
+        1, 1, 2, 0, 0, /**/
+    };
+    float probabilities[20 * 4];
+    for (int i = 0; i < 20; i++) {
+        for (int k = 0; k < 4; k++)
+            probabilities[i * 4 + k] = k == labels[i] ? 0.5f + 0.02f * (float)i : 0.0f;
+    }
+    struct class_statistics s[4];
+    assert_int_equal(statistics_compute(labels, probabilities, 4, 5, 4, s, NULL), 0);
+    assert_int_equal(s[0].n_chips, 10);
+    assert_int_equal(s[1].n_chips, 8);
+    assert_int_equal(s[2].n_chips, 2);
+    assert_true(s[0].area_fraction == 0.5);
+    /* Class 0: the corner, the top right chip, the middle block, the bottom right pair. */
+    assert_int_equal(s[0].n_regions_4, 4);
+    assert_int_equal(s[0].n_regions_8, 1); /* they touch by their corners */
+    assert_int_equal(s[1].n_regions_4, 4);
+    assert_int_equal(s[1].n_regions_8, 1);
+    assert_int_equal(s[2].n_regions_4, 2);
+    assert_int_equal(s[2].n_regions_8, 1);
+    assert_true(s[2].mean_region_chips == 2.0);
+    assert_true(fabs(s[2].mean_probability - (0.5 + 0.02 * 15)) < 1e-6); /* chips 13 and 17 */
+    /* A class without chips has zeros, not NaN. */
+    assert_int_equal(s[3].n_chips, 0);
+    assert_int_equal(s[3].n_regions_8, 0);
+    assert_true(s[3].mean_probability == 0.0 && s[3].mean_region_chips == 0.0);
+}
+
+static void rings_spirals_and_checkers_are_counted(void **state)
+{
+    (void)state;
+    const uint16_t spiral[] = {
+        1, 1, 1, 1, 1, 1, 1, /**/
+        0, 0, 0, 0, 0, 0, 1, /**/
+        1, 1, 1, 1, 1, 0, 1, /**/
+        1, 0, 0, 0, 1, 0, 1, /**/
+        1, 0, 1, 1, 1, 0, 1, /**/
+        1, 0, 0, 0, 0, 0, 1, /**/
+        1, 1, 1, 1, 1, 1, 1, /**/
+    };
+    float probabilities[2 * 64];
+    for (int i = 0; i < 128; i++)
+        probabilities[i] = 0.5f;
+    struct class_statistics s[2];
+    assert_int_equal(statistics_compute(spiral, probabilities, 7, 7, 2, s, NULL), 0);
+    assert_int_equal(s[0].n_regions_4, 1);
+    assert_int_equal(s[1].n_regions_4, 1);
+    uint16_t checkers[64];
+    for (int i = 0; i < 64; i++)
+        checkers[i] = (uint16_t)((i / 8 + i) % 2);
+    assert_int_equal(statistics_compute(checkers, probabilities, 8, 8, 2, s, NULL), 0);
+    assert_int_equal(s[0].n_regions_4, 32);
+    assert_int_equal(s[0].n_regions_8, 1);
+    assert_true(s[1].mean_region_chips == 32.0);
+}
+
+/* The same counts from a flood fill written another way. */
+static uint64_t flood_count(const uint16_t *labels, uint32_t rows, uint32_t columns, uint16_t label,
+                            bool diagonal)
+{
+    uint32_t n = rows * columns;
+    uint8_t *seen = calloc(n, 1);
+    uint32_t *stack = calloc(n, sizeof(*stack));
+    uint64_t count = 0;
+    for (uint32_t start = 0; start < n; start++) {
+        if (seen[start] || labels[start] != label)
+            continue;
+        count++;
+        uint32_t depth = 0;
+        stack[depth++] = start;
+        seen[start] = 1;
+        while (depth > 0) {
+            uint32_t cell = stack[--depth];
+            for (int dy = -1; dy <= 1; dy++) {
+                for (int dx = -1; dx <= 1; dx++) {
+                    int64_t y = (int64_t)(cell / columns) + dy, x = (int64_t)(cell % columns) + dx;
+                    if ((dx != 0 && dy != 0 && !diagonal) || y < 0 || x < 0 || y >= rows ||
+                        x >= columns)
+                        continue;
+                    uint32_t next = (uint32_t)(y * columns + x);
+                    if (!seen[next] && labels[next] == label) {
+                        seen[next] = 1;
+                        stack[depth++] = next;
+                    }
+                }
+            }
+        }
+    }
+    free(seen);
+    free(stack);
+    return count;
+}
+
+static void random_maps_agree_with_a_flood_fill(void **state)
+{
+    (void)state;
+    enum { CLASSES = 3, LARGEST = 40 };
+    static uint16_t labels[LARGEST * LARGEST];
+    static float probabilities[LARGEST * LARGEST * CLASSES];
+    struct random random;
+    random_seed(&random, 9, 0);
+    for (int trial = 0; trial < 60; trial++) {
+        uint32_t rows = 1 + random_below(&random, LARGEST);
+        uint32_t columns = 1 + random_below(&random, LARGEST);
+        for (uint32_t i = 0; i < rows * columns; i++)
+            labels[i] = (uint16_t)random_below(&random, CLASSES);
+        struct class_statistics s[CLASSES];
+        assert_int_equal(statistics_compute(labels, probabilities, rows, columns, CLASSES, s, NULL),
+                         0);
+        for (uint16_t k = 0; k < CLASSES; k++) {
+            assert_int_equal(s[k].n_regions_4, flood_count(labels, rows, columns, k, false));
+            assert_int_equal(s[k].n_regions_8, flood_count(labels, rows, columns, k, true));
+        }
+    }
+}
+
+/* A comb makes the deepest trees; recursion or quadratic work would show here. */
+static void a_million_chips_take_no_stack_and_little_time(void **state)
+{
+    (void)state;
+    enum { SIDE = 1200 };
+    uint16_t *labels = calloc(SIDE * SIDE, sizeof(*labels));
+    float *probabilities = calloc(SIDE * SIDE * 2, sizeof(*probabilities));
+    assert_non_null(labels);
+    assert_non_null(probabilities);
+    for (uint32_t i = 0; i < SIDE * SIDE; i++)
+        labels[i] = i % SIDE % 2 == 1 && i / SIDE != SIDE - 1;
+    struct class_statistics s[2];
+    assert_int_equal(statistics_compute(labels, probabilities, SIDE, SIDE, 2, s, NULL), 0);
+    assert_int_equal(s[0].n_regions_4, 1);
+    assert_int_equal(s[1].n_regions_8, SIDE / 2);
+    free(labels);
+    free(probabilities);
+}
+
+static void bad_labels_are_refused(void **state)
+{
+    (void)state;
+    const uint16_t labels[] = {0, 2};
+    const float probabilities[4] = {0};
+    struct class_statistics s[2];
+    struct error err;
+    assert_int_equal(statistics_compute(labels, probabilities, 1, 2, 2, s, &err), ERROR_INVALID);
+    assert_string_equal(err.message, "chip 1: label 2, the last class is 1");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_match_a_drawn_map),
+        cmocka_unit_test(rings_spirals_and_checkers_are_counted),
+        cmocka_unit_test(random_maps_agree_with_a_flood_fill),
+        cmocka_unit_test(a_million_chips_take_no_stack_and_little_time),
+        cmocka_unit_test(bad_labels_are_refused),
+    };
+    return test_run(tests);
+}
