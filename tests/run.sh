@@ -7,7 +7,7 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT INT TERM
 jobs=${TEST_JOBS:-$(nproc)}
 CHIPSHOT_SHARED=$(realpath -m "${CHIPSHOT_SHARED:-../shared}")
-export logs CHIPSHOT_SHARED CMOCKA_MESSAGE_OUTPUT=TAP
+export logs CHIPSHOT_SHARED
 
 printf '%s\n' "$@" | xargs -P "$jobs" -I{} sh -c '
     program=$1

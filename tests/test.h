@@ -13,8 +13,11 @@
 
 #include <cmocka.h>
 
-/* Runs an array of cmocka tests; the runner asks for TAP through the environment. */
-#define test_run(tests) cmocka_run_group_tests(tests, NULL, NULL)
+/* Runs an array of cmocka tests and prints TAP, which the runner counts. Set here and not left to the
+ * environment, which some tests change. `set_up` and `tear_down` run once for all, or are NULL. */
+#define test_run_with(tests, set_up, tear_down)                                                    \
+    (cmocka_set_message_output(CM_OUTPUT_TAP), cmocka_run_group_tests(tests, set_up, tear_down))
+#define test_run(tests) test_run_with(tests, NULL, NULL)
 
 /* Path of a file among the real micrographs (CHIPSHOT_SHARED, default ../shared), or NULL when they
  * are absent; then a test says so and skips. The pointer stays valid until the next call. */

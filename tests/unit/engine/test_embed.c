@@ -220,5 +220,5 @@ int main(void)
         cmocka_unit_test(a_window_alone_does_not_depend_on_the_others),
         cmocka_unit_test(grids_differ_where_the_image_differs),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return test_run_with(tests, set_up, tear_down);
 }
