@@ -11,7 +11,7 @@ static const struct evaluate_params params = {
     .shots = 5,
     .episodes = 20,
     .seed = 0,
-    .classifier = {CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_STANDARDISE, 1.0}};
+    .classifier = {CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_L2, 1.0}};
 
 /* Chips in the given order of classes; `apart` standard deviations between class centres. */
 static float *draw(const uint32_t *class_of, uint32_t n, double apart)
@@ -119,8 +119,7 @@ static void shots_are_drawn_without_replacement(void **state)
     }
     struct evaluate_params all = {
         .shots = 11, .episodes = 1200, .seed = 3, .classifier = params.classifier};
-    all.classifier =
-        (struct classifier_params){CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_NONE, 1.0};
+    all.classifier.transform = CLASSIFIER_TRANSFORM_NONE;
     struct evaluate_group group;
     assert_int_equal(evaluate_group(&all, embeddings, class_of, N, 2, 1, &group, NULL), 0);
     /* Each class is asked its outlier in one draw of twelve. */
