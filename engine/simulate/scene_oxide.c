@@ -13,6 +13,7 @@
  * Microscope as in scene_perovskite.c.
  */
 #include <math.h>
+#include <stdbool.h>
 
 #include "engine/simulate/scene_specimens.h"
 

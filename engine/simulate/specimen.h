@@ -7,7 +7,6 @@
 #ifndef CHIPSHOT_ENGINE_SIMULATE_SPECIMEN_H
 #define CHIPSHOT_ENGINE_SIMULATE_SPECIMEN_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
