@@ -4,8 +4,8 @@
 
 VERSION := 0.1.0
 
-BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(DEBUG),/debug)
 comma := ,
+BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(DEBUG),/debug)
 Q := $(if $(V),,@)
 
 CC ?= cc

@@ -146,7 +146,7 @@ static int insert_default(struct db *db, struct db_blob_writer *writer, struct e
 {
     const struct encoder_info *info = encoder_info(encoder);
     struct db_encoder row = {
-        .name = (char *)info->name, /* borrowed for the call */
+        .name = strdup(info->name),
         .in_channels = info->in_channels,
         .input_size = info->input_size,
         .dimension = info->dimension,
@@ -156,12 +156,12 @@ static int insert_default(struct db *db, struct db_blob_writer *writer, struct e
     };
     snprintf(row.architecture, sizeof(row.architecture), "%s", info->architecture);
     db_blob_writer_sha256(writer, row.sha256);
-    int status = db_blob_writer_commit(writer, err);
+    int status = row.name == NULL ? error_set_nomem(err, "an encoder's name")
+                                  : db_blob_writer_commit(writer, err);
     bool existed = false;
     if (status == 0)
         status = db_encoder_insert(db, &row, &existed, err);
-    if (status == 0 && existed)
-        db_encoder_clear(&row); /* the row now owns the stored name */
+    db_encoder_clear(&row);
     return status;
 }
 

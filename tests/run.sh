@@ -24,7 +24,7 @@ printf '%s\n' "$@" | xargs -P "$jobs" -I{} sh -c '
         cat "$logs/$name.log"
     else
         echo "ok   $program ($(grep -c "^ok" "$logs/$name.log") tests)"
-        grep -h "skipped" "$logs/$name.log"
+        grep -hE "^(skipped|note):" "$logs/$name.log"
     fi
     rm -rf "$logs/$name.tmp"
 ' sh {}

@@ -1,0 +1,210 @@
+/* The main job through the real binary: accuracy on real and drawn micrographs, the same bytes at
+ * any number of threads, and a second job that encodes nothing. */
+#include "tests/test.h"
+
+#include "db/results.h"
+#include "tests/http/server.h"
+#include "tests/http/workflow.h"
+
+static void draw_scene(const char *name, const char *directory)
+{
+    const char *arguments[] = {"simulate", "--scene", name, "--out", directory, NULL};
+    char text[1024];
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
+}
+
+static void scene_path(char *out, size_t size, const char *name, const char *file)
+{
+    const char *root = getenv("TMPDIR");
+    snprintf(out, size, "%s/%s%s%s", root != NULL ? root : "/tmp", name, file[0] != '\0' ? "/" : "",
+             file);
+}
+
+/* Classifies the image and returns the accuracy against a truth file. */
+static double classify(struct client *client, const char *image_path, const char *support_path,
+                       const char *truth_path, size_t *n)
+{
+    char project[WORKFLOW_ID_SIZE], image[WORKFLOW_ID_SIZE], set[WORKFLOW_ID_SIZE],
+        job[WORKFLOW_ID_SIZE];
+    workflow_project(client, project);
+    workflow_upload(client, project, image_path, image);
+    workflow_support(client, project, image, support_path, 0, set);
+    workflow_submit(client, project, set, image, job);
+    workflow_wait(client, job, "succeeded");
+    return workflow_accuracy(client, job, image, truth_path, n);
+}
+
+static void check_scene(const char *name)
+{
+    char directory[512], image[600], support[600], truth[600];
+    scene_path(directory, sizeof(directory), name, "");
+    scene_path(image, sizeof(image), name, "image.png");
+    scene_path(support, sizeof(support), name, "support.json");
+    scene_path(truth, sizeof(truth), name, "truth.csv");
+    draw_scene(name, directory);
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    struct client *client = client_create(server.port);
+    size_t n = 0;
+    double accuracy = classify(client, image, support, truth, &n);
+    print_message("note: %s: accuracy %.4f on %zu chips\n", name, accuracy, n);
+    assert_true(accuracy >= 0.97);
+    client_destroy(client);
+    server_clear(&server);
+}
+
+static void drawn_perovskite_is_mapped(void **state)
+{
+    (void)state;
+    check_scene("perovskite-on-diamond");
+}
+
+static void drawn_oxide_is_mapped(void **state)
+{
+    (void)state;
+    check_scene("ordered-oxide");
+}
+
+static void real_micrograph_is_mapped(void **state)
+{
+    (void)state;
+    char image_path[1024], support_path[1024], clear_path[1024], published_path[1024];
+    const char *names[] = {"data/sto-ge/sto-ge-haadf.png", "data/sto-ge/support.json",
+                           "data/sto-ge/clear-chips.csv", "data/sto-ge/published-labels.csv"};
+    char *paths[] = {image_path, support_path, clear_path, published_path};
+    for (size_t i = 0; i < 4; i++) {
+        const char *path = test_shared_path(names[i]);
+        if (path == NULL)
+            skip();
+        snprintf(paths[i], sizeof(image_path), "%s", path);
+    }
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    struct client *client = client_create(server.port);
+    char project[WORKFLOW_ID_SIZE], image[WORKFLOW_ID_SIZE], set[WORKFLOW_ID_SIZE],
+        job[WORKFLOW_ID_SIZE];
+    workflow_project(client, project);
+    workflow_upload(client, project, image_path, image);
+    workflow_support(client, project, image, support_path, 0, set);
+    workflow_submit(client, project, set, image, job);
+    workflow_wait(client, job, "succeeded");
+    size_t n_clear = 0, n_published = 0;
+    double clear = workflow_accuracy(client, job, image, clear_path, &n_clear);
+    double published = workflow_accuracy(client, job, image, published_path, &n_published);
+    print_message("note: STO/Ge: %.4f of %zu clear chips, agreement %.4f with %zu published labels\n",
+                  clear, n_clear, published, n_published);
+    assert_int_equal(n_clear, 826);
+    assert_int_equal(n_published, 1024);
+    assert_true(clear >= 0.99);
+    assert_true(published >= 0.90);
+    client_destroy(client);
+    server_clear(&server);
+}
+
+/* Runs the scene's job `n_jobs` times at once in a fresh server and hands over one stored result.
+ */
+static void run_at(const char *threads, size_t n_jobs, const char *image_path,
+                   const char *support_path, struct db_result *out)
+{
+    enum { JOBS_MAX = 3 };
+    struct server_process server;
+    /* No cache: each job has to encode. */
+    const char *arguments[] = {"--threads", threads, "--cache-size", "0", NULL};
+    const struct server_options options = {.arguments = arguments};
+    server_init(&server);
+    server_start(&server, &options);
+    struct client *client = client_create(server.port);
+    char project[WORKFLOW_ID_SIZE], image[WORKFLOW_ID_SIZE], set[WORKFLOW_ID_SIZE];
+    char jobs[JOBS_MAX][WORKFLOW_ID_SIZE];
+    workflow_project(client, project);
+    workflow_upload(client, project, image_path, image);
+    workflow_support(client, project, image, support_path, 0, set);
+    for (size_t i = 0; i < n_jobs; i++)
+        workflow_submit(client, project, set, image, jobs[i]);
+    for (size_t i = 0; i < n_jobs; i++)
+        workflow_wait(client, jobs[i], "succeeded");
+    client_destroy(client);
+    assert_int_equal(server_stop(&server, 15), 0);
+    const struct db_config config = {.directory = server.data, .cache_max_size = 0};
+    struct db *db = NULL;
+    assert_int_equal(db_open(&db, &config, NULL), 0);
+    assert_int_equal(db_result_get(db, jobs[n_jobs - 1], image, true, out, NULL), 0);
+    db_close(db);
+    server_clear(&server);
+}
+
+static void threads_and_neighbours_do_not_change_the_bytes(void **state)
+{
+    (void)state;
+    char directory[512], image[600], support[600];
+    scene_path(directory, sizeof(directory), "threads", "");
+    scene_path(image, sizeof(image), "threads", "image.png");
+    scene_path(support, sizeof(support), "threads", "support.json");
+    draw_scene("perovskite-on-diamond", directory);
+    struct db_result first = {0};
+    run_at("1", 1, image, support, &first);
+    size_t n = (size_t)first.rows * first.columns;
+    static const struct {
+        const char *threads;
+        size_t n_jobs;
+    } others[] = {{"2", 1}, {"4", 1}, {"2", 3}};
+    for (size_t i = 0; i < 3; i++) {
+        struct db_result result = {0};
+        run_at(others[i].threads, others[i].n_jobs, image, support, &result);
+        assert_int_equal(result.rows * result.columns, n);
+        assert_memory_equal(first.labels, result.labels, n * sizeof(uint16_t));
+        assert_memory_equal(first.probabilities, result.probabilities,
+                            n * first.n_classes * sizeof(float));
+        assert_memory_equal(first.distances, result.distances, n * sizeof(float));
+        db_result_clear(&result);
+    }
+    db_result_clear(&first);
+}
+
+static void second_support_set_encodes_nothing(void **state)
+{
+    (void)state;
+    char directory[512], image_path[600], support_path[600];
+    scene_path(directory, sizeof(directory), "second", "");
+    scene_path(image_path, sizeof(image_path), "second", "image.png");
+    scene_path(support_path, sizeof(support_path), "second", "support.json");
+    draw_scene("ordered-oxide", directory);
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    struct client *client = client_create(server.port);
+    char project[WORKFLOW_ID_SIZE], image[WORKFLOW_ID_SIZE], set[WORKFLOW_ID_SIZE],
+        job[WORKFLOW_ID_SIZE];
+    workflow_project(client, project);
+    workflow_upload(client, project, image_path, image);
+    workflow_support(client, project, image, support_path, 0, set);
+    workflow_submit(client, project, set, image, job);
+    workflow_wait(client, job, "succeeded");
+    double encoded = workflow_metric(client, "chipshot_chips_encoded_total");
+    double misses = workflow_metric(client, "chipshot_embedding_cache_misses_total");
+    double hits = workflow_metric(client, "chipshot_embedding_cache_hits_total");
+    assert_true(encoded > 0);
+
+    workflow_support(client, project, image, support_path, 2, set);
+    workflow_submit(client, project, set, image, job);
+    workflow_wait(client, job, "succeeded");
+    assert_true(workflow_metric(client, "chipshot_chips_encoded_total") == encoded);
+    assert_true(workflow_metric(client, "chipshot_embedding_cache_misses_total") == misses);
+    assert_true(workflow_metric(client, "chipshot_embedding_cache_hits_total") > hits);
+    client_destroy(client);
+    server_clear(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(drawn_perovskite_is_mapped),
+        cmocka_unit_test(drawn_oxide_is_mapped),
+        cmocka_unit_test(real_micrograph_is_mapped),
+        cmocka_unit_test(threads_and_neighbours_do_not_change_the_bytes),
+        cmocka_unit_test(second_support_set_encodes_nothing),
+    };
+    return test_run(tests);
+}
