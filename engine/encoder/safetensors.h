@@ -2,8 +2,8 @@
  * 8 bytes little-endian header length N, N bytes of JSON, then the tensors' bytes.
  *
  * The file is hostile: header length, offsets, overlaps and gaps, dtypes, shapes and duplicate
- * names are all checked. This is the one file of engine/ that parses JSON, because the format's
- * header is JSON (docs/adr/0002).
+ * names are all checked. JSON is parsed in engine/ here and in encoder.c only, because the format's
+ * header and the metadata in it are JSON (docs/adr/0002).
  */
 #ifndef CHIPSHOT_ENGINE_ENCODER_SAFETENSORS_H
 #define CHIPSHOT_ENGINE_ENCODER_SAFETENSORS_H
