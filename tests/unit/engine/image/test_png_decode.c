@@ -1,0 +1,351 @@
+/* What the decoder makes of files that are right: every colour type, depth and interlacing. */
+#include "tests/test.h"
+
+#include <math.h>
+
+#include "engine/image/image.h"
+#include "tests/unit/engine/image/png_builder.h"
+
+enum { MAX_SAMPLES = 33 * 33 * 4 };
+
+static uint16_t samples[MAX_SAMPLES];
+
+/* Samples that differ between neighbours, channels and bytes. */
+static void fill_samples(uint32_t n, uint32_t max)
+{
+    assert_true(n <= MAX_SAMPLES);
+    for (uint32_t i = 0; i < n; i++)
+        samples[i] = (uint16_t)((i * 40503u + (i >> 3) * 257u + 77u) & max);
+}
+
+static struct image decode(const struct png_file *file)
+{
+    struct image image = {.pixels = NULL};
+    struct error err = {0};
+    if (image_decode(file->data, file->size, &image_limits_default, &image, &err) != 0)
+        fail_msg("%s", err.message);
+    struct image_info info[2];
+    assert_int_equal(image_probe(file->data, file->size, &image_limits_default, &info[0], &err), 0);
+    assert_int_equal(image_verify(file->data, file->size, &image_limits_default, &info[1], &err),
+                     0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(info[i].width, image.info.width);
+        assert_int_equal(info[i].height, image.info.height);
+        assert_int_equal(info[i].bit_depth, image.info.bit_depth);
+        assert_int_equal(info[i].n_channels, image.info.n_channels);
+        assert_int_equal(info[i].conversion, image.info.conversion);
+        assert_true(info[i].pixel_size_nm == image.info.pixel_size_nm);
+    }
+    return image;
+}
+
+static double luminance(const uint16_t *rgb)
+{
+    return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
+}
+
+/* One colour type and depth at several sizes, plain and interlaced. */
+static void check_layout(uint8_t color_type, uint8_t bit_depth)
+{
+    static const uint32_t sizes[][2] = {{1, 1}, {2, 3}, {5, 1}, {1, 9}, {9, 7}, {33, 17}};
+    uint32_t n_channels = png_n_channels(color_type);
+    for (size_t s = 0; s < 2 * sizeof(sizes) / sizeof(sizes[0]); s++) {
+        struct png_pixels pixels = {.width = sizes[s / 2][0],
+                                    .height = sizes[s / 2][1],
+                                    .bit_depth = bit_depth,
+                                    .color_type = color_type,
+                                    .interlace = s % 2,
+                                    .samples = samples};
+        uint32_t n = pixels.width * pixels.height;
+        fill_samples(n * n_channels, (1u << bit_depth) - 1);
+        struct png_file file = png_build(&pixels);
+        struct image image = decode(&file);
+        assert_int_equal(image.info.width, pixels.width);
+        assert_int_equal(image.info.height, pixels.height);
+        assert_int_equal(image.info.bit_depth, bit_depth);
+        assert_int_equal(image.info.n_channels, n_channels);
+        assert_true(image.info.pixel_size_nm == 0);
+        for (uint32_t i = 0; i < n; i++) {
+            if (n_channels < 3) {
+                assert_int_equal(image.info.conversion, IMAGE_CONVERSION_NONE);
+                assert_true(image.pixels[i] == samples[i * n_channels]);
+            } else {
+                assert_int_equal(image.info.conversion, IMAGE_CONVERSION_LUMINANCE);
+                assert_true(fabs(image.pixels[i] - luminance(&samples[i * n_channels])) < 0.01);
+            }
+        }
+        image_clear(&image);
+        png_file_clear(&file);
+    }
+}
+
+static void grey_of_every_depth_keeps_its_native_values(void **state)
+{
+    (void)state;
+    check_layout(PNG_GREY, 1);
+    check_layout(PNG_GREY, 2);
+    check_layout(PNG_GREY, 4);
+    check_layout(PNG_GREY, 8);
+    check_layout(PNG_GREY, 16);
+}
+
+static void alpha_is_ignored(void **state)
+{
+    (void)state;
+    check_layout(PNG_GREY_ALPHA, 8);
+    check_layout(PNG_GREY_ALPHA, 16);
+    check_layout(PNG_RGBA, 8);
+    check_layout(PNG_RGBA, 16);
+}
+
+static void colour_becomes_luminance(void **state)
+{
+    (void)state;
+    check_layout(PNG_RGB, 8);
+    check_layout(PNG_RGB, 16);
+}
+
+static void equal_channels_stay_exactly_grey(void **state)
+{
+    (void)state;
+    uint16_t grey[256 * 3];
+    for (int i = 0; i < 256 * 3; i++)
+        grey[i] = (uint16_t)(i / 3 * 257);
+    struct png_pixels pixels = {
+        .width = 16, .height = 16, .bit_depth = 16, .color_type = PNG_RGB, .samples = grey};
+    struct png_file file = png_build(&pixels);
+    struct image image = decode(&file);
+    for (int i = 0; i < 256; i++)
+        assert_true(image.pixels[i] == i * 257);
+    image_clear(&image);
+    png_file_clear(&file);
+}
+
+static void palette_becomes_luminance_of_its_colours(void **state)
+{
+    (void)state;
+    uint8_t palette[256 * 3];
+    for (uint32_t i = 0; i < sizeof(palette); i++)
+        palette[i] = (uint8_t)(i * 73 + 5);
+    for (uint8_t bit_depth = 1; bit_depth <= 8; bit_depth *= 2) {
+        for (uint8_t interlace = 0; interlace < 2; interlace++) {
+            struct png_pixels pixels = {.width = 13,
+                                        .height = 11,
+                                        .bit_depth = bit_depth,
+                                        .color_type = PNG_PALETTE,
+                                        .interlace = interlace,
+                                        .samples = samples,
+                                        .palette = palette,
+                                        .palette_size = 3u << bit_depth};
+            fill_samples(13 * 11, (1u << bit_depth) - 1);
+            struct png_file file = png_build(&pixels);
+            struct image image = decode(&file);
+            assert_int_equal(image.info.bit_depth, 8);
+            assert_int_equal(image.info.n_channels, 3);
+            assert_int_equal(image.info.conversion, IMAGE_CONVERSION_LUMINANCE);
+            for (int i = 0; i < 13 * 11; i++) {
+                const uint8_t *color = &palette[3 * samples[i]];
+                const uint16_t rgb[3] = {color[0], color[1], color[2]};
+                assert_true(fabs(image.pixels[i] - luminance(rgb)) < 1e-4);
+            }
+            image_clear(&image);
+            png_file_clear(&file);
+        }
+    }
+}
+
+/* A 2x2 grey file with one extra chunk before its pixels. */
+static struct image decode_with_chunk(const char *type, const void *bytes, size_t size)
+{
+    static const uint16_t four[4] = {0, 100, 200, 255};
+    struct png_pixels pixels = {
+        .width = 2, .height = 2, .bit_depth = 8, .color_type = PNG_GREY, .samples = four};
+    struct png_file file = {NULL, 0};
+    png_add_signature(&file);
+    png_add_ihdr(&file, 2, 2, 8, PNG_GREY, 0);
+    png_add_chunk(&file, type, bytes, size);
+    png_add_pixels(&file, &pixels);
+    struct image image = decode(&file);
+    for (int i = 0; i < 4; i++)
+        assert_true(image.pixels[i] == four[i]);
+    png_file_clear(&file);
+    return image;
+}
+
+static void scal_gives_the_pixel_size(void **state)
+{
+    (void)state;
+#define SCAL(text) text, sizeof(text) - 1
+    static const struct {
+        const char *bytes;
+        size_t size;
+        double nm;
+    } cases[] = {
+        {SCAL("\1"
+              "2.5e-11\0"
+              "2.5e-11"),
+         0.025},
+        {SCAL("\1"
+              "0.000001\0"
+              "1e-6"),
+         1000},
+        {SCAL("\1"
+              "1e-9\0"
+              "1.0005e-9"),
+         1}, /* square within 0.1 % */
+        {SCAL("\1"
+              "1e-9\0"
+              "1.002e-9"),
+         0}, /* not square */
+        {SCAL("\2"
+              "1e-9\0"
+              "1e-9"),
+         0}, /* radians */
+        {SCAL("\1"
+              "1e-20\0"
+              "1e-20"),
+         0}, /* absurd */
+        {SCAL("\1"
+              "1e300\0"
+              "1e300"),
+         0},
+        {SCAL("\1"
+              "1e999\0"
+              "1e999"),
+         0},
+        {SCAL("\1"
+              "-1e-9\0"
+              "-1e-9"),
+         0},
+        {SCAL("\1"
+              "nan\0"
+              "nan"),
+         0},
+        {SCAL("\1"
+              "1e-9"),
+         0},
+        {SCAL("\1"), 0},
+        {SCAL(""), 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct image image = decode_with_chunk("sCAL", cases[i].bytes, cases[i].size);
+        assert_true(fabs(image.info.pixel_size_nm - cases[i].nm) <= 1e-12 * cases[i].nm);
+        image_clear(&image);
+    }
+#undef SCAL
+}
+
+static void other_chunks_change_nothing(void **state)
+{
+    (void)state;
+    static const uint8_t phys[9] = {0, 0, 11, 19, 0, 0, 11, 19, 1};
+    static const uint8_t gamma[4] = {0, 1, 0, 0};
+    static const uint8_t transparent[2] = {0, 100};
+    static const struct {
+        const char *type;
+        const void *bytes;
+        size_t size;
+    } cases[] = {
+        {"pHYs", phys, sizeof(phys)},
+        {"gAMA", gamma, sizeof(gamma)},
+        {"tRNS", transparent, sizeof(transparent)},
+        {"tRNS", transparent, 1}, /* malformed, and still only ancillary */
+        {"sBIT", "\3", 1},
+        {"bKGD", transparent, 2},
+        {"iCCP", "broken", 6},
+        {"tEXt", "Comment\0hello", 13},
+        {"vpAg", "private", 7},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct image image = decode_with_chunk(cases[i].type, cases[i].bytes, cases[i].size);
+        assert_true(image.info.pixel_size_nm == 0);
+        assert_int_equal(image.info.n_channels, 1);
+        image_clear(&image);
+    }
+    /* Megabytes of a vendor's metadata are no reason to refuse an image. */
+    uint8_t *large = calloc(4 << 20, 1);
+    assert_non_null(large);
+    struct image image = decode_with_chunk("tEXt", large, 4 << 20);
+    image_clear(&image);
+    free(large);
+}
+
+static void image_data_may_be_split_and_the_file_followed_by_anything(void **state)
+{
+    (void)state;
+    struct png_pixels pixels = {
+        .width = 7, .height = 5, .bit_depth = 8, .color_type = PNG_GREY, .samples = samples};
+    fill_samples(35, 255);
+    struct png_file whole = png_build(&pixels);
+    struct png_file split = {NULL, 0};
+    const size_t idat = 33; /* after the signature and IHDR */
+    size_t idat_size = whole.data[idat + 3];
+    assert_memory_equal(whole.data + idat + 4, "IDAT", 4);
+    png_add_bytes(&split, whole.data, idat);
+    for (size_t i = 0; i < idat_size; i++) {
+        png_add_chunk(&split, "IDAT", whole.data + idat + 8 + i, 1);
+        if (i % 3 == 0)
+            png_add_chunk(&split, "IDAT", NULL, 0);
+    }
+    png_add_iend(&split);
+    png_add_bytes(&split, "trailing bytes", 14);
+    struct image image = decode(&split);
+    for (int i = 0; i < 35; i++)
+        assert_true(image.pixels[i] == samples[i]);
+    image_clear(&image);
+    image_clear(&image); /* twice is allowed */
+    png_file_clear(&split);
+    png_file_clear(&whole);
+}
+
+static void a_real_micrograph_decodes(void **state)
+{
+    (void)state;
+    const char *path = test_shared_path("data/sto-ge/sto-ge-haadf.png");
+    if (path == NULL)
+        skip();
+    FILE *stream = fopen(path, "rb");
+    assert_non_null(stream);
+    assert_int_equal(fseek(stream, 0, SEEK_END), 0);
+    struct png_file file = {.size = (size_t)ftell(stream)};
+    rewind(stream);
+    file.data = malloc(file.size);
+    assert_non_null(file.data);
+    assert_int_equal(fread(file.data, 1, file.size, stream), file.size);
+    fclose(stream);
+    struct image image = decode(&file);
+    assert_int_equal(image.info.width, 3042);
+    assert_int_equal(image.info.height, 3044);
+    assert_int_equal(image.info.bit_depth, 8);
+    size_t n_odd = 0;
+    for (size_t i = 0; i < (size_t)3042 * 3044; i++)
+        n_odd += !(image.pixels[i] >= 0 && image.pixels[i] <= 255);
+    assert_int_equal(n_odd, 0);
+    image_clear(&image);
+    png_file_clear(&file);
+}
+
+static void names_are_stable(void **state)
+{
+    (void)state;
+    assert_string_equal(image_format_name(IMAGE_FORMAT_PNG), "png");
+    assert_string_equal(image_conversion_name(IMAGE_CONVERSION_NONE), "none");
+    assert_string_equal(image_conversion_name(IMAGE_CONVERSION_LUMINANCE), "luminance");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grey_of_every_depth_keeps_its_native_values),
+        cmocka_unit_test(alpha_is_ignored),
+        cmocka_unit_test(colour_becomes_luminance),
+        cmocka_unit_test(equal_channels_stay_exactly_grey),
+        cmocka_unit_test(palette_becomes_luminance_of_its_colours),
+        cmocka_unit_test(scal_gives_the_pixel_size),
+        cmocka_unit_test(other_chunks_change_nothing),
+        cmocka_unit_test(image_data_may_be_split_and_the_file_followed_by_anything),
+        cmocka_unit_test(a_real_micrograph_decodes),
+        cmocka_unit_test(names_are_stable),
+    };
+    return test_run(tests);
+}
