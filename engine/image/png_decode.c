@@ -22,9 +22,13 @@ enum {
     IHDR_END = SIGNATURE_SIZE + 8 + 13 + 4,
     ADAM7_PASSES = 7,
     CHUNK_CACHE_MAX = 16,
-    /* libpng refuses files with a longer chunk other than IDAT, even one that is skipped. */
+    /* As libpng takes it: some versions refuse a file with a longer chunk other than IDAT, others
+     * only warn and then allocate what the chunk's length claims. */
     CHUNK_SIZE_MAX = 16 << 20,
-    /* zlib's window and state, libpng's structs and IDAT buffer: a generous figure. */
+    /* So what libpng may allocate at once, beside a row, is bounded here as well: enough for zlib's
+     * window and state, for libpng's structs and for any sCAL chunk that means something. */
+    ALLOCATION_MAX = 1 << 16,
+    /* All of these together: a generous figure. */
     DECODER_SIZE = 1 << 18,
 };
 
@@ -86,11 +90,12 @@ static void on_read(png_structp png, png_bytep out, size_t size)
 
 static png_voidp on_malloc(png_structp png, png_alloc_size_t size)
 {
+    struct reader *reader = png_get_mem_ptr(png);
+    if (size > (uint64_t)8 * reader->ihdr.width + ALLOCATION_MAX)
+        return NULL;
     void *memory = malloc(size);
-    if (memory == NULL) {
-        struct reader *reader = png_get_mem_ptr(png);
+    if (memory == NULL)
         reader->out_of_memory = true;
-    }
     return memory;
 }
 

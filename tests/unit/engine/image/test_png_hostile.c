@@ -2,6 +2,7 @@
  * else (the sanitizer runs see to leaks and stray reads). */
 #include "tests/test.h"
 
+#include <sys/resource.h>
 #include <zlib.h>
 
 #include "engine/image/image.h"
@@ -289,6 +290,24 @@ static void compressed_metadata_are_not_inflated(void **state)
     free(text);
 }
 
+static long peak_memory_kib(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss;
+}
+
+static void a_claimed_chunk_length_takes_no_memory(void **state)
+{
+    (void)state;
+    long before = peak_memory_kib();
+    struct png_file file = start(8, 8, 8, PNG_GREY, 0);
+    png_add_bytes(&file, "\x7f\0\0\0sCAL", 8); /* 2 GiB in a file of 200 bytes */
+    png_add_pixels(&file, &grey8);
+    refuse_and_clear(&file, "");
+    assert_true(peak_memory_kib() - before < 32 << 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +320,7 @@ int main(void)
         cmocka_unit_test(broken_compression_is_refused),
         cmocka_unit_test(missing_and_misplaced_chunks_are_refused),
         cmocka_unit_test(palette_indices_beyond_the_palette_are_refused),
+        cmocka_unit_test(a_claimed_chunk_length_takes_no_memory),
         cmocka_unit_test(compressed_metadata_are_not_inflated),
     };
     return test_run(tests);

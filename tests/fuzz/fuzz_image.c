@@ -1,0 +1,126 @@
+/* Fuzz target of the image room: any bytes through the decoder and all that follows it. Each input
+ * is tried as it is and with its chunks' checksums put right, so that mutations get past them.
+ *
+ * With clang: -fsanitize=fuzzer,address,undefined over this file, base/error.c and engine/image/
+ * (all of it), linked with libpng, zlib and libm. With any compiler: together with replay.c, which
+ * feeds it files.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "engine/image/chip_grid.h"
+#include "engine/image/image.h"
+#include "engine/image/normalise.h"
+#include "engine/image/png_write.h"
+#include "engine/image/preview.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Small, so that the time goes into parsing and not into pixels. */
+static const struct image_limits limits = {
+    .max_side = 512, .max_pixels = 1 << 16, .max_decoded_size = 1 << 20};
+
+static void expect(bool condition)
+{
+    if (!condition)
+        __builtin_trap();
+}
+
+static void use_chips(const struct image *image)
+{
+    const struct grid_params params = {
+        .chip_width = 4, .chip_height = 5, .stride_x = 3, .edge = GRID_EDGE_COVER};
+    struct grid grid;
+    struct chip_resampler *resampler = NULL;
+    if (grid_plan(&params, image->info.width, image->info.height, 1 << 16, &grid, NULL) != 0)
+        return;
+    float scratch[5 * 7], out[3 * 7];
+    expect(chip_resampler_create(&resampler, 4, 5, 7, 3, NULL) == 0);
+    expect(chip_resampler_scratch(resampler) == 5 * 7);
+    for (uint64_t i = 0; i < grid_n_chips(&grid); i++) {
+        struct chip_rect rect = grid_chip(&grid, i);
+        chip_resample(resampler, image->pixels, image->info.width, rect.x, rect.y, scratch, out);
+        for (int j = 0; j < 3 * 7; j++)
+            expect(out[j] >= -1e-5f && out[j] <= 1 + 1e-5f);
+    }
+    chip_resampler_destroy(resampler);
+}
+
+static void use_preview(const struct image *image)
+{
+    uint32_t width, height;
+    preview_size(image->info.width, image->info.height, 50, &width, &height);
+    uint8_t *grey = malloc((size_t)width * height);
+    expect(grey != NULL);
+    expect(preview_grey8(image->pixels, image->info.width, 0, 0, image->info.width,
+                         image->info.height, width, height, grey, NULL) == 0);
+    struct png_bytes bytes = {NULL, 0};
+    struct image again;
+    expect(png_write_grey8(grey, width, height, &bytes, NULL) == 0);
+    expect(image_decode(bytes.data, bytes.size, &limits, &again, NULL) == 0);
+    for (size_t i = 0; i < (size_t)width * height; i++)
+        expect(again.pixels[i] == grey[i]);
+    image_clear(&again);
+    png_bytes_clear(&bytes);
+    free(grey);
+}
+
+static void use(const uint8_t *data, size_t size)
+{
+    struct image image;
+    struct image_info probed, verified;
+    struct error err = {0};
+    int rc = image_decode(data, size, &limits, &image, &err);
+    expect(rc == 0 || (rc == ERROR_INVALID && err.message[0] != '\0'));
+    expect(image_verify(data, size, &limits, &verified, NULL) == rc);
+    if (rc != 0)
+        return;
+    expect(image_probe(data, size, &limits, &probed, NULL) == 0);
+    expect(probed.width == image.info.width && verified.width == image.info.width);
+    size_t n = (size_t)image.info.width * image.info.height;
+    float full = (float)((1u << image.info.bit_depth) - 1);
+    for (size_t i = 0; i < n; i++)
+        expect(image.pixels[i] >= 0 && image.pixels[i] <= full);
+    struct normalise_params params = normalise_params_default;
+    params.clahe.enabled = size % 2 == 0;
+    params.method = (enum normalise_method)(size % 3);
+    expect(normalise_apply(&params, image.pixels, image.info.width, image.info.height,
+                           image.info.bit_depth, NULL) == 0);
+    for (size_t i = 0; i < n; i++)
+        expect(image.pixels[i] >= 0 && image.pixels[i] <= 1);
+    use_chips(&image);
+    use_preview(&image);
+    image_clear(&image);
+}
+
+/* Walks the chunks as far as their lengths make sense. */
+static void repair_checksums(uint8_t *data, size_t size)
+{
+    size_t position = 8;
+    while (size >= 12 && position <= size - 12) {
+        uint32_t length = (uint32_t)data[position] << 24 | (uint32_t)data[position + 1] << 16 |
+                          (uint32_t)data[position + 2] << 8 | data[position + 3];
+        if (length > size - 12 - position)
+            return;
+        uint32_t crc = (uint32_t)crc32(0, data + position + 4, length + 4);
+        for (int i = 0; i < 4; i++)
+            data[position + 8 + length + (size_t)i] = (uint8_t)(crc >> (24 - 8 * i));
+        position += 12 + (size_t)length;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    use(data, size);
+    uint8_t *copy = malloc(size > 0 ? size : 1);
+    expect(copy != NULL);
+    if (size > 0)
+        memcpy(copy, data, size);
+    repair_checksums(copy, size);
+    use(copy, size);
+    free(copy);
+    return 0;
+}
