@@ -327,6 +327,15 @@ static void read_pass(struct reader *reader, int pass)
     }
 }
 
+/* libpng 1.6.39 checks the end chunk's checksum, 1.6.48 does not; both read it last. */
+static void check_end(struct reader *reader)
+{
+    static const uint8_t iend_checksum[4] = {0xae, 0x42, 0x60, 0x82};
+    const uint8_t *checksum = reader->data + reader->position - sizeof(iend_checksum);
+    if (memcmp(checksum, iend_checksum, sizeof(iend_checksum)) != 0)
+        png_error(reader->png, "IEND: CRC error");
+}
+
 static void step_pixels(struct reader *reader)
 {
     png_set_packing(reader->png); /* a byte for each sample below 8 bits, not scaled */
@@ -340,6 +349,7 @@ static void step_pixels(struct reader *reader)
         for (int pass = 0; pass < ADAM7_PASSES; pass++)
             read_pass(reader, pass);
     png_read_end(reader->png, NULL);
+    check_end(reader);
 }
 
 static int allocate_pixels(struct reader *reader, enum png_decode_goal goal, struct error *err)
