@@ -175,64 +175,35 @@ static struct image decode_with_chunk(const char *type, const void *bytes, size_
 static void scal_gives_the_pixel_size(void **state)
 {
     (void)state;
-#define SCAL(text) text, sizeof(text) - 1
     static const struct {
-        const char *bytes;
-        size_t size;
+        char unit;         /* 1: metre, 2: radian */
+        const char *sizes; /* width, '|' for the zero byte, height */
         double nm;
     } cases[] = {
-        {SCAL("\1"
-              "2.5e-11\0"
-              "2.5e-11"),
-         0.025},
-        {SCAL("\1"
-              "0.000001\0"
-              "1e-6"),
-         1000},
-        {SCAL("\1"
-              "1e-9\0"
-              "1.0005e-9"),
-         1}, /* square within 0.1 % */
-        {SCAL("\1"
-              "1e-9\0"
-              "1.002e-9"),
-         0}, /* not square */
-        {SCAL("\2"
-              "1e-9\0"
-              "1e-9"),
-         0}, /* radians */
-        {SCAL("\1"
-              "1e-20\0"
-              "1e-20"),
-         0}, /* absurd */
-        {SCAL("\1"
-              "1e300\0"
-              "1e300"),
-         0},
-        {SCAL("\1"
-              "1e999\0"
-              "1e999"),
-         0},
-        {SCAL("\1"
-              "-1e-9\0"
-              "-1e-9"),
-         0},
-        {SCAL("\1"
-              "nan\0"
-              "nan"),
-         0},
-        {SCAL("\1"
-              "1e-9"),
-         0},
-        {SCAL("\1"), 0},
-        {SCAL(""), 0},
+        {1, "2.5e-11|2.5e-11", 0.025},
+        {1, "0.000001|1e-6", 1000},
+        {1, "1e-9|1.0005e-9", 1}, /* square within 0.1 % */
+        {1, "1e-9|1.002e-9", 0},  /* not square */
+        {2, "1e-9|1e-9", 0},
+        {1, "1e-20|1e-20", 0}, /* absurd */
+        {1, "1e300|1e300", 0},
+        {1, "1e999|1e999", 0},
+        {1, "-1e-9|-1e-9", 0},
+        {1, "nan|nan", 0},
+        {1, "1e-9|", 0},
+        {1, "1e-9", 0},
+        {1, "", 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct image image = decode_with_chunk("sCAL", cases[i].bytes, cases[i].size);
+        char chunk[64];
+        int size = snprintf(chunk, sizeof(chunk), "%c%s", cases[i].unit, cases[i].sizes);
+        char *separator = strchr(chunk, '|');
+        if (separator != NULL)
+            *separator = '\0';
+        struct image image = decode_with_chunk("sCAL", chunk, (size_t)size);
         assert_true(fabs(image.info.pixel_size_nm - cases[i].nm) <= 1e-12 * cases[i].nm);
         image_clear(&image);
     }
-#undef SCAL
 }
 
 static void other_chunks_change_nothing(void **state)
