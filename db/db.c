@@ -91,6 +91,10 @@ static int find_directory(struct db *db, const char *directory, struct error *er
     db->directory = realpath(directory, NULL);
     if (db->directory == NULL)
         return error_set_errno(err, errno, "opening the directory %s", directory);
+    /* Said here in so many words; SQLite would only be unable to open something later. */
+    if (faccessat(AT_FDCWD, db->directory, W_OK | X_OK, AT_EACCESS) != 0)
+        return error_set_errno(err, errno, "the data directory %s cannot be written",
+                               db->directory);
     if (asprintf(&db->path, "%s/chipshot.sqlite", db->directory) < 0) {
         db->path = NULL;
         return error_set_nomem(err, "the database's name");

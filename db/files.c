@@ -40,8 +40,11 @@ int db_directory_create(const char *path, struct error *err)
     if (mkdir(path, 0700) == 0)
         return 0;
     int errno_value = errno;
-    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
-        return 0;
+    if (stat(path, &status) == 0) {
+        if (S_ISDIR(status.st_mode))
+            return 0;
+        errno_value = ENOTDIR;
+    }
     return set_io_error(err, errno_value, "creating the directory", path);
 }
 
