@@ -16,6 +16,7 @@
 #include <nettle/sha2.h>
 
 #include "db/blob_store.h"
+#include "db/text.h"
 
 struct db_blob_writer {
     struct db *db;
@@ -30,12 +31,6 @@ struct db_blob_writer {
     bool committed;              /* is in db->committed */
     struct db_blob_writer *next; /* guarded by db->blob_mutex */
 };
-
-static bool is_sha256(const char *text)
-{
-    return strlen(text) == DB_SHA256_SIZE - 1 &&
-           strspn(text, "0123456789abcdef") == DB_SHA256_SIZE - 1;
-}
 
 static int blob_path(const struct db *db, const char *sha256, char out[DB_PATH_SIZE],
                      struct error *err)
@@ -84,8 +79,7 @@ void db_blob_writer_sha256(struct db_blob_writer *writer, char out[DB_SHA256_SIZ
     if (writer->sha256[0] == '\0') {
         uint8_t digest[SHA256_DIGEST_SIZE];
         sha256_digest(&writer->hash, sizeof(digest), digest);
-        for (size_t i = 0; i < sizeof(digest); i++)
-            snprintf(writer->sha256 + 2 * i, 3, "%02x", digest[i]);
+        db_text_from_digest(digest, writer->sha256);
     }
     memcpy(out, writer->sha256, DB_SHA256_SIZE);
 }
@@ -192,7 +186,7 @@ int db_blob_open_fd(struct db *db, const char *sha256, int *fd, uint64_t *size, 
 {
     char path[DB_PATH_SIZE];
     struct stat status;
-    if (!is_sha256(sha256))
+    if (!db_text_is_sha256(sha256))
         return error_set(err, ERROR_NOT_FOUND, "a blob's name is not a SHA-256");
     int rc = blob_path(db, sha256, path, err);
     if (rc != 0)
@@ -314,7 +308,7 @@ static int sweep_file(const char *name, void *context, struct error *err)
     char path[DB_PATH_SIZE];
     bool named = true;
     /* What this program did not write is left alone. */
-    if (!is_sha256(name) || strncmp(name, sweep->folder, 2) != 0)
+    if (!db_text_is_sha256(name) || strncmp(name, sweep->folder, 2) != 0)
         return 0;
     int rc = is_named(sweep->reader, name, &named, err);
     if (rc != 0 || named)

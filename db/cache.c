@@ -31,6 +31,7 @@
 
 #include "db/cache_store.h"
 #include "db/connection.h"
+#include "db/text.h"
 
 enum { N_BUCKETS = 4096 };
 
@@ -99,9 +100,8 @@ static void hash_key(const char *key, uint8_t out[SHA256_DIGEST_SIZE])
 static int file_path(const struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE],
                      char out[DB_PATH_SIZE], struct error *err)
 {
-    char name[2 * SHA256_DIGEST_SIZE + 1];
-    for (size_t i = 0; i < SHA256_DIGEST_SIZE; i++)
-        snprintf(name + 2 * i, 3, "%02x", key[i]);
+    char name[DB_SHA256_SIZE];
+    db_text_from_digest(key, name);
     return db_path(out, err, "%s/cache/%.2s/%s.emb", cache->directory, name, name);
 }
 

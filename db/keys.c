@@ -19,6 +19,7 @@
 #include <nettle/sha2.h>
 
 #include "db/files.h"
+#include "db/text.h"
 
 enum {
     NAME_MAX_SIZE = 100,
@@ -35,8 +36,7 @@ static void hash_token(const char *token, char out[DB_SHA256_SIZE])
     sha256_init(&hash);
     sha256_update(&hash, strlen(token), (const uint8_t *)token);
     sha256_digest(&hash, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    db_text_from_digest(digest, out);
 }
 
 static bool is_name(const char *name)
@@ -52,17 +52,6 @@ static bool is_name(const char *name)
 
 /* ---- reading ---- */
 
-static bool is_time(const char *text)
-{
-    static const char form[] = "0000-00-00T00:00:00.000Z";
-    for (size_t i = 0; i < sizeof(form); i++) {
-        bool ok = form[i] == '0' ? text[i] >= '0' && text[i] <= '9' : text[i] == form[i];
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
 /* Cuts `line` at its spaces, in place. */
 static bool parse_line(char *line, struct db_key *out)
 {
@@ -72,8 +61,7 @@ static bool parse_line(char *line, struct db_key *out)
     const char *created_at = strsep(&rest, " ");
     if (sha256 == NULL || created_at == NULL || rest == NULL)
         return false;
-    if (!db_id_is(id, "key_") || strlen(sha256) != DB_SHA256_SIZE - 1 ||
-        strspn(sha256, "0123456789abcdef") != DB_SHA256_SIZE - 1 || !is_time(created_at) ||
+    if (!db_id_is(id, "key_") || !db_text_is_sha256(sha256) || !db_text_is_time(created_at) ||
         !is_name(rest))
         return false;
     snprintf(out->id, sizeof(out->id), "%s", id);

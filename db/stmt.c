@@ -12,6 +12,8 @@
 
 #include <sqlite3.h>
 
+#include "db/text.h"
+
 enum {
     APPLICATION_ID = 0x63687073, /* "chps", at byte 68 of the file */
     BUSY_TIMEOUT_MS = 10000,     /* only an outside program can hold the lock */
@@ -38,9 +40,19 @@ struct db_stmt {
 
 /* ---- errors ---- */
 
-static enum error_code code_of(sqlite3 *handle, int result)
+/* The system's reason for a failed call, 0 when there is none to be had. SQLite does not keep it
+ * when a commit fails; then errno, cleared before each step, still has it if it is the one of a
+ * full disk (another value may come from SQLite's cleaning up). */
+static int system_errno(sqlite3 *handle)
 {
-    int os_error = handle != NULL ? sqlite3_system_errno(handle) : 0;
+    int errno_value = errno;
+    int kept = handle != NULL ? sqlite3_system_errno(handle) : 0;
+    bool full = errno_value == ENOSPC || errno_value == EDQUOT || errno_value == EFBIG;
+    return kept == 0 && full ? errno_value : kept;
+}
+
+static enum error_code code_of(int result, int os_error)
+{
     switch (result & 0xff) {
     case SQLITE_FULL:
         return ERROR_FULL;
@@ -75,17 +87,16 @@ static enum error_code code_of(sqlite3 *handle, int result)
 
 static int set_error(struct error *err, sqlite3 *handle, int result, const char *what)
 {
+    int os_error = system_errno(handle);
     const char *text = handle != NULL ? sqlite3_errmsg(handle) : sqlite3_errstr(result);
-    int os_error = handle != NULL ? sqlite3_system_errno(handle) : 0;
     bool from_system = (result & 0xff) == SQLITE_IOERR || (result & 0xff) == SQLITE_CANTOPEN;
-    enum error_code code = code_of(handle, result);
-    if (from_system && os_error != 0) {
-        error_set_errno(err, os_error, "database: %s: %s", what, text);
-        if (err != NULL)
-            err->code = code;
-        return code;
-    }
-    return error_set(err, code, "database: %s: %s", what, text);
+    enum error_code code = code_of(result, os_error);
+    if (!from_system || os_error == 0)
+        return error_set(err, code, "database: %s: %s", what, text);
+    error_set_errno(err, os_error, "database: %s: %s", what, text);
+    if (err != NULL)
+        err->code = code;
+    return code;
 }
 
 /* ---- connections ---- */
@@ -407,6 +418,7 @@ int db_stmt_step(struct db_stmt *stmt, struct error *err)
     if (rc != 0)
         return rc;
     assert(stmt->n_bound == sqlite3_bind_parameter_count(stmt->handle));
+    errno = 0;
     int result = sqlite3_step(stmt->handle);
     if (result == SQLITE_ROW)
         return 1;
@@ -447,32 +459,6 @@ bool db_column_is_null(struct db_stmt *stmt, int column)
     return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL;
 }
 
-/* Well-formed UTF-8 without NUL (Unicode 15, table 3-7). */
-static bool is_utf8(const unsigned char *text, size_t size)
-{
-    size_t i = 0;
-    while (i < size) {
-        unsigned char c = text[i++];
-        if (c == 0)
-            return false;
-        if (c < 0x80)
-            continue;
-        size_t n_more = c >= 0xc2 && c <= 0xdf ? 1 : c >= 0xe0 && c <= 0xef ? 2 : 3;
-        if (c < 0xc2 || c > 0xf4 || size - i < n_more)
-            return false;
-        unsigned char low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-        unsigned char high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-        if (text[i] < low || text[i] > high)
-            return false;
-        for (size_t k = 1; k < n_more; k++) {
-            if ((text[i + k] & 0xc0) != 0x80)
-                return false;
-        }
-        i += n_more;
-    }
-    return true;
-}
-
 /* The text of a column, borrowed; NULL with a fault. */
 static const char *peek_text(struct db_stmt *stmt, int column, size_t max_size, size_t *size)
 {
@@ -491,7 +477,7 @@ static const char *peek_text(struct db_stmt *stmt, int column, size_t max_size, 
         db_column_fault(stmt, column, "holds a text that is too long");
         return NULL;
     }
-    if (!is_utf8(text, *size)) {
+    if (!db_text_is_utf8(text, *size)) {
         db_column_fault(stmt, column, "holds text that is not UTF-8");
         return NULL;
     }
@@ -532,19 +518,15 @@ void db_column_id(struct db_stmt *stmt, int column, const char *prefix, char out
 
 void db_column_time(struct db_stmt *stmt, int column, char out[DB_TIME_SIZE])
 {
-    static const char form[] = "0000-00-00T00:00:00.000Z";
     db_column_copy(stmt, column, out, DB_TIME_SIZE);
-    bool ok = strlen(out) == sizeof(form) - 1;
-    for (size_t i = 0; ok && form[i] != '\0'; i++)
-        ok = form[i] == '0' ? out[i] >= '0' && out[i] <= '9' : out[i] == form[i];
-    if (!ok)
+    if (!db_text_is_time(out))
         db_column_fault(stmt, column, "does not hold a time");
 }
 
 void db_column_sha256(struct db_stmt *stmt, int column, char out[DB_SHA256_SIZE])
 {
     db_column_copy(stmt, column, out, DB_SHA256_SIZE);
-    if (strlen(out) != DB_SHA256_SIZE - 1 || strspn(out, "0123456789abcdef") != DB_SHA256_SIZE - 1)
+    if (!db_text_is_sha256(out))
         db_column_fault(stmt, column, "does not hold a SHA-256");
 }
 

@@ -242,6 +242,9 @@ static int read_version(struct db_connection *reader, struct db_support_set *set
         set->chip_height = db_column_uint32(stmt, 2);
         db_column_time(stmt, 3, set->created_at);
         rc = db_stmt_fault(stmt, err);
+    } else if (rc == ERROR_NOT_FOUND && set->version <= set->latest_version) {
+        rc = error_set(err, ERROR_CORRUPT, "database: support set %s lacks its version %u", set->id,
+                       set->version);
     } else if (rc == ERROR_NOT_FOUND) {
         rc = error_set(err, ERROR_NOT_FOUND, "support set %s has no version %u (the latest is %u)",
                        set->id, set->version, set->latest_version);

@@ -1,0 +1,220 @@
+/* A database that someone edited or that a disk damaged: reading answers with an error or with
+ * values in their range, and never crashes. */
+#include "tests/unit/db/fixture.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Reads everything there is; returns the first code that is not 0. */
+static int read_everything(struct fixture *f, const char *job_id)
+{
+    const struct db_page page = {.limit = 1000};
+    struct db_project_list projects;
+    struct db_image_list images;
+    struct db_support_set_list sets;
+    struct db_encoder_list encoders;
+    struct db_encoder encoder;
+    struct db_job_list jobs;
+    struct db_result result;
+    struct db_result_list results;
+    uint64_t counts[5];
+    int codes[9];
+    if ((codes[0] = db_project_list(f->db, &page, &projects, &f->err)) == 0)
+        db_project_list_clear(&projects);
+    if ((codes[1] = db_image_list(f->db, f->project_id, NULL, &page, &images, &f->err)) == 0)
+        db_image_list_clear(&images);
+    if ((codes[2] = db_support_set_list(f->db, f->project_id, &page, &sets, &f->err)) == 0)
+        db_support_set_list_clear(&sets);
+    if ((codes[3] = db_encoder_list(f->db, &page, &encoders, &f->err)) == 0)
+        db_encoder_list_clear(&encoders);
+    if ((codes[4] = db_encoder_get_default(f->db, &encoder, &f->err)) == 0)
+        db_encoder_clear(&encoder);
+    if ((codes[5] = db_job_list(f->db, f->project_id, NULL, &page, &jobs, &f->err)) == 0)
+        db_job_list_clear(&jobs);
+    if ((codes[6] = db_result_get(f->db, job_id, f->image_id, true, &result, &f->err)) == 0)
+        db_result_clear(&result);
+    if ((codes[7] = db_result_list(f->db, job_id, &results, &f->err)) == 0)
+        db_result_list_clear(&results);
+    codes[8] = db_job_counts(f->db, counts, &f->err);
+    for (int i = 0; i < 9; i++) {
+        if (codes[i] != 0)
+            return codes[i];
+    }
+    return 0;
+}
+
+/* Projects, images, a set, a finished job with a result. */
+static void fill(struct fixture *f, char job_id[DB_ID_SIZE])
+{
+    struct db_class_statistics statistics[2] = {{.n_chips = 3}, {.n_chips = 1}};
+    uint16_t labels[4] = {0, 0, 1, 0};
+    float probabilities[8] = {1, 0, 1, 0, 0, 1, 1, 0}, distances[4] = {0};
+    struct db_job job;
+    fixture_fill(f);
+    assert_ok(fixture_add_job(f, 0, job_id));
+    assert_ok(db_job_claim(f->db, "w", 1000, &job, &f->err));
+    db_job_clear(&job);
+    struct db_result result = {.rows = 2,
+                               .columns = 2,
+                               .edge = "drop",
+                               .n_classes = 2,
+                               .temperature = 1,
+                               .classes = statistics,
+                               .labels = labels,
+                               .probabilities = probabilities,
+                               .distances = distances};
+    memcpy(result.job_id, job_id, DB_ID_SIZE);
+    memcpy(result.image_id, f->image_id, DB_ID_SIZE);
+    assert_ok(db_result_insert(f->db, &result, "w", 4, &f->err));
+    assert_ok(db_job_finish(f->db, job_id, "w", DB_JOB_FAILED, "io", "gone", &f->err));
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    static char buffer[1 << 16];
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(in >= 0 && out >= 0);
+    for (ssize_t n; (n = read(in, buffer, sizeof(buffer))) > 0;)
+        assert_int_equal(write(out, buffer, (size_t)n), n);
+    close(in);
+    close(out);
+}
+
+/* Puts the undamaged database back, without the log of what was done to the damaged one. */
+static void restore(const struct fixture *f, const char *copy, const char *path)
+{
+    char log[700];
+    snprintf(log, sizeof(log), "%s/chipshot.sqlite-wal", f->directory);
+    unlink(log);
+    snprintf(log, sizeof(log), "%s/chipshot.sqlite-shm", f->directory);
+    unlink(log);
+    copy_file(copy, path);
+}
+
+static void edited_values_are_corrupt(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const edits[] = {
+        "UPDATE projects SET name = X'FF'",
+        "UPDATE projects SET name = CAST(X'41FF' AS TEXT)",
+        "UPDATE projects SET name = CAST(X'EDA080' AS TEXT)", /* a surrogate */
+        "UPDATE projects SET name = CAST(X'410042' AS TEXT)",
+        "UPDATE projects SET description = 5.5, labels = CAST(zeroblob(1048577) AS TEXT)",
+        "UPDATE projects SET revision = -1",
+        "UPDATE projects SET revision = 'x'",
+        "UPDATE projects SET created_at = '2026-01-31 12:00:00.000Z'",
+        "UPDATE images SET sha256 = '../../../../../../etc/passwd'",
+        "UPDATE images SET sha256 = upper(sha256)",
+        "UPDATE images SET format = 'a format of more than fifteen bytes'",
+        "UPDATE images SET width = 4294967296",
+        "UPDATE images SET byte_size = -1",
+        "UPDATE images SET pixel_size_nm = 9e999",
+        "UPDATE support_set_versions SET chip_width = 9999999999",
+        "UPDATE support_sets SET latest_version = 2",
+        "UPDATE classes SET class_index = 5 WHERE class_index = 1",
+        "UPDATE classes SET color = 16777216",
+        "UPDATE examples SET class_index = 4000000000 WHERE example_index = 1",
+        "UPDATE examples SET x = -1",
+        "UPDATE examples SET image_id = 'img_short'",
+        "UPDATE encoders SET is_default = 1, dimension = 'big'",
+        "UPDATE jobs SET priority = 2000000000",
+        "UPDATE jobs SET n_chips_done = -5",
+        "UPDATE jobs SET params = X'7B7D'",
+        "UPDATE jobs SET error_code = X'35'",
+        "UPDATE jobs SET error_message = X'00'",
+        "UPDATE jobs SET started_at = ''",
+        "UPDATE job_images SET image_id = 'x'",
+        "UPDATE results SET offset_x = -1",
+        "DROP TABLE results",
+        "ALTER TABLE jobs RENAME TO tasks",
+    };
+    char job_id[DB_ID_SIZE], path[600], copy[600];
+    fill(f, job_id);
+    assert_ok(read_everything(f, job_id));
+    db_close(f->db);
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
+    snprintf(copy, sizeof(copy), "%s/copy", f->directory);
+    copy_file(path, copy);
+    for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+        char sql[300];
+        snprintf(sql, sizeof(sql),
+                 "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; %s", edits[i]);
+        restore(f, copy, path);
+        fixture_edit(f, sql);
+        int rc = fixture_open(f);
+        if (rc == 0)
+            rc = read_everything(f, job_id);
+        if (rc != ERROR_CORRUPT)
+            fail_msg("%s: %d", edits[i], rc);
+        db_close(f->db);
+        f->db = NULL;
+    }
+}
+
+static void triggers_and_views_do_not_run(void **state)
+{
+    struct fixture *f = *state;
+    char id[DB_ID_SIZE];
+    struct db_image image;
+    fixture_fill(f);
+    db_close(f->db);
+    fixture_edit(f, "CREATE TRIGGER t AFTER INSERT ON projects BEGIN DELETE FROM examples;"
+                    " DELETE FROM images; END");
+    assert_ok(fixture_open(f));
+    fixture_add_project(f, "p", id);
+    assert_ok(db_image_get(f->db, f->image_id, &image, &f->err));
+    db_image_clear(&image);
+}
+
+static void flipped_bytes_never_crash(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE], path[600], copy[600];
+    struct stat status;
+    unsigned random = 1;
+    int n_faulty = 0;
+    fill(f, job_id);
+    db_close(f->db);
+    f->db = NULL;
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
+    snprintf(copy, sizeof(copy), "%s/copy", f->directory);
+    copy_file(path, copy);
+    assert_ok(stat(copy, &status));
+    for (int round = 0; round < 60; round++) {
+        restore(f, copy, path);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        for (int i = 0; i < 1 + round; i++) {
+            random = random * 1664525 + 1013904223;
+            unsigned char byte = (unsigned char)(random >> 24);
+            random = random * 1664525 + 1013904223;
+            /* The header of the file is damaged seldom: it would hide the rest. */
+            off_t place = (off_t)(random % (unsigned)status.st_size);
+            if (place >= 100 || round % 10 == 0)
+                assert_int_equal(pwrite(fd, &byte, 1, place), 1);
+        }
+        close(fd);
+        int rc = fixture_open(f);
+        if (rc == 0)
+            rc = read_everything(f, job_id);
+        if (rc == 0)
+            rc = db_integrity_check(f->db, &f->err);
+        n_faulty += rc != 0;
+        db_close(f->db);
+        f->db = NULL;
+    }
+    assert_true(n_faulty > 30);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(edited_values_are_corrupt),
+        TEST(triggers_and_views_do_not_run),
+        TEST(flipped_bytes_never_crash),
+    };
+    return test_run(tests);
+}

@@ -1,0 +1,200 @@
+#include "tests/unit/db/fixture.h"
+
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db/keys.h"
+
+struct keys_state {
+    char directory[512], file[600];
+    struct error err;
+};
+
+static int setup(void **state)
+{
+    struct keys_state *s = calloc(1, sizeof(*s));
+    fixture_directory(s->directory);
+    snprintf(s->file, sizeof(s->file), "%s/keys", s->directory);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct keys_state *s = *state;
+    fixture_remove_directory(s->directory);
+    free(s);
+    return 0;
+}
+
+static void only_a_hash_is_stored(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_key key;
+    struct db_key_list list;
+    char token[DB_KEY_TOKEN_SIZE], second[DB_KEY_TOKEN_SIZE], text[1000] = "";
+    char sha256[DB_SHA256_SIZE];
+    struct stat status;
+    assert_ok(db_key_create(s->directory, "the lab's web front-end", &key, token, &s->err));
+    assert_ok(db_key_create(s->directory, "other", &key, second, &s->err));
+    assert_string_not_equal(token, second);
+    assert_int_equal(strlen(token), 9 + 43);
+    assert_int_equal(strncmp(token, "chipshot_", 9), 0);
+    assert_int_equal(strspn(token + 9, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                       "0123456789-_"),
+                     43);
+    FILE *file = fopen(s->file, "rb");
+    assert_non_null(file);
+    assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+    fclose(file);
+    assert_null(strstr(text, token));
+    fixture_sha256(token, sha256);
+    assert_non_null(strstr(text, sha256));
+    assert_ok(stat(s->file, &status));
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_ok(db_key_list(s->directory, &list, &s->err));
+    assert_int_equal(list.n_items, 2);
+    assert_string_equal(list.items[0].name, "the lab's web front-end");
+    assert_string_equal(list.items[0].sha256, sha256);
+    assert_string_equal(list.items[1].id, key.id);
+    db_key_list_clear(&list);
+}
+
+static void names_are_printable_and_bounded(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_key key;
+    char token[DB_KEY_TOKEN_SIZE], name[102];
+    memset(name, 'n', 101);
+    name[101] = '\0';
+    assert_int_equal(db_key_create(s->directory, name, &key, token, &s->err), ERROR_INVALID);
+    name[100] = '\0';
+    assert_ok(db_key_create(s->directory, name, &key, token, &s->err));
+    assert_int_equal(db_key_create(s->directory, "", &key, token, &s->err), ERROR_INVALID);
+    assert_int_equal(db_key_create(s->directory, "a\nb", &key, token, &s->err), ERROR_INVALID);
+    assert_int_equal(db_key_create(s->directory, "a\x7f", &key, token, &s->err), ERROR_INVALID);
+    assert_ok(db_key_create(s->directory,
+                            "  Gr\xc3\xbc\xc3\x9f"
+                            "e ",
+                            &key, token, &s->err));
+    struct db_key_list list;
+    assert_ok(db_key_list(s->directory, &list, &s->err));
+    assert_string_equal(list.items[1].name, key.name);
+    db_key_list_clear(&list);
+}
+
+static void a_running_server_sees_changes(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL;
+    struct db_key first, second;
+    char token1[DB_KEY_TOKEN_SIZE], token2[DB_KEY_TOKEN_SIZE], id[DB_ID_SIZE] = "";
+    assert_ok(db_keys_open(&keys, s->directory, &s->err));
+    assert_int_equal(db_keys_count(keys), 0);
+    assert_false(db_keys_check(keys, "chipshot_x", id));
+    assert_ok(db_key_create(s->directory, "one", &first, token1, &s->err));
+    assert_true(db_keys_check(keys, token1, id));
+    assert_string_equal(id, first.id);
+    assert_ok(db_key_create(s->directory, "two", &second, token2, &s->err));
+    assert_int_equal(db_keys_count(keys), 2);
+    assert_true(db_keys_check(keys, token2, id));
+    assert_ok(db_key_revoke(s->directory, first.id, &s->err));
+    assert_false(db_keys_check(keys, token1, id));
+    assert_true(db_keys_check(keys, token2, id));
+    assert_int_equal(db_key_revoke(s->directory, first.id, &s->err), ERROR_NOT_FOUND);
+    token2[20] = token2[20] == 'A' ? 'B' : 'A';
+    assert_false(db_keys_check(keys, token2, id));
+    assert_false(db_keys_check(keys, "", id));
+    db_keys_close(keys);
+}
+
+static void write_text(const struct keys_state *s, const char *text, size_t size)
+{
+    FILE *file = fopen(s->file, "wb");
+    assert_non_null(file);
+    fwrite(text, 1, size, file);
+    fclose(file);
+}
+
+static void a_damaged_file_lets_nobody_in(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL;
+    struct db_key key;
+    struct db_key_list list;
+    char token[DB_KEY_TOKEN_SIZE], id[DB_ID_SIZE], good[400], text[1000];
+    assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+    assert_ok(db_keys_open(&keys, s->directory, &s->err));
+    int length =
+        snprintf(good, sizeof(good), "%s %s %s %s\n", key.id, key.sha256, key.created_at, key.name);
+    const char *const bad[] = {"x\n",       "\n",
+                               "a b c d\n", "key_ 00 2020 n\n",
+                               " \n",       "key_01ARZ3NDEKTSV4RRFFQ69G5FAV abc 2020 name\n"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        int n = snprintf(text, sizeof(text), "%s%s", good, bad[i]);
+        write_text(s, text, (size_t)n);
+        assert_false(db_keys_check(keys, token, id));
+        assert_int_equal(db_keys_count(keys), 1);
+        assert_int_equal(db_key_list(s->directory, &list, &s->err), ERROR_CORRUPT);
+        assert_non_null(strstr(s->err.message, "line 2"));
+        struct db_keys *second = NULL;
+        assert_int_equal(db_keys_open(&second, s->directory, &s->err), ERROR_CORRUPT);
+    }
+    write_text(s, good, (size_t)length - 1); /* cut off */
+    assert_false(db_keys_check(keys, token, id));
+    write_text(s, "a\0b\n", 4);
+    assert_false(db_keys_check(keys, token, id));
+    write_text(s, good, (size_t)length);
+    assert_true(db_keys_check(keys, token, id));
+    db_keys_close(keys);
+}
+
+struct maker {
+    const char *directory;
+    int n_failed;
+};
+
+static void *make_keys(void *context)
+{
+    struct maker *maker = context;
+    for (int i = 0; i < 10; i++) {
+        struct db_key key;
+        char token[DB_KEY_TOKEN_SIZE];
+        maker->n_failed += db_key_create(maker->directory, "t", &key, token, NULL) != 0;
+        if (i % 2 == 1)
+            maker->n_failed += db_key_revoke(maker->directory, key.id, NULL) != 0;
+    }
+    return NULL;
+}
+
+static void changes_at_once_are_not_lost(void **state)
+{
+    struct keys_state *s = *state;
+    pthread_t threads[4];
+    struct maker makers[4];
+    struct db_key_list list;
+    for (int i = 0; i < 4; i++) {
+        makers[i] = (struct maker){.directory = s->directory};
+        assert_int_equal(pthread_create(&threads[i], NULL, make_keys, &makers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(makers[i].n_failed, 0);
+    }
+    assert_ok(db_key_list(s->directory, &list, &s->err));
+    assert_int_equal(list.n_items, 20);
+    db_key_list_clear(&list);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(only_a_hash_is_stored),         TEST(names_are_printable_and_bounded),
+        TEST(a_running_server_sees_changes), TEST(a_damaged_file_lets_nobody_in),
+        TEST(changes_at_once_are_not_lost),
+    };
+    return test_run(tests);
+}

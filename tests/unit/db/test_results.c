@@ -1,0 +1,242 @@
+#include "tests/unit/db/fixture.h"
+
+enum { ROWS = 2, COLUMNS = 3, N_CHIPS = ROWS * COLUMNS, N_CLASSES = 2 };
+
+static struct db_class_statistics statistics[N_CLASSES] = {{.n_chips = 4,
+                                                            .area_fraction = 2.0 / 3,
+                                                            .mean_probability = 0.8,
+                                                            .n_regions_4 = 2,
+                                                            .n_regions_8 = 1,
+                                                            .mean_region_chips = 4},
+                                                           {.n_chips = 2,
+                                                            .area_fraction = 1.0 / 3,
+                                                            .mean_probability = 0.7,
+                                                            .n_regions_4 = 1,
+                                                            .n_regions_8 = 1,
+                                                            .mean_region_chips = 2}};
+static uint16_t labels[N_CHIPS] = {0, 0, 1, 0, 1, 0};
+static float probabilities[N_CHIPS * N_CLASSES] = {1,    0,    0.75F, 0.25F, 0.1F, 0.9F,
+                                                   0.6F, 0.4F, 0.2F,  0.8F,  1,    1e-30F};
+static float distances[N_CHIPS] = {0, 1.5F, 2, 3e10F, 0.1F, 7};
+
+/* A claimed job of owner "w" and a result for its only image. */
+static void prepare(struct fixture *f, char job_id[DB_ID_SIZE], struct db_result *result)
+{
+    struct db_job job;
+    fixture_fill(f);
+    assert_ok(fixture_add_job(f, 0, job_id));
+    assert_ok(db_job_claim(f->db, "w", 60000, &job, &f->err));
+    db_job_clear(&job);
+    *result = (struct db_result){.rows = ROWS,
+                                 .columns = COLUMNS,
+                                 .chip_width = 34,
+                                 .chip_height = 35,
+                                 .stride_x = 30,
+                                 .stride_y = 31,
+                                 .offset_x = 1,
+                                 .offset_y = 2,
+                                 .edge = "cover",
+                                 .n_classes = N_CLASSES,
+                                 .temperature = 0.125,
+                                 .classes = statistics,
+                                 .labels = labels,
+                                 .probabilities = probabilities,
+                                 .distances = distances};
+    memcpy(result->job_id, job_id, DB_ID_SIZE);
+    memcpy(result->image_id, f->image_id, DB_ID_SIZE);
+}
+
+static void a_result_comes_back_to_the_bit(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result, read;
+    prepare(f, job_id, &result);
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    fixture_reopen(f);
+    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    assert_int_equal(read.rows, ROWS);
+    assert_int_equal(read.columns, COLUMNS);
+    assert_int_equal(read.chip_height, 35);
+    assert_int_equal(read.stride_x, 30);
+    assert_int_equal(read.offset_y, 2);
+    assert_string_equal(read.edge, "cover");
+    assert_true(read.temperature == 0.125);
+    assert_memory_equal(read.labels, labels, sizeof(labels));
+    assert_memory_equal(read.probabilities, probabilities, sizeof(probabilities));
+    assert_memory_equal(read.distances, distances, sizeof(distances));
+    assert_memory_equal(read.classes, statistics, sizeof(statistics));
+    db_result_clear(&read);
+    assert_ok(db_result_get(f->db, job_id, f->image_id, false, &read, &f->err));
+    assert_null(read.labels);
+    assert_int_equal(read.classes[1].n_chips, 2);
+    db_result_clear(&read);
+}
+
+static void inserting_again_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result, read;
+    struct db_job job;
+    uint16_t other[N_CHIPS] = {1, 1, 1, 1, 1, 1};
+    prepare(f, job_id, &result);
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    result.labels = other;
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    assert_memory_equal(read.labels, labels, sizeof(labels));
+    db_result_clear(&read);
+    assert_ok(db_job_get(f->db, job_id, &job, &f->err));
+    assert_int_equal(job.attempts, 0);
+    assert_int_equal(job.n_chips_done, N_CHIPS);
+    db_job_clear(&job);
+}
+
+static void only_the_owner_stores_results(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE], other[DB_ID_SIZE];
+    struct db_result result, read;
+    bool exists = true;
+    prepare(f, job_id, &result);
+    assert_int_equal(db_result_insert(f->db, &result, "v", N_CHIPS, &f->err), ERROR_CONFLICT);
+    assert_ok(db_result_exists(f->db, job_id, f->image_id, &exists, &f->err));
+    assert_false(exists);
+    assert_int_equal(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err),
+                     ERROR_NOT_FOUND);
+    assert_ok(fixture_add_image(f, f->project_id, "not in the job", other));
+    memcpy(result.image_id, other, DB_ID_SIZE);
+    assert_int_equal(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err), ERROR_INVALID);
+    memcpy(result.image_id, f->image_id, DB_ID_SIZE);
+    assert_ok(db_job_finish(f->db, job_id, "w", DB_JOB_CANCELLED, NULL, NULL, &f->err));
+    assert_int_equal(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err), ERROR_CONFLICT);
+}
+
+static void impossible_results_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result;
+    prepare(f, job_id, &result);
+    result.rows = 0;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    result.rows = 40000;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    result.rows = ROWS;
+    result.n_classes = 70000;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    result.n_classes = N_CLASSES;
+    result.distances = NULL;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+}
+
+static void requeueing_keeps_the_stored_chips(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result;
+    struct db_job job;
+    bool cancel;
+    prepare(f, job_id, &result);
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    assert_ok(db_job_heartbeat(f->db, job_id, "w", 1000, N_CHIPS + 50, &cancel, &f->err));
+    assert_ok(db_job_requeue(f->db, job_id, "w", &f->err));
+    assert_ok(db_job_get(f->db, job_id, &job, &f->err));
+    assert_int_equal(job.state, DB_JOB_QUEUED);
+    assert_int_equal(job.n_chips_done, N_CHIPS);
+    db_job_clear(&job);
+}
+
+static void a_list_has_the_order_of_the_job(void **state)
+{
+    struct fixture *f = *state;
+    char ids[3][DB_ID_SIZE], text[8], job_id[DB_ID_SIZE];
+    struct db_result result;
+    struct db_result_list list;
+    struct db_job job = {.support_set_version = 1, .params = (char *)"{}", .n_images = 3};
+    struct db_job claimed;
+    prepare(f, job_id, &result);
+    for (int i = 0; i < 3; i++) {
+        snprintf(text, sizeof(text), "i%d", i);
+        assert_ok(fixture_add_image(f, f->project_id, text, ids[2 - i]));
+    }
+    memcpy(job.project_id, f->project_id, DB_ID_SIZE);
+    memcpy(job.support_set_id, f->support_set_id, DB_ID_SIZE);
+    memcpy(job.encoder_id, f->encoder_id, DB_ID_SIZE);
+    job.image_ids = ids;
+    assert_ok(db_job_insert(f->db, &job, 10, NULL, NULL, &f->err));
+    assert_ok(db_job_claim(f->db, "w", 1000, &claimed, &f->err));
+    memcpy(result.job_id, claimed.id, DB_ID_SIZE);
+    db_job_clear(&claimed);
+    for (int i = 2; i >= 1; i--) {
+        memcpy(result.image_id, ids[i], DB_ID_SIZE);
+        assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    }
+    assert_ok(db_result_list(f->db, result.job_id, &list, &f->err));
+    assert_int_equal(list.n_items, 2);
+    assert_string_equal(list.items[0].image_id, ids[1]);
+    assert_string_equal(list.items[1].image_id, ids[2]);
+    assert_int_equal(list.items[1].classes[0].n_chips, 4);
+    assert_null(list.items[0].labels);
+    db_result_list_clear(&list);
+    assert_ok(db_result_list(f->db, job_id, &list, &f->err));
+    assert_int_equal(list.n_items, 0);
+    db_result_list_clear(&list);
+}
+
+static void edited_results_are_corrupt(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const edits[] = {
+        "UPDATE results SET labels = zeroblob(11)",
+        "UPDATE results SET labels = 'text'",
+        "UPDATE results SET labels = X'000000000000000000000900'",
+        "UPDATE results SET probabilities = zeroblob(0)",
+        "UPDATE results SET probabilities = X'00000040"
+        "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'",
+        "UPDATE results SET distances = X'0000C07F"
+        "0000000000000000000000000000000000000000'",
+        "UPDATE results SET grid_rows = 32768, grid_columns = 32768, n_classes = 65535",
+        "UPDATE results SET grid_rows = 3000000000",
+        "UPDATE results SET n_classes = 1",
+        "UPDATE results SET temperature = 9e999",
+        "UPDATE results SET edge = 'a text that does not fit'",
+        "UPDATE results SET created_at = 'yesterday'",
+        "DELETE FROM class_statistics WHERE class_index = 1",
+        "UPDATE class_statistics SET area_fraction = 'much'",
+    };
+    char job_id[DB_ID_SIZE];
+    struct db_result result, read;
+    prepare(f, job_id, &result);
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    db_close(f->db);
+    fixture_edit(f, "CREATE TABLE r AS SELECT * FROM results;"
+                    "CREATE TABLE c AS SELECT * FROM class_statistics");
+    for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+        fixture_edit(f, edits[i]);
+        assert_ok(fixture_open(f));
+        int rc = db_result_get(f->db, job_id, f->image_id, true, &read, &f->err);
+        if (rc != ERROR_CORRUPT)
+            fail_msg("%s: %d", edits[i], rc);
+        db_close(f->db);
+        fixture_edit(f, "DELETE FROM results; INSERT INTO results SELECT * FROM r;"
+                        "INSERT INTO class_statistics SELECT * FROM c");
+    }
+    assert_ok(fixture_open(f));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    db_result_clear(&read);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_result_comes_back_to_the_bit),    TEST(inserting_again_changes_nothing),
+        TEST(only_the_owner_stores_results),     TEST(impossible_results_are_refused),
+        TEST(requeueing_keeps_the_stored_chips), TEST(a_list_has_the_order_of_the_job),
+        TEST(edited_results_are_corrupt),
+    };
+    return test_run(tests);
+}
