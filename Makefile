@@ -37,7 +37,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy test test-run check clean
+.PHONY: all help deps deps-test check-deps run demo accuracy parity fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -94,6 +94,13 @@ test-run: all $(SELECTED_TESTS) ## run the tests, installing nothing; TESTS='tes
 accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
 	@tests/accuracy.sh $(BUILD)/chipshot
 
+parity: $(BUILD)/tests/parity/parity_embed ## compare the encoder with PyTorch (Debian's python3-torch)
+	@./deps.sh parity
+	@/usr/bin/python3 tests/parity/parity.py $< models/default.safetensors
+
+fuzz: ## run the fuzz targets (needs clang) for FUZZ_SECONDS each
+	@tests/fuzz/run.sh
+
 check-deps: ## install what checking needs
 	@./deps.sh build test check
 
@@ -103,4 +110,5 @@ check: ## format, layers, headers, banned functions, openapi against routes
 clean: ## remove everything that was built
 	rm -rf build
 
--include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BUILD)/server/main.o $(TEST_OBJECTS))
+-include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BUILD)/server/main.o $(TEST_OBJECTS) \
+	$(BUILD)/tests/parity/parity_embed.o)
