@@ -25,8 +25,11 @@ echo "server: $line"
 
 seconds() { date +%s.%N; }
 since() { echo "$(seconds) $1" | awk '{printf "%.2f", $1 - $2}'; }
+metric() { # metric SERIES: its value
+    curl -fsS "$url/metrics" | awk -v series="$1" '$1 == series {print $NF}'
+}
 phase() { # seconds spent in a phase of all jobs so far
-    curl -fsS "$url/metrics" | awk -v p="phase=\"$1\"" 'index($0, p) {print $NF}'
+    metric "chipshot_job_phase_seconds_total{phase=\"$1\"}"
 }
 post() { # post PATH FILE [HEADER...]: a JSON body, the answer on stdout
     path=$1 body=$2
@@ -37,6 +40,24 @@ post() { # post PATH FILE [HEADER...]: a JSON body, the answer on stdout
 
 echo '{"name": "demo"}' >"$work/project.json"
 project=$(post /v1/projects "$work/project.json" | jq -r .id)
+
+# run_job SET IMAGE: sets job_id and job_seconds, from start to end as the service stored them.
+run_job() {
+    jq -n --arg set "$1" --arg image "$2" '{support_set_id: $set, image_ids: [$image]}' >"$work/job.json"
+    job=$(post "/v1/projects/$project/jobs" "$work/job.json" -H 'Prefer: wait=30')
+    job_id=$(echo "$job" | jq -r .id)
+    state=$(echo "$job" | jq -r .state)
+    while [ "$state" = queued ] || [ "$state" = running ]; do
+        job=$(curl -fsS -H 'Prefer: wait=30' "$url/v1/jobs/$job_id")
+        state=$(echo "$job" | jq -r .state)
+    done
+    if [ "$state" != succeeded ]; then
+        echo "$job" | jq .error >&2
+        exit 1
+    fi
+    job_seconds=$(echo "$job" | jq '[.created_at, .finished_at] | map((.[:19] + "Z" | fromdate) +
+        (.[19:23] | tonumber)) | .[1] - .[0]')
+}
 
 # classify NAME IMAGE SUPPORT TRUTH: TRUTH is a CSV with the columns row,column,x,y,label.
 classify() {
@@ -51,20 +72,8 @@ classify() {
     jq --arg id "$image_id" --arg name "$name" \
         '.name = $name | .classes[].examples[] += {image_id: $id}' "$support" >"$work/support.json"
     set_id=$(post "/v1/projects/$project/support-sets" "$work/support.json" | jq -r .id)
-    jq -n --arg set "$set_id" --arg image "$image_id" \
-        '{support_set_id: $set, image_ids: [$image]}' >"$work/job.json"
-    start=$(seconds)
-    job=$(post "/v1/projects/$project/jobs" "$work/job.json" -H 'Prefer: wait=30')
-    job_id=$(echo "$job" | jq -r .id)
-    state=$(echo "$job" | jq -r .state)
-    while [ "$state" = queued ] || [ "$state" = running ]; do
-        state=$(curl -fsS -H 'Prefer: wait=30' "$url/v1/jobs/$job_id" | jq -r .state)
-    done
-    total=$(since "$start")
-    if [ "$state" != succeeded ]; then
-        curl -fsS "$url/v1/jobs/$job_id" | jq .error >&2
-        exit 1
-    fi
+    run_job "$set_id" "$image_id"
+    first=$job_seconds
     result="$url/v1/jobs/$job_id/results/$image_id"
     curl -fsS "$result.csv" >"$work/labels.csv"
     curl -fsS "$result" | jq -r '.classes[] | [.name, .n_chips, .area_fraction] | @tsv' >"$work/classes.tsv"
@@ -72,11 +81,25 @@ classify() {
         curl -fsS -o "$out/$name-$map.png" "$result/$map.png"
     done
     table "$truth"
-    awk -v upload="$upload" -v total="$total" -v d0="$decode_before" -v d1="$(phase decode)" \
+    awk -v upload="$upload" -v job="$first" -v d0="$decode_before" -v d1="$(phase decode)" \
         -v e0="$encode_before" -v e1="$(phase encode)" -v c0="$classify_before" -v c1="$(phase classify)" \
         'BEGIN {printf "upload %.2f s, decode %.2f s, encode %.2f s, classify %.3f s, job %.2f s\n",
-                upload, d1 - d0, e1 - e0, c1 - c0, total}'
+                upload, d1 - d0, e1 - e0, c1 - c0, job}'
+    classify_again
     echo "wrote $out/$name-overlay.png and $out/$name-labels.png"
+}
+
+# The same image with one example less a class: no chip is encoded again.
+classify_again() {
+    encoded=$(metric chipshot_chips_encoded_total)
+    jq '.classes[].examples |= .[1:]' "$work/support.json" >"$work/second.json"
+    set_id=$(post "/v1/projects/$project/support-sets" "$work/second.json" | jq -r .id)
+    run_job "$set_id" "$image_id"
+    awk -v first="$first" -v second="$job_seconds" -v chips="$(metric chipshot_chips_encoded_total)" \
+        -v before="$encoded" 'BEGIN {
+            printf "again with 4 examples a class: %d chips encoded, job %.3f s (%.3f of the first)\n",
+                chips - before, second, second / first
+            exit chips != before}'
 }
 
 # Accuracy of each class over the chips whose truth is known (an empty label is a mixed chip).
