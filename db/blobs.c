@@ -96,7 +96,7 @@ int db_blob_writer_map(struct db_blob_writer *writer, const void **data, size_t 
     if (writer->map == NULL && writer->size > 0) {
         void *map = mmap(NULL, writer->size, PROT_READ, MAP_PRIVATE, writer->fd, 0);
         if (map == MAP_FAILED)
-            return error_set_errno(err, errno, "mapping %s", writer->path);
+            return db_io_error(err, errno, "mapping", writer->path);
         writer->map = map;
         writer->map_size = writer->size;
     }
@@ -112,7 +112,7 @@ static int place(struct db_blob_writer *writer, const char *target, struct error
     if (stat(target, &status) == 0 && (uint64_t)status.st_size == writer->size)
         return 0; /* destroy removes our copy */
     if (rename(writer->path, target) != 0)
-        return error_set_errno(err, errno, "renaming %s", writer->path);
+        return db_io_error(err, errno, "renaming", writer->path);
     writer->path[0] = '\0';
     return 0;
 }
@@ -132,7 +132,7 @@ int db_blob_writer_commit(struct db_blob_writer *writer, struct error *err)
     if (rc == 0)
         rc = db_path(parent, err, "%s/blobs", db->directory);
     if (rc == 0 && fsync(writer->fd) != 0)
-        rc = error_set_errno(err, errno, "syncing %s", writer->path);
+        rc = db_io_error(err, errno, "syncing", writer->path);
     if (rc == 0)
         rc = db_directory_create(folder, err);
     if (rc != 0)
@@ -192,10 +192,12 @@ int db_blob_open_fd(struct db *db, const char *sha256, int *fd, uint64_t *size, 
     if (rc != 0)
         return rc;
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (opened < 0 && errno == ENOENT)
+        return error_set(err, ERROR_NOT_FOUND, "there is no blob %s", sha256);
     if (opened < 0)
-        return error_set_errno(err, errno, "opening %s", path);
+        return db_io_error(err, errno, "opening", path);
     if (fstat(opened, &status) != 0)
-        rc = error_set_errno(err, errno, "reading %s", path);
+        rc = db_io_error(err, errno, "reading", path);
     else if (!S_ISREG(status.st_mode))
         rc = error_set(err, ERROR_IO, "%s is not a file", path);
     if (rc != 0) {
@@ -218,7 +220,7 @@ int db_blob_open(struct db *db, const char *sha256, struct db_blob *out, struct 
     if (size > 0) {
         map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (map == MAP_FAILED)
-            rc = error_set_errno(err, errno, "mapping the blob %s", sha256);
+            rc = db_io_error(err, errno, "mapping the blob", sha256);
     }
     close(fd);
     if (rc == 0) {
@@ -288,10 +290,14 @@ void db_blob_collect(struct db *db, const char *sha256)
     if (blob_path(db, sha256, path, NULL) != 0)
         return;
     pthread_mutex_lock(&db->blob_mutex);
-    if (!is_pinned(db, sha256) && db_read_begin(db, &reader, NULL) == 0) {
-        if (is_named(reader, sha256, &named, NULL) == 0 && !named)
-            unlink(path);
-        db_read_end(db, reader);
+    if (!is_pinned(db, sha256)) {
+        int rc = db_read_begin(db, &reader, NULL);
+        if (rc == 0) {
+            rc = is_named(reader, sha256, &named, NULL);
+            db_read_end(db, reader);
+        }
+        if (rc != 0 || (!named && unlink(path) != 0 && errno != ENOENT))
+            db->needs_sweep = true;
     }
     pthread_mutex_unlock(&db->blob_mutex);
 }
@@ -315,7 +321,7 @@ static int sweep_file(const char *name, void *context, struct error *err)
         return rc;
     rc = blob_path(sweep->db, name, path, err);
     if (rc == 0 && unlink(path) != 0 && errno != ENOENT)
-        rc = error_set_errno(err, errno, "removing %s", path);
+        rc = db_io_error(err, errno, "removing", path);
     return rc;
 }
 
@@ -333,6 +339,8 @@ int db_blob_sweep(struct db *db, struct error *err)
             rc = db_directory_visit(path, sweep_file, &sweep, err);
     }
     db_read_end(db, sweep.reader);
+    if (rc == 0)
+        db->needs_sweep = false;
     return rc;
 }
 

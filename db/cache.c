@@ -374,7 +374,7 @@ static int write_file(const struct db_cache *cache, const struct header *header,
     if (rc == 0)
         rc = db_file_write(fd, path, data, header->n_rows * header->n_columns * sizeof(float), err);
     if (close(fd) != 0 && rc == 0)
-        rc = error_set_errno(err, errno, "closing %s", path);
+        rc = db_io_error(err, errno, "closing", path);
     if (rc != 0)
         unlink(path);
     return rc;
@@ -398,7 +398,7 @@ static int place(struct db_cache *cache, const char *temporary, struct entry *en
         return rc;
     pthread_mutex_lock(&cache->mutex);
     if (rename(temporary, path) != 0) {
-        rc = error_set_errno(err, errno, "renaming %s", temporary);
+        rc = db_io_error(err, errno, "renaming", temporary);
     } else {
         enter(cache, entry);
         evict(cache);

@@ -17,8 +17,6 @@
 
 enum {
     DB_READERS_MAX = 16,
-    DB_NAME_MAX = 4096,        /* bytes of a name read from the database */
-    DB_TEXT_MAX = 1024 * 1024, /* bytes of any other text */
     DB_PAGE_LIMIT_MAX = 1000,
 };
 
@@ -41,8 +39,9 @@ struct db {
 
     pthread_mutex_t blob_mutex;
     struct db_blob_writer *committed; /* guarded by blob_mutex; see db/blobs.c */
+    bool needs_sweep;                 /* guarded by blob_mutex; there may be files without rows */
 
-    struct db_cache *cache; /* locks for itself; NULL when max size is 0 */
+    struct db_cache *cache; /* locks for itself */
 };
 
 int db_connections_open(struct db *db, struct error *err);

@@ -66,7 +66,7 @@ static int insert_row(struct db_connection *writer, const struct db_encoder *enc
         return rc;
     db_bind_text(stmt, encoder->id);
     db_bind_text(stmt, encoder->sha256);
-    db_bind_text(stmt, encoder->name);
+    db_bind_name(stmt, encoder->name);
     db_bind_text(stmt, encoder->architecture);
     db_bind_uint(stmt, encoder->in_channels);
     db_bind_uint(stmt, encoder->input_size);

@@ -23,8 +23,7 @@ int db_path(char out[DB_PATH_SIZE], struct error *err, const char *format, ...)
     return 0;
 }
 
-/* As error_set_errno, where a missing file is a fault of the directory and not "no such thing". */
-static int set_io_error(struct error *err, int errno_value, const char *doing, const char *path)
+int db_io_error(struct error *err, int errno_value, const char *doing, const char *path)
 {
     int rc = error_set_errno(err, errno_value, "%s %s", doing, path);
     if (rc != ERROR_NOT_FOUND)
@@ -45,7 +44,7 @@ int db_directory_create(const char *path, struct error *err)
             return 0;
         errno_value = ENOTDIR;
     }
-    return set_io_error(err, errno_value, "creating the directory", path);
+    return db_io_error(err, errno_value, "creating the directory", path);
 }
 
 int db_directory_create_all(const char *path, struct error *err)
@@ -65,11 +64,11 @@ int db_directory_sync(const char *path, struct error *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return set_io_error(err, errno, "opening the directory", path);
+        return db_io_error(err, errno, "opening the directory", path);
     int rc = 0;
     /* EINVAL: a file system whose directories cannot be synced has nothing to make last. */
     if (fsync(fd) != 0 && errno != EINVAL)
-        rc = set_io_error(err, errno, "syncing the directory", path);
+        rc = db_io_error(err, errno, "syncing the directory", path);
     close(fd);
     return rc;
 }
@@ -80,14 +79,14 @@ int db_directory_visit(const char *path,
 {
     DIR *directory = opendir(path);
     if (directory == NULL)
-        return errno == ENOENT ? 0 : set_io_error(err, errno, "reading the directory", path);
+        return errno == ENOENT ? 0 : db_io_error(err, errno, "reading the directory", path);
     int rc = 0;
     while (rc == 0) {
         errno = 0;
         const struct dirent *entry = readdir(directory);
         if (entry == NULL) {
             if (errno != 0)
-                rc = set_io_error(err, errno, "reading the directory", path);
+                rc = db_io_error(err, errno, "reading the directory", path);
             break;
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
@@ -106,7 +105,7 @@ int db_temporary_create(const char *directory, int *fd, char path[DB_PATH_SIZE],
         return rc;
     int created = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (created < 0)
-        return set_io_error(err, errno, "creating", path);
+        return db_io_error(err, errno, "creating", path);
     *fd = created;
     return 0;
 }
@@ -119,7 +118,7 @@ int db_file_write(int fd, const char *path, const void *data, size_t size, struc
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
-            return set_io_error(err, errno, "writing", path);
+            return db_io_error(err, errno, "writing", path);
         bytes += written;
         size -= (size_t)written;
     }
@@ -130,7 +129,7 @@ int db_lock_take(const char *path, bool wait, int *fd, struct error *err)
 {
     int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (opened < 0)
-        return set_io_error(err, errno, "opening the lock", path);
+        return db_io_error(err, errno, "opening the lock", path);
     int result;
     do {
         result = flock(opened, LOCK_EX | (wait ? 0 : LOCK_NB));
@@ -141,7 +140,7 @@ int db_lock_take(const char *path, bool wait, int *fd, struct error *err)
     }
     int rc = errno == EWOULDBLOCK
                  ? error_set(err, ERROR_CONFLICT, "the lock %s is held by another process", path)
-                 : set_io_error(err, errno, "locking", path);
+                 : db_io_error(err, errno, "locking", path);
     close(opened);
     return rc;
 }

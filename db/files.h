@@ -15,6 +15,10 @@ enum { DB_PATH_SIZE = 4096 };
 int db_path(char out[DB_PATH_SIZE], struct error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* error_set_errno with "<doing> <path>", where a missing file is a fault of the data directory
+ * (ERROR_IO) and not "no such thing" that a client asked for. */
+int db_io_error(struct error *err, int errno_value, const char *doing, const char *path);
+
 /* Makes a directory with mode 0700; one that exists is left as it is. ERROR_IO also when a file
  * stands there. */
 int db_directory_create(const char *path, struct error *err);

@@ -75,7 +75,7 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     db_bind_text(stmt, image->id);
     db_bind_text(stmt, image->project_id);
     db_bind_text(stmt, image->sha256);
-    db_bind_text(stmt, image->name);
+    db_bind_name(stmt, image->name);
     db_bind_text(stmt, image->format);
     db_bind_text(stmt, image->conversion);
     db_bind_uint(stmt, image->width);

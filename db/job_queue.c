@@ -12,6 +12,7 @@
 #include "db/connection.h"
 #include "db/id.h"
 #include "db/job_row.h"
+#include "db/text.h"
 
 /* ---- claiming ---- */
 
@@ -146,9 +147,11 @@ int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_
 {
     struct db_connection *writer = NULL;
     struct db_stmt *stmt = NULL;
-    char now[DB_TIME_SIZE];
+    char now[DB_TIME_SIZE], message[ERROR_MESSAGE_SIZE];
     if (!db_job_state_is_final(state))
         return error_set(err, ERROR_INVALID, "a job cannot end as %s", db_job_state_name(state));
+    /* A message may quote a file's bytes or be cut within a character: the job must end anyway. */
+    db_text_clean(error_message != NULL ? error_message : "", message, sizeof(message));
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
@@ -161,7 +164,7 @@ int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_
         db_time_now(now);
         db_bind_text(stmt, db_job_state_name(state));
         db_bind_text(stmt, state == DB_JOB_FAILED ? error_code : NULL);
-        db_bind_text(stmt, state == DB_JOB_FAILED ? error_message : NULL);
+        db_bind_text(stmt, state == DB_JOB_FAILED ? message : NULL);
         db_bind_text(stmt, now);
         db_bind_text(stmt, id);
         db_bind_text(stmt, owner);

@@ -449,10 +449,31 @@ static int insert_image(struct db_connection *writer, const struct db_job *job, 
     return db_stmt_run(stmt, NULL, err);
 }
 
+/* The newest job waits behind all of its priority. */
+static int count_ahead(struct db_connection *writer, struct db_job *job, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc =
+        db_stmt_prepare(&stmt, writer, "counting the jobs ahead",
+                        "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND priority >= ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_int(stmt, job->priority);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        job->queue_position = db_column_uint(stmt, 0, INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
 static int insert_new(struct db_connection *writer, struct db_job *job, uint64_t max_queued,
                       struct error *err)
 {
     int rc = require_room(writer, max_queued, err);
+    if (rc == 0)
+        rc = count_ahead(writer, job, err);
     if (rc == 0)
         rc = require_support_set(writer, job, err);
     if (rc == 0)
@@ -500,6 +521,9 @@ int db_job_insert(struct db *db, struct db_job *job, uint64_t max_queued,
     if (job->n_images == 0)
         return error_set(err, ERROR_INVALID, "image_ids: a job needs at least one image");
     stored.state = DB_JOB_QUEUED;
+    stored.cancel_requested = false;
+    stored.n_chips_done = 0;
+    stored.attempts = 0;
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;

@@ -99,7 +99,7 @@ static int parse(char *text, const char *path, struct db_key_list *list, struct 
 static int read_text(int fd, const char *path, char **out, struct stat *status, struct error *err)
 {
     if (fstat(fd, status) != 0)
-        return error_set_errno(err, errno, "reading %s", path);
+        return db_io_error(err, errno, "reading", path);
     if (!S_ISREG(status->st_mode) || status->st_size > FILE_MAX_SIZE)
         return error_set(err, ERROR_CORRUPT, "%s is not a file of at most %d bytes", path,
                          FILE_MAX_SIZE);
@@ -113,7 +113,7 @@ static int read_text(int fd, const char *path, char **out, struct stat *status, 
             continue;
         if (n < 0) {
             free(text);
-            return error_set_errno(err, errno, "reading %s", path);
+            return db_io_error(err, errno, "reading", path);
         }
         if (n == 0)
             break;
@@ -140,7 +140,7 @@ static int load(const char *path, struct db_key_list *out, struct stat *status, 
         return 0;
     }
     if (fd < 0)
-        return error_set_errno(err, errno, "opening %s", path);
+        return db_io_error(err, errno, "opening", path);
     int rc = read_text(fd, path, &text, status, err);
     close(fd);
     if (rc == 0)
@@ -180,7 +180,7 @@ static int write_list(int fd, const char *path, const struct db_key_list *list, 
         rc = db_file_write(fd, path, line, (size_t)length, err);
     }
     if (rc == 0 && fsync(fd) != 0)
-        rc = error_set_errno(err, errno, "syncing %s", path);
+        rc = db_io_error(err, errno, "syncing", path);
     return rc;
 }
 
@@ -195,11 +195,11 @@ static int replace(const char *directory, const struct db_key_list *list, struct
         return rc;
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return error_set_errno(err, errno, "creating %s", temporary);
+        return db_io_error(err, errno, "creating", temporary);
     rc = write_list(fd, temporary, list, err);
     close(fd);
     if (rc == 0 && rename(temporary, path) != 0)
-        rc = error_set_errno(err, errno, "renaming %s", temporary);
+        rc = db_io_error(err, errno, "renaming", temporary);
     if (rc != 0) {
         unlink(temporary);
         return rc;

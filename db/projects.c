@@ -46,7 +46,7 @@ static int insert_row(struct db_connection *writer, const struct db_project *pro
     if (rc != 0)
         return rc;
     db_bind_text(stmt, project->id);
-    db_bind_text(stmt, project->name);
+    db_bind_name(stmt, project->name);
     db_bind_text(stmt, project->description != NULL ? project->description : "");
     db_bind_text(stmt, project->labels != NULL ? project->labels : "{}");
     db_bind_text(stmt, project->created_at);
@@ -174,7 +174,7 @@ static int update_row(struct db_connection *writer, const struct db_project *pro
                              err);
     if (rc != 0)
         return rc;
-    db_bind_text(stmt, project->name);
+    db_bind_name(stmt, project->name);
     db_bind_text(stmt, project->description != NULL ? project->description : "");
     db_bind_text(stmt, project->labels != NULL ? project->labels : "{}");
     db_bind_text(stmt, project->updated_at);

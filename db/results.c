@@ -23,6 +23,29 @@ static uint64_t n_chips_of(const struct db_result *result)
     return (uint64_t)result->rows * result->columns;
 }
 
+/* What is wrong with the values of the maps, NULL when nothing is; *map says where: 0 labels, 1
+ * probabilities, 2 distances. */
+static const char *find_fault(const struct db_result *result, int *map)
+{
+    uint64_t n_chips = n_chips_of(result);
+    for (uint64_t i = 0; i < n_chips; i++) {
+        *map = 0;
+        if (result->labels[i] >= result->n_classes)
+            return "holds a label that is no class";
+        *map = 2;
+        if (!isfinite(result->distances[i]))
+            return "holds a distance that is not finite";
+    }
+    *map = 1;
+    for (uint64_t i = 0; i < n_chips * result->n_classes; i++) {
+        float probability = result->probabilities[i];
+        /* Rounding may put a softmax slightly above 1; NaN fails both comparisons. */
+        if (!(probability >= 0 && probability <= 1.001F))
+            return "holds a probability outside 0..1";
+    }
+    return NULL;
+}
+
 /* ---- little-endian ---- */
 
 static uint8_t *encode_u16(const uint16_t *values, uint64_t n)
@@ -76,6 +99,11 @@ static int check(const struct db_result *result, struct error *err)
     if (result->classes == NULL || result->labels == NULL || result->probabilities == NULL ||
         result->distances == NULL)
         return error_set(err, ERROR_INVALID, "result: statistics or maps are missing");
+    int map = 0;
+    const char *fault = find_fault(result, &map);
+    if (fault != NULL)
+        return error_set(err, ERROR_INVALID, "result: the map of image %s %s", result->image_id,
+                         fault);
     return 0;
 }
 
@@ -265,29 +293,6 @@ static int read_result(struct db_stmt *stmt, struct db_result *out, struct error
     return db_stmt_fault(stmt, err);
 }
 
-static void check_maps(struct db_stmt *stmt, const struct db_result *result)
-{
-    uint64_t n_chips = n_chips_of(result);
-    for (uint64_t i = 0; i < n_chips; i++) {
-        if (result->labels[i] >= result->n_classes) {
-            db_column_fault(stmt, FIRST_MAP, "holds a label that is no class");
-            return;
-        }
-        if (!isfinite(result->distances[i])) {
-            db_column_fault(stmt, FIRST_MAP + 2, "holds a distance that is not finite");
-            return;
-        }
-    }
-    for (uint64_t i = 0; i < n_chips * result->n_classes; i++) {
-        float probability = result->probabilities[i];
-        /* Rounding may put a softmax slightly above 1; NaN fails both comparisons. */
-        if (!(probability >= 0 && probability <= 1.001F)) {
-            db_column_fault(stmt, FIRST_MAP + 1, "holds a probability outside 0..1");
-            return;
-        }
-    }
-}
-
 /* The sizes cannot overflow: 2^15 x 2^15 x 2^16 x 4 is 2^48. */
 static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *err)
 {
@@ -306,7 +311,10 @@ static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *
     decode_u16(labels, n_chips, out->labels);
     decode_f32(probabilities, n_values, out->probabilities);
     decode_f32(distances, n_chips, out->distances);
-    check_maps(stmt, out);
+    int map = 0;
+    const char *fault = find_fault(out, &map);
+    if (fault != NULL)
+        db_column_fault(stmt, FIRST_MAP + map, fault);
     return db_stmt_fault(stmt, err);
 }
 

@@ -1,4 +1,4 @@
-/* The SQLite side of db/stmt.h.
+/* The SQLite side of db/stmt.h; what needs no SQLite is in db/column.c.
  *
  * Invariants: a connection is used by one thread at a time (SQLITE_OPEN_NOMUTEX is safe so); each
  * statement in `cache` is either idle (reset, no bindings) or `in_use`; a statement asked for while
@@ -304,7 +304,9 @@ void db_connection_rollback(struct db_connection *connection)
     /* After a full disk or an I/O error SQLite may have rolled back by itself. */
     if (sqlite3_get_autocommit(connection->handle))
         return;
-    sqlite3_exec(connection->handle, "ROLLBACK", NULL, NULL, NULL);
+    struct db_stmt *stmt = NULL;
+    if (db_stmt_prepare(&stmt, connection, "rolling back", "ROLLBACK", NULL) == 0)
+        db_stmt_run(stmt, NULL, NULL);
 }
 
 /* ---- statements ---- */
@@ -371,13 +373,36 @@ static void note_bind(struct db_stmt *stmt, int result)
         set_error(&stmt->fault, stmt->connection->handle, result, stmt->what);
 }
 
-void db_bind_text(struct db_stmt *stmt, const char *text)
+static void note_invalid(struct db_stmt *stmt, const char *problem)
+{
+    if (stmt->fault.code == 0)
+        error_set(&stmt->fault, ERROR_INVALID, "%s: %s", stmt->what, problem);
+}
+
+static void bind_text(struct db_stmt *stmt, const char *text, size_t max_size)
 {
     int index = ++stmt->n_bound;
-    if (text == NULL)
+    if (text == NULL) {
         note_bind(stmt, sqlite3_bind_null(stmt->handle, index));
+        return;
+    }
+    size_t size = strlen(text);
+    if (size > max_size)
+        note_invalid(stmt, "a text is too long");
+    else if (!db_text_is_utf8(text, size))
+        note_invalid(stmt, "a text is not UTF-8");
     else
-        note_bind(stmt, sqlite3_bind_text(stmt->handle, index, text, -1, SQLITE_STATIC));
+        note_bind(stmt, sqlite3_bind_text(stmt->handle, index, text, (int)size, SQLITE_STATIC));
+}
+
+void db_bind_text(struct db_stmt *stmt, const char *text)
+{
+    bind_text(stmt, text, DB_TEXT_MAX);
+}
+
+void db_bind_name(struct db_stmt *stmt, const char *name)
+{
+    bind_text(stmt, name, DB_NAME_MAX);
 }
 
 void db_bind_int(struct db_stmt *stmt, int64_t value)
@@ -387,14 +412,15 @@ void db_bind_int(struct db_stmt *stmt, int64_t value)
 
 void db_bind_uint(struct db_stmt *stmt, uint64_t value)
 {
-    if (value > INT64_MAX && stmt->fault.code == 0)
-        error_set(&stmt->fault, ERROR_INVALID, "database: %s: the number %llu is over %lld",
-                  stmt->what, (unsigned long long)value, (long long)INT64_MAX);
+    if (value > INT64_MAX)
+        note_invalid(stmt, "a number is over 2^63 - 1");
     note_bind(stmt, sqlite3_bind_int64(stmt->handle, ++stmt->n_bound, (int64_t)value));
 }
 
 void db_bind_double(struct db_stmt *stmt, double value)
 {
+    if (!isfinite(value))
+        note_invalid(stmt, "a number is not finite");
     note_bind(stmt, sqlite3_bind_double(stmt->handle, ++stmt->n_bound, value));
 }
 
@@ -477,7 +503,7 @@ static const char *peek_text(struct db_stmt *stmt, int column, size_t max_size, 
         db_column_fault(stmt, column, "holds a text that is too long");
         return NULL;
     }
-    if (!db_text_is_utf8(text, *size)) {
+    if (!db_text_is_utf8((const char *)text, *size)) {
         db_column_fault(stmt, column, "holds text that is not UTF-8");
         return NULL;
     }
@@ -509,27 +535,6 @@ void db_column_copy(struct db_stmt *stmt, int column, char *out, size_t out_size
         memcpy(out, text, size + 1);
 }
 
-void db_column_id(struct db_stmt *stmt, int column, const char *prefix, char out[DB_ID_SIZE])
-{
-    db_column_copy(stmt, column, out, DB_ID_SIZE);
-    if (!db_id_is(out, prefix))
-        db_column_fault(stmt, column, "does not hold an id");
-}
-
-void db_column_time(struct db_stmt *stmt, int column, char out[DB_TIME_SIZE])
-{
-    db_column_copy(stmt, column, out, DB_TIME_SIZE);
-    if (!db_text_is_time(out))
-        db_column_fault(stmt, column, "does not hold a time");
-}
-
-void db_column_sha256(struct db_stmt *stmt, int column, char out[DB_SHA256_SIZE])
-{
-    db_column_copy(stmt, column, out, DB_SHA256_SIZE);
-    if (!db_text_is_sha256(out))
-        db_column_fault(stmt, column, "does not hold a SHA-256");
-}
-
 int64_t db_column_int(struct db_stmt *stmt, int column, int64_t min, int64_t max)
 {
     if (sqlite3_column_type(stmt->handle, column) != SQLITE_INTEGER) {
@@ -542,16 +547,6 @@ int64_t db_column_int(struct db_stmt *stmt, int column, int64_t min, int64_t max
         return min;
     }
     return value;
-}
-
-uint64_t db_column_uint(struct db_stmt *stmt, int column, uint64_t max)
-{
-    return (uint64_t)db_column_int(stmt, column, 0, max > INT64_MAX ? INT64_MAX : (int64_t)max);
-}
-
-uint32_t db_column_uint32(struct db_stmt *stmt, int column)
-{
-    return (uint32_t)db_column_uint(stmt, column, UINT32_MAX);
 }
 
 double db_column_double(struct db_stmt *stmt, int column)

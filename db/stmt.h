@@ -25,6 +25,11 @@
 #include "base/error.h"
 #include "db/db.h"
 
+enum {
+    DB_NAME_MAX = 4096,        /* bytes of a name */
+    DB_TEXT_MAX = 1024 * 1024, /* bytes of any other text */
+};
+
 struct db_connection;
 struct db_stmt;
 
@@ -67,8 +72,11 @@ int db_stmt_prepare(struct db_stmt **out, struct db_connection *connection, cons
 /* NULL allowed. */
 void db_stmt_finish(struct db_stmt *stmt);
 
-/* Bind the next placeholder. Text and blobs are borrowed until finish. */
+/* Bind the next placeholder. Text and blobs are borrowed until finish. What could not be read back
+ * is not stored (ERROR_INVALID): text that is not UTF-8 or too long, numbers that are not finite.
+ */
 void db_bind_text(struct db_stmt *stmt, const char *text); /* NULL binds NULL */
+void db_bind_name(struct db_stmt *stmt, const char *name); /* at most DB_NAME_MAX bytes */
 void db_bind_int(struct db_stmt *stmt, int64_t value);
 void db_bind_uint(struct db_stmt *stmt, uint64_t value);
 void db_bind_double(struct db_stmt *stmt, double value);

@@ -38,7 +38,7 @@ static int insert_version(struct db_connection *writer, const struct db_support_
         return rc;
     db_bind_text(stmt, set->id);
     db_bind_uint(stmt, set->version);
-    db_bind_text(stmt, set->name);
+    db_bind_name(stmt, set->name);
     db_bind_uint(stmt, set->chip_width);
     db_bind_uint(stmt, set->chip_height);
     db_bind_text(stmt, set->created_at);
@@ -60,7 +60,7 @@ static int insert_class(struct db_connection *writer, const struct db_support_se
     db_bind_text(stmt, set->id);
     db_bind_uint(stmt, set->version);
     db_bind_uint(stmt, index);
-    db_bind_text(stmt, class->name);
+    db_bind_name(stmt, class->name);
     db_bind_int(stmt, (int64_t) class->color[0] << 16 | class->color[1] << 8 | class->color[2]);
     return db_stmt_run(stmt, NULL, err);
 }

@@ -41,6 +41,14 @@ static size_t read_file(const struct fixture *f, const char *name, char *out, si
     return n;
 }
 
+static int rename_file(const struct fixture *f, const char *from, const char *to)
+{
+    char old_path[700], new_path[700];
+    path_of(f, from, old_path);
+    path_of(f, to, new_path);
+    return rename(old_path, new_path);
+}
+
 /* ---- opening ---- */
 
 static void parents_are_created_and_private(void **state)
@@ -155,6 +163,13 @@ static void leftovers_are_swept_at_start(void **state)
     /* A clean end empties the lock file; a crash would have left it so. */
     write_file(f, "lock", "12345\n");
     write_file(f, "blobs/README", "not ours");
+    /* A start that is refused must not forget that the end was not clean. */
+    assert_ok(rename_file(f, "chipshot.sqlite", "aside"));
+    write_file(f, "chipshot.sqlite",
+               "not a database, and long enough to be looked at by SQLite:"
+               " a file of less than a page is taken for an empty one.....");
+    assert_int_equal(fixture_open(f), ERROR_CORRUPT);
+    assert_ok(rename_file(f, "aside", "chipshot.sqlite"));
     assert_ok(fixture_open(f));
     assert_false(fixture_blob_exists(f, "no row came"));
     assert_true(fixture_blob_exists(f, "the first image"));

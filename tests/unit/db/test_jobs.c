@@ -130,6 +130,7 @@ static void a_full_queue_is_busy(void **state)
     assert_int_equal(db_job_insert(f->db, &job, 2, NULL, NULL, &f->err), ERROR_BUSY);
     claim(f, "w", first);
     assert_ok(db_job_insert(f->db, &job, 2, NULL, NULL, &f->err));
+    assert_int_equal(job.queue_position, 1);
 }
 
 static void claims_go_by_priority_then_age(void **state)
@@ -190,6 +191,21 @@ static void only_the_owner_ends_a_job_and_only_once(void **state)
     assert_string_equal(job.error_code, "corrupt");
     assert_string_equal(job.error_message, "the PNG ends");
     assert_string_not_equal(job.finished_at, "");
+    db_job_clear(&job);
+}
+
+static void a_message_that_is_not_utf8_ends_the_job_too(void **state)
+{
+    struct fixture *f = *state;
+    char id[DB_ID_SIZE];
+    struct db_job job;
+    fixture_fill(f);
+    assert_ok(fixture_add_job(f, 0, id));
+    claim(f, "w", id);
+    assert_ok(db_job_finish(f->db, id, "w", DB_JOB_FAILED, "corrupt",
+                            "scan \xff\xc3\xbc cut off \xe2\x82", &f->err));
+    assert_ok(db_job_get(f->db, id, &job, &f->err));
+    assert_string_equal(job.error_message, "scan ?\xc3\xbc cut off ??");
     db_job_clear(&job);
 }
 
@@ -439,6 +455,7 @@ int main(void)
         TEST(a_full_queue_is_busy),
         TEST(claims_go_by_priority_then_age),
         TEST(only_the_owner_ends_a_job_and_only_once),
+        TEST(a_message_that_is_not_utf8_ends_the_job_too),
         TEST(cancelling_is_immediate_only_in_the_queue),
         TEST(expired_and_abandoned_jobs_are_queued_again),
         TEST(an_idempotency_key_is_answered_with_its_job),

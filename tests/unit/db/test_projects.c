@@ -20,6 +20,24 @@ static void a_project_is_stored_with_its_defaults(void **state)
     db_project_clear(&read);
 }
 
+static void what_could_not_be_read_back_is_not_stored(void **state)
+{
+    struct fixture *f = *state;
+    static char name[4098];
+    struct db_project project = {.name = (char *)"\xff"};
+    struct db_project_list list;
+    assert_int_equal(db_project_insert(f->db, &project, &f->err), ERROR_INVALID);
+    assert_string_equal(f->err.message, "storing a project: a text is not UTF-8");
+    memset(name, 'n', sizeof(name) - 1);
+    project.name = name;
+    assert_int_equal(db_project_insert(f->db, &project, &f->err), ERROR_INVALID);
+    name[4096] = '\0';
+    assert_ok(db_project_insert(f->db, &project, &f->err));
+    assert_ok(db_project_list(f->db, &(struct db_page){.limit = 3}, &list, &f->err));
+    assert_int_equal(list.n_items, 1);
+    db_project_list_clear(&list);
+}
+
 static void an_unknown_project_is_not_found(void **state)
 {
     struct fixture *f = *state;
@@ -131,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_project_is_stored_with_its_defaults),
+        TEST(what_could_not_be_read_back_is_not_stored),
         TEST(an_unknown_project_is_not_found),
         TEST(an_update_counts_revisions),
         TEST(pages_cover_every_project_once),

@@ -1,5 +1,7 @@
 #include "tests/unit/db/fixture.h"
 
+#include <math.h>
+
 enum { ROWS = 2, COLUMNS = 3, N_CHIPS = ROWS * COLUMNS, N_CLASSES = 2 };
 
 static struct db_class_statistics statistics[N_CLASSES] = {{.n_chips = 4,
@@ -128,6 +130,16 @@ static void impossible_results_are_refused(void **state)
     assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
     result.n_classes = N_CLASSES;
     result.distances = NULL;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    float bad[N_CHIPS] = {0, 0, NAN};
+    result.distances = bad;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    uint16_t unknown[N_CHIPS] = {N_CLASSES};
+    result.distances = distances;
+    result.labels = unknown;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    result.labels = labels;
+    result.temperature = INFINITY;
     assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
 }
 
