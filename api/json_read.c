@@ -41,10 +41,13 @@ static const char *hint(const json_error_t *error)
     enum json_error_code code = json_error_code(error);
     if (code == json_error_numeric_overflow)
         return "; numbers must fit a double (up to 1.8e308) or a 64 bit integer";
-    if (code == json_error_invalid_syntax &&
-        (strstr(error->text, "NaN") != NULL || strstr(error->text, "nan") != NULL ||
-         strstr(error->text, "Infinity") != NULL || strstr(error->text, "inf") != NULL))
-        return "; JSON has no NaN and no infinity";
+    if (code == json_error_invalid_utf8)
+        return "; JSON is UTF-8";
+    static const char *const signs[] = {"NaN", "nan", "Infinity", "inf", "near '-'"};
+    for (size_t i = 0; i < 5 && code == json_error_invalid_syntax; i++) {
+        if (strstr(error->text, signs[i]) != NULL)
+            return "; JSON has no NaN and no infinity";
+    }
     return "";
 }
 

@@ -1,0 +1,79 @@
+#include "tests/test.h"
+
+#include "api/job_params.h"
+
+static const struct job_params some = {
+    .grid = {95, 34, 47, 35, 1, 2, GRID_EDGE_COVER},
+    .normalise = {NORMALISE_PERCENTILE, 0.1, 99.9, {true, 4.0 / 3, 5}},
+    .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1},
+};
+
+static void the_text_brings_every_value_back(void **state)
+{
+    (void)state;
+    struct job_params back;
+    struct error err;
+    char *text = job_params_to_text(&some);
+    assert_int_equal(job_params_from_text(text, &back, &err), 0);
+    assert_memory_equal(&back.grid, &some.grid, sizeof(back.grid));
+    assert_true(back.normalise.low == some.normalise.low);
+    assert_true(back.normalise.high == some.normalise.high);
+    assert_int_equal(back.normalise.method, some.normalise.method);
+    assert_true(back.normalise.clahe.enabled);
+    assert_true(back.normalise.clahe.clip_limit == some.normalise.clahe.clip_limit);
+    assert_int_equal(back.normalise.clahe.tiles, 5);
+    assert_int_equal(back.classifier.distance, CLASSIFIER_COSINE);
+    assert_int_equal(back.classifier.transform, CLASSIFIER_TRANSFORM_CL2N);
+    assert_true(back.classifier.temperature == 0.1);
+    char *again = job_params_to_text(&back);
+    assert_string_equal(text, again);
+    free(again);
+    free(text);
+}
+
+static void the_text_is_canonical(void **state)
+{
+    (void)state;
+    struct job_params params = {.grid = {8, 8, 8, 8, 0, 0, GRID_EDGE_DROP},
+                                .normalise = normalise_params_default,
+                                .classifier = classifier_params_default};
+    char *text = job_params_to_text(&params);
+    assert_string_equal(text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
+                              "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
+                              "\"standardise\"},\"edge\":\"drop\",\"normalise\":{\"high\":99.5,"
+                              "\"low\":0.5,\"method\":\"percentile\"},\"offset\":{\"x\":0,\"y\":0},"
+                              "\"stride\":{\"x\":8,\"y\":8}}");
+    struct job_params back;
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_false(back.normalise.clahe.enabled);
+    assert_true(back.classifier.temperature == 0);
+    free(text);
+}
+
+static void damaged_texts_are_corrupt(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "{", "[]", "{}",
+                                        "{\"chip\":{\"width\":8,\"height\":8}}"};
+    char *whole = job_params_to_text(&some);
+    for (int i = 0; i < 5; i++) {
+        struct job_params back;
+        struct error err = {0};
+        assert_int_equal(job_params_from_text(texts[i], &back, &err), ERROR_CORRUPT);
+        assert_non_null(strstr(err.message, "stored parameters"));
+    }
+    whole[strlen(whole) - 1] = ']';
+    struct job_params back;
+    assert_int_equal(job_params_from_text(whole, &back, NULL), ERROR_CORRUPT);
+    free(whole);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_text_brings_every_value_back),
+        cmocka_unit_test(the_text_is_canonical),
+        cmocka_unit_test(damaged_texts_are_corrupt),
+    };
+    return test_run(tests);
+}
