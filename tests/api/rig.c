@@ -307,8 +307,8 @@ static void add_encoder(struct rig *rig)
     assert_int_equal(db_blob_write(writer, "fake", 4, &rig->err), 0);
     db_blob_writer_sha256(writer, encoder.sha256);
     assert_int_equal(db_blob_writer_commit(writer, &rig->err), 0);
-    db_blob_writer_destroy(writer);
     assert_int_equal(db_encoder_insert(rig->db, &encoder, &existed, &rig->err), 0);
+    db_blob_writer_destroy(writer);
     snprintf(rig->encoder, sizeof(rig->encoder), "%s", encoder.id);
 }
 

@@ -1,0 +1,285 @@
+#include "tests/api/rig.h"
+
+#include <unistd.h>
+#include <nettle/base64.h>
+
+#include "engine/image/image.h"
+#include "tests/unit/engine/image/png_builder.h"
+
+static void an_upload_is_stored_and_read_back(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    char id[DB_ID_SIZE], sha256[DB_SHA256_SIZE];
+    rig_fill(rig);
+    void *png = rig_png(33, 21, 5, &size);
+    assert_int_equal(rig_upload(rig, "image/png", png, size,
+                                "/v1/projects/%s/images?name=%%C3%%A4%%22%%2F..%%2Fx.png",
+                                rig->project),
+                     201);
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    snprintf(sha256, sizeof(sha256), "%s", rig_text(rig, "/sha256"));
+    assert_string_equal(rig_got(rig, "Location"), rig_text(rig, "/links/self"));
+    assert_string_equal(rig_text(rig, "/name"), "\xc3\xa4\"/../x.png");
+    assert_string_equal(rig_text(rig, "/format"), "png");
+    assert_string_equal(rig_text(rig, "/conversion"), "none");
+    assert_int_equal((int)rig_number(rig, "/width"), 33);
+    assert_int_equal((int)rig_number(rig, "/height"), 21);
+    assert_int_equal((int)rig_number(rig, "/bit_depth"), 16);
+    assert_int_equal((int)rig_number(rig, "/byte_size"), (int)size);
+    assert_true(rig_number(rig, "/pixel_size/value") == 0.5);
+    assert_string_equal(rig_text(rig, "/pixel_size/unit"), "nm");
+    /* The same bytes again, under another name: the same image. */
+    assert_int_equal(rig_upload(rig, "application/octet-stream", png, size,
+                                "/v1/projects/%s/images?name=other", rig->project),
+                     200);
+    assert_string_equal(rig_text(rig, "/id"), id);
+
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/content", id), 200);
+    assert_string_equal(rig->response.content_type, "image/png");
+    assert_int_equal(rig->response.fd_size, size);
+    char *back = malloc(size);
+    assert_int_equal(read(rig->response.fd, back, size), (ssize_t)size);
+    assert_memory_equal(back, png, size);
+    free(back);
+    free(png);
+    assert_string_equal(rig_got(rig, "Content-Disposition"),
+                        "attachment; filename=\"____.._x.png\"; "
+                        "filename*=UTF-8''%C3%A4%22%2F..%2Fx.png");
+    char etag[80];
+    snprintf(etag, sizeof(etag), "\"%s\"", sha256);
+    assert_string_equal(rig_got(rig, "ETag"), etag);
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/content", id), 304);
+    assert_int_equal(rig->response.fd, -1);
+    assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
+}
+
+static void a_name_is_made_when_none_is_given(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    char name[40];
+    rig_fill(rig);
+    void *png = rig_png(5, 5, 5, &size);
+    assert_int_equal(
+        rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project), 201);
+    free(png);
+    snprintf(name, sizeof(name), "%.12s.png", rig_text(rig, "/sha256"));
+    assert_string_equal(rig_text(rig, "/name"), name);
+}
+
+static void a_content_digest_must_be_right(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    rig_fill(rig);
+    void *png = rig_png(6, 6, 5, &size);
+    rig_header(rig, "Content-Digest", "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:");
+    rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project);
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 1, "Content-Digest", "promises SHA-256 2cf24dba");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/projects/%s/images", rig->project), 200);
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 1);
+    free(png);
+}
+
+static void assert_no_image(struct rig *rig, const void *data, size_t size, const char *detail)
+{
+    rig_upload(rig, "image/png", data, size, "/v1/projects/%s/images", rig->project);
+    rig_assert_problem(rig, 422, "invalid");
+    if (strstr(rig_text(rig, "/detail"), detail) == NULL)
+        fail_msg("'%s' does not say '%s'", rig_text(rig, "/detail"), detail);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/projects/%s/images", rig->project), 200);
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 1);
+}
+
+static void what_is_no_image_is_refused(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    rig_fill(rig);
+    char *png = rig_png(60, 60, 5, &size);
+    assert_no_image(rig, png, 0, "empty");
+    assert_no_image(rig, png, size / 2, "");
+    assert_no_image(rig, png, 20, "");
+    assert_no_image(rig, "GIF89a, renamed to .png", 23, "PNG");
+    png[size / 2] ^= 0x55;
+    assert_no_image(rig, png, size, "");
+    free(png);
+    struct png_file bomb = {0};
+    png_add_signature(&bomb);
+    png_add_ihdr(&bomb, 2000000000, 2000000000, 16, PNG_GREY, 0);
+    png_add_idat(&bomb, "", 1);
+    png_add_iend(&bomb);
+    assert_no_image(rig, bomb.data, bomb.size, "32768");
+    png_file_clear(&bomb);
+}
+
+static void limits_of_the_image_are_the_configured_ones(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    rig_fill(rig);
+    rig->limits.image.max_side = 50;
+    rig_restart_api(rig);
+    void *png = rig_png(51, 5, 5, &size);
+    assert_no_image(rig, png, size, "51");
+    free(png);
+}
+
+static void an_upload_needs_its_project(void **state)
+{
+    struct rig *rig = *state;
+    rig_upload(rig, "image/png", "x", 1, "/v1/projects/prj_01JABCDEFGHJKMNPQRSTVWXYZ0/images");
+    rig_assert_problem(rig, 404, "not-found");
+    rig_upload(rig, "image/png", "x", 1, "/v1/projects/nonsense/images");
+    rig_assert_problem(rig, 404, "not-found");
+    assert_int_equal(rig_upload(rig, "image/png", "x", 1, "/v1/projects/x/images?name="), 422);
+    rig_assert_fault(rig, 1, "name", "must have 1 to 255 characters, has 0");
+    rig_upload(rig, "image/png", "x", 1, "/v1/projects/x/images?name=%%0a");
+    rig_assert_fault(rig, 1, "name", "control");
+}
+
+static void images_are_listed_by_name(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    for (unsigned i = 0; i < 3; i++) {
+        size_t size;
+        void *png = rig_png(8, 8, i, &size);
+        assert_int_equal(rig_upload(rig, "image/png", png, size,
+                                    "/v1/projects/%s/images?name=b%%26c", rig->project),
+                         201);
+        free(png);
+    }
+    assert_int_equal(
+        rig_send(rig, "GET", NULL, "/v1/projects/%s/images?name=b%%26c&limit=2", rig->project),
+        200);
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 2);
+    assert_non_null(strstr(rig_got(rig, "Link"), "?limit=2&name=b%26c&cursor="));
+    rig_send(rig, "GET", NULL, "/v1/projects/%s/images", rig->project);
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 4);
+    rig_send(rig, "GET", NULL, "/v1/projects/prj_01JABCDEFGHJKMNPQRSTVWXYZ0/images");
+    rig_assert_problem(rig, 404, "not-found");
+}
+
+static void decode_answer(struct rig *rig, struct image *out)
+{
+    struct error err;
+    assert_int_equal(rig->response.status, 200);
+    assert_string_equal(rig->response.content_type, "image/png");
+    assert_int_equal(
+        image_decode(rig->response.body, rig->response.body_size, &image_limits_default, out, &err),
+        0);
+}
+
+static void previews_are_normalised_and_bounded(void **state)
+{
+    struct rig *rig = *state;
+    struct image image;
+    rig_fill(rig);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/preview.png?max_side=20", rig->image);
+    decode_answer(rig, &image);
+    assert_int_equal(image.info.width, 20);
+    assert_int_equal(image.info.height, 15);
+    assert_int_equal(image.info.bit_depth, 8);
+    assert_true(image.pixels[0] < 20 && image.pixels[19] > 235);
+    image_clear(&image);
+    char etag[200];
+    snprintf(etag, sizeof(etag), "%s", rig_got(rig, "ETag"));
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(
+        rig_send(rig, "GET", NULL, "/v1/images/%s/preview.png?max_side=20", rig->image), 304);
+    rig_header(rig, "If-None-Match", etag);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/preview.png", rig->image);
+    decode_answer(rig, &image);
+    assert_int_equal(image.info.width, 40);
+    image_clear(&image);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/preview.png?max_side=4097", rig->image);
+    rig_assert_fault(rig, 1, "max_side", "1 to 4096");
+}
+
+static void a_chip_is_the_grid_s_window(void **state)
+{
+    struct rig *rig = *state;
+    struct image whole, chip;
+    rig_fill(rig);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/preview.png", rig->image);
+    decode_answer(rig, &whole);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/chips/2,3.png?width=9&height=8", rig->image);
+    decode_answer(rig, &chip);
+    assert_int_equal(chip.info.width, 9);
+    assert_int_equal(chip.info.height, 8);
+    for (uint32_t y = 0; y < 8; y++)
+        assert_memory_equal(&chip.pixels[y * 9], &whole.pixels[(16 + y) * 40 + 27],
+                            9 * sizeof(float));
+    image_clear(&whole);
+    image_clear(&chip);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/chips/3,0.png?width=9&height=8", rig->image);
+    rig_assert_problem(rig, 404, "not-found");
+    assert_non_null(strstr(rig_text(rig, "/detail"), "rows 0 to 2"));
+    rig_send(rig, "GET", NULL, "/v1/images/%s/chips/-1,a.png?width=9&height=8", rig->image);
+    rig_assert_problem(rig, 404, "not-found");
+    rig_send(rig, "GET", NULL, "/v1/images/%s/chips/0,0.png?width=3", rig->image);
+    rig_assert_fault(rig, 2, "width", "4 to 4096");
+    rig_assert_fault(rig, 2, "height", "is required");
+    rig_send(rig, "GET", NULL, "/v1/images/%s/chips/0,0.png?width=41&height=8", rig->image);
+    rig_assert_problem(rig, 422, "invalid");
+}
+
+static void an_image_in_use_is_kept(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    rig_send(rig, "DELETE", NULL, "/v1/images/%s", rig->image);
+    rig_assert_problem(rig, 409, "conflict");
+    void *png = rig_png(8, 8, 5, &size);
+    rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project);
+    free(png);
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s", id), 200);
+    assert_int_equal(rig_send(rig, "DELETE", NULL, "/v1/images/%s", id), 204);
+    rig_send(rig, "GET", NULL, "/v1/images/%s", id);
+    rig_assert_problem(rig, 404, "not-found");
+}
+
+static void a_missing_file_is_an_internal_error_without_details(void **state)
+{
+    struct rig *rig = *state;
+    char path[800];
+    rig_fill(rig);
+    rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image);
+    const char *sha256 = rig_text(rig, "/sha256");
+    snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", rig->directory, sha256, sha256);
+    assert_int_equal(unlink(path), 0);
+    static const char *const tails[] = {"content", "preview.png"};
+    for (int i = 0; i < 2; i++) {
+        rig_send(rig, "GET", NULL, "/v1/images/%s/%s", rig->image, tails[i]);
+        rig_assert_problem(rig, 500, "internal");
+        assert_null(strstr(rig_text(rig, "/detail"), "file"));
+        assert_non_null(strstr(rig->response.error_message, "missing"));
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_upload_is_stored_and_read_back),
+        TEST(a_name_is_made_when_none_is_given),
+        TEST(a_content_digest_must_be_right),
+        TEST(what_is_no_image_is_refused),
+        TEST(limits_of_the_image_are_the_configured_ones),
+        TEST(an_upload_needs_its_project),
+        TEST(images_are_listed_by_name),
+        TEST(previews_are_normalised_and_bounded),
+        TEST(a_chip_is_the_grid_s_window),
+        TEST(an_image_in_use_is_kept),
+        TEST(a_missing_file_is_an_internal_error_without_details),
+    };
+    return test_run(tests);
+}

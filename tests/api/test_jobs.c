@@ -1,0 +1,284 @@
+#include "tests/api/rig.h"
+
+/* A job's body with `more` behind the required members. */
+static int post(struct rig *rig, const char *more)
+{
+    char body[2000];
+    snprintf(body, sizeof(body), "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\"]%s}", rig->set,
+             rig->image, more);
+    return rig_send(rig, "POST", body, "/v1/projects/%s/jobs", rig->project);
+}
+
+static void a_job_is_stored_with_its_defaults(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    assert_int_equal(post(rig, ""), 202);
+    assert_string_equal(rig_got(rig, "Location"), rig_text(rig, "/links/self"));
+    assert_string_equal(rig_got(rig, "Retry-After"), "12");
+    assert_string_equal(rig_text(rig, "/state"), "queued");
+    assert_int_equal((int)rig_number(rig, "/progress/done"), 0);
+    assert_int_equal((int)rig_number(rig, "/progress/total"), 15);
+    assert_string_equal(rig_text(rig, "/progress/unit"), "chips");
+    assert_int_equal((int)rig_number(rig, "/queue_position"), 0);
+    assert_true(rig_number(rig, "/eta_seconds") == 12.5);
+    assert_string_equal(rig_text(rig, "/encoder_id"), rig->encoder);
+    assert_int_equal((int)rig_number(rig, "/support_set_version"), 1);
+    assert_string_equal(rig_text(rig, "/image_ids/0"), rig->image);
+    assert_int_equal((int)rig_number(rig, "/params/stride/y"), 8);
+    assert_string_equal(rig_text(rig, "/params/normalise/method"), "percentile");
+    assert_true(json_is_null(rig_at(rig, "/params/clahe")));
+    assert_string_equal(rig_text(rig, "/params/classifier/temperature"), "auto");
+    assert_true(json_is_null(rig_at(rig, "/error")));
+    assert_true(json_is_null(rig_at(rig, "/started_at")));
+    assert_int_equal(rig->n_changed, 1);
+    assert_string_equal(rig->changed_id, rig_text(rig, "/id"));
+}
+
+static void every_parameter_is_taken(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    assert_int_equal(post(rig, ",\"support_set_version\":1,\"stride\":{\"x\":4,\"y\":5},"
+                               "\"offset\":{\"x\":1,\"y\":2},\"edge\":\"cover\","
+                               "\"normalise\":{\"method\":\"minmax\"},\"clahe\":{\"tiles\":4},"
+                               "\"classifier\":{\"distance\":\"cosine\",\"transform\":\"cl2n\","
+                               "\"temperature\":0.1},\"priority\":-7,\"encoder_id\":null"),
+                     202);
+    assert_int_equal((int)rig_number(rig, "/params/stride/x"), 4);
+    assert_int_equal((int)rig_number(rig, "/params/offset/y"), 2);
+    assert_string_equal(rig_text(rig, "/params/edge"), "cover");
+    assert_true(rig_number(rig, "/params/clahe/clip_limit") == 2);
+    assert_true(rig_number(rig, "/params/classifier/temperature") == 0.1);
+    assert_non_null(strstr(rig->response.body, "\"temperature\":0.1,"));
+    assert_int_equal((int)rig_number(rig, "/priority"), -7);
+    /* x: 1, 5, .. 29, 32; y: 2, 7, .. 22 */
+    assert_int_equal((int)rig_number(rig, "/progress/total"), 9 * 5);
+    assert_int_equal(post(rig, ",\"stride\":4"), 202);
+    assert_int_equal((int)rig_number(rig, "/params/stride/y"), 4);
+}
+
+static void every_faulty_parameter_is_named(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    post(rig, ",\"support_set_version\":2,\"stride\":0,\"offset\":{\"x\":-1},\"edge\":\"wrap\","
+              "\"normalise\":{\"method\":\"zscore\",\"low\":50,\"high\":10},"
+              "\"clahe\":{\"tiles\":65,\"clip_limit\":0.5},\"classifier\":{\"distance\":\"l1\","
+              "\"transform\":3,\"temperature\":0,\"heads\":1},\"priority\":101,"
+              "\"encoder_id\":\"enc_x\",\"shots\":5");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 16, "/support_set_version",
+                     "must be at most 1, the latest version, is 2");
+    rig_assert_fault(rig, 16, "/stride", "from 1 to 32768, is 0");
+    rig_assert_fault(rig, 16, "/offset/x", "is -1");
+    rig_assert_fault(rig, 16, "/offset/y", "is required");
+    rig_assert_fault(rig, 16, "/edge", "wrap");
+    rig_assert_fault(rig, 16, "/normalise/method", "zscore");
+    rig_assert_fault(rig, 16, "/normalise", "low (50) must be below high (10)");
+    rig_assert_fault(rig, 16, "/clahe/tiles", "is 65");
+    rig_assert_fault(rig, 16, "/clahe/clip_limit", "is 0.5");
+    rig_assert_fault(rig, 16, "/classifier/distance", "l1");
+    rig_assert_fault(rig, 16, "/classifier/transform", "must be a string");
+    rig_assert_fault(rig, 16, "/classifier/temperature", "is 0");
+    rig_assert_fault(rig, 16, "/classifier/heads", "not a known key");
+    rig_assert_fault(rig, 16, "/priority", "from -100 to 100, is 101");
+    rig_assert_fault(rig, 16, "/encoder_id", "is no encoder");
+    rig_assert_fault(rig, 16, "/shots", "not a known key");
+}
+
+static void images_are_checked_one_by_one(void **state)
+{
+    struct rig *rig = *state;
+    char body[1000], small[DB_ID_SIZE], foreign[DB_ID_SIZE];
+    size_t size;
+    rig_fill(rig);
+    void *png = rig_png(7, 9, 3, &size);
+    rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project);
+    snprintf(small, sizeof(small), "%s", rig_text(rig, "/id"));
+    rig_send(rig, "POST", "{\"name\":\"q\"}", "/v1/projects");
+    char *other = strdup(rig_text(rig, "/id"));
+    rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", other);
+    snprintf(foreign, sizeof(foreign), "%s", rig_text(rig, "/id"));
+    free(png);
+    snprintf(body, sizeof(body),
+             "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\",\"%s\",\"%s\",\"%s\",\"img_\",7]}",
+             rig->set, rig->image, small, foreign, rig->image);
+    rig_send(rig, "POST", body, "/v1/projects/%s/jobs", rig->project);
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 5, "/image_ids/1", "7");
+    rig_assert_fault(rig, 5, "/image_ids/2", "is no image of project");
+    rig_assert_fault(rig, 5, "/image_ids/3", "is the same image as element 0");
+    rig_assert_fault(rig, 5, "/image_ids/4", "is no image");
+    rig_assert_fault(rig, 5, "/image_ids/5", "must be a string");
+    /* The set of one project cannot classify another's images. */
+    snprintf(body, sizeof(body), "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\"]}", rig->set,
+             foreign);
+    rig_send(rig, "POST", body, "/v1/projects/%s/jobs", other);
+    rig_assert_fault(rig, 1, "/support_set_id", "is no support set of project");
+    free(other);
+    rig_send(rig, "POST", "{\"support_set_id\":\"sup_\",\"image_ids\":[]}", "/v1/projects/%s/jobs",
+             rig->project);
+    rig_assert_fault(rig, 2, "/image_ids", "must have 1 to 10000 elements, has 0");
+    rig_send(rig, "POST", "{}", "/v1/projects/%s/jobs", rig->project);
+    rig_assert_fault(rig, 2, "/support_set_id", "is required");
+    rig_assert_fault(rig, 2, "/image_ids", "is required");
+}
+
+static void limits_are_the_configured_ones(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    rig->limits.max_chips_per_image = 14;
+    rig->limits.max_queued_jobs = 2;
+    rig_restart_api(rig);
+    post(rig, "");
+    rig_assert_fault(rig, 1, "/image_ids/0", "14");
+    assert_int_equal(post(rig, ",\"stride\":16"), 202);
+    assert_int_equal(post(rig, ",\"stride\":16"), 202);
+    assert_int_equal((int)rig_number(rig, "/queue_position"), 1);
+    post(rig, ",\"stride\":16");
+    rig_assert_problem(rig, 503, "busy");
+    assert_string_equal(rig_got(rig, "Retry-After"), "5");
+    assert_int_equal(rig->n_changed, 2);
+}
+
+static void an_encoder_is_needed(void **state)
+{
+    struct rig *rig = *state;
+    rig_send(rig, "POST", "{\"name\":\"p\"}", "/v1/projects");
+    rig_send(rig, "POST",
+             "{\"support_set_id\":\"sup_01JABCDEFGHJKMNPQRSTVWXYZ0\",\"image_ids\":[\"img_x\"]}",
+             "/v1/projects/%s/jobs", strdupa(rig_text(rig, "/id")));
+    rig_assert_fault(rig, 3, "/encoder_id", "no default encoder");
+}
+
+static void waiting_answers_when_the_job_ends(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    rig_header(rig, "Prefer", "respond-async, wait=100");
+    assert_int_equal(post(rig, ""), 202);
+    assert_int_equal(rig->waited_ms, 30000);
+    assert_string_equal(rig_got(rig, "Preference-Applied"), "wait=30");
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    rig->finish_on_wait = true;
+    rig_header(rig, "Prefer", "wait=5");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s", id), 200);
+    assert_int_equal(rig->waited_ms, 5000);
+    assert_string_equal(rig_text(rig, "/state"), "succeeded");
+    assert_true(json_is_null(rig_at(rig, "/eta_seconds")));
+    assert_true(json_is_null(rig_at(rig, "/queue_position")));
+    assert_true(json_is_string(rig_at(rig, "/finished_at")));
+    assert_int_equal((int)rig_number(rig, "/progress/done"), 15);
+    rig_header(rig, "Prefer", "wait=2");
+    assert_int_equal(post(rig, ""), 200);
+    assert_string_equal(rig_text(rig, "/state"), "succeeded");
+    assert_string_equal(rig_got(rig, "Retry-After"), "");
+    /* A job that has ended is not waited for. */
+    rig->waited_ms = 0;
+    rig_header(rig, "Prefer", "wait=5");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s", id), 200);
+    assert_int_equal(rig->waited_ms, 0);
+}
+
+static void a_key_replays_the_job(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    rig_header(rig, "Idempotency-Key", "k-1");
+    assert_int_equal(post(rig, ""), 202);
+    assert_string_equal(rig_got(rig, "Idempotency-Replayed"), "");
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    rig_header(rig, "Idempotency-Key", "k-1");
+    assert_int_equal(post(rig, ""), 202);
+    assert_string_equal(rig_got(rig, "Idempotency-Replayed"), "true");
+    assert_string_equal(rig_text(rig, "/id"), id);
+    assert_int_equal(rig->n_changed, 1);
+    rig_header(rig, "Idempotency-Key", "k-1");
+    post(rig, ",\"priority\":1");
+    rig_assert_problem(rig, 422, "idempotency-key-reused");
+    rig_header(rig, "Idempotency-Key", "k-2");
+    assert_int_equal(post(rig, ",\"priority\":1"), 202);
+    static const char *const keys[] = {"", "a b", "\xc3\xa4"};
+    for (int i = 0; i < 3; i++) {
+        rig_header(rig, "Idempotency-Key", keys[i]);
+        post(rig, "");
+        rig_assert_fault(rig, 1, "Idempotency-Key", "1 to 255 visible ASCII");
+    }
+    char key[257];
+    memset(key, 'k', 256);
+    key[256] = '\0';
+    rig_header(rig, "Idempotency-Key", key);
+    assert_int_equal(post(rig, ""), 422);
+    rig_header(rig, "Idempotency-Key", key + 1);
+    assert_int_equal(post(rig, ""), 202);
+}
+
+static void cancelling_is_idempotent(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    rig_add_job(rig, id);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(rig_send(rig, "POST", NULL, "/v1/jobs/%s/cancel", id), 200);
+        assert_string_equal(rig_text(rig, "/state"), "cancelled");
+        assert_string_equal(rig->changed_id, id);
+    }
+    rig_add_job(rig, id);
+    rig_finish_job(rig, DB_JOB_RUNNING);
+    assert_int_equal(rig_send(rig, "POST", NULL, "/v1/jobs/%s/cancel", id), 200);
+    assert_string_equal(rig_text(rig, "/state"), "running");
+    assert_true(json_is_true(rig_at(rig, "/cancel_requested")));
+    rig_add_job(rig, id);
+    rig_finish_job(rig, DB_JOB_FAILED);
+    rig_send(rig, "POST", NULL, "/v1/jobs/%s/cancel", id);
+    rig_assert_problem(rig, 409, "conflict");
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s", id);
+    assert_string_equal(rig_text(rig, "/error/code"), "corrupt");
+    assert_string_equal(rig_text(rig, "/error/message"), "it broke");
+    rig_send(rig, "POST", NULL, "/v1/jobs/job_01JABCDEFGHJKMNPQRSTVWXYZ0/cancel");
+    rig_assert_problem(rig, 404, "not-found");
+}
+
+static void jobs_are_listed_by_state(void **state)
+{
+    struct rig *rig = *state;
+    char first[DB_ID_SIZE], second[DB_ID_SIZE], third[DB_ID_SIZE];
+    rig_fill(rig);
+    rig_add_job(rig, first);
+    rig_add_job(rig, second);
+    rig_add_job(rig, third);
+    rig_finish_job(rig, DB_JOB_SUCCEEDED);
+    rig_send(rig, "GET", NULL, "/v1/projects/%s/jobs?state=queued&limit=1", rig->project);
+    assert_string_equal(rig_text(rig, "/items/0/id"), second);
+    assert_null(json_object_get(rig_at(rig, "/items/0"), "image_ids"));
+    assert_int_equal((int)rig_number(rig, "/items/0/n_images"), 1);
+    assert_non_null(strstr(rig_got(rig, "Link"), "&state=queued&cursor="));
+    char *next = strdup(rig_text(rig, "/next"));
+    rig_send(rig, "GET", NULL, "/v1/projects/%s/jobs?cursor=%s&state=queued", rig->project, next);
+    free(next);
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 1);
+    assert_string_equal(rig_text(rig, "/items/0/id"), third);
+    rig_send(rig, "GET", NULL, "/v1/projects/%s/jobs?state=done", rig->project);
+    rig_assert_fault(rig, 1, "state", "queued, running, succeeded, failed or cancelled, is 'done'");
+    rig_send(rig, "DELETE", NULL, "/v1/projects/%s", rig->project);
+    rig_assert_problem(rig, 409, "conflict");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_job_is_stored_with_its_defaults), TEST(every_parameter_is_taken),
+        TEST(every_faulty_parameter_is_named),   TEST(images_are_checked_one_by_one),
+        TEST(limits_are_the_configured_ones),    TEST(an_encoder_is_needed),
+        TEST(waiting_answers_when_the_job_ends), TEST(a_key_replays_the_job),
+        TEST(cancelling_is_idempotent),          TEST(jobs_are_listed_by_state),
+    };
+    return test_run(tests);
+}

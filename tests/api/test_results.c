@@ -1,0 +1,203 @@
+#include "tests/api/rig.h"
+
+#include "engine/image/image.h"
+
+static void finished(struct rig *rig, char id[DB_ID_SIZE])
+{
+    rig_fill(rig);
+    rig_add_job(rig, id);
+    rig_finish_job(rig, DB_JOB_SUCCEEDED);
+}
+
+static void the_list_has_grid_and_statistics(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    finished(rig, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results", id), 200);
+    assert_string_equal(rig_text(rig, "/state"), "succeeded");
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 1);
+    assert_true(json_is_null(rig_at(rig, "/next")));
+    assert_string_equal(rig_text(rig, "/items/0/image_id"), rig->image);
+    assert_int_equal((int)rig_number(rig, "/items/0/grid/rows"), 3);
+    assert_int_equal((int)rig_number(rig, "/items/0/grid/columns"), 5);
+    assert_int_equal((int)rig_number(rig, "/items/0/grid/stride/x"), 8);
+    assert_string_equal(rig_text(rig, "/items/0/grid/edge"), "drop");
+    assert_string_equal(rig_text(rig, "/items/0/classes/0/name"), "film");
+    assert_int_equal((int)rig_number(rig, "/items/0/classes/0/n_chips"), 8);
+    /* 8 chips of 8 x 8 pixels of 0.5 nm */
+    assert_true(rig_number(rig, "/items/0/classes/0/area_nm2") == 128);
+    assert_true(rig_number(rig, "/items/0/classes/1/mean_region_area_nm2") == 112);
+    char link[300];
+    snprintf(link, sizeof(link), "/v1/jobs/%s/results/%s/probability/a%%2Fb%%2C%%20%%22c%%22.png",
+             id, rig->image);
+    assert_string_equal(rig_text(rig, "/items/0/classes/1/links/probability"), link);
+    char *etag = strdup(rig_got(rig, "ETag"));
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results", id), 304);
+    free(etag);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results?cursor=%s", id,
+             "aW1nXzAxSkFCQ0RFRkdISktNTlBRUlNUVldYWVow");
+    rig_assert_fault(rig, 1, "cursor", "names no result");
+}
+
+static void results_of_a_running_job_are_final_one_by_one(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    rig_add_job(rig, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results", id), 200);
+    assert_string_equal(rig_text(rig, "/state"), "queued");
+    assert_int_equal((int)rig_number(rig, "/n_results"), 0);
+    assert_int_equal((int)rig_number(rig, "/n_images"), 1);
+    assert_string_equal(rig_got(rig, "ETag"), "");
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, rig->image);
+    rig_assert_problem(rig, 404, "not-found");
+    assert_non_null(strstr(rig_text(rig, "/detail"), "(queued) has no result"));
+    rig_finish_job(rig, DB_JOB_RUNNING);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results", id);
+    assert_string_equal(rig_text(rig, "/state"), "running");
+    assert_int_equal((int)rig_number(rig, "/n_results"), 1);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, rig->image), 200);
+}
+
+static void json_has_every_chip(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    finished(rig, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, rig->image), 200);
+    assert_string_equal(rig_got(rig, "Vary"), "Accept");
+    assert_int_equal(json_array_size(rig_at(rig, "/chips")), 15);
+    assert_int_equal((int)rig_number(rig, "/chips/8/row"), 1);
+    assert_int_equal((int)rig_number(rig, "/chips/8/column"), 3);
+    assert_int_equal((int)rig_number(rig, "/chips/8/x"), 24);
+    assert_int_equal((int)rig_number(rig, "/chips/8/y"), 8);
+    assert_string_equal(rig_text(rig, "/chips/8/label"), "film");
+    assert_string_equal(rig_text(rig, "/chips/9/label"), "a/b, \"c\"");
+    assert_true(rig_number(rig, "/chips/9/probability") == 0.75);
+    assert_true(rig_number(rig, "/chips/9/margin") == 0.5);
+    assert_true(rig_number(rig, "/temperature") == 0.5);
+}
+
+static void csv_comes_by_suffix_and_by_accept(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    finished(rig, id);
+    static const char head[] = "row,column,x,y,label,probability,margin,probability of film,"
+                               "\"probability of a/b, \"\"c\"\"\"\n"
+                               "0,0,0,0,film,0.750000,0.500000,0.750000,0.250000\n"
+                               "0,1,8,0,\"a/b, \"\"c\"\"\",0.750000,0.500000,0.250000,0.750000\n";
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s.csv", id, rig->image), 200);
+    assert_string_equal(rig->response.content_type, "text/csv; charset=utf-8; header=present");
+    assert_memory_equal(rig->response.body, head, sizeof(head) - 1);
+    assert_string_equal(rig_got(rig, "Content-Disposition"),
+                        "attachment; filename=\"a.png.csv\"; filename*=UTF-8''a.png.csv");
+    size_t n_lines = 0;
+    for (size_t i = 0; i < rig->response.body_size; i++)
+        n_lines += rig->response.body[i] == '\n';
+    assert_int_equal(n_lines, 16);
+    char *etag = strdup(rig_got(rig, "ETag"));
+    rig_header(rig, "Accept", "text/csv");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, rig->image), 200);
+    assert_memory_equal(rig->response.body, head, sizeof(head) - 1);
+    /* The tag of one representation is not that of the other. */
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, rig->image), 200);
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s.csv", id, rig->image), 304);
+    free(etag);
+    rig_header(rig, "Accept", "application/json");
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s.csv", id, rig->image);
+    rig_assert_problem(rig, 406, "not-acceptable");
+}
+
+static void decode_answer(struct rig *rig, struct image *out)
+{
+    struct error err;
+    assert_int_equal(rig->response.status, 200);
+    assert_string_equal(rig->response.content_type, "image/png");
+    assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
+    assert_int_equal(
+        image_decode(rig->response.body, rig->response.body_size, &image_limits_default, out, &err),
+        0);
+}
+
+static void maps_are_drawn(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    struct image image;
+    finished(rig, id);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/labels.png", id, rig->image);
+    decode_answer(rig, &image);
+    assert_int_equal(image.info.width, 5);
+    assert_int_equal(image.info.height, 3);
+    assert_true(image.pixels[0] != image.pixels[1] && image.pixels[0] == image.pixels[2]);
+    image_clear(&image);
+    static const char *const classes[] = {"film", "0", "a%2Fb%2C%20%22c%22", "1"};
+    for (int i = 0; i < 4; i++) {
+        rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/probability/%s.png", id, rig->image,
+                 classes[i]);
+        decode_answer(rig, &image);
+        assert_int_equal(image.info.width, 5);
+        assert_int_equal((int)image.pixels[0], i < 2 ? 191 : 64);
+        image_clear(&image);
+    }
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png?max_side=20", id, rig->image);
+    decode_answer(rig, &image);
+    assert_int_equal(image.info.width, 20);
+    assert_int_equal(image.info.height, 15);
+    assert_int_equal(image.info.n_channels, 3);
+    image_clear(&image);
+    char *etag = strdup(rig_got(rig, "ETag"));
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png?max_side=20",
+                              id, rig->image),
+                     304);
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(
+        rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png", id, rig->image), 200);
+    free(etag);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/probability/2.png", id, rig->image);
+    rig_assert_problem(rig, 404, "not-found");
+    assert_non_null(strstr(rig_text(rig, "/detail"), "0 to 1"));
+}
+
+static void unknown_results_are_not_found(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    finished(rig, id);
+    static const char *const tails[] = {"", ".csv", "/labels.png", "/overlay.png",
+                                        "/probability/film.png"};
+    for (int i = 0; i < 5; i++) {
+        rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/img_01JABCDEFGHJKMNPQRSTVWXYZ0%s", id,
+                 tails[i]);
+        rig_assert_problem(rig, 404, "not-found");
+        rig_send(rig, "GET", NULL, "/v1/jobs/job_01JABCDEFGHJKMNPQRSTVWXYZ0/results/%s%s",
+                 rig->image, tails[i]);
+        rig_assert_problem(rig, 404, "not-found");
+        rig_send(rig, "GET", NULL, "/v1/jobs/x/results/y%s", tails[i]);
+        rig_assert_problem(rig, 404, "not-found");
+    }
+    rig_send(rig, "GET", NULL, "/v1/jobs/job_01JABCDEFGHJKMNPQRSTVWXYZ0/results");
+    rig_assert_problem(rig, 404, "not-found");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_list_has_grid_and_statistics),
+        TEST(results_of_a_running_job_are_final_one_by_one),
+        TEST(json_has_every_chip),
+        TEST(csv_comes_by_suffix_and_by_accept),
+        TEST(maps_are_drawn),
+        TEST(unknown_results_are_not_found),
+    };
+    return test_run(tests);
+}

@@ -1,0 +1,124 @@
+#include "tests/api/rig.h"
+
+/* A small network from the encoder's fixtures. */
+static char *read_fixture(const char *name, size_t *size)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "tests/fixtures/encoder/%s", name);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    char *data = malloc(*size);
+    assert_int_equal(fread(data, 1, *size, file), *size);
+    fclose(file);
+    return data;
+}
+
+static void an_encoder_is_uploaded_once(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    char id[DB_ID_SIZE];
+    char *file = read_fixture("basic_grey.safetensors", &size);
+    assert_int_equal(rig_upload(rig, "application/vnd.safetensors", file, size, "/v1/encoders"),
+                     201);
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    assert_int_equal((int)rig_number(rig, "/in_channels"), 1);
+    assert_true(rig_number(rig, "/dimension") > 0);
+    assert_true(rig_number(rig, "/n_parameters") > 0);
+    assert_false(json_is_true(rig_at(rig, "/is_default")));
+    assert_int_equal(rig_upload(rig, "application/octet-stream", file, size, "/v1/encoders"), 200);
+    assert_string_equal(rig_text(rig, "/id"), id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/encoders/%s", id), 200);
+    char *etag = strdup(rig_got(rig, "ETag"));
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/encoders/%s", id), 304);
+    free(etag);
+    rig_send(rig, "GET", NULL, "/v1/encoders");
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 1);
+    /* Damaged weights are refused and leave nothing. */
+    rig_upload(rig, "application/octet-stream", file, size - 1, "/v1/encoders");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_upload(rig, "application/octet-stream", "x", 1, "/v1/encoders");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_upload(rig, "application/octet-stream", "", 0, "/v1/encoders");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_send(rig, "GET", NULL, "/v1/encoders");
+    assert_int_equal(json_array_size(rig_at(rig, "/items")), 1);
+    rig_send(rig, "GET", NULL, "/v1/encoders/enc_01JABCDEFGHJKMNPQRSTVWXYZ0");
+    rig_assert_problem(rig, 404, "not-found");
+    free(file);
+}
+
+static void readiness_says_what_failed(void **state)
+{
+    struct rig *rig = *state;
+    assert_int_equal(rig_send(rig, "GET", NULL, "/livez"), 200);
+    assert_string_equal(rig_text(rig, "/status"), "alive");
+    rig_send(rig, "GET", NULL, "/readyz");
+    rig_assert_problem(rig, 503, "not-ready");
+    assert_string_equal(rig_text(rig, "/detail"), "encoder: there is no default encoder");
+    rig_fill(rig);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/readyz"), 200);
+    assert_string_equal(rig_text(rig, "/checks/database"), "ok");
+    rig->shutting_down = true;
+    rig_send(rig, "GET", NULL, "/readyz");
+    rig_assert_problem(rig, 503, "not-ready");
+    assert_string_equal(rig_text(rig, "/detail"), "server: it is shutting down");
+    assert_string_equal(rig_got(rig, "Retry-After"), "5");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/livez"), 200);
+}
+
+static void metrics_version_and_contract_are_served(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    rig_header(rig, "Accept",
+               "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;"
+               "q=0.5,*/*;q=0.1");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/metrics"), 200);
+    assert_string_equal(rig->response.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert_memory_equal(rig->response.body, "# TYPE x", 8);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/version"), 200);
+    assert_string_equal(rig_text(rig, "/version"), CHIPSHOT_VERSION);
+    assert_string_equal(rig_text(rig, "/encoder/id"), rig->encoder);
+    assert_true(strlen(rig_text(rig, "/blas_core")) > 0);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/openapi.yaml"), 200);
+    assert_string_equal(rig->response.content_type, "application/yaml");
+    assert_int_equal(rig->response.body_size, 15);
+    char *etag = strdup(rig_got(rig, "ETag"));
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/openapi.yaml"), 304);
+    free(etag);
+}
+
+static void a_server_without_hooks_answers_too(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    rig->hooks = (struct api_hooks){0};
+    rig_restart_api(rig);
+    char id[DB_ID_SIZE];
+    rig_header(rig, "Prefer", "wait=3");
+    rig_add_job(rig, id);
+    assert_string_equal(rig_got(rig, "Preference-Applied"), "");
+    assert_true(json_is_null(rig_at(rig, "/eta_seconds")));
+    assert_int_equal(rig_send(rig, "GET", NULL, "/readyz"), 200);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/metrics"), 200);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/openapi.yaml"), 404);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_encoder_is_uploaded_once),
+        TEST(readiness_says_what_failed),
+        TEST(metrics_version_and_contract_are_served),
+        TEST(a_server_without_hooks_answers_too),
+    };
+    return test_run(tests);
+}
