@@ -29,10 +29,12 @@ struct connection {
     uint64_t window_start_ms; /* of the minimal rate */
     uint64_t window_progress; /* progress when the window began */
     bool expired;
+    bool surplus; /* set once, before others see the connection */
 };
 
 struct connections {
     struct connection_timeouts timeouts; /* immutable */
+    uint32_t max;                        /* immutable */
     pthread_t watcher;
     pthread_mutex_t mutex;   /* guards all below */
     pthread_cond_t wake;     /* the watcher: a deadline earlier than its plan, or the end */
@@ -187,12 +189,13 @@ static void free_all(struct connections *connections)
 }
 
 int connections_create(struct connections **out, const struct connection_timeouts *timeouts,
-                       struct error *err)
+                       uint32_t max, struct error *err)
 {
     struct connections *connections = calloc(1, sizeof(*connections));
     if (connections == NULL)
         return error_set_nomem(err, "connections");
     connections->timeouts = *timeouts;
+    connections->max = max;
     init_locks(connections);
     int status = pthread_create(&connections->watcher, NULL, watch, connections);
     if (status != 0) {
@@ -266,7 +269,7 @@ struct connection *connections_add(struct connections *connections, int fd)
     pthread_mutex_lock(&connections->mutex);
     connection->next = connections->list;
     connections->list = connection;
-    connections->n_connections++;
+    connection->surplus = ++connections->n_connections > connections->max;
     begin_phase(connections, connection, CONNECTION_NEW);
     pthread_mutex_unlock(&connections->mutex);
     return connection;
@@ -317,6 +320,11 @@ void connection_received(struct connections *connections, struct connection *con
     pthread_mutex_lock(&connections->mutex);
     connection->progress += size;
     pthread_mutex_unlock(&connections->mutex);
+}
+
+bool connection_is_surplus(const struct connection *connection)
+{
+    return connection != NULL && connection->surplus;
 }
 
 bool connection_is_expired(struct connections *connections, struct connection *connection)

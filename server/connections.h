@@ -41,9 +41,9 @@ struct connection_timeouts {
     uint64_t idle_ms;
 };
 
-/* Starts the watching thread. */
+/* Starts the watching thread. Connections beyond `max` are surplus. */
 int connections_create(struct connections **out, const struct connection_timeouts *timeouts,
-                       struct error *err);
+                       uint32_t max, struct error *err);
 /* All connections must have been removed. NULL allowed. */
 void connections_destroy(struct connections *connections);
 
@@ -59,6 +59,8 @@ bool connection_enter(struct connections *connections, struct connection *connec
 /* Bytes of a body arrived. */
 void connection_received(struct connections *connections, struct connection *connection,
                          uint64_t size);
+/* True when there were `max` others as it came: its request is to be refused. */
+bool connection_is_surplus(const struct connection *connection);
 /* True once its deadline has passed. */
 bool connection_is_expired(struct connections *connections, struct connection *connection);
 

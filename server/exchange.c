@@ -266,6 +266,13 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
     status = request_check(&x->request, version, headers_size, &x->facts, detail, sizeof(detail));
     if (status != 0)
         return refuse(x, status, detail);
+    if (x->surplus) {
+        api_problem(&x->request, 503, NULL,
+                    "the server has as many connections as max-connections allows", &x->response);
+        api_response_header(&x->response, "Retry-After", "1");
+        settle(x);
+        return EXCHANGE_ANSWER_NOW;
+    }
     if (!normalise_conditions(x))
         return refuse(x, 500, "out of memory");
     if (admit(x))
@@ -378,9 +385,9 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
         metrics_http_request(x->context->parts.metrics, request_method_name(x->request.method),
                              route_of(x), 0, seconds_since(&x->start));
     enum log_level level = LOG_LEVEL_INFO;
-    if (response->status >= 500)
+    if (response->status >= 500 && response->error_code != ERROR_BUSY)
         level = LOG_LEVEL_ERROR;
-    else if (outcome != NULL)
+    else if (response->status >= 500 || outcome != NULL)
         level = LOG_LEVEL_WARN;
     const struct log_field fields[] = {
         log_string("method", request_method_name(x->request.method)),

@@ -39,6 +39,7 @@ struct exchange {
     size_t json_capacity;
     bool gzip_tag; /* a condition named a gzip form's tag */
     struct api_response response;
+    bool surplus;        /* the connection is one too many; set before exchange_begin */
     bool begun;          /* exchange_begin was called */
     bool answered;       /* response is final */
     bool unread_body;    /* answered before the body was read: the connection cannot go on */

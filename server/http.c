@@ -17,6 +17,8 @@ enum {
     CONNECTION_MEMORY = 128 * 1024,
     /* Address space of a connection's thread, not memory: nested JSON is read by recursion. */
     THREAD_STACK = 2 * 1024 * 1024,
+    /* Connections above the limit that still get a 503; beyond these the library just closes. */
+    SURPLUS_CONNECTIONS = 32,
 };
 
 struct http_server {
@@ -46,12 +48,14 @@ static void on_connection(void *closure, struct MHD_Connection *connection, void
         info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *socket_context =
             info == NULL ? NULL : connections_add(server->connections, info->connect_fd);
-        return;
+        break;
     case MHD_CONNECTION_NOTIFY_CLOSED:
         connections_remove(server->connections, *socket_context);
         *socket_context = NULL;
-        return;
+        break;
     }
+    metrics_set(server->context.parts.metrics, METRIC_HTTP_CONNECTIONS,
+                connections_count(server->connections));
 }
 
 /* The request line was read: the raw target, before the library decodes it. What this returns is
@@ -159,6 +163,7 @@ static enum MHD_Result on_head(struct http_server *server, struct MHD_Connection
         return MHD_NO;
     MHD_get_connection_values(connection, MHD_HEADER_KIND, collect, &collector);
     exchange->begun = true;
+    exchange->surplus = connection_is_surplus(tracked(connection));
     if (!connection_enter(server->connections, tracked(connection), CONNECTION_BODY)) {
         free(collector.headers);
         return MHD_NO;
@@ -240,11 +245,11 @@ static int start_daemon(struct http_server *server, const struct http_config *co
             MHD_USE_ITC | MHD_USE_ERROR_LOG,
         0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_library_message, server,
         MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned int)config->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
-        MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        (unsigned int)config->max_connections + SURPLUS_CONNECTIONS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (server->daemon == NULL)
         return error_set(err, ERROR_IO, "the HTTP library cannot start on %s",
                          server->listener.url);
@@ -279,7 +284,7 @@ int http_server_create(struct http_server **out, const struct http_config *confi
         .body_ms = (uint64_t)config->body_timeout_s * 1000,
         .idle_ms = (uint64_t)config->idle_timeout_s * 1000,
     };
-    code = connections_create(&server->connections, &timeouts, err);
+    code = connections_create(&server->connections, &timeouts, config->max_connections, err);
     if (code != 0)
         goto out;
     signal(SIGPIPE, SIG_IGN); /* sendfile() has no flag against it */
@@ -301,11 +306,6 @@ uint16_t http_server_port(const struct http_server *server)
 const char *http_server_url(const struct http_server *server)
 {
     return server->listener.url;
-}
-
-uint32_t http_server_n_connections(struct http_server *server)
-{
-    return connections_count(server->connections);
 }
 
 void http_server_stop_accepting(struct http_server *server)

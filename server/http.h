@@ -6,10 +6,13 @@
  * memory up to the limit, uploads straight to disk), then api_handle. A refusal before the body
  * answers without reading it and closes the connection.
  *
+ * Connections beyond max_connections are answered 503, up to 32 of them, further ones just closed.
+ *
  * What the library itself refuses while parsing (a request line without a version, a header without
  * a colon, a Content-Length that is no number, a malformed chunk, more than 128 KiB of head)
- * is answered by the library with a short HTML page instead of problem+json, and the connection is
- * closed; a NUL byte in a header ends its value. Neither can be changed from here.
+ * is answered by the library with a short HTML page instead of problem+json (0.9.75 even sends the
+ * head of that answer twice for a bad Content-Length), and the connection is closed; a NUL byte in
+ * a header ends its value. None of this can be changed from here.
  */
 #ifndef CHIPSHOT_SERVER_HTTP_H
 #define CHIPSHOT_SERVER_HTTP_H
@@ -52,7 +55,6 @@ int http_server_create(struct http_server **out, const struct http_config *confi
 uint16_t http_server_port(const struct http_server *server);
 /* "http://127.0.0.1:8080", with the port listened on; borrowed. */
 const char *http_server_url(const struct http_server *server);
-uint32_t http_server_n_connections(struct http_server *server);
 
 /* Closes the listening socket and idle connections; running requests go on. */
 void http_server_stop_accepting(struct http_server *server);

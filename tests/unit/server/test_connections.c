@@ -65,7 +65,7 @@ static struct connections *create(uint64_t header_ms, uint64_t body_ms, uint64_t
 {
     struct connections *connections = NULL;
     const struct connection_timeouts timeouts = {header_ms, body_ms, idle_ms};
-    assert_int_equal(connections_create(&connections, &timeouts, NULL), 0);
+    assert_int_equal(connections_create(&connections, &timeouts, 2, NULL), 0);
     return connections;
 }
 
@@ -192,6 +192,13 @@ static void draining_closes_what_is_idle_and_waits_for_the_rest(void **state)
     connection_enter(connections, one, CONNECTION_IDLE);
     connection_enter(connections, two, CONNECTION_HANDLING);
     assert_int_equal(connections_count(connections), 2);
+    struct pair third;
+    open_pair(&third);
+    struct connection *surplus = connections_add(connections, third.server);
+    assert_true(connection_is_surplus(surplus));
+    assert_false(connection_is_surplus(one) || connection_is_surplus(two));
+    connections_remove(connections, surplus);
+    close_pair(&third);
     assert_false(connections_is_draining(connections));
     connections_drain(connections);
     assert_true(connections_is_draining(connections));

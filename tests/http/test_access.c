@@ -1,0 +1,134 @@
+/* Who is answered: loopback without keys, bearer tokens with them. */
+#include "tests/test.h"
+
+#include <signal.h>
+
+#include "tests/http/client.h"
+#include "tests/http/server.h"
+
+static int get_status(const struct server_process *server, const char *path, const char *headers,
+                      char *out, size_t size)
+{
+    char text[1024];
+    snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nConnection: close\r\n%s\r\n", path, headers);
+    return raw_exchange(server->port, text, out, size);
+}
+
+static void a_rebound_name_is_misdirected(void **state)
+{
+    (void)state;
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    char out[16384], own[256];
+    snprintf(own, sizeof(own), "Host: 127.0.0.1:%u\r\nOrigin: http://localhost:%u\r\n", server.port,
+             server.port);
+    const struct {
+        const char *headers;
+        int status;
+    } trials[] = {
+        {"Host: localhost\r\n", 200},
+        {"Host: LOCALHOST:80\r\n", 200},
+        {"Host: [::1]:8080\r\n", 200},
+        {own, 200},
+        {"Host: localhost\r\nSec-Fetch-Site: same-origin\r\n", 200},
+        {"Host: localhost\r\nSec-Fetch-Site: none\r\n", 200},
+        {"Host: evil.com\r\n", 421},
+        {"Host: 127.0.0.1.evil.com\r\n", 421},
+        {"Host: user@localhost\r\n", 421},
+        {"Host: 127.1\r\n", 421},
+        {"Host: \r\n", 421},
+        {"Host: localhost\r\nOrigin: http://evil.com\r\n", 403},
+        {"Host: localhost\r\nOrigin: null\r\n", 403},
+        {"Host: localhost\r\nOrigin: http://localhost:1\r\n", 403},
+        {"Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403},
+    };
+    for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
+        int status = get_status(&server, "/v1/projects", trials[i].headers, out, sizeof(out));
+        if (status != trials[i].status)
+            fail_msg("%s: %d", trials[i].headers, status);
+        assert_null(strstr(out, "Access-Control"));
+    }
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
+static void create_key(const struct server_process *server, char *token, size_t size)
+{
+    char said[1024];
+    const char *const arguments[] = {"key", "create", "test", "--data", server->data, NULL};
+    assert_int_equal(server_run_tool(arguments, said, sizeof(said)), 0);
+    const char *found = strstr(said, "chipshot_");
+    assert_non_null(found);
+    snprintf(token, size, "%.*s", (int)strcspn(found, " \r\n"), found);
+}
+
+static void keys_are_asked_for(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char out[16384], token[128], header[512];
+    server_init(&server);
+    create_key(&server, token, sizeof(token));
+    server_start(&server, NULL);
+
+    assert_int_equal(get_status(&server, "/livez", "Host: any\r\n", out, sizeof(out)), 200);
+    assert_int_equal(get_status(&server, "/v1/projects", "Host: localhost\r\n", out, sizeof(out)),
+                     401);
+    assert_non_null(strstr(out, "WWW-Authenticate: Bearer"));
+    assert_int_equal(get_status(&server, "/metrics", "Host: localhost\r\n", out, sizeof(out)), 401);
+    snprintf(header, sizeof(header), "Host: any\r\nAuthorization: Bearer %sx\r\n", token);
+    assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 401);
+    assert_null(strstr(out, token));
+    snprintf(header, sizeof(header), "Host: any\r\nAuthorization: Basic %s\r\n", token);
+    assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 401);
+    snprintf(header, sizeof(header), "Host: any\r\nAuthorization: bearer %s\r\n", token);
+    assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 200);
+    /* An unauthorised upload is refused before its body. */
+    assert_int_equal(raw_exchange(server.port,
+                                  "POST /v1/projects HTTP/1.1\r\nHost: any\r\nContent-Type: "
+                                  "application/json\r\nContent-Length: 12\r\n"
+                                  "Expect: 100-continue\r\n\r\n",
+                                  out, sizeof(out)),
+                     401);
+    assert_null(strstr(out, "100 Continue"));
+
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    char log[16384];
+    server_read_log(&server, log, sizeof(log));
+    assert_null(strstr(log, token));
+    assert_non_null(strstr(log, "key=key_"));
+    server_clear(&server);
+}
+
+static void the_world_needs_a_key_or_a_clear_word(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char said[4096], out[8192];
+    server_init(&server);
+    static const char *const world[] = {"--listen", "0.0.0.0:0", NULL};
+    assert_int_not_equal(
+        server_refusal(&server, &(struct server_options){.arguments = world}, said, sizeof(said)),
+        0);
+    assert_non_null(strstr(said, "--no-auth"));
+    assert_non_null(strstr(said, "key create"));
+
+    static const char *const open[] = {"--no-auth", NULL};
+    server_start(&server, &(struct server_options){.arguments = open});
+    /* Still on loopback: the browser's tricks are refused all the same. */
+    assert_int_equal(get_status(&server, "/v1/projects", "Host: evil.com\r\n", out, sizeof(out)),
+                     421);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rebound_name_is_misdirected),
+        cmocka_unit_test(keys_are_asked_for),
+        cmocka_unit_test(the_world_needs_a_key_or_a_clear_word),
+    };
+    return test_run(tests);
+}

@@ -1,0 +1,166 @@
+/* Start, connections, stop. */
+#include "tests/test.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/http/client.h"
+#include "tests/http/server.h"
+
+#define HOST "Host: localhost\r\n"
+
+static void connections_are_used_again(void **state)
+{
+    (void)state;
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    struct client *client = client_create(server.port);
+    static const struct {
+        const char *method, *path;
+        long status;
+    } steps[] = {
+        {"GET", "/livez", 200},    {"HEAD", "/livez", 200},          {"GET", "/v1/none", 404},
+        {"DELETE", "/livez", 405}, {"OPTIONS", "/v1/projects", 204}, {"GET", "/metrics", 200},
+    };
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        struct client_reply reply;
+        client_send(client,
+                    &(struct client_request){.method = steps[i].method, .path = steps[i].path},
+                    &reply);
+        assert_int_equal(reply.status, steps[i].status);
+        assert_int_equal(reply.n_connects, i == 0 ? 1 : 0);
+        client_reply_clear(&reply);
+    }
+    client_destroy(client);
+    assert_int_equal(server_stop(&server, SIGINT), 0);
+    server_clear(&server);
+}
+
+static void more_clients_than_connections_are_told_to_wait(void **state)
+{
+    (void)state;
+    struct server_process server;
+    static const char *const few[] = {"--max-connections", "2", NULL};
+    server_init(&server);
+    server_start(&server, &(struct server_options){.arguments = few});
+    int held[2];
+    char out[4096];
+    for (int i = 0; i < 2; i++) {
+        held[i] = raw_connect(server.port);
+        raw_print(held[i], "GET /livez HTTP/1.1\r\n" HOST "\r\n");
+        raw_read_until(held[i], "alive", out, sizeof(out));
+    }
+    static const char request[] = "GET /livez HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n";
+    assert_int_equal(raw_exchange(server.port, request, out, sizeof(out)), 503);
+    assert_non_null(strstr(out, "Retry-After: 1\r\n"));
+    close(held[0]);
+    /* The server hears of it in its own time. */
+    int status = 503;
+    for (int i = 0; i < 10000 && status != 200; i++)
+        status = raw_exchange(server.port, request, out, sizeof(out));
+    assert_int_equal(status, 200);
+    close(held[1]);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
+static void running_requests_end_at_shutdown(void **state)
+{
+    (void)state;
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    char out[8192];
+    int idle = raw_connect(server.port);
+    raw_print(idle, "GET /livez HTTP/1.1\r\n" HOST "\r\n");
+    raw_read_until(idle, "alive", out, sizeof(out));
+    int silent = raw_connect(server.port);
+    /* A request whose body is on its way: "100 Continue" shows that the server is at it. */
+    int busy = raw_connect(server.port);
+    raw_print(busy, "POST /v1/projects HTTP/1.1\r\n" HOST "Content-Type: application/json\r\n"
+                    "Content-Length: 12\r\nExpect: 100-continue\r\n\r\n");
+    raw_read_until(busy, "100 Continue\r\n\r\n", out, sizeof(out));
+    assert_int_equal(kill(server.pid, SIGTERM), 0);
+    /* The idle one is closed: the shutdown has begun. */
+    assert_int_equal(raw_read_to_end(idle, out, sizeof(out)), 0);
+    raw_print(busy, "{\"name\":\"p\"}");
+    raw_read_to_end(busy, out, sizeof(out));
+    assert_memory_equal(out, "HTTP/1.1 201 ", 13);
+    assert_non_null(strstr(out, "Connection: close"));
+    close(idle);
+    close(silent);
+    close(busy);
+    assert_int_equal(server_stop(&server, 0), 0);
+    server_clear(&server);
+}
+
+static void a_directory_has_one_server(void **state)
+{
+    (void)state;
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    struct server_process second = server;
+    char said[4096];
+    assert_int_not_equal(server_refusal(&second, NULL, said, sizeof(said)), 0);
+    assert_non_null(strstr(said, server.data));
+    struct client_reply reply;
+    client_get(server.port, "/livez", &reply);
+    assert_int_equal(reply.status, 200);
+    client_reply_clear(&reply);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    /* And after its end another one. */
+    server_start(&server, NULL);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
+static void a_read_only_directory_is_refused(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char said[4096];
+    server_init(&server);
+    assert_int_equal(chmod(server.data, 0555), 0);
+    int status = server_refusal(&server, &(struct server_options){.no_privileges = true}, said,
+                                sizeof(said));
+    assert_int_not_equal(status, 0);
+    assert_true(status < 128);
+    assert_non_null(strstr(said, server.data));
+    assert_non_null(strstr(said, "denied"));
+    server_clear(&server);
+}
+
+static void wrong_options_are_told(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char said[4096];
+    server_init(&server);
+    static const char *const wrong[][3] = {
+        {"--max-json-size", "12Q"}, {"--nonsense"}, {"--listen", "example.com:80"}};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_not_equal(server_refusal(&server,
+                                            &(struct server_options){.arguments = wrong[i]}, said,
+                                            sizeof(said)),
+                             0);
+        assert_non_null(strstr(said, i == 1 ? "--nonsense" : wrong[i][1]));
+        assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1); /* one line */
+    }
+    server_clear(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(connections_are_used_again),
+        cmocka_unit_test(more_clients_than_connections_are_told_to_wait),
+        cmocka_unit_test(running_requests_end_at_shutdown),
+        cmocka_unit_test(a_directory_has_one_server),
+        cmocka_unit_test(a_read_only_directory_is_refused),
+        cmocka_unit_test(wrong_options_are_told),
+    };
+    return test_run(tests);
+}
