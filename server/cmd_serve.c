@@ -3,9 +3,10 @@
  * Shutdown: no new connections, requests that wait for a job are answered, running requests end,
  * running jobs get the drain time and are requeued if they need longer, then exit status 0.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -217,15 +218,31 @@ static void announce(const struct service *service)
     fflush(stdout);
 }
 
+/* A handler, not a signal mask with sigwait: OpenBLAS starts threads before main, which inherit no
+ * mask of ours, and a signal that one of them takes would kill the process. */
+static sem_t stop_asked;
+static volatile sig_atomic_t stop_signal;
+
+static void on_stop_signal(int number)
+{
+    int saved = errno;
+    stop_signal = number;
+    sem_post(&stop_asked);
+    errno = saved;
+}
+
+static void catch_stop_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
+    sem_init(&stop_asked, 0, 0);
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+}
+
 static int serve(struct service *service, struct error *err)
 {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    /* Before any thread starts, so that all inherit the mask and only this one takes the signals.
-     */
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    catch_stop_signals();
     int status = start_storage(service, err);
     if (status == 0)
         status = start_engine(service, err);
@@ -233,10 +250,10 @@ static int serve(struct service *service, struct error *err)
         status = start_front(service, err);
     if (status == 0) {
         announce(service);
-        int number = 0;
-        sigwait(&signals, &number);
+        while (sem_wait(&stop_asked) != 0 && errno == EINTR)
+            continue;
         log_write(&service->log, LOG_LEVEL_INFO, "stopping",
-                  (struct log_field[]){log_integer("signal", number)}, 1);
+                  (struct log_field[]){log_integer("signal", stop_signal)}, 1);
     }
     stop(service);
     return status;
