@@ -13,8 +13,9 @@
 
 #include <cmocka.h>
 
-/* Runs an array of cmocka tests and prints TAP, which the runner counts. Set here and not left to the
- * environment, which some tests change. `set_up` and `tear_down` run once for all, or are NULL. */
+/* Runs an array of cmocka tests and prints TAP, which the runner counts. Set here and not left to
+ * the environment, which some tests change. `set_up` and `tear_down` run once for all, or are NULL.
+ */
 #define test_run_with(tests, set_up, tear_down)                                                    \
     (cmocka_set_message_output(CM_OUTPUT_TAP), cmocka_run_group_tests(tests, set_up, tear_down))
 #define test_run(tests) test_run_with(tests, NULL, NULL)

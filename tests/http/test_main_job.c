@@ -93,8 +93,9 @@ static void real_micrograph_is_mapped(void **state)
     size_t n_clear = 0, n_published = 0;
     double clear = workflow_accuracy(client, job, image, clear_path, &n_clear);
     double published = workflow_accuracy(client, job, image, published_path, &n_published);
-    print_message("note: STO/Ge: %.4f of %zu clear chips, agreement %.4f with %zu published labels\n",
-                  clear, n_clear, published, n_published);
+    print_message(
+        "note: STO/Ge: %.4f of %zu clear chips, agreement %.4f with %zu published labels\n", clear,
+        n_clear, published, n_published);
     assert_int_equal(n_clear, 826);
     assert_int_equal(n_published, 1024);
     assert_true(clear >= 0.99);
