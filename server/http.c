@@ -237,6 +237,17 @@ on_library_message(void *closure, const char *format, va_list arguments)
 
 /* ---- life ---- */
 
+/* What only some versions of the library know. */
+static struct MHD_OptionItem version_options[] = {
+#if MHD_VERSION >= 0x01000000
+    /* Strict: no bare LF, no folded headers, and 400 for a blank in the target instead of a
+     * redirect to what was perhaps meant. 0.9.75 cannot be told; request_check.c does what it can
+     * there. */
+    {MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL},
+#endif
+    {MHD_OPTION_END, 0, NULL},
+};
+
 static int start_daemon(struct http_server *server, const struct http_config *config,
                         struct error *err)
 {
@@ -249,7 +260,8 @@ static int start_daemon(struct http_server *server, const struct http_config *co
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
         (size_t)THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY,
+        version_options, MHD_OPTION_END);
     if (server->daemon == NULL)
         return error_set(err, ERROR_IO, "the HTTP library cannot start on %s",
                          server->listener.url);

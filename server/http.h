@@ -9,10 +9,12 @@
  * Connections beyond max_connections are answered 503, up to 32 of them, further ones just closed.
  *
  * What the library itself refuses while parsing (a request line without a version, a header without
- * a colon, a Content-Length that is no number, a malformed chunk, more than 128 KiB of head)
- * is answered by the library with a short HTML page instead of problem+json (0.9.75 even sends the
- * head of that answer twice for a bad Content-Length), and the connection is closed; a NUL byte in
- * a header ends its value. None of this can be changed from here.
+ * a colon, a Content-Length that is no number, a malformed chunk, more than 128 KiB of head; 1.0.1
+ * also blanks before a colon, other transfer encodings and a missing Host) is answered by the
+ * library with a short HTML page instead of problem+json (0.9.75 even sends the head of that answer
+ * twice for a bad Content-Length), and the connection is closed; a NUL byte in a header ends its
+ * value. 1.0.1 counts a chunk with an extension one byte short and so refuses it. None of this can
+ * be changed from here.
  */
 #ifndef CHIPSHOT_SERVER_HTTP_H
 #define CHIPSHOT_SERVER_HTTP_H
