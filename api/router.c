@@ -4,21 +4,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api/call.h"
 #include "api/negotiate.h"
 #include "api/utf8.h"
 #include <nettle/base64.h>
-
-const char *api_request_header(const struct api_request *request, const char *name)
-{
-    for (size_t i = 0; i < request->n_headers; i++) {
-        if (strcasecmp(request->headers[i].name, name) == 0)
-            return request->headers[i].value;
-    }
-    return NULL;
-}
 
 /* ---- patterns ---- */
 
