@@ -16,7 +16,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends libmicrohttpd12t64 libjansson4 libpng16-16t64 \
         libopenblas0-pthread libsqlite3-0 libnettle8t64 zlib1g curl \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home chipshot \
+    && useradd --uid 10001 --no-create-home chipshot \
     && mkdir /data && chown chipshot:chipshot /data
 COPY --from=build /src/build/chipshot /usr/local/bin/chipshot
 COPY --from=build /src/LICENSE /usr/share/doc/chipshot/LICENSE
