@@ -90,7 +90,6 @@ static const char *better_core_here(void)
 
 void cpu_select_blas_core(char **argv)
 {
-    openblas_set_num_threads(1);
     const char *chosen_by_user = getenv(CORE_VARIABLE);
     if (chosen_by_user != NULL && chosen_by_user[0] != '\0')
         return;

@@ -8,8 +8,7 @@
 
 /* Call first in main. When OpenBLAS chose a core that is worse than what cpuid offers (and the user
  * did not set OPENBLAS_CORETYPE), sets the variable and executes /proc/self/exe again with the same
- * arguments; returns if nothing was to be done or exec failed. Also makes BLAS single-threaded: the
- * pool owns parallelism. */
+ * arguments; returns if nothing was to be done or exec failed. */
 void cpu_select_blas_core(char **argv);
 
 /* The OpenBLAS core to ask for instead of `current` on a CPU with these instruction sets (AVX-512:

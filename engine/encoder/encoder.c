@@ -1,6 +1,7 @@
 /* An encoder's life, and what its metadata says about it: the JSON in the file's "chipshot" key. */
 #include "engine/encoder/encoder.h"
 
+#include <cblas.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -222,6 +223,9 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
     status = plan_init(&plan, encoder, encoder->info.input_size, err);
     if (status != 0)
         goto out;
+    /* The pool owns parallelism: BLAS's own threads would fight its workers for the processors. */
+    if (openblas_get_num_threads() != 1)
+        openblas_set_num_threads(1);
     encoder->info.dimension = embedding_dimension(&encoder->info);
     encoder->info.flops_per_chip = plan.flops_per_chip;
     *out = encoder;
