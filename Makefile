@@ -44,7 +44,12 @@ all: $(BUILD)/chipshot ## build the program
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(BUILD)/%.o: %.c
+# Without the libraries the first compiler error would be a riddle.
+.PHONY: libraries
+libraries:
+	@pkg-config --exists $(PACKAGES) || { echo "make: libraries are missing; run 'make deps'" >&2; exit 1; }
+
+$(BUILD)/%.o: %.c | libraries
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC   $<")
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
