@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "db/blobs.h"
+#include "server/stored_file.h"
 
 struct entry {
     struct loaded_encoder loaded; /* first: a loaded_encoder pointer is an entry pointer */
@@ -59,21 +60,36 @@ void encoder_store_destroy(struct encoder_store *store)
     free(store);
 }
 
+/* Loads the weights of `row` into `entry`; messages name the encoder. */
+static int load_weights(struct encoder_store *store, const struct db_encoder *row,
+                        struct entry *entry, struct error *err)
+{
+    struct db_blob blob = {0};
+    struct error inner = {0};
+    char what[DB_ID_SIZE + 16];
+    snprintf(what, sizeof(what), "encoder %s", row->id);
+    int status = stored_file_open(store->db, what, row->sha256, &blob, err);
+    if (status < 0)
+        return status;
+    status = encoder_create(&entry->encoder, blob.data, blob.size, &inner);
+    if (status == 0)
+        status = embedder_create(&entry->loaded.embedder, store->pool, entry->encoder, 0, &inner);
+    if (status < 0)
+        error_set(err, inner.code, "%s: %.400s", what, inner.message);
+    db_blob_close(&blob);
+    return status;
+}
+
 static int load_entry(struct encoder_store *store, const char *id, struct entry **out,
                       struct error *err)
 {
     struct db_encoder row = {0};
-    struct db_blob blob = {0};
     struct entry *entry = calloc(1, sizeof(*entry));
     int status = entry == NULL ? error_set_nomem(err, "an encoder") : 0;
     if (status == 0)
         status = db_encoder_get(store->db, id, &row, err);
     if (status == 0)
-        status = db_blob_open(store->db, row.sha256, &blob, err);
-    if (status == 0)
-        status = encoder_create(&entry->encoder, blob.data, blob.size, err);
-    if (status == 0)
-        status = embedder_create(&entry->loaded.embedder, store->pool, entry->encoder, 0, err);
+        status = load_weights(store, &row, entry, err);
     if (status == 0) {
         memcpy(entry->loaded.id, row.id, sizeof(entry->loaded.id));
         memcpy(entry->loaded.sha256, row.sha256, sizeof(entry->loaded.sha256));
@@ -81,7 +97,6 @@ static int load_entry(struct encoder_store *store, const char *id, struct entry 
     } else if (entry != NULL) {
         entry_destroy(entry);
     }
-    db_blob_close(&blob);
     db_encoder_clear(&row);
     return status;
 }

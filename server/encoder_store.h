@@ -23,7 +23,7 @@ int encoder_store_create(struct encoder_store **out, struct db *db, struct pool 
 void encoder_store_destroy(struct encoder_store *store);
 
 /* Thread-safe; loading one encoder holds up other loads. ERROR_NOT_FOUND: no such encoder.
- * ERROR_INVALID or ERROR_CORRUPT: its file is not what it was. */
+ * ERROR_CORRUPT: its file is not what it was. */
 int encoder_store_acquire(struct encoder_store *store, const char *id,
                           const struct loaded_encoder **out, struct error *err);
 void encoder_store_release(struct encoder_store *store, const struct loaded_encoder *encoder);

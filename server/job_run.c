@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "api/job_params.h"
 #include "db/blobs.h"
@@ -20,6 +21,7 @@
 #include "engine/encoder/cpu.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/statistics.h"
+#include "server/stored_file.h"
 
 enum { KEY_SIZE = 512 };
 
@@ -41,7 +43,7 @@ struct job_run {
     struct pool_lane *lane;
     struct job_image *images;  /* job->n_images */
     struct job_image *current; /* the one whose chips are being embedded */
-    int64_t last_heartbeat_ms;
+    uint64_t n_encoded;        /* chips of `current` so far */
     /* The examples of all classes, embedded. */
     struct support support;
     float *support_vectors;
@@ -72,20 +74,6 @@ static int check_stop(struct job_run *run, struct error *err)
     return 0;
 }
 
-static int heartbeat(struct job_run *run, struct error *err)
-{
-    bool cancel = false;
-    run->last_heartbeat_ms = now_ms();
-    int status = db_job_heartbeat(run->engine->db, run->job->id, run->owner, JOB_LEASE_MS,
-                                  atomic_load(&run->control->n_chips_done), &cancel, err);
-    if (status == 0 && cancel) {
-        int none = JOB_STOP_NONE;
-        atomic_compare_exchange_strong(&run->control->stop, &none, JOB_STOP_CANCEL);
-        status = check_stop(run, err);
-    }
-    return status;
-}
-
 /* Counts chips of an image once, also when its matrix is loaded a second time. */
 static void count_done(struct job_run *run, struct job_image *image, uint64_t n_done)
 {
@@ -100,11 +88,8 @@ static bool on_progress(void *context, uint64_t n_chips)
     struct job_run *run = context;
     metrics_add(run->engine->metrics, METRIC_CHIPS_ENCODED, (double)n_chips);
     atomic_fetch_add(&run->control->n_chips_encoded, n_chips);
-    count_done(run, run->current, run->current->n_done + n_chips);
-    /* A heartbeat that fails is not the job's failure; a lost lease shows when the result is
-     * stored. */
-    if (now_ms() - run->last_heartbeat_ms >= JOB_HEARTBEAT_MS)
-        heartbeat(run, NULL);
+    run->n_encoded += n_chips;
+    count_done(run, run->current, run->n_encoded);
     return atomic_load(&run->control->stop) == JOB_STOP_NONE;
 }
 
@@ -145,21 +130,45 @@ static void write_chip_key(const struct job_run *run, const struct job_image *im
 
 /* ---- embeddings ---- */
 
+/* Decodes an image as it was when it was uploaded: whoever changed its file behind our back gets an
+ * error and never a result, and windows lie inside the pixels. */
+static int decode(struct job_run *run, const struct job_image *image, struct image *out,
+                  struct error *err)
+{
+    struct db_blob blob = {0};
+    struct error inner = {0};
+    char what[DB_ID_SIZE + 16];
+    snprintf(what, sizeof(what), "image %s", image->row.id);
+    int status = stored_file_open(run->engine->db, what, image->row.sha256, &blob, err);
+    if (status < 0)
+        return status;
+    status = image_decode(blob.data, blob.size, &run->engine->limits->image, out, &inner);
+    db_blob_close(&blob);
+    if (status < 0)
+        return error_set(err, inner.code, "%s: %.400s", what, inner.message);
+    if (out->info.width == image->row.width && out->info.height == image->row.height)
+        return 0;
+    status = error_set(
+        err, ERROR_CORRUPT,
+        "%s: its file has %" PRIu32 " x %" PRIu32 " pixels, its row says %" PRIu32 " x %" PRIu32,
+        what, out->info.width, out->info.height, image->row.width, image->row.height);
+    image_clear(out);
+    return status;
+}
+
 static int load_pixels(struct job_run *run, const struct job_image *image, struct image *out,
                        struct error *err)
 {
     int64_t start = now_ms();
-    struct db_blob blob = {0};
-    int status = db_blob_open(run->engine->db, image->row.sha256, &blob, err);
+    int status = decode(run, image, out, err);
+    if (status < 0)
+        return status;
+    status = check_stop(run, err); /* a huge image takes seconds */
     if (status == 0)
-        status = image_decode(blob.data, blob.size, &run->engine->limits->image, out, err);
-    db_blob_close(&blob);
-    if (status == 0) {
         status = normalise_apply(&run->params.normalise, out->pixels, out->info.width,
                                  out->info.height, out->info.bit_depth, err);
-        if (status < 0)
-            image_clear(out);
-    }
+    if (status < 0)
+        image_clear(out);
     metrics_add(run->engine->metrics, METRIC_PHASE_DECODE_SECONDS, seconds_since(start));
     return status;
 }
@@ -172,11 +181,28 @@ static int encode_grid(struct job_run *run, struct job_image *image, float *out,
         return status;
     int64_t start = now_ms();
     run->current = image;
+    run->n_encoded = 0;
     status = embed_grid(run->encoder->embedder, run->lane, pixels.pixels, &image->grid, on_progress,
                         run, out, err);
     metrics_add(run->engine->metrics, METRIC_PHASE_ENCODE_SECONDS, seconds_since(start));
     image_clear(&pixels);
     return status;
+}
+
+/* Space for the embeddings of `n` chips. More than half of the memory is refused: a job that the
+ * kernel kills would take the server with it, at every start again. */
+static int allocate_matrix(const struct job_run *run, const struct job_image *image, uint64_t n,
+                           float **out, struct error *err)
+{
+    uint64_t row_size = (uint64_t)run->dimension * sizeof(float);
+    uint64_t limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+    if (n > limit / row_size)
+        return error_set(err, ERROR_INVALID,
+                         "image %s: the embeddings of %" PRIu64 " chips need more than the limit of"
+                         " %" PRIu64 " MiB, half of the memory; a larger stride needs less",
+                         image->row.id, n, limit >> 20);
+    *out = malloc(n * row_size);
+    return *out == NULL ? error_set_nomem(err, "an image's embeddings") : 0;
 }
 
 /* The embeddings of all chips of image `index`, from memory, the cache or the encoder. Borrowed
@@ -191,12 +217,13 @@ static int load_matrix(struct job_run *run, size_t index, const float **out, str
     run->memo = NULL;
     struct job_image *image = &run->images[index];
     uint64_t n = grid_n_chips(&image->grid);
-    float *matrix = malloc(n * run->dimension * sizeof(float));
-    if (matrix == NULL)
-        return error_set_nomem(err, "an image's embeddings");
+    float *matrix = NULL;
+    int status = allocate_matrix(run, image, n, &matrix, err);
+    if (status < 0)
+        return status;
     char key[KEY_SIZE];
     write_grid_key(run, image, key);
-    int status = db_cache_get(run->engine->db, key, n, run->dimension, matrix, NULL);
+    status = db_cache_get(run->engine->db, key, n, run->dimension, matrix, NULL);
     metrics_add(run->engine->metrics, status == 0 ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES,
                 (double)n);
     if (status < 0) {
@@ -234,12 +261,18 @@ static int embed_window(struct job_run *run, const struct job_image *image,
                         struct error *err)
 {
     char key[KEY_SIZE];
+    struct error inner = {0};
     write_chip_key(run, image, rect, key);
     int status = db_cache_get(run->engine->db, key, 1, run->dimension, out, NULL);
     metrics_add(run->engine->metrics, status == 0 ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES, 1);
     if (status == 0)
         return 0;
-    status = pixels->pixels == NULL ? load_pixels(run, image, pixels, err) : 0;
+    status = chip_rect_check(rect, image->row.width, image->row.height, &inner);
+    if (status < 0)
+        return error_set(err, ERROR_CORRUPT, "support set: an example in image %s: %.300s",
+                         image->row.id, inner.message);
+    if (pixels->pixels == NULL)
+        status = load_pixels(run, image, pixels, err);
     if (status < 0)
         return status;
     int64_t start = now_ms();
@@ -430,7 +463,9 @@ static int load_images(struct job_run *run, struct error *err)
     int status = 0;
     for (size_t i = 0; i < run->job->n_images && status == 0; i++) {
         struct job_image *image = &run->images[i];
-        status = db_image_get(run->engine->db, run->job->image_ids[i], &image->row, err);
+        status = check_stop(run, err);
+        if (status == 0)
+            status = db_image_get(run->engine->db, run->job->image_ids[i], &image->row, err);
         if (status == 0)
             status = grid_plan(&run->params.grid, image->row.width, image->row.height,
                                run->engine->limits->max_chips_per_image, &image->grid, err);
@@ -465,8 +500,10 @@ static int skip_stored(struct job_run *run, bool *stored, size_t *n_left, struct
     int status = 0;
     *n_left = 0;
     for (size_t i = 0; i < run->job->n_images && status == 0; i++) {
-        status = db_result_exists(run->engine->db, run->job->id, run->job->image_ids[i], &stored[i],
-                                  err);
+        status = check_stop(run, err);
+        if (status == 0)
+            status = db_result_exists(run->engine->db, run->job->id, run->job->image_ids[i],
+                                      &stored[i], err);
         if (stored[i])
             count_done(run, &run->images[i], grid_n_chips(&run->images[i].grid));
         else
@@ -481,8 +518,6 @@ static int run_images(struct job_run *run, struct error *err)
     size_t n_left = 0;
     int status =
         stored == NULL ? error_set_nomem(err, "a job") : skip_stored(run, stored, &n_left, err);
-    if (status == 0)
-        status = heartbeat(run, err);
     if (status == 0 && n_left > 0)
         status = embed_support(run, err);
     for (size_t i = 0; i < run->job->n_images && status == 0; i++) {

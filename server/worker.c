@@ -1,3 +1,9 @@
+/* Threads: one driver a running job, and one heart for all of them. The heart renews leases, stores
+ * progress and learns of cancellations, so that no thread that computes ever waits for the
+ * database, and a lease lives on while an image decodes. A job is cancelled because its row says
+ * so, never because of a notification: the driver may have claimed a job before the one who
+ * inserted it has told anyone.
+ */
 #include "server/worker.h"
 
 #include <assert.h>
@@ -15,17 +21,26 @@ enum {
     RETRY_MS = 1000,    /* pause after the database could not be read or written */
     ATTEMPTS_MAX = 100, /* claims without a stored result, then the job fails: a job that brings the
                            server down each time must not do so for ever */
+    OWNER_SIZE = 64,
 };
 
 struct driver {
     struct worker *worker;
-    uint32_t index;
     pthread_t thread;
     /* Guarded by the worker's mutex: */
+    bool claiming; /* asks the database for a job, whose id it does not know yet */
     bool running;
     char job_id[DB_ID_SIZE];
+    char owner[OWNER_SIZE];
     uint64_t n_chips_total;
     struct timespec started;
+    bool asked;      /* a notification came: look at the row at once */
+    bool beating;    /* the heart is writing to the row */
+    bool has_beaten; /* the heart has written to this job's row */
+    bool beat_failed;
+    int64_t beat_ms;            /* when it last looked */
+    int64_t lease_ms;           /* when it last wrote */
+    uint64_t beat_n_done;       /* the progress it wrote last */
     struct job_control control; /* its fields are atomic */
 };
 
@@ -34,10 +49,14 @@ struct worker {
     struct events *events;
     const struct log *log;
     pthread_mutex_t mutex;
-    pthread_cond_t changed; /* generation, stopping or a driver's `running` changed */
+    pthread_cond_t changed; /* any of what follows, or of what a driver says, changed */
     uint64_t generation;    /* counts notifications, so that none is lost before a wait */
     uint64_t n_claims;
-    bool stopping;
+    bool stopping; /* no more jobs are claimed */
+    bool halting;  /* jobs that run are given up, also one that was just being claimed */
+    bool heart_stops;
+    bool heart_runs;
+    pthread_t heart;
     uint32_t n_drivers;
     struct driver drivers[];
 };
@@ -50,6 +69,13 @@ static void add_ms(struct timespec *time, uint32_t ms)
         time->tv_sec++;
         time->tv_nsec -= 1000000000;
     }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
 /* Waits up to `ms` unless the worker stops. */
@@ -140,21 +166,140 @@ static void end_job(struct driver *driver, const struct db_job *job, const char 
         count_end(worker, state);
 }
 
+/* ---- the heart ---- */
+
+static void ask_to_stop(struct driver *driver, enum job_stop why)
+{
+    int none = JOB_STOP_NONE;
+    atomic_compare_exchange_strong(&driver->control.stop, &none, why);
+}
+
+static bool must_beat(const struct driver *driver, int64_t now)
+{
+    if (driver->asked)
+        return true;
+    if (now - driver->beat_ms < JOB_HEARTBEAT_MS)
+        return false;
+    /* A job that makes no progress (it decodes) writes only to keep its lease. */
+    return driver->beat_failed || now - driver->lease_ms >= JOB_LEASE_MS / 4 ||
+           atomic_load(&driver->control.n_chips_done) != driver->beat_n_done;
+}
+
+/* Writes a job's lease and progress and reads whether it is to stop. Called with the mutex held,
+ * which is given up meanwhile; the driver does not leave the job before `beating` is over. */
+static void beat(struct driver *driver)
+{
+    struct worker *worker = driver->worker;
+    struct error err = {0};
+    bool cancel = false;
+    uint64_t n_done = atomic_load(&driver->control.n_chips_done);
+    driver->asked = false;
+    driver->beating = true;
+    driver->has_beaten = true;
+    driver->beat_n_done = n_done;
+    pthread_mutex_unlock(&worker->mutex);
+    int status = db_job_heartbeat(worker->engine.db, driver->job_id, driver->owner, JOB_LEASE_MS,
+                                  n_done, &cancel, &err);
+    if (status < 0 && status != ERROR_CONFLICT)
+        log_job(worker, LOG_LEVEL_WARN, "job_heartbeat_failed", driver->job_id, "error",
+                err.message);
+    pthread_mutex_lock(&worker->mutex);
+    driver->beating = false;
+    driver->beat_ms = now_ms();
+    driver->beat_failed = status < 0; /* not the job's failure: it is tried again */
+    if (status == 0)
+        driver->lease_ms = driver->beat_ms;
+    else if (status == ERROR_CONFLICT) /* another has the job */
+        ask_to_stop(driver, JOB_STOP_SHUTDOWN);
+    if (cancel)
+        ask_to_stop(driver, JOB_STOP_CANCEL);
+    pthread_cond_broadcast(&worker->changed);
+}
+
+/* Beats for one driver that needs it; false when none did. *any: a job runs. */
+static bool beat_one(struct worker *worker, bool *any)
+{
+    int64_t now = now_ms();
+    *any = false;
+    for (uint32_t i = 0; i < worker->n_drivers; i++) {
+        struct driver *driver = &worker->drivers[i];
+        if (!driver->running)
+            continue;
+        *any = true;
+        if (must_beat(driver, now)) {
+            beat(driver);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void *keep_beating(void *argument)
+{
+    struct worker *worker = argument;
+    pthread_mutex_lock(&worker->mutex);
+    while (!worker->heart_stops) {
+        bool any;
+        if (beat_one(worker, &any))
+            continue;
+        struct timespec deadline;
+        clock_gettime(CLOCK_MONOTONIC, &deadline);
+        add_ms(&deadline, JOB_HEARTBEAT_MS / 2);
+        if (any)
+            pthread_cond_timedwait(&worker->changed, &worker->mutex, &deadline);
+        else
+            pthread_cond_wait(&worker->changed, &worker->mutex);
+    }
+    pthread_mutex_unlock(&worker->mutex);
+    return NULL;
+}
+
+/* Before a job's end is written: what the heart wrote last may be older than the last result. */
+static void settle_progress(struct driver *driver)
+{
+    struct worker *worker = driver->worker;
+    bool cancel;
+    pthread_mutex_lock(&worker->mutex);
+    while (driver->beating)
+        pthread_cond_wait(&worker->changed, &worker->mutex);
+    uint64_t n_done = atomic_load(&driver->control.n_chips_done);
+    bool stale = driver->has_beaten && driver->beat_n_done != n_done;
+    pthread_mutex_unlock(&worker->mutex);
+    if (stale)
+        db_job_heartbeat(worker->engine.db, driver->job_id, driver->owner, JOB_LEASE_MS, n_done,
+                         &cancel, NULL);
+}
+
 /* ---- drivers ---- */
 
-static void set_running(struct driver *driver, const struct db_job *job)
+static void set_running(struct driver *driver, const struct db_job *job, const char *owner)
 {
     struct worker *worker = driver->worker;
     pthread_mutex_lock(&worker->mutex);
-    driver->running = job != NULL;
-    if (job != NULL) {
-        memcpy(driver->job_id, job->id, sizeof(driver->job_id));
-        driver->n_chips_total = job->n_chips_total;
-        clock_gettime(CLOCK_MONOTONIC, &driver->started);
-        atomic_store(&driver->control.stop, JOB_STOP_NONE);
-        atomic_store(&driver->control.n_chips_done, 0);
-        atomic_store(&driver->control.n_chips_encoded, 0);
-    }
+    driver->claiming = false;
+    driver->running = true;
+    memcpy(driver->job_id, job->id, sizeof(driver->job_id));
+    snprintf(driver->owner, sizeof(driver->owner), "%s", owner);
+    driver->n_chips_total = job->n_chips_total;
+    clock_gettime(CLOCK_MONOTONIC, &driver->started);
+    driver->beat_ms = driver->lease_ms = now_ms();
+    driver->beat_n_done = 0;
+    driver->has_beaten = driver->beat_failed = false;
+    atomic_store(&driver->control.stop, worker->halting ? JOB_STOP_SHUTDOWN : JOB_STOP_NONE);
+    atomic_store(&driver->control.n_chips_done, 0);
+    atomic_store(&driver->control.n_chips_encoded, 0);
+    pthread_cond_broadcast(&worker->changed);
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+static void set_idle(struct driver *driver)
+{
+    struct worker *worker = driver->worker;
+    pthread_mutex_lock(&worker->mutex);
+    driver->running = false;
+    driver->claiming = false;
+    while (driver->beating)
+        pthread_cond_wait(&worker->changed, &worker->mutex);
     pthread_cond_broadcast(&worker->changed);
     pthread_mutex_unlock(&worker->mutex);
 }
@@ -165,13 +310,14 @@ static void run_claimed(struct driver *driver, const struct db_job *job, const c
     struct error err = {0};
     int status;
     log_job(worker, LOG_LEVEL_INFO, "job_started", job->id, "owner", owner);
-    set_running(driver, job);
+    set_running(driver, job, owner);
     if (job->attempts > ATTEMPTS_MAX)
         status = error_set(&err, ERROR_IO, "interrupted %d times without progress", ATTEMPTS_MAX);
     else
         status = job_run(&worker->engine, job, owner, &driver->control, &err);
+    settle_progress(driver);
     end_job(driver, job, owner, status, &err);
-    set_running(driver, NULL);
+    set_idle(driver);
     events_publish(worker->events, job->id);
 }
 
@@ -184,6 +330,8 @@ static bool claim_next(struct driver *driver, struct db_job *job, char *owner, s
         bool stopping = worker->stopping;
         uint64_t generation = worker->generation;
         uint64_t claim = worker->n_claims++;
+        driver->claiming = !stopping;
+        driver->asked = false;
         pthread_mutex_unlock(&worker->mutex);
         if (stopping)
             return false;
@@ -193,6 +341,7 @@ static bool claim_next(struct driver *driver, struct db_job *job, char *owner, s
         int status = db_job_claim(worker->engine.db, owner, JOB_LEASE_MS, job, &err);
         if (status == 0)
             return true;
+        set_idle(driver);
         if (status != ERROR_NOT_FOUND) {
             log_job(worker, LOG_LEVEL_ERROR, "job_claim_failed", NULL, "error", err.message);
             pause_ms(worker, RETRY_MS);
@@ -209,7 +358,7 @@ static void *drive(void *argument)
 {
     struct driver *driver = argument;
     struct db_job job = {0};
-    char owner[64];
+    char owner[OWNER_SIZE];
     while (claim_next(driver, &job, owner, sizeof(owner))) {
         run_claimed(driver, &job, owner);
         db_job_clear(&job);
@@ -222,18 +371,27 @@ static void *drive(void *argument)
 
 static int start_drivers(struct worker *worker, uint32_t n, struct error *err)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    int status = 0;
+    /* Under the mutex: the heart counts the drivers. */
+    pthread_mutex_lock(&worker->mutex);
+    for (uint32_t i = 0; i < n && status == 0; i++) {
         struct driver *driver = &worker->drivers[i];
         driver->worker = worker;
-        driver->index = i;
-        int status = pthread_create(&driver->thread, NULL, drive, driver);
-        if (status != 0) {
-            worker_stop(worker, 0);
-            return error_set_errno(err, status, "starting job driver %u", i);
-        }
-        worker->n_drivers++;
+        status = pthread_create(&driver->thread, NULL, drive, driver);
+        if (status == 0)
+            worker->n_drivers++;
     }
-    return 0;
+    pthread_mutex_unlock(&worker->mutex);
+    return status == 0 ? 0 : error_set_errno(err, status, "starting a job driver");
+}
+
+static int start_threads(struct worker *worker, uint32_t n, struct error *err)
+{
+    int status = pthread_create(&worker->heart, NULL, keep_beating, worker);
+    if (status != 0)
+        return error_set_errno(err, status, "starting the jobs' heart");
+    worker->heart_runs = true;
+    return start_drivers(worker, n, err);
 }
 
 int worker_create(struct worker **out, const struct worker_config *config,
@@ -263,11 +421,13 @@ int worker_create(struct worker **out, const struct worker_config *config,
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&worker->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    status = start_drivers(worker, n, err);
-    if (status < 0)
+    status = start_threads(worker, n, err);
+    if (status < 0) {
+        worker_stop(worker, 0);
         worker_destroy(worker);
-    else
+    } else {
         *out = worker;
+    }
     return status;
 }
 
@@ -277,10 +437,8 @@ void worker_notify(struct worker *worker, const char *job_id)
     worker->generation++;
     for (uint32_t i = 0; i < worker->n_drivers; i++) {
         struct driver *driver = &worker->drivers[i];
-        int none = JOB_STOP_NONE;
-        /* Only a cancellation is notified for a job that runs. */
-        if (driver->running && strcmp(driver->job_id, job_id) == 0)
-            atomic_compare_exchange_strong(&driver->control.stop, &none, JOB_STOP_CANCEL);
+        if (driver->claiming || (driver->running && strcmp(driver->job_id, job_id) == 0))
+            driver->asked = true;
     }
     pthread_cond_broadcast(&worker->changed);
     pthread_mutex_unlock(&worker->mutex);
@@ -308,13 +466,25 @@ double worker_eta(struct worker *worker, const char *job_id)
     return eta;
 }
 
-static bool any_running(const struct worker *worker)
+static bool any_busy(const struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->n_drivers; i++) {
-        if (worker->drivers[i].running)
+        if (worker->drivers[i].running || worker->drivers[i].claiming)
             return true;
     }
     return false;
+}
+
+static void stop_heart(struct worker *worker)
+{
+    if (!worker->heart_runs)
+        return;
+    pthread_mutex_lock(&worker->mutex);
+    worker->heart_stops = true;
+    pthread_cond_broadcast(&worker->changed);
+    pthread_mutex_unlock(&worker->mutex);
+    pthread_join(worker->heart, NULL);
+    worker->heart_runs = false;
 }
 
 void worker_stop(struct worker *worker, uint32_t drain_ms)
@@ -325,16 +495,17 @@ void worker_stop(struct worker *worker, uint32_t drain_ms)
     pthread_mutex_lock(&worker->mutex);
     worker->stopping = true;
     pthread_cond_broadcast(&worker->changed);
-    while (any_running(worker) &&
+    while (any_busy(worker) &&
            pthread_cond_timedwait(&worker->changed, &worker->mutex, &deadline) == 0)
         ;
-    for (uint32_t i = 0; i < worker->n_drivers; i++) {
-        int none = JOB_STOP_NONE;
-        atomic_compare_exchange_strong(&worker->drivers[i].control.stop, &none, JOB_STOP_SHUTDOWN);
-    }
-    pthread_mutex_unlock(&worker->mutex);
+    worker->halting = true;
     for (uint32_t i = 0; i < worker->n_drivers; i++)
+        ask_to_stop(&worker->drivers[i], JOB_STOP_SHUTDOWN);
+    uint32_t n_drivers = worker->n_drivers;
+    pthread_mutex_unlock(&worker->mutex);
+    for (uint32_t i = 0; i < n_drivers; i++)
         pthread_join(worker->drivers[i].thread, NULL);
+    stop_heart(worker);
     worker->n_drivers = 0;
 }
 
@@ -342,7 +513,7 @@ void worker_destroy(struct worker *worker)
 {
     if (worker == NULL)
         return;
-    assert(worker->n_drivers == 0);
+    assert(worker->n_drivers == 0 && !worker->heart_runs);
     pthread_cond_destroy(&worker->changed);
     pthread_mutex_destroy(&worker->mutex);
     free(worker);

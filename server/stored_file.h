@@ -1,0 +1,13 @@
+/* Files of the data directory, checked before use: a result is only as good as the bytes it was
+ * made from, and jobs, caches and results name those bytes by their SHA-256. */
+#ifndef CHIPSHOT_SERVER_STORED_FILE_H
+#define CHIPSHOT_SERVER_STORED_FILE_H
+
+#include "db/blobs.h"
+
+/* As db_blob_open, and ERROR_CORRUPT when the bytes are gone or are not those that were stored.
+ * `what` names the file's owner in messages ("image img_..."). Release with db_blob_close. */
+int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,
+                     struct error *err);
+
+#endif
