@@ -57,7 +57,8 @@ int cmd_encoder(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     if (strcmp(operands[0], "info") != 0) {
-        fprintf(stderr, "chipshot: usage: chipshot %s\n", command.usage);
+        fprintf(stderr, "chipshot: encoder %.100s: usage: chipshot %s\n", operands[0],
+                command.usage);
         return 2;
     }
     struct error err = {0};
@@ -66,5 +67,5 @@ int cmd_encoder(int argc, char **argv)
         return command_fail(&err);
     print_info(encoder_info(encoder));
     encoder_destroy(encoder);
-    return 0;
+    return command_end_output();
 }

@@ -181,6 +181,6 @@ int cmd_evaluate(int argc, char **argv)
                                      .classifier = classifier_params_default};
     struct error err = {0};
     return evaluate(manifest, root, encoder, n_threads, input_size, &params, &err) == 0
-               ? 0
+               ? command_end_output()
                : command_fail(&err);
 }

@@ -16,7 +16,11 @@ static int create(const char *directory, const char *name)
         return command_fail(&err);
     fprintf(stderr, "chipshot: created %s; its token is shown this once:\n", key.id);
     printf("%s\n", token);
-    return 0;
+    int status = command_end_output();
+    /* A key whose token nobody has seen is of no use. */
+    if (status != 0 && db_key_revoke(directory, key.id, &err) < 0)
+        command_fail(&err);
+    return status;
 }
 
 static int list(const char *directory)
@@ -28,7 +32,7 @@ static int list(const char *directory)
     for (size_t i = 0; i < keys.n_items; i++)
         printf("%s  %s  %s\n", keys.items[i].id, keys.items[i].created_at, keys.items[i].name);
     db_key_list_clear(&keys);
-    return 0;
+    return command_end_output();
 }
 
 static int revoke(const char *directory, const char *id)
@@ -71,6 +75,7 @@ int cmd_key(int argc, char **argv)
         return list(directory);
     if (strcmp(operands[0], "revoke") == 0 && operands[1] != NULL)
         return revoke(directory, operands[1]);
-    fprintf(stderr, "chipshot: usage: chipshot %s\n", command.usage);
+    fprintf(stderr, "chipshot: key %.100s%s: usage: chipshot %s\n", operands[0],
+            operands[1] != NULL ? " ..." : "", command.usage);
     return 2;
 }

@@ -79,7 +79,12 @@ enum command_action command_parse(const struct command *command, int argc, char 
             return COMMAND_EXIT_USAGE;
     }
     uint32_t n = (uint32_t)(argc - optind);
-    if (n < command->min_operands || n > command->max_operands) {
+    if (n > command->max_operands) {
+        fprintf(stderr, "chipshot: unexpected argument '%.100s' (usage: chipshot %s)\n",
+                argv[optind + (int)command->max_operands], command->usage);
+        return COMMAND_EXIT_USAGE;
+    }
+    if (n < command->min_operands) {
         fprintf(stderr, "chipshot: usage: chipshot %s\n", command->usage);
         return COMMAND_EXIT_USAGE;
     }
@@ -92,4 +97,14 @@ int command_fail(const struct error *err)
 {
     fprintf(stderr, "chipshot: %s\n", err->message);
     return 1;
+}
+
+int command_end_output(void)
+{
+    /* ferror: an earlier flush may have failed already. */
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    struct error err = {0};
+    error_set_errno(&err, errno, "writing to the standard output");
+    return command_fail(&err);
 }

@@ -46,6 +46,10 @@ enum command_action command_parse(const struct command *command, int argc, char 
 /* Prints "chipshot: MESSAGE" on stderr and returns exit status 1. */
 int command_fail(const struct error *err);
 
+/* To be returned by a command whose output is what it printed: 0, or 1 with a message when stdout
+ * did not take it all (a full disk). */
+int command_end_output(void);
+
 /* The subcommands; each returns the exit status. argv[0] is the subcommand's name. */
 int cmd_serve(int argc, char **argv);
 int cmd_classify(int argc, char **argv);

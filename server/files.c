@@ -31,7 +31,8 @@ int file_read(const char *path, size_t max_size, struct file_bytes *out, struct 
     int status = 0;
     char *data = NULL;
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not to wait for the other end of a pipe, which is no regular file anyway. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return error_set_errno(err, errno, "%s", path);
     if (fstat(fd, &st) < 0) {
@@ -105,7 +106,10 @@ int file_make_directory(const char *path, struct error *err)
             return error_set_errno(err, errno, "creating %s", partial);
         *slash = '/';
     }
+    struct stat st;
     if (mkdir(path, 0777) < 0 && errno != EEXIST)
         return error_set_errno(err, errno, "creating %s", path);
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+        return error_set_errno(err, ENOTDIR, "creating %s", path);
     return 0;
 }

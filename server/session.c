@@ -5,16 +5,22 @@
 #include "server/assets.h"
 #include "server/files.h"
 
-enum { LANE_LIMIT = 1024 };
+enum { LANE_LIMIT = 1024, THREADS_MAX = 256 /* of a pool */ };
 
 static const size_t max_file_size = (size_t)2 << 30;
 
 uint32_t session_n_processors(void)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
-        return (uint32_t)CPU_COUNT(&set);
-    return 1;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
+        return 1;
+    return CPU_COUNT(&set) > THREADS_MAX ? THREADS_MAX : (uint32_t)CPU_COUNT(&set);
+}
+
+/* The engine sees bytes: which file they came from is said here. */
+static int name_file(const char *path, const struct error *inner, struct error *err)
+{
+    return error_set(err, inner->code, "%.200s: %.300s", path, inner->message);
 }
 
 int session_load_encoder(const char *path, struct encoder **out, struct error *err)
@@ -22,11 +28,13 @@ int session_load_encoder(const char *path, struct encoder **out, struct error *e
     if (path == NULL)
         return encoder_create(out, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), err);
     struct file_bytes bytes = {0};
+    struct error inner = {0};
     int status = file_read(path, max_file_size, &bytes, err);
-    if (status == 0)
-        status = encoder_create(out, bytes.data, bytes.size, err);
+    if (status < 0)
+        return status;
+    status = encoder_create(out, bytes.data, bytes.size, &inner);
     file_bytes_clear(&bytes);
-    return status;
+    return status < 0 ? name_file(path, &inner, err) : 0;
 }
 
 int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
@@ -63,16 +71,19 @@ int session_load_image(const char *path, const struct normalise_params *normalis
 {
     struct file_bytes bytes = {0};
     struct image image = {0};
+    struct error inner = {0};
     int status = file_read(path, max_file_size, &bytes, err);
-    if (status == 0)
-        status = image_decode(bytes.data, bytes.size, &image_limits_default, &image, err);
+    if (status < 0)
+        return status;
+    status = image_decode(bytes.data, bytes.size, &image_limits_default, &image, &inner);
     file_bytes_clear(&bytes);
     if (status == 0)
         status = normalise_apply(normalise, image.pixels, image.info.width, image.info.height,
-                                 image.info.bit_depth, err);
-    if (status < 0)
+                                 image.info.bit_depth, &inner);
+    if (status < 0) {
         image_clear(&image);
-    else
-        *out = image;
-    return status;
+        return name_file(path, &inner, err);
+    }
+    *out = image;
+    return 0;
 }

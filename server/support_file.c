@@ -29,9 +29,10 @@ static void read_example(json_t *value, const struct json_at *at, void *context)
 static void read_color(const char *text, const struct json_at *at, struct rgb *out)
 {
     unsigned int r, g, b;
-    int end = 0;
     struct json_at place = json_at_key(at, "color");
-    if (sscanf(text, "#%2x%2x%2x%n", &r, &g, &b, &end) != 3 || end != 7 || strlen(text) != 7) {
+    /* sscanf alone would take "# f f f" and "#+f+f+f". */
+    if (text[0] != '#' || strspn(text + 1, "0123456789abcdefABCDEF") != 6 || text[7] != '\0' ||
+        sscanf(text, "#%2x%2x%2x", &r, &g, &b) != 3) {
         json_fault(&place, "'%.20s' is not of the form #rrggbb", text);
         return;
     }
@@ -72,6 +73,27 @@ static void read_chip(json_t *value, const struct json_at *at, void *context)
     json_read_object(value, at, fields, sizeof(fields) / sizeof(fields[0]));
 }
 
+/* Lists the faults in one line; those that have no room are counted. */
+static int report(const char *path, const struct field_errors *faults, struct error *err)
+{
+    enum { ROOM = ERROR_MESSAGE_SIZE - 160 };
+    char text[ROOM + 1] = "";
+    size_t length = 0, i = 0;
+    for (; i < faults->n_items; i++) {
+        const struct field_error *fault = &faults->items[i];
+        char one[ROOM + 1];
+        int n = snprintf(one, sizeof(one), "%s %s: %s", i == 0 ? "" : ";",
+                         fault->name[0] != '\0' ? fault->name : "(the document)", fault->detail);
+        if (i > 0 && length + (size_t)n > ROOM)
+            break;
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s", one);
+    }
+    size_t n_more = faults->n_items - i + faults->n_dropped;
+    if (n_more == 0)
+        return error_set(err, ERROR_INVALID, "%.120s:%s", path, text);
+    return error_set(err, ERROR_INVALID, "%.120s:%s; and %zu more", path, text, n_more);
+}
+
 static int read_document(const char *path, struct support_file *file, struct error *err)
 {
     struct field_errors faults = {0};
@@ -83,14 +105,7 @@ static int read_document(const char *path, struct support_file *file, struct err
         json_array_field("classes", JSON_REQUIRED, 2, CLASSIFIER_CLASSES_MAX, read_class, file),
     };
     json_read_object(file->document, &root, fields, sizeof(fields) / sizeof(fields[0]));
-    char text[ERROR_MESSAGE_SIZE] = "";
-    size_t length = 0;
-    for (size_t i = 0; i < faults.n_items && length < sizeof(text); i++)
-        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s %s: %s",
-                                   i == 0 ? "" : ";", faults.items[i].name, faults.items[i].detail);
-    int status = 0;
-    if (field_errors_any(&faults))
-        status = error_set(err, ERROR_INVALID, "%s:%s", path, text);
+    int status = field_errors_any(&faults) ? report(path, &faults, err) : 0;
     field_errors_clear(&faults);
     return status;
 }
