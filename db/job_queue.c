@@ -14,67 +14,7 @@
 #include "db/job_row.h"
 #include "db/text.h"
 
-/* ---- claiming ---- */
-
-static int find_next(struct db_connection *writer, char id[DB_ID_SIZE], struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "looking for the next job",
-                             "SELECT id FROM jobs WHERE state = 'queued'"
-                             " ORDER BY priority DESC, created_at, id LIMIT 1",
-                             err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        db_column_id(stmt, 0, "job_", id);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "the queue is empty") : rc;
-}
-
-static int claim_in(struct db_connection *writer, const char *owner, uint32_t lease_ms,
-                    struct db_job *out, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    char id[DB_ID_SIZE], now[DB_TIME_SIZE];
-    int rc = find_next(writer, id, err);
-    if (rc == 0)
-        rc = db_stmt_prepare(&stmt, writer, "claiming a job",
-                             "UPDATE jobs SET state = 'running', lease_owner = ?,"
-                             " lease_expires_ms = ?, attempts = attempts + 1,"
-                             " started_at = COALESCE(started_at, ?)"
-                             " WHERE id = ? AND state = 'queued'",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_time_now(now);
-    db_bind_text(stmt, owner);
-    db_bind_uint(stmt, db_time_ms() + lease_ms);
-    db_bind_text(stmt, now);
-    db_bind_text(stmt, id);
-    rc = db_stmt_run(stmt, NULL, err);
-    return rc != 0 ? rc : db_job_read(writer, id, out, err);
-}
-
-int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
-                 struct error *err)
-{
-    struct db_connection *writer = NULL;
-    struct db_job job = {0};
-    int rc = db_write_begin(db, &writer, err);
-    if (rc != 0)
-        return rc;
-    rc = db_write_end(db, claim_in(writer, owner, lease_ms, &job, err), err);
-    if (rc == 0)
-        *out = job;
-    else
-        db_job_clear(&job);
-    return rc;
-}
-
-/* ---- changes by the owner ---- */
+/* ---- ending ---- */
 
 /* Runs an UPDATE of a running job of an owner and says why when it touched none. */
 static int run_owned(struct db_connection *writer, struct db_stmt *stmt, const char *id,
@@ -95,6 +35,118 @@ static int run_owned(struct db_connection *writer, struct db_stmt *stmt, const c
     db_job_clear(&job);
     return rc;
 }
+
+static int end_in(struct db_connection *writer, const char *id, const char *owner,
+                  enum db_job_state state, const char *error_code, const char *error_message,
+                  struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char now[DB_TIME_SIZE], message[ERROR_MESSAGE_SIZE];
+    /* A message may quote a file's bytes or be cut within a character: the job must end anyway. */
+    db_text_clean(error_message != NULL ? error_message : "", message, sizeof(message));
+    int rc = db_stmt_prepare(&stmt, writer, "ending a job",
+                             "UPDATE jobs SET state = ?, error_code = ?, error_message = ?,"
+                             " finished_at = ?, lease_owner = NULL, lease_expires_ms = NULL"
+                             " WHERE id = ? AND state = 'running' AND lease_owner = ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_time_now(now);
+    db_bind_text(stmt, db_job_state_name(state));
+    db_bind_text(stmt, state == DB_JOB_FAILED ? error_code : NULL);
+    db_bind_text(stmt, state == DB_JOB_FAILED ? message : NULL);
+    db_bind_text(stmt, now);
+    db_bind_text(stmt, id);
+    db_bind_text(stmt, owner);
+    return run_owned(writer, stmt, id, owner, err);
+}
+
+/* ---- claiming ---- */
+
+static int find_next(struct db_connection *writer, char id[DB_ID_SIZE], struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "looking for the next job",
+                             "SELECT id FROM jobs WHERE state = 'queued'"
+                             " ORDER BY priority DESC, created_at, id LIMIT 1",
+                             err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        db_column_id(stmt, 0, "job_", id);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "the queue is empty") : rc;
+}
+
+static int mark_claimed(struct db_connection *writer, const char *id, const char *owner,
+                        uint32_t lease_ms, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char now[DB_TIME_SIZE];
+    int rc = db_stmt_prepare(&stmt, writer, "claiming a job",
+                             "UPDATE jobs SET state = 'running', lease_owner = ?,"
+                             " lease_expires_ms = ?, attempts = attempts + 1,"
+                             " started_at = COALESCE(started_at, ?)"
+                             " WHERE id = ? AND state = 'queued'",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_time_now(now);
+    db_bind_text(stmt, owner);
+    db_bind_uint(stmt, db_time_ms() + lease_ms);
+    db_bind_text(stmt, now);
+    db_bind_text(stmt, id);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+/* Claims the next job. One whose row someone damaged fails instead (*damaged), so that the jobs
+ * behind it are not held up for ever. */
+static int claim_in(struct db_connection *writer, const char *owner, uint32_t lease_ms,
+                    struct db_job *out, bool *damaged, struct error *err)
+{
+    char id[DB_ID_SIZE];
+    struct error cause = {0};
+    int rc = find_next(writer, id, err);
+    if (rc == 0)
+        rc = mark_claimed(writer, id, owner, lease_ms, err);
+    if (rc != 0)
+        return rc;
+    rc = db_job_read(writer, id, out, &cause);
+    *damaged = rc == ERROR_CORRUPT;
+    if (rc != 0 && !*damaged)
+        return error_set(err, (enum error_code)rc, "%s", cause.message);
+    if (!*damaged)
+        return 0;
+    return end_in(writer, id, owner, DB_JOB_FAILED, error_code_name(ERROR_CORRUPT), cause.message,
+                  err);
+}
+
+int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
+                 struct error *err)
+{
+    bool damaged;
+    do {
+        struct db_connection *writer = NULL;
+        struct db_job job = {0};
+        damaged = false;
+        int rc = db_write_begin(db, &writer, err);
+        if (rc != 0)
+            return rc;
+        rc = db_write_end(db, claim_in(writer, owner, lease_ms, &job, &damaged, err), err);
+        if (rc != 0 || damaged)
+            db_job_clear(&job);
+        else
+            *out = job;
+        if (rc != 0)
+            return rc;
+    } while (damaged);
+    return 0;
+}
+
+/* ---- changes by the owner ---- */
 
 static int read_cancel(struct db_connection *writer, const char *id, bool *cancel,
                        struct error *err)
@@ -146,31 +198,12 @@ int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_
                   const char *error_code, const char *error_message, struct error *err)
 {
     struct db_connection *writer = NULL;
-    struct db_stmt *stmt = NULL;
-    char now[DB_TIME_SIZE], message[ERROR_MESSAGE_SIZE];
     if (!db_job_state_is_final(state))
         return error_set(err, ERROR_INVALID, "a job cannot end as %s", db_job_state_name(state));
-    /* A message may quote a file's bytes or be cut within a character: the job must end anyway. */
-    db_text_clean(error_message != NULL ? error_message : "", message, sizeof(message));
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_stmt_prepare(&stmt, writer, "ending a job",
-                         "UPDATE jobs SET state = ?, error_code = ?, error_message = ?,"
-                         " finished_at = ?, lease_owner = NULL, lease_expires_ms = NULL"
-                         " WHERE id = ? AND state = 'running' AND lease_owner = ?",
-                         err);
-    if (rc == 0) {
-        db_time_now(now);
-        db_bind_text(stmt, db_job_state_name(state));
-        db_bind_text(stmt, state == DB_JOB_FAILED ? error_code : NULL);
-        db_bind_text(stmt, state == DB_JOB_FAILED ? message : NULL);
-        db_bind_text(stmt, now);
-        db_bind_text(stmt, id);
-        db_bind_text(stmt, owner);
-        rc = run_owned(writer, stmt, id, owner, err);
-    }
-    return db_write_end(db, rc, err);
+    return db_write_end(db, end_in(writer, id, owner, state, error_code, error_message, err), err);
 }
 
 /* ---- requeueing ---- */

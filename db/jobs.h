@@ -71,7 +71,8 @@ int db_job_list(struct db *db, const char *project_id, const enum db_job_state *
                 const struct db_page *page, struct db_job_list *out, struct error *err);
 
 /* Claims the next queued job (priority, then age) for `owner`: it becomes running with a lease.
- * ERROR_NOT_FOUND: the queue is empty. */
+ * A job whose row cannot be read becomes failed, and the next one is claimed. ERROR_NOT_FOUND: the
+ * queue is empty. */
 int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
                  struct error *err);
 /* Extends the lease and stores progress. *cancel: cancellation was requested. ERROR_CONFLICT: the

@@ -153,6 +153,27 @@ static void edited_values_are_corrupt(void **state)
     }
 }
 
+static void a_damaged_job_does_not_hold_up_the_queue(void **state)
+{
+    struct fixture *f = *state;
+    char damaged[DB_ID_SIZE], whole[DB_ID_SIZE], sql[200];
+    struct db_job job;
+    uint64_t counts[5];
+    fixture_fill(f);
+    assert_ok(fixture_add_job(f, 5, damaged));
+    assert_ok(fixture_add_job(f, 0, whole));
+    db_close(f->db);
+    snprintf(sql, sizeof(sql), "UPDATE jobs SET params = X'7B7D' WHERE id = '%s'", damaged);
+    fixture_edit(f, sql);
+    assert_ok(fixture_open(f));
+    assert_ok(db_job_claim(f->db, "w", 1000, &job, &f->err));
+    assert_string_equal(job.id, whole);
+    db_job_clear(&job);
+    assert_ok(db_job_counts(f->db, counts, &f->err));
+    assert_int_equal(counts[DB_JOB_FAILED], 1);
+    assert_int_equal(db_job_claim(f->db, "w", 1000, &job, &f->err), ERROR_NOT_FOUND);
+}
+
 static void triggers_and_views_do_not_run(void **state)
 {
     struct fixture *f = *state;
@@ -213,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(edited_values_are_corrupt),
+        TEST(a_damaged_job_does_not_hold_up_the_queue),
         TEST(triggers_and_views_do_not_run),
         TEST(flipped_bytes_never_crash),
     };

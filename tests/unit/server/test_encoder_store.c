@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "engine/encoder/cpu.h"
 #include "server/files.h"
 
 static int set_up(void **state)
@@ -179,10 +178,8 @@ static void many_threads_may_use_it(void **state)
 
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
-int main(int argc, char **argv)
+int main(void)
 {
-    (void)argc;
-    cpu_select_blas_core(argv); /* as the program does: BLAS has one thread */
     const struct CMUnitTest tests[] = {
         with_rig(users_share_one_encoder),      with_rig(the_idle_one_used_longest_ago_is_dropped),
         with_rig(a_damaged_file_is_named),      with_rig(an_unknown_encoder_is_not_found),

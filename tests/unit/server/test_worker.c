@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "engine/encoder/cpu.h"
 #include "engine/image/png_write.h"
 
 static const uint32_t middle = RIG_WIDTH / 2;
@@ -610,10 +609,8 @@ static void drivers_have_a_limit(void **state)
 
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
-int main(int argc, char **argv)
+int main(void)
 {
-    (void)argc;
-    cpu_select_blas_core(argv); /* as the program does: BLAS has one thread */
     const struct CMUnitTest tests[] = {
         with_rig(a_job_stores_right_labels),
         with_rig(examples_may_lie_anywhere),
