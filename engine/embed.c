@@ -2,21 +2,22 @@
  * next batch index when it starts, so that submitting allocates nothing. */
 #include "engine/embed.h"
 
-#include <assert.h>
+#include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* What one pool worker owns; workers run one task at a time, so no lock is needed. */
 struct worker_memory {
-    struct encoder_workspace *workspace;
-    float *chips; /* ENCODER_BATCH x size x size */
+    struct encoder_workspace *workspaces[INPUT_SIZES_MAX];
+    float *chips;   /* ENCODER_BATCH x largest side x largest side */
+    float *vectors; /* ENCODER_BATCH x the encoder's dimension; NULL with one size */
 };
 
 struct embedder {
     struct pool *pool;
     const struct encoder *encoder;
-    uint32_t input_size;
+    struct input_sizes sizes;
     uint32_t n_workers;
     struct worker_memory workers[];
 };
@@ -30,7 +31,7 @@ struct run {
     const struct chip_rect *rects; /* window runs */
     uint64_t n_chips;
     uint32_t batch;
-    struct chip_resampler *resampler;
+    struct chip_resampler *resamplers[INPUT_SIZES_MAX];
     float *scratch; /* n_workers x scratch_size */
     size_t scratch_size;
     float *out;
@@ -41,28 +42,73 @@ struct run {
     bool cancelled;
 };
 
-int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    uint32_t input_size, struct error *err)
+int input_sizes_check(const struct input_sizes *sizes, struct error *err)
 {
-    uint32_t size = input_size != 0 ? input_size : encoder_info(encoder)->input_size;
+    if (sizes->n > INPUT_SIZES_MAX)
+        return error_set(err, ERROR_INVALID, "input sizes: %u, at most %d are allowed", sizes->n,
+                         INPUT_SIZES_MAX);
+    for (uint32_t i = 0; i < sizes->n; i++) {
+        uint32_t side = sizes->sides[i];
+        if (side < ENCODER_INPUT_SIZE_MIN || side > ENCODER_INPUT_SIZE_MAX)
+            return error_set(err, ERROR_INVALID, "input size %u is not within %d..%d", side,
+                             ENCODER_INPUT_SIZE_MIN, ENCODER_INPUT_SIZE_MAX);
+        if (i > 0 && side <= sizes->sides[i - 1])
+            return error_set(err, ERROR_INVALID,
+                             "input size %u does not exceed the one before it, %u", side,
+                             sizes->sides[i - 1]);
+    }
+    return 0;
+}
+
+const char *input_sizes_text(const struct input_sizes *sizes, char text[INPUT_SIZES_TEXT])
+{
+    int length = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < sizes->n && length < INPUT_SIZES_TEXT; i++)
+        length += snprintf(text + length, (size_t)(INPUT_SIZES_TEXT - length), "%s%u",
+                           i > 0 ? "+" : "", sizes->sides[i]);
+    return text;
+}
+
+static int worker_init(struct worker_memory *worker, const struct embedder *embedder,
+                       struct error *err)
+{
+    const struct input_sizes *sizes = &embedder->sizes;
+    int status = 0;
+    for (uint32_t i = 0; i < sizes->n && status == 0; i++)
+        status = encoder_workspace_create(&worker->workspaces[i], embedder->encoder,
+                                          sizes->sides[i], err);
+    if (status < 0)
+        return status;
+    size_t side = sizes->sides[sizes->n - 1]; /* the largest */
+    size_t dimension = encoder_info(embedder->encoder)->dimension;
+    worker->chips = malloc(ENCODER_BATCH * side * side * sizeof(float));
+    if (sizes->n > 1)
+        worker->vectors = malloc(ENCODER_BATCH * dimension * sizeof(float));
+    if (worker->chips == NULL || (sizes->n > 1 && worker->vectors == NULL))
+        return error_set_nomem(err, "a batch of chips");
+    return 0;
+}
+
+int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
+                    const struct input_sizes *sizes, struct error *err)
+{
+    if (sizes != NULL && input_sizes_check(sizes, err) < 0)
+        return ERROR_INVALID;
     uint32_t n = pool_n_workers(pool);
     struct embedder *embedder = calloc(1, sizeof(*embedder) + n * sizeof(embedder->workers[0]));
     if (embedder == NULL)
         return error_set_nomem(err, "an embedder");
     embedder->pool = pool;
     embedder->encoder = encoder;
-    embedder->input_size = size;
+    if (sizes != NULL && sizes->n > 0)
+        embedder->sizes = *sizes;
+    else
+        embedder->sizes = (struct input_sizes){1, {encoder_info(encoder)->input_size}};
     embedder->n_workers = n;
     int status = 0;
-    for (uint32_t i = 0; i < n && status == 0; i++) {
-        struct worker_memory *worker = &embedder->workers[i];
-        status = encoder_workspace_create(&worker->workspace, encoder, size, err);
-        if (status == 0) {
-            worker->chips = malloc((size_t)ENCODER_BATCH * size * size * sizeof(float));
-            if (worker->chips == NULL)
-                status = error_set_nomem(err, "a batch of chips");
-        }
-    }
+    for (uint32_t i = 0; i < n && status == 0; i++)
+        status = worker_init(&embedder->workers[i], embedder, err);
     if (status < 0) {
         embedder_destroy(embedder);
         return status;
@@ -76,8 +122,11 @@ void embedder_destroy(struct embedder *embedder)
     if (embedder == NULL)
         return;
     for (uint32_t i = 0; i < embedder->n_workers; i++) {
-        encoder_workspace_destroy(embedder->workers[i].workspace);
-        free(embedder->workers[i].chips);
+        struct worker_memory *worker = &embedder->workers[i];
+        for (uint32_t k = 0; k < INPUT_SIZES_MAX; k++)
+            encoder_workspace_destroy(worker->workspaces[k]);
+        free(worker->chips);
+        free(worker->vectors);
     }
     free(embedder);
 }
@@ -87,9 +136,14 @@ const struct encoder *embedder_encoder(const struct embedder *embedder)
     return embedder->encoder;
 }
 
-uint32_t embedder_input_size(const struct embedder *embedder)
+const struct input_sizes *embedder_input_sizes(const struct embedder *embedder)
 {
-    return embedder->input_size;
+    return &embedder->sizes;
+}
+
+uint32_t embedder_dimension(const struct embedder *embedder)
+{
+    return embedder->sizes.n * encoder_info(embedder->encoder)->dimension;
 }
 
 static struct chip_rect chip_at(const struct run *run, uint64_t index)
@@ -112,6 +166,42 @@ static bool take_batch(struct run *run, uint64_t *first, uint32_t *n)
     return more;
 }
 
+/* One size's vectors as a block of columns of `out`, each divided by its norm. */
+static void place_part(const float *vectors, uint32_t n, uint32_t dimension, uint32_t row_floats,
+                       float *out)
+{
+    for (uint32_t i = 0; i < n; i++, vectors += dimension, out += row_floats) {
+        double squares = 0.0;
+        for (uint32_t k = 0; k < dimension; k++)
+            squares += (double)vectors[k] * vectors[k];
+        const double norm = fmax(sqrt(squares), 1e-12);
+        for (uint32_t k = 0; k < dimension; k++)
+            out[k] = (float)(vectors[k] / norm);
+    }
+}
+
+/* Encodes n chips from `first` on at one of the sizes. */
+static void embed_at_size(struct run *run, uint32_t size_index, uint64_t first, uint32_t n,
+                          uint32_t worker_index)
+{
+    struct embedder *embedder = run->embedder;
+    struct worker_memory *worker = &embedder->workers[worker_index];
+    const uint32_t side = embedder->sizes.sides[size_index];
+    const uint32_t dimension = encoder_info(embedder->encoder)->dimension;
+    const uint32_t row_floats = embedder_dimension(embedder);
+    float *out = run->out + first * row_floats;
+    for (uint32_t i = 0; i < n; i++) {
+        struct chip_rect rect = chip_at(run, first + i);
+        chip_resample(run->resamplers[size_index], run->pixels, run->image_width, rect.x, rect.y,
+                      run->scratch + worker_index * run->scratch_size,
+                      worker->chips + (size_t)i * side * side);
+    }
+    float *vectors = embedder->sizes.n > 1 ? worker->vectors : out;
+    encoder_embed(embedder->encoder, worker->workspaces[size_index], worker->chips, n, vectors);
+    if (vectors != out)
+        place_part(vectors, n, dimension, row_floats, out + (size_t)size_index * dimension);
+}
+
 static void embed_batch(void *argument, uint32_t worker_index)
 {
     struct run *run = argument;
@@ -119,18 +209,8 @@ static void embed_batch(void *argument, uint32_t worker_index)
     uint32_t n;
     if (!take_batch(run, &first, &n))
         return;
-    struct embedder *embedder = run->embedder;
-    struct worker_memory *worker = &embedder->workers[worker_index];
-    size_t chip_floats = (size_t)embedder->input_size * embedder->input_size;
-    for (uint32_t i = 0; i < n; i++) {
-        struct chip_rect rect = chip_at(run, first + i);
-        chip_resample(run->resampler, run->pixels, run->image_width, rect.x, rect.y,
-                      run->scratch + worker_index * run->scratch_size,
-                      worker->chips + i * chip_floats);
-    }
-    uint32_t dimension = encoder_info(embedder->encoder)->dimension;
-    encoder_embed(embedder->encoder, worker->workspace, worker->chips, n,
-                  run->out + first * dimension);
+    for (uint32_t i = 0; i < run->embedder->sizes.n; i++)
+        embed_at_size(run, i, first, n, worker_index);
 
     pthread_mutex_lock(&run->mutex);
     if (run->progress != NULL && !run->cancelled && !run->progress(run->context, n))
@@ -160,23 +240,34 @@ static int submit_all(struct run *run, struct error *err)
     return status;
 }
 
+static int make_resamplers(struct run *run, uint32_t chip_width, uint32_t chip_height,
+                           struct error *err)
+{
+    const struct input_sizes *sizes = &run->embedder->sizes;
+    for (uint32_t i = 0; i < sizes->n; i++) {
+        uint32_t side = sizes->sides[i];
+        int status =
+            chip_resampler_create(&run->resamplers[i], chip_width, chip_height, side, side, err);
+        if (status < 0)
+            return status;
+        size_t scratch = chip_resampler_scratch(run->resamplers[i]);
+        run->scratch_size = scratch > run->scratch_size ? scratch : run->scratch_size;
+    }
+    run->scratch = calloc((size_t)run->embedder->n_workers * run->scratch_size, sizeof(float));
+    return run->scratch == NULL ? error_set_nomem(err, "resampling") : 0;
+}
+
 static int run_all(struct run *run, uint32_t chip_width, uint32_t chip_height, struct error *err)
 {
-    uint32_t size = run->embedder->input_size;
-    int status = chip_resampler_create(&run->resampler, chip_width, chip_height, size, size, err);
-    if (status < 0)
-        return status;
-    run->scratch_size = chip_resampler_scratch(run->resampler);
-    run->scratch = calloc((size_t)run->embedder->n_workers * run->scratch_size, sizeof(float));
-    if (run->scratch == NULL) {
-        status = error_set_nomem(err, "resampling");
-    } else {
+    int status = make_resamplers(run, chip_width, chip_height, err);
+    if (status == 0) {
         pthread_mutex_init(&run->mutex, NULL);
         status = submit_all(run, err);
         pthread_mutex_destroy(&run->mutex);
     }
     free(run->scratch);
-    chip_resampler_destroy(run->resampler);
+    for (uint32_t i = 0; i < INPUT_SIZES_MAX; i++)
+        chip_resampler_destroy(run->resamplers[i]);
     return status;
 }
 

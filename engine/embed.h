@@ -14,21 +14,44 @@
 #include "engine/image/chip_grid.h"
 #include "engine/pool.h"
 
+enum { INPUT_SIZES_MAX = 3, INPUT_SIZES_TEXT = 16 };
+
+/* The sides in pixels that chips are resampled to before they are encoded. With several, a chip is
+ * encoded at each, which shows the encoder its details and its surroundings at different scales,
+ * and the vectors are concatenated in this order. */
+struct input_sizes {
+    uint32_t n; /* 0: one, the encoder's own */
+    uint32_t sides[INPUT_SIZES_MAX];
+};
+
+/* ERROR_INVALID unless there are at most INPUT_SIZES_MAX sides within the encoder's range, each
+ * larger than the one before: equal choices are then equal texts. */
+int input_sizes_check(const struct input_sizes *sizes, struct error *err);
+/* "48" or "48+96"; returns `text`. */
+const char *input_sizes_text(const struct input_sizes *sizes, char text[INPUT_SIZES_TEXT]);
+
 struct embedder;
 
-/* An embedder holds one workspace a pool worker for one encoder and input size (0: the encoder's
- * own). Both are borrowed. Any number of lanes may use one embedder at the same time. */
+/* An embedder holds one workspace a pool worker and input size for one encoder. `pool` and
+ * `encoder` are borrowed; `sizes` is copied (NULL: the encoder's own). Any number of lanes may use
+ * one embedder at the same time. ERROR_INVALID as input_sizes_check and encoder_workspace_create.
+ */
 int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    uint32_t input_size, struct error *err);
+                    const struct input_sizes *sizes, struct error *err);
 void embedder_destroy(struct embedder *embedder);
 const struct encoder *embedder_encoder(const struct embedder *embedder);
-uint32_t embedder_input_size(const struct embedder *embedder);
+/* As used: n > 0. */
+const struct input_sizes *embedder_input_sizes(const struct embedder *embedder);
+/* Floats of an embedding: the encoder's dimension times the number of sizes. With several sizes
+ * each size's part is divided by max(its Euclidean norm, 1e-12), so that none outweighs another. */
+uint32_t embedder_dimension(const struct embedder *embedder);
 
 /* Called after each batch with the number of chips it had, on a worker's thread, one call at a time
  * per embed call. Returns false to cancel the rest. */
 typedef bool (*embed_progress)(void *context, uint64_t n_chips);
 
-/* Embeds every chip of `grid` of a normalised plane (borrowed) into out (grid_n_chips x dimension).
+/* Embeds every chip of `grid` of a normalised plane (borrowed) into out (grid_n_chips x
+ * embedder_dimension).
  * ERROR_CANCELLED when progress said so. Blocks until done. */
 int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
                const struct grid *grid, embed_progress progress, void *context, float *out,

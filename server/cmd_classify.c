@@ -9,6 +9,7 @@
 #include "engine/fewshot/maps.h"
 #include "engine/fewshot/statistics.h"
 #include "server/command.h"
+#include "server/features.h"
 #include "server/files.h"
 #include "server/session.h"
 #include "server/support_file.h"
@@ -21,6 +22,8 @@ struct request {
     const char *directory;
     const char *encoder_path;
     const char *edge;
+    const char *input_size;
+    struct input_sizes input_sizes; /* read from it */
     uint64_t stride;
     uint64_t n_threads;
 };
@@ -53,7 +56,8 @@ static int load(const struct request *request, struct run *run, struct error *er
     status = grid_plan(&params, run->image.info.width, run->image.info.height, MAX_CHIPS,
                        &run->grid, err);
     if (status == 0)
-        status = session_create(&run->session, request->encoder_path, request->n_threads, 0, err);
+        status = session_create(&run->session, request->encoder_path, request->n_threads,
+                                &request->input_sizes, err);
     return status;
 }
 
@@ -84,7 +88,7 @@ static int embed_examples(struct run *run, uint32_t dimension, struct error *err
 
 static int classify(struct run *run, struct error *err)
 {
-    uint32_t dimension = encoder_info(run->session.encoder)->dimension;
+    uint32_t dimension = embedder_dimension(run->session.embedder);
     uint64_t n = grid_n_chips(&run->grid);
     run->chips = malloc(n * dimension * sizeof(float));
     run->examples = calloc((size_t)run->support.n_examples * dimension, sizeof(float));
@@ -224,6 +228,11 @@ int cmd_classify(int argc, char **argv)
          .argument = "FILE",
          .value.text = &request.encoder_path,
          .help = "safetensors weights (default: the built-in encoder)"},
+        {.name = "input-size",
+         .argument = "N[,N]",
+         .value.text = &request.input_size,
+         .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
+                 "of\n                           several sizes are concatenated"},
         {.name = "threads",
          .argument = "N",
          .type = COMMAND_INTEGER,
@@ -243,5 +252,7 @@ int cmd_classify(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
+    if (features_parse_input_sizes(request.input_size, &request.input_sizes, &err) < 0)
+        return command_fail_usage(&err);
     return run_request(&request, &err) == 0 ? 0 : command_fail(&err);
 }

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "server/command.h"
+#include "server/features.h"
 #include "server/files.h"
-#include "server/manifest_embed.h"
 
 /* Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0. The
  * header is padded so that the data starts at a multiple of 64. Little-endian hosts only, as x86-64
@@ -37,22 +37,19 @@ static int write_npy(const char *path, const float *data, size_t rows, size_t co
 }
 
 static int embed(const char *manifest_path, const char *root, const char *out,
-                 const char *encoder_path, uint64_t n_threads, uint64_t input_size,
+                 const struct features *features, const char *encoder_path, uint64_t n_threads,
                  struct error *err)
 {
     struct manifest manifest = {0};
-    struct session session = {0};
     float *vectors = NULL;
+    uint32_t dimension;
     int status = manifest_read(manifest_path, &manifest, err);
     if (status == 0)
-        status = session_create(&session, encoder_path, n_threads, input_size, err);
+        status = features_compute(features, &manifest, root, encoder_path, n_threads, &vectors,
+                                  &dimension, err);
     if (status == 0)
-        status = manifest_embed(&session, &manifest, root, &vectors, err);
-    if (status == 0)
-        status =
-            write_npy(out, vectors, manifest.n_rows, encoder_info(session.encoder)->dimension, err);
+        status = write_npy(out, vectors, manifest.n_rows, dimension, err);
     free(vectors);
-    session_clear(&session);
     manifest_clear(&manifest);
     return status;
 }
@@ -60,7 +57,8 @@ static int embed(const char *manifest_path, const char *root, const char *out,
 int cmd_embed(int argc, char **argv)
 {
     const char *manifest = NULL, *root = NULL, *out = NULL, *encoder = NULL;
-    uint64_t n_threads = 0, input_size = 0;
+    uint64_t n_threads = 0;
+    struct features_options choice = {0};
     const struct command_option options[] = {
         {.name = "manifest",
          .argument = "FILE",
@@ -82,12 +80,22 @@ int cmd_embed(int argc, char **argv)
          .value.text = &encoder,
          .help = "safetensors weights (default: the built-in encoder)"},
         {.name = "input-size",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &input_size,
-         .min = ENCODER_INPUT_SIZE_MIN,
-         .max = ENCODER_INPUT_SIZE_MAX,
-         .help = "pixels a side that chips are resampled to (default: the encoder's)"},
+         .argument = "N[,N]",
+         .value.text = &choice.input_sizes,
+         .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
+                 "of\n                           several sizes are concatenated"},
+        {.name = "stages",
+         .argument = "N[,N]",
+         .value.text = &choice.stages,
+         .help = "only these of the stages that the encoder pools"},
+        {.name = "statistics",
+         .argument = "NAMES",
+         .value.text = &choice.statistics,
+         .help = "only mean, only std, or mean,std of what the encoder pools"},
+        {.name = "features",
+         .argument = "NAME",
+         .value.text = &choice.kind,
+         .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
         {.name = "threads",
          .argument = "N",
          .type = COMMAND_INTEGER,
@@ -97,7 +105,7 @@ int cmd_embed(int argc, char **argv)
          .help = "worker threads (default: one a processor)"},
     };
     const struct command command = {
-        .usage = "embed --manifest FILE --root DIR --out FILE [--encoder FILE] [--input-size N]",
+        .usage = "embed --manifest FILE --root DIR --out FILE [OPTION]...",
         .summary = "Writes the embedding of every chip of a manifest.",
         .options = options,
         .n_options = sizeof(options) / sizeof(options[0]),
@@ -106,7 +114,10 @@ int cmd_embed(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    return embed(manifest, root, out, encoder, n_threads, input_size, &err) == 0
+    struct features features;
+    if (features_parse(&choice, &features, &err) < 0)
+        return command_fail_usage(&err);
+    return embed(manifest, root, out, &features, encoder, n_threads, &err) == 0
                ? 0
                : command_fail(&err);
 }

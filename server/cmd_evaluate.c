@@ -6,7 +6,7 @@
 
 #include "engine/fewshot/evaluate.h"
 #include "server/command.h"
-#include "server/manifest_embed.h"
+#include "server/features.h"
 
 struct totals {
     double sum;
@@ -87,31 +87,44 @@ out:
     return status;
 }
 
-static int evaluate(const char *manifest_path, const char *root, const char *encoder_path,
-                    uint64_t n_threads, uint64_t input_size, const struct evaluate_params *params,
-                    struct error *err)
+static int evaluate(const char *manifest_path, const char *root, const struct features *features,
+                    const char *encoder_path, uint64_t n_threads,
+                    const struct evaluate_params *params, struct error *err)
 {
     struct manifest manifest = {0};
-    struct session session = {0};
     float *vectors = NULL;
+    uint32_t dimension;
     int status = manifest_read(manifest_path, &manifest, err);
     if (status == 0)
-        status = session_create(&session, encoder_path, n_threads, input_size, err);
+        status = features_compute(features, &manifest, root, encoder_path, n_threads, &vectors,
+                                  &dimension, err);
     if (status == 0)
-        status = manifest_embed(&session, &manifest, root, &vectors, err);
-    if (status == 0)
-        status =
-            score_groups(&manifest, vectors, encoder_info(session.encoder)->dimension, params, err);
+        status = score_groups(&manifest, vectors, dimension, params, err);
     free(vectors);
-    session_clear(&session);
     manifest_clear(&manifest);
     return status;
+}
+
+static int parse_classifier(const char *distance, const char *transform,
+                            struct classifier_params *out, struct error *err)
+{
+    struct error inner = {0};
+    int status = distance == NULL ? 0 : classifier_distance_parse(distance, &out->distance, &inner);
+    if (status < 0)
+        return error_set(err, status, "--distance: %.300s", inner.message);
+    if (transform != NULL)
+        status = classifier_transform_parse(transform, &out->transform, &inner);
+    if (status < 0)
+        return error_set(err, status, "--transform: %.300s", inner.message);
+    return 0;
 }
 
 int cmd_evaluate(int argc, char **argv)
 {
     const char *manifest = NULL, *root = NULL, *encoder = NULL;
-    uint64_t n_threads = 0, input_size = 0, shots = 5, episodes = 20, seed = 0;
+    const char *distance = NULL, *transform = NULL;
+    uint64_t n_threads = 0, shots = 5, episodes = 20, seed = 0;
+    struct features_options choice = {0};
     const struct command_option options[] = {
         {.name = "manifest",
          .argument = "FILE",
@@ -148,12 +161,30 @@ int cmd_evaluate(int argc, char **argv)
          .max = UINT64_MAX,
          .help = "of the draws (default 0)"},
         {.name = "input-size",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &input_size,
-         .min = ENCODER_INPUT_SIZE_MIN,
-         .max = ENCODER_INPUT_SIZE_MAX,
-         .help = "pixels a side that chips are resampled to (default: the encoder's)"},
+         .argument = "N[,N]",
+         .value.text = &choice.input_sizes,
+         .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
+                 "of\n                           several sizes are concatenated"},
+        {.name = "stages",
+         .argument = "N[,N]",
+         .value.text = &choice.stages,
+         .help = "only these of the stages that the encoder pools"},
+        {.name = "statistics",
+         .argument = "NAMES",
+         .value.text = &choice.statistics,
+         .help = "only mean, only std, or mean,std of what the encoder pools"},
+        {.name = "features",
+         .argument = "NAME",
+         .value.text = &choice.kind,
+         .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
+        {.name = "distance",
+         .argument = "NAME",
+         .value.text = &distance,
+         .help = "euclidean (default) or cosine"},
+        {.name = "transform",
+         .argument = "NAME",
+         .value.text = &transform,
+         .help = "none, l2, cl2n or standardise (default)"},
         {.name = "threads",
          .argument = "N",
          .type = COMMAND_INTEGER,
@@ -163,7 +194,7 @@ int cmd_evaluate(int argc, char **argv)
          .help = "worker threads (default: one a processor)"},
     };
     const struct command command = {
-        .usage = "evaluate --manifest FILE --root DIR [--shots 5] [--episodes 20] [--seed 0]",
+        .usage = "evaluate --manifest FILE --root DIR [OPTION]...",
         .summary =
             "In each group, takes the classes with at least 12 chips; an episode draws the "
             "shots of each\nclass and classifies the rest by nearest prototype; its score is "
@@ -180,7 +211,13 @@ int cmd_evaluate(int argc, char **argv)
                                      .seed = seed,
                                      .classifier = classifier_params_default};
     struct error err = {0};
-    return evaluate(manifest, root, encoder, n_threads, input_size, &params, &err) == 0
+    struct features features;
+    int status = features_parse(&choice, &features, &err);
+    if (status == 0)
+        status = parse_classifier(distance, transform, &params.classifier, &err);
+    if (status < 0)
+        return command_fail_usage(&err);
+    return evaluate(manifest, root, &features, encoder, n_threads, &params, &err) == 0
                ? command_end_output()
                : command_fail(&err);
 }

@@ -14,7 +14,8 @@ static void print_help(const struct command *command)
     for (size_t i = 0; i < command->n_options; i++) {
         const struct command_option *option = &command->options[i];
         char left[64];
-        snprintf(left, sizeof(left), "--%s %s", option->name, option->argument);
+        snprintf(left, sizeof(left), "--%s %s", option->name,
+                 option->argument != NULL ? option->argument : "");
         printf("  %-24s %s\n", left, option->help);
     }
     printf("  %-24s %s\n", "--help", "print this help");
@@ -38,10 +39,17 @@ static bool set_integer(const struct command_option *option, const char *text)
 
 static bool set_option(const struct command_option *option, const char *text)
 {
-    if (option->type == COMMAND_INTEGER)
+    switch (option->type) {
+    case COMMAND_TEXT:
+        *option->value.text = text;
+        return true;
+    case COMMAND_INTEGER:
         return set_integer(option, text);
-    *option->value.text = text;
-    return true;
+    case COMMAND_FLAG:
+        *option->value.flag = true;
+        return true;
+    }
+    return false;
 }
 
 static enum command_action check_required(const struct command *command, const char *name)
@@ -62,9 +70,10 @@ enum command_action command_parse(const struct command *command, int argc, char 
 {
     struct option options[OPTIONS_MAX + 2] = {{0}};
     for (size_t i = 0; i < command->n_options && i < OPTIONS_MAX; i++)
-        options[i] = (struct option){.name = command->options[i].name,
-                                     .has_arg = required_argument,
-                                     .val = FIRST_VALUE + (int)i};
+        options[i] = (struct option){
+            .name = command->options[i].name,
+            .has_arg = command->options[i].type == COMMAND_FLAG ? no_argument : required_argument,
+            .val = FIRST_VALUE + (int)i};
     options[command->n_options] = (struct option){.name = "help", .val = HELP_VALUE};
     optind = 0; /* glibc: start afresh, also for a second call in one process */
     int value;
@@ -107,4 +116,10 @@ int command_end_output(void)
     struct error err = {0};
     error_set_errno(&err, errno, "writing to the standard output");
     return command_fail(&err);
+}
+
+int command_fail_usage(const struct error *err)
+{
+    command_fail(err);
+    return 2;
 }

@@ -10,15 +10,16 @@
 
 #include "base/error.h"
 
-enum command_option_type { COMMAND_TEXT, COMMAND_INTEGER };
+enum command_option_type { COMMAND_TEXT, COMMAND_INTEGER, COMMAND_FLAG };
 
 struct command_option {
     const char *name;     /* long option without dashes */
-    const char *argument; /* what --help calls the value: FILE, N, ... */
+    const char *argument; /* what --help calls the value: FILE, N, ...; NULL for a flag */
     enum command_option_type type;
     union {
         const char **text; /* COMMAND_TEXT: set to the argument (borrowed from argv) */
         uint64_t *integer; /* COMMAND_INTEGER: min..max */
+        bool *flag;        /* COMMAND_FLAG: set to true */
     } value;
     uint64_t min, max;
     bool required;
@@ -45,6 +46,8 @@ enum command_action command_parse(const struct command *command, int argc, char 
 
 /* Prints "chipshot: MESSAGE" on stderr and returns exit status 1. */
 int command_fail(const struct error *err);
+/* The same for an option that is wrong: exit status 2. */
+int command_fail_usage(const struct error *err);
 
 /* To be returned by a command whose output is what it printed: 0, or 1 with a message when stdout
  * did not take it all (a full disk). */

@@ -73,7 +73,7 @@ static int load_weights(struct encoder_store *store, const struct db_encoder *ro
         return status;
     status = encoder_create(&entry->encoder, blob.data, blob.size, &inner);
     if (status == 0)
-        status = embedder_create(&entry->loaded.embedder, store->pool, entry->encoder, 0, &inner);
+        status = embedder_create(&entry->loaded.embedder, store->pool, entry->encoder, NULL, &inner);
     if (status < 0)
         error_set(err, inner.code, "%s: %.400s", what, inner.message);
     db_blob_close(&blob);

@@ -101,9 +101,10 @@ static void write_key(const struct job_run *run, const struct job_image *image, 
                       char out[KEY_SIZE])
 {
     const struct normalise_params *n = &run->params.normalise;
-    snprintf(out, KEY_SIZE, "1|%s|%s|%s|%" PRIu32 "|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
-             image->row.sha256, run->encoder->sha256, cpu_blas_core(),
-             embedder_input_size(run->encoder->embedder), window, normalise_method_name(n->method),
+    char sizes[INPUT_SIZES_TEXT];
+    input_sizes_text(embedder_input_sizes(run->encoder->embedder), sizes);
+    snprintf(out, KEY_SIZE, "1|%s|%s|%s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32, image->row.sha256,
+             run->encoder->sha256, cpu_blas_core(), sizes, window, normalise_method_name(n->method),
              n->low, n->high, n->clahe.enabled, n->clahe.clip_limit, n->clahe.tiles);
 }
 
@@ -488,7 +489,7 @@ static int load_inputs(struct job_run *run, struct error *err)
     if (status == 0)
         status = encoder_store_acquire(run->engine->encoders, job->encoder_id, &run->encoder, err);
     if (status == 0) {
-        run->dimension = encoder_info(embedder_encoder(run->encoder->embedder))->dimension;
+        run->dimension = embedder_dimension(run->encoder->embedder);
         status = pool_lane_create(&run->lane, run->engine->pool, err);
     }
     return status;

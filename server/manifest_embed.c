@@ -20,16 +20,25 @@ static int compare_rows(const void *a, const void *b, void *context)
     return i < j ? -1 : i > j;
 }
 
-/* Embeds rows order[0..n), all of one image and size. */
-static int embed_run(struct session *session, const struct manifest *manifest, const size_t *order,
-                     uint32_t n, const struct image *image, float *out, struct error *err)
+struct walk {
+    const struct manifest *manifest;
+    const char *root;
+    chip_vectors make;
+    void *context;
+    uint32_t dimension;
+    float *vectors; /* n_rows x dimension */
+};
+
+/* Rows order[0..n), all of one image and size. */
+static int embed_run(const struct walk *walk, const size_t *order, uint32_t n,
+                     const struct image *image, struct error *err)
 {
-    uint32_t dimension = encoder_info(session->encoder)->dimension;
+    uint32_t dimension = walk->dimension;
     struct chip_rect *rects = calloc(n, sizeof(rects[0]));
     float *vectors = calloc((size_t)n * dimension, sizeof(float));
     int status = rects == NULL || vectors == NULL ? error_set_nomem(err, "embeddings") : 0;
     for (uint32_t i = 0; i < n && status == 0; i++) {
-        const struct manifest_row *row = &manifest->rows[order[i]];
+        const struct manifest_row *row = &walk->manifest->rows[order[i]];
         rects[i] = (struct chip_rect){row->x, row->y, row->size, row->size};
         struct error inner = {0};
         if (chip_rect_check(&rects[i], image->info.width, image->info.height, &inner) < 0)
@@ -37,44 +46,48 @@ static int embed_run(struct session *session, const struct manifest *manifest, c
                                order[i] + 1, row->image, inner.message);
     }
     if (status == 0)
-        status = embed_rects(session->embedder, session->lane, image->pixels, image->info.width,
-                             rects, n, ENCODER_BATCH, vectors, err);
+        status = walk->make(walk->context, image, rects, n, vectors, err);
     for (uint32_t i = 0; i < n && status == 0; i++)
-        memcpy(out + order[i] * dimension, vectors + (size_t)i * dimension,
+        memcpy(walk->vectors + order[i] * dimension, vectors + (size_t)i * dimension,
                dimension * sizeof(float));
     free(rects);
     free(vectors);
     return status;
 }
 
-static int embed_image(struct session *session, const struct manifest *manifest, const char *root,
-                       const size_t *order, size_t n, float *out, struct error *err)
+static int embed_image(const struct walk *walk, const size_t *order, size_t n, struct error *err)
 {
     char path[PATH_MAX];
-    const char *name = manifest->rows[order[0]].image;
-    if (snprintf(path, sizeof(path), "%s/%s", root, name) >= PATH_MAX)
+    const struct manifest_row *rows = walk->manifest->rows;
+    const char *name = rows[order[0]].image;
+    if (snprintf(path, sizeof(path), "%s/%s", walk->root, name) >= PATH_MAX)
         return error_set(err, ERROR_INVALID, "%.100s: the path is too long", name);
     struct image image = {0};
     int status = session_load_image(path, &normalise_params_default, &image, err);
     for (size_t first = 0; first < n && status == 0;) {
         size_t end = first;
-        while (end < n && manifest->rows[order[end]].size == manifest->rows[order[first]].size)
+        while (end < n && rows[order[end]].size == rows[order[first]].size)
             end++;
-        status =
-            embed_run(session, manifest, order + first, (uint32_t)(end - first), &image, out, err);
+        status = embed_run(walk, order + first, (uint32_t)(end - first), &image, err);
         first = end;
     }
     image_clear(&image);
     return status;
 }
 
-int manifest_embed(struct session *session, const struct manifest *manifest, const char *root,
-                   float **out, struct error *err)
+int manifest_embed(const struct manifest *manifest, const char *root, chip_vectors make,
+                   void *context, uint32_t dimension, float **out, struct error *err)
 {
     size_t n = manifest->n_rows;
+    const struct manifest_row *rows = manifest->rows;
     size_t *order = calloc(n, sizeof(order[0]));
-    float *vectors = calloc(n * encoder_info(session->encoder)->dimension, sizeof(float));
-    int status = order == NULL || vectors == NULL ? error_set_nomem(err, "embeddings") : 0;
+    struct walk walk = {.manifest = manifest,
+                        .root = root,
+                        .make = make,
+                        .context = context,
+                        .dimension = dimension,
+                        .vectors = calloc(n * dimension, sizeof(float))};
+    int status = order == NULL || walk.vectors == NULL ? error_set_nomem(err, "embeddings") : 0;
     if (status == 0) {
         for (size_t i = 0; i < n; i++)
             order[i] = i;
@@ -82,16 +95,15 @@ int manifest_embed(struct session *session, const struct manifest *manifest, con
     }
     for (size_t first = 0; first < n && status == 0;) {
         size_t end = first;
-        while (end < n &&
-               strcmp(manifest->rows[order[end]].image, manifest->rows[order[first]].image) == 0)
+        while (end < n && strcmp(rows[order[end]].image, rows[order[first]].image) == 0)
             end++;
-        status = embed_image(session, manifest, root, order + first, end - first, vectors, err);
+        status = embed_image(&walk, order + first, end - first, err);
         first = end;
     }
     free(order);
     if (status < 0)
-        free(vectors);
+        free(walk.vectors);
     else
-        *out = vectors;
+        *out = walk.vectors;
     return status;
 }

@@ -38,7 +38,7 @@ int session_load_encoder(const char *path, struct encoder **out, struct error *e
 }
 
 int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
-                   uint64_t input_size, struct error *err)
+                   const struct input_sizes *input_sizes, struct error *err)
 {
     struct session session = {0};
     uint32_t n = n_threads != 0 ? (uint32_t)n_threads : session_n_processors();
@@ -48,8 +48,8 @@ int session_create(struct session *out, const char *encoder_path, uint64_t n_thr
     if (status == 0)
         status = pool_lane_create(&session.lane, session.pool, err);
     if (status == 0)
-        status = embedder_create(&session.embedder, session.pool, session.encoder,
-                                 (uint32_t)input_size, err);
+        status =
+            embedder_create(&session.embedder, session.pool, session.encoder, input_sizes, err);
     if (status < 0)
         session_clear(&session);
     else

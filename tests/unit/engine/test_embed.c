@@ -3,6 +3,7 @@
  */
 #include "tests/test.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -76,7 +77,7 @@ static float *embed(uint32_t n_threads, embed_progress progress, void *context, 
     if (*status == 0)
         *status = pool_lane_create(&lane, pool, NULL);
     if (*status == 0)
-        *status = embedder_create(&embedder, pool, encoder, 0, NULL);
+        *status = embedder_create(&embedder, pool, encoder, NULL, NULL);
     if (*status == 0)
         *status = embed_grid(embedder, lane, pixels, &grid, progress, context, out, NULL);
     pool_lane_destroy(lane);
@@ -139,7 +140,7 @@ static void other_jobs_do_not_change_the_bytes(void **state)
     struct pool *pool = NULL;
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, 2, 64, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, 0, NULL), 0);
+    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, NULL), 0);
     struct neighbour neighbours[3];
     pthread_t threads[3];
     for (size_t i = 0; i < 3; i++) {
@@ -184,7 +185,7 @@ static void a_window_alone_does_not_depend_on_the_others(void **state)
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, 2, 64, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, 0, NULL), 0);
+    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, NULL), 0);
     float *all = calloc(3 * dimension, sizeof(float));
     float *one = calloc(dimension, sizeof(float));
     assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, rects, 3, 1, all, NULL), 0);
@@ -196,6 +197,81 @@ static void a_window_alone_does_not_depend_on_the_others(void **state)
     free(one);
     pool_lane_destroy(lane);
     embedder_destroy(embedder);
+    pool_destroy(pool);
+}
+
+/* Embeds the grid at these sizes; the caller frees the matrix. */
+static float *embed_at(uint32_t n_threads, const struct input_sizes *sizes, uint32_t *dimension)
+{
+    struct grid grid = make_grid();
+    struct pool *pool = NULL;
+    struct pool_lane *lane = NULL;
+    struct embedder *embedder = NULL;
+    assert_int_equal(pool_create(&pool, n_threads, 64, NULL), 0);
+    assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
+    assert_int_equal(embedder_create(&embedder, pool, encoder, sizes, NULL), 0);
+    *dimension = embedder_dimension(embedder);
+    assert_int_equal(*dimension, encoder_info(encoder)->dimension * sizes->n);
+    float *out = calloc((size_t)GRID_CHIPS * *dimension, sizeof(float));
+    assert_int_equal(embed_grid(embedder, lane, pixels, &grid, NULL, NULL, out, NULL), 0);
+    pool_lane_destroy(lane);
+    embedder_destroy(embedder);
+    pool_destroy(pool);
+    return out;
+}
+
+static void several_sizes_are_concatenated(void **state)
+{
+    (void)state;
+    const struct input_sizes sizes = {3, {24, 33, 48}};
+    uint32_t dimension, part;
+    float *all = embed_at(1, &sizes, &dimension);
+    float *again = embed_at(3, &sizes, &dimension);
+    assert_memory_equal(all, again, (size_t)GRID_CHIPS * dimension * sizeof(float));
+    for (uint32_t k = 0; k < sizes.n; k++) {
+        const struct input_sizes one = {1, {sizes.sides[k]}};
+        float *alone = embed_at(2, &one, &part);
+        for (uint32_t chip = 0; chip < GRID_CHIPS; chip += 7) {
+            double squares = 0;
+            for (uint32_t i = 0; i < part; i++)
+                squares += (double)alone[chip * part + i] * alone[chip * part + i];
+            assert_true(squares > 0);
+            for (uint32_t i = 0; i < part; i++)
+                assert_float_equal(all[(size_t)chip * dimension + k * part + i],
+                                   alone[chip * part + i] / sqrt(squares), 1e-6);
+        }
+        free(alone);
+    }
+    free(all);
+    free(again);
+}
+
+static void wrong_sizes_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct input_sizes sizes;
+        const char *message;
+    } wrong[] = {
+        {{1, {15}}, "input size 15 is not within 16..512"},
+        {{2, {48, 513}}, "input size 513"},
+        {{2, {48, 48}}, "input size 48 does not exceed the one before it, 48"},
+        {{3, {16, 96, 48}}, "input size 48 does not exceed the one before it, 96"},
+        {{4, {16, 17, 18}}, "input sizes: 4, at most 3"},
+    };
+    struct pool *pool = NULL;
+    assert_int_equal(pool_create(&pool, 1, 64, NULL), 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct embedder *embedder = NULL;
+        struct error err = {0};
+        assert_int_equal(embedder_create(&embedder, pool, encoder, &wrong[i].sizes, &err),
+                         ERROR_INVALID);
+        assert_null(embedder);
+        assert_non_null(strstr(err.message, wrong[i].message));
+    }
+    char text[INPUT_SIZES_TEXT];
+    const struct input_sizes longest = {3, {510, 511, 512}};
+    assert_string_equal(input_sizes_text(&longest, text), "510+511+512");
     pool_destroy(pool);
 }
 
@@ -218,6 +294,8 @@ int main(void)
         cmocka_unit_test(other_jobs_do_not_change_the_bytes),
         cmocka_unit_test(progress_can_cancel),
         cmocka_unit_test(a_window_alone_does_not_depend_on_the_others),
+        cmocka_unit_test(several_sizes_are_concatenated),
+        cmocka_unit_test(wrong_sizes_are_refused),
         cmocka_unit_test(grids_differ_where_the_image_differs),
     };
     return test_run_with(tests, set_up, tear_down);
