@@ -18,17 +18,21 @@ json_t *job_params_to_json(const struct job_params *params)
                         ? json_pack("{s:f, s:i}", "clip_limit", normalise->clahe.clip_limit,
                                     "tiles", (int)normalise->clahe.tiles)
                         : json_null();
+    json_t *input_sizes = params->input_sizes.n > 0 ? json_array() : NULL;
+    for (uint32_t i = 0; i < params->input_sizes.n; i++)
+        json_array_append_new(input_sizes, json_integer(params->input_sizes.sides[i]));
     json_t *temperature =
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     return json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f}, s:o, s:{s:s, s:s, "
-        "s:o}}",
+        "s:o}, s:o*}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
         normalise_method_name(normalise->method), "low", normalise->low, "high", normalise->high,
         "clahe", clahe, "classifier", "distance", classifier_distance_name(classifier->distance),
-        "transform", classifier_transform_name(classifier->transform), "temperature", temperature);
+        "transform", classifier_transform_name(classifier->transform), "temperature", temperature,
+        "input_sizes", input_sizes);
 }
 
 char *job_params_to_text(const struct job_params *params)
@@ -130,6 +134,19 @@ static void read_temperature(json_t *value, const struct json_at *at, void *cont
         json_fault(at, "must be \"auto\" or a number from 1e-09 to 1e+09");
 }
 
+static void read_input_size(json_t *value, const struct json_at *at, void *context)
+{
+    struct input_sizes *sizes = context;
+    uint32_t side;
+    if (!json_read_uint(value, at, ENCODER_INPUT_SIZE_MIN, ENCODER_INPUT_SIZE_MAX, &side))
+        return;
+    if (sizes->n > 0 && side <= sizes->sides[sizes->n - 1])
+        json_fault(at, "must be larger than the size before it, %u, is %u",
+                   sizes->sides[sizes->n - 1], side);
+    else if (sizes->n < INPUT_SIZES_MAX)
+        sizes->sides[sizes->n++] = side;
+}
+
 static void read_normalise(json_t *value, const struct json_at *at, void *context)
 {
     struct normalise_params *normalise = context;
@@ -176,6 +193,8 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[3] = json_value_field("normalise", presence, read_normalise, normalise);
     fields[4] = json_value_field("clahe", JSON_NULLABLE, read_clahe, &normalise->clahe);
     fields[5] = json_value_field("classifier", presence, read_classifier, &params->classifier);
+    fields[6] = json_array_field("input_sizes", JSON_OPTIONAL, 1, INPUT_SIZES_MAX, read_input_size,
+                                 &params->input_sizes);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "engine/embed.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/normalise.h"
@@ -15,15 +16,18 @@ struct job_params {
     struct grid_params grid; /* chip size from the support set; strides filled in */
     struct normalise_params normalise;
     struct classifier_params classifier;
+    struct input_sizes input_sizes; /* filled in from the encoder; none: left out of the text */
 };
 
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
  *  "normalise":{"method","low","high"},"clahe":null|{"clip_limit","tiles"},
- *  "classifier":{"distance","transform","temperature":"auto"|number}} */
+ *  "classifier":{"distance","transform","temperature":"auto"|number},
+ *  "input_sizes":[pixels, ...]} */
 json_t *job_params_to_json(const struct job_params *params);
 /* malloc'd text, NULL on allocation failure. */
 char *job_params_to_text(const struct job_params *params);
-/* Reads a stored text. ERROR_CORRUPT. */
+/* Reads a stored text. ERROR_CORRUPT. One without input sizes, as earlier versions wrote them, has
+ * none, which stands for the encoder's own. */
 int job_params_from_text(const char *text, struct job_params *out, struct error *err);
 
 #endif

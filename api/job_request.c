@@ -117,8 +117,11 @@ static void check_encoder(struct reading *reading)
         FAULT(reading, "encoder_id", "is required: the server has no default encoder");
     else if (code == ERROR_NOT_FOUND)
         FAULT(reading, "encoder_id", "is no encoder: '%s'", id);
-    if (code == 0)
+    if (code == 0) {
         snprintf(reading->job->encoder_id, sizeof(reading->job->encoder_id), "%s", encoder.id);
+        if (reading->params.input_sizes.n == 0)
+            reading->params.input_sizes = (struct input_sizes){1, {encoder.input_size}};
+    }
     db_encoder_clear(&encoder);
 }
 

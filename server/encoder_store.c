@@ -8,9 +8,17 @@
 #include "db/blobs.h"
 #include "server/stored_file.h"
 
+/* An encoder's weights, shared by its entries. */
+struct weights {
+    struct encoder *encoder;
+    uint32_t n_entries;
+};
+
+/* One encoder at one choice of input sizes. */
 struct entry {
     struct loaded_encoder loaded; /* first: a loaded_encoder pointer is an entry pointer */
-    struct encoder *encoder;
+    struct input_sizes sizes;     /* as asked for */
+    struct weights *weights;
     uint32_t n_users;
     uint64_t last_used; /* value of the store's clock */
     struct entry *next;
@@ -39,10 +47,20 @@ int encoder_store_create(struct encoder_store **out, struct db *db, struct pool 
     return 0;
 }
 
+static void weights_release(struct weights *weights)
+{
+    if (weights == NULL || --weights->n_entries > 0)
+        return;
+    encoder_destroy(weights->encoder);
+    free(weights);
+}
+
 static void entry_destroy(struct entry *entry)
 {
+    if (entry == NULL)
+        return;
     embedder_destroy(entry->loaded.embedder);
-    encoder_destroy(entry->encoder);
+    weights_release(entry->weights);
     free(entry);
 }
 
@@ -60,57 +78,97 @@ void encoder_store_destroy(struct encoder_store *store)
     free(store);
 }
 
-/* Loads the weights of `row` into `entry`; messages name the encoder. */
-static int load_weights(struct encoder_store *store, const struct db_encoder *row,
+/* Reads the weights of `row`. */
+static int load_weights(struct encoder_store *store, const struct db_encoder *row, const char *what,
                         struct entry *entry, struct error *err)
 {
     struct db_blob blob = {0};
     struct error inner = {0};
-    char what[DB_ID_SIZE + 16];
-    snprintf(what, sizeof(what), "encoder %s", row->id);
+    entry->weights = calloc(1, sizeof(*entry->weights));
+    if (entry->weights == NULL)
+        return error_set_nomem(err, "an encoder");
+    entry->weights->n_entries = 1;
     int status = stored_file_open(store->db, what, row->sha256, &blob, err);
     if (status < 0)
         return status;
-    status = encoder_create(&entry->encoder, blob.data, blob.size, &inner);
-    if (status == 0)
-        status = embedder_create(&entry->loaded.embedder, store->pool, entry->encoder, NULL, &inner);
+    status = encoder_create(&entry->weights->encoder, blob.data, blob.size, &inner);
     if (status < 0)
         error_set(err, inner.code, "%s: %.400s", what, inner.message);
     db_blob_close(&blob);
     return status;
 }
 
-static int load_entry(struct encoder_store *store, const char *id, struct entry **out,
-                      struct error *err)
+/* Takes the weights that another entry has loaded, or loads them, and plans the memory of the input
+ * sizes; messages name the encoder. */
+static int fill_entry(struct encoder_store *store, const struct db_encoder *row,
+                      struct entry *entry, struct error *err)
+{
+    struct error inner = {0};
+    char what[DB_ID_SIZE + 16];
+    snprintf(what, sizeof(what), "encoder %s", row->id);
+    for (struct entry *other = store->entries; other != NULL; other = other->next) {
+        if (strcmp(other->loaded.id, row->id) == 0)
+            entry->weights = other->weights;
+    }
+    if (entry->weights != NULL) {
+        entry->weights->n_entries++;
+    } else {
+        int status = load_weights(store, row, what, entry, err);
+        if (status < 0)
+            return status;
+    }
+    int status = embedder_create(&entry->loaded.embedder, store->pool, entry->weights->encoder,
+                                 &entry->sizes, &inner);
+    if (status < 0)
+        error_set(err, inner.code, "%s: %.400s", what, inner.message);
+    return status;
+}
+
+static int load_entry(struct encoder_store *store, const char *id, const struct input_sizes *sizes,
+                      struct entry **out, struct error *err)
 {
     struct db_encoder row = {0};
     struct entry *entry = calloc(1, sizeof(*entry));
-    int status = entry == NULL ? error_set_nomem(err, "an encoder") : 0;
+    if (entry == NULL)
+        return error_set_nomem(err, "an encoder");
+    entry->sizes = *sizes;
+    int status = db_encoder_get(store->db, id, &row, err);
     if (status == 0)
-        status = db_encoder_get(store->db, id, &row, err);
-    if (status == 0)
-        status = load_weights(store, &row, entry, err);
+        status = fill_entry(store, &row, entry, err);
     if (status == 0) {
         memcpy(entry->loaded.id, row.id, sizeof(entry->loaded.id));
         memcpy(entry->loaded.sha256, row.sha256, sizeof(entry->loaded.sha256));
         *out = entry;
-    } else if (entry != NULL) {
+    } else {
         entry_destroy(entry);
     }
     db_encoder_clear(&row);
     return status;
 }
 
-int encoder_store_acquire(struct encoder_store *store, const char *id,
-                          const struct loaded_encoder **out, struct error *err)
+static struct entry *find_entry(struct encoder_store *store, const char *id,
+                                const struct input_sizes *sizes)
 {
-    int status = 0;
-    pthread_mutex_lock(&store->mutex);
     struct entry *entry = store->entries;
-    while (entry != NULL && strcmp(entry->loaded.id, id) != 0)
+    while (entry != NULL &&
+           (strcmp(entry->loaded.id, id) != 0 || entry->sizes.n != sizes->n ||
+            memcmp(entry->sizes.sides, sizes->sides, sizes->n * sizeof(sizes->sides[0])) != 0))
         entry = entry->next;
+    return entry;
+}
+
+int encoder_store_acquire(struct encoder_store *store, const char *id,
+                          const struct input_sizes *sizes, const struct loaded_encoder **out,
+                          struct error *err)
+{
+    static const struct input_sizes own = {0};
+    int status = 0;
+    if (sizes == NULL)
+        sizes = &own;
+    pthread_mutex_lock(&store->mutex);
+    struct entry *entry = find_entry(store, id, sizes);
     if (entry == NULL) {
-        status = load_entry(store, id, &entry, err);
+        status = load_entry(store, id, sizes, &entry, err);
         if (status == 0) {
             entry->next = store->entries;
             store->entries = entry;
@@ -150,10 +208,8 @@ void encoder_store_release(struct encoder_store *store, const struct loaded_enco
         return;
     pthread_mutex_lock(&store->mutex);
     ((struct entry *)encoder)->n_users--;
-    struct entry *surplus = take_surplus(store);
+    entry_destroy(take_surplus(store));
     pthread_mutex_unlock(&store->mutex);
-    if (surplus != NULL)
-        entry_destroy(surplus);
 }
 
 static int insert_default(struct db *db, struct db_blob_writer *writer, struct encoder *encoder,

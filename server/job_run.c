@@ -487,7 +487,8 @@ static int load_inputs(struct job_run *run, struct error *err)
     if (status == 0)
         status = load_images(run, err);
     if (status == 0)
-        status = encoder_store_acquire(run->engine->encoders, job->encoder_id, &run->encoder, err);
+        status = encoder_store_acquire(run->engine->encoders, job->encoder_id,
+                                       &run->params.input_sizes, &run->encoder, err);
     if (status == 0) {
         run->dimension = embedder_dimension(run->encoder->embedder);
         status = pool_lane_create(&run->lane, run->engine->pool, err);

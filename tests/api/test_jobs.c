@@ -29,6 +29,8 @@ static void a_job_is_stored_with_its_defaults(void **state)
     assert_string_equal(rig_text(rig, "/params/normalise/method"), "percentile");
     assert_true(json_is_null(rig_at(rig, "/params/clahe")));
     assert_string_equal(rig_text(rig, "/params/classifier/temperature"), "auto");
+    assert_int_equal(json_array_size(rig_at(rig, "/params/input_sizes")), 1);
+    assert_int_equal((int)rig_number(rig, "/params/input_sizes/0"), 32);
     assert_true(json_is_null(rig_at(rig, "/error")));
     assert_true(json_is_null(rig_at(rig, "/started_at")));
     assert_int_equal(rig->n_changed, 1);
@@ -43,7 +45,8 @@ static void every_parameter_is_taken(void **state)
                                "\"offset\":{\"x\":1,\"y\":2},\"edge\":\"cover\","
                                "\"normalise\":{\"method\":\"minmax\"},\"clahe\":{\"tiles\":4},"
                                "\"classifier\":{\"distance\":\"cosine\",\"transform\":\"cl2n\","
-                               "\"temperature\":0.1},\"priority\":-7,\"encoder_id\":null"),
+                               "\"temperature\":0.1},\"input_sizes\":[48,96.0,512],\"priority\":-7,"
+                               "\"encoder_id\":null"),
                      202);
     assert_int_equal((int)rig_number(rig, "/params/stride/x"), 4);
     assert_int_equal((int)rig_number(rig, "/params/offset/y"), 2);
@@ -51,6 +54,8 @@ static void every_parameter_is_taken(void **state)
     assert_true(rig_number(rig, "/params/clahe/clip_limit") == 2);
     assert_true(rig_number(rig, "/params/classifier/temperature") == 0.1);
     assert_non_null(strstr(rig->response.body, "\"temperature\":0.1,"));
+    assert_int_equal((int)rig_number(rig, "/params/input_sizes/0"), 48);
+    assert_int_equal((int)rig_number(rig, "/params/input_sizes/2"), 512);
     assert_int_equal((int)rig_number(rig, "/priority"), -7);
     /* x: 1, 5, .. 29, 32; y: 2, 7, .. 22 */
     assert_int_equal((int)rig_number(rig, "/progress/total"), 9 * 5);
@@ -85,6 +90,32 @@ static void every_faulty_parameter_is_named(void **state)
     rig_assert_fault(rig, 16, "/priority", "from -100 to 100, is 101");
     rig_assert_fault(rig, 16, "/encoder_id", "is no encoder");
     rig_assert_fault(rig, 16, "/shots", "not a known key");
+}
+
+static void input_sizes_are_checked(void **state)
+{
+    struct rig *rig = *state;
+    static const struct {
+        const char *value, *pointer, *detail;
+    } cases[] = {
+        {"[]", "/input_sizes", "must have 1 to 3 elements, has 0"},
+        {"[16,17,18,19]", "/input_sizes", "must have 1 to 3 elements, has 4"},
+        {"48", "/input_sizes", "must be an array"},
+        {"null", "/input_sizes", "must be an array"},
+        {"[15]", "/input_sizes/0", "from 16 to 512, is 15"},
+        {"[48,513]", "/input_sizes/1", "from 16 to 512, is 513"},
+        {"[48.5]", "/input_sizes/0", "48.5"},
+        {"[96,48]", "/input_sizes/1", "must be larger than the size before it, 96, is 48"},
+        {"[48,48]", "/input_sizes/1", "must be larger than the size before it, 48, is 48"},
+    };
+    rig_fill(rig);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char more[100];
+        snprintf(more, sizeof(more), ",\"input_sizes\":%s", cases[i].value);
+        post(rig, more);
+        rig_assert_problem(rig, 422, "invalid");
+        rig_assert_fault(rig, 1, cases[i].pointer, cases[i].detail);
+    }
 }
 
 static void images_are_checked_one_by_one(void **state)
@@ -274,11 +305,17 @@ static void jobs_are_listed_by_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_job_is_stored_with_its_defaults), TEST(every_parameter_is_taken),
-        TEST(every_faulty_parameter_is_named),   TEST(images_are_checked_one_by_one),
-        TEST(limits_are_the_configured_ones),    TEST(an_encoder_is_needed),
-        TEST(waiting_answers_when_the_job_ends), TEST(a_key_replays_the_job),
-        TEST(cancelling_is_idempotent),          TEST(jobs_are_listed_by_state),
+        TEST(a_job_is_stored_with_its_defaults),
+        TEST(every_parameter_is_taken),
+        TEST(every_faulty_parameter_is_named),
+        TEST(input_sizes_are_checked),
+        TEST(images_are_checked_one_by_one),
+        TEST(limits_are_the_configured_ones),
+        TEST(an_encoder_is_needed),
+        TEST(waiting_answers_when_the_job_ends),
+        TEST(a_key_replays_the_job),
+        TEST(cancelling_is_idempotent),
+        TEST(jobs_are_listed_by_state),
     };
     return test_run(tests);
 }

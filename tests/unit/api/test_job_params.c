@@ -6,6 +6,7 @@ static const struct job_params some = {
     .grid = {95, 34, 47, 35, 1, 2, GRID_EDGE_COVER},
     .normalise = {NORMALISE_PERCENTILE, 0.1, 99.9, {true, 4.0 / 3, 5}},
     .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1},
+    .input_sizes = {2, {48, 96}},
 };
 
 static void the_text_brings_every_value_back(void **state)
@@ -25,6 +26,9 @@ static void the_text_brings_every_value_back(void **state)
     assert_int_equal(back.classifier.distance, CLASSIFIER_COSINE);
     assert_int_equal(back.classifier.transform, CLASSIFIER_TRANSFORM_CL2N);
     assert_true(back.classifier.temperature == 0.1);
+    assert_int_equal(back.input_sizes.n, 2);
+    assert_int_equal(back.input_sizes.sides[0], 48);
+    assert_int_equal(back.input_sizes.sides[1], 96);
     char *again = job_params_to_text(&back);
     assert_string_equal(text, again);
     free(again);
@@ -47,7 +51,26 @@ static void the_text_is_canonical(void **state)
     assert_int_equal(job_params_from_text(text, &back, NULL), 0);
     assert_false(back.normalise.clahe.enabled);
     assert_true(back.classifier.temperature == 0);
+    assert_int_equal(back.input_sizes.n, 0); /* a text of the time before there were several */
     free(text);
+    params.input_sizes = (struct input_sizes){3, {16, 17, 512}};
+    text = job_params_to_text(&params);
+    assert_non_null(strstr(text, "\"edge\":\"drop\",\"input_sizes\":[16,17,512],\"normalise\""));
+    free(text);
+}
+
+static void stored_input_sizes_are_checked(void **state)
+{
+    (void)state;
+    char *whole = job_params_to_text(&some);
+    char *sizes = strstr(whole, "[48,96]");
+    static const char *const wrong[] = {"[96,48]", "[48,48]", "[15,96]", "[48,\"\"]", "       "};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct job_params back;
+        memcpy(sizes, wrong[i], 7);
+        assert_int_equal(job_params_from_text(whole, &back, NULL), ERROR_CORRUPT);
+    }
+    free(whole);
 }
 
 static void damaged_texts_are_corrupt(void **state)
@@ -73,6 +96,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_text_brings_every_value_back),
         cmocka_unit_test(the_text_is_canonical),
+        cmocka_unit_test(stored_input_sizes_are_checked),
         cmocka_unit_test(damaged_texts_are_corrupt),
     };
     return test_run(tests);
