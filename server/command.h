@@ -60,6 +60,7 @@ int cmd_embed(int argc, char **argv);
 int cmd_evaluate(int argc, char **argv);
 int cmd_simulate(int argc, char **argv);
 int cmd_encoder(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 
 #endif

@@ -18,6 +18,7 @@ static const struct subcommand subcommands[] = {
     {"evaluate", cmd_evaluate, "measure few-shot accuracy on labelled chips"},
     {"simulate", cmd_simulate, "draw a synthetic micrograph with known truth"},
     {"encoder", cmd_encoder, "describe an encoder file"},
+    {"bench", cmd_bench, "measure the speed of an encoder"},
     {"key", cmd_key, "create, list or revoke API keys"},
 };
 

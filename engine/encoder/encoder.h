@@ -61,6 +61,8 @@ const struct encoder_info *encoder_info(const struct encoder *encoder);
 int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
                              uint32_t input_size, struct error *err);
 void encoder_workspace_destroy(struct encoder_workspace *workspace);
+/* As encoder_info's flops_per_chip, at the workspace's input size. */
+uint64_t encoder_workspace_flops(const struct encoder_workspace *workspace);
 
 /* Embeds n <= ENCODER_BATCH chips.
  * chips: n x size x size, grey, 0..1, row-major, borrowed. out: n x dimension.

@@ -221,3 +221,8 @@ void encoder_workspace_destroy(struct encoder_workspace *workspace)
     free(workspace->arena);
     free(workspace);
 }
+
+uint64_t encoder_workspace_flops(const struct encoder_workspace *workspace)
+{
+    return workspace->plan.flops_per_chip;
+}

@@ -1,0 +1,351 @@
+/* chipshot bench: how fast this machine encodes.
+ *
+ * Threads encode at the same time, each with a workspace of its own, as the pool's workers do. A
+ * round lasts until its time is over and every thread has ended the batch it was at; each thread's
+ * rate is taken over its own time, so that the last batches do not distort the sum. The median over
+ * rounds is reported: a disturbance of one round does not show. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "engine/encoder/cpu.h"
+#include "engine/encoder/encoder.h"
+#include "engine/encoder/random_weights.h"
+#include "engine/random.h"
+#include "server/command.h"
+#include "server/session.h"
+
+enum { ROUNDS_MAX = 1000, THREADS_MAX = 256 };
+
+static const double round_seconds = 0.5;
+
+struct bench_options {
+    const char *encoder_path;
+    const char *architecture;
+    uint64_t size;
+    uint64_t batch;
+    uint64_t n_threads;
+    uint64_t n_rounds;
+    bool json;
+};
+
+struct bench_thread {
+    const struct encoder *encoder;
+    struct encoder_workspace *workspace;
+    float *chips; /* batch x size x size; borrowed, shared by all */
+    float *out;   /* batch x dimension */
+    uint32_t batch;
+    double chips_per_second; /* of the last round */
+};
+
+struct bench {
+    struct encoder *encoder;
+    uint32_t size;
+    float *chips;
+    uint32_t n_threads;
+    struct bench_thread *threads;
+    double rates[ROUNDS_MAX]; /* chips a second, ascending when measured */
+    uint32_t n_rounds;
+    uint64_t peak_memory; /* bytes */
+};
+
+static double now_seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* ---- memory ---- */
+
+/* Linux forgets the peak so far (man 5 proc_pid_clear_refs), so that loading does not count. Where
+ * that is not allowed it does. */
+static void forget_peak_memory(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+    if (file == NULL)
+        return;
+    fputs("5", file);
+    fclose(file);
+}
+
+static uint64_t peak_memory(void)
+{
+    char line[256];
+    uint64_t kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file != NULL && kib == 0 && fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, "VmHWM:", 6) == 0)
+            kib = strtoull(line + 6, NULL, 10);
+    }
+    if (file != NULL)
+        fclose(file);
+    struct rusage usage;
+    if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
+        kib = (uint64_t)usage.ru_maxrss;
+    return kib * 1024;
+}
+
+/* ---- setting up ---- */
+
+static int load_encoder(const struct bench_options *options, struct encoder **out,
+                        struct error *err)
+{
+    if (options->architecture == NULL)
+        return session_load_encoder(options->encoder_path, out, err);
+    void *data = NULL;
+    size_t size = 0;
+    int status = random_weights_create(options->architecture, &data, &size, err);
+    if (status == 0)
+        status = encoder_create(out, data, size, err);
+    free(data);
+    return status;
+}
+
+static int prepare_threads(struct bench *bench, uint32_t batch, struct error *err)
+{
+    const uint32_t dimension = encoder_info(bench->encoder)->dimension;
+    bench->threads = calloc(bench->n_threads, sizeof(bench->threads[0]));
+    if (bench->threads == NULL)
+        return error_set_nomem(err, "the threads");
+    for (uint32_t i = 0; i < bench->n_threads; i++) {
+        struct bench_thread *thread = &bench->threads[i];
+        *thread = (struct bench_thread){.encoder = bench->encoder,
+                                        .chips = bench->chips,
+                                        .out = calloc((size_t)batch * dimension, sizeof(float)),
+                                        .batch = batch};
+        if (thread->out == NULL)
+            return error_set_nomem(err, "embeddings");
+        int status = encoder_workspace_create(&thread->workspace, bench->encoder, bench->size, err);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+static int prepare(const struct bench_options *options, struct bench *bench, struct error *err)
+{
+    int status = load_encoder(options, &bench->encoder, err);
+    if (status < 0)
+        return status;
+    bench->size =
+        options->size != 0 ? (uint32_t)options->size : encoder_info(bench->encoder)->input_size;
+    bench->n_threads = (uint32_t)options->n_threads;
+    const size_t n_pixels = (size_t)options->batch * bench->size * bench->size;
+    bench->chips = malloc(n_pixels * sizeof(float));
+    if (bench->chips == NULL)
+        return error_set_nomem(err, "a batch of chips");
+    struct random random;
+    random_seed(&random, 1, 0);
+    for (size_t i = 0; i < n_pixels; i++)
+        bench->chips[i] = (float)random_uniform(&random);
+    return prepare_threads(bench, (uint32_t)options->batch, err);
+}
+
+static void bench_clear(struct bench *bench)
+{
+    for (uint32_t i = 0; bench->threads != NULL && i < bench->n_threads; i++) {
+        encoder_workspace_destroy(bench->threads[i].workspace);
+        free(bench->threads[i].out);
+    }
+    free(bench->threads);
+    free(bench->chips);
+    encoder_destroy(bench->encoder);
+}
+
+/* ---- measuring ---- */
+
+static void *encode_for_a_round(void *argument)
+{
+    struct bench_thread *thread = argument;
+    const double start = now_seconds();
+    double elapsed;
+    uint64_t n_chips = 0;
+    do {
+        encoder_embed(thread->encoder, thread->workspace, thread->chips, thread->batch,
+                      thread->out);
+        n_chips += thread->batch;
+        elapsed = now_seconds() - start;
+    } while (elapsed < round_seconds);
+    thread->chips_per_second = (double)n_chips / elapsed;
+    return NULL;
+}
+
+static int run_round(struct bench *bench, double *out, struct error *err)
+{
+    pthread_t ids[THREADS_MAX];
+    uint32_t n = 0;
+    int code = 0;
+    while (n < bench->n_threads && code == 0) {
+        code = pthread_create(&ids[n], NULL, encode_for_a_round, &bench->threads[n]);
+        if (code == 0)
+            n++;
+    }
+    double rate = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        pthread_join(ids[i], NULL);
+        rate += bench->threads[i].chips_per_second;
+    }
+    if (code != 0)
+        return error_set_errno(err, code, "starting thread %" PRIu32, n + 1);
+    *out = rate;
+    return 0;
+}
+
+static int compare_rates(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static int measure(struct bench *bench, uint32_t n_rounds, struct error *err)
+{
+    double warm_up;
+    forget_peak_memory();
+    int status = run_round(bench, &warm_up, err);
+    for (uint32_t i = 0; i < n_rounds && status == 0; i++)
+        status = run_round(bench, &bench->rates[i], err);
+    if (status < 0)
+        return status;
+    bench->n_rounds = n_rounds;
+    bench->peak_memory = peak_memory();
+    qsort(bench->rates, n_rounds, sizeof(bench->rates[0]), compare_rates);
+    return 0;
+}
+
+static double median(const struct bench *bench)
+{
+    const uint32_t n = bench->n_rounds;
+    return (bench->rates[(n - 1) / 2] + bench->rates[n / 2]) / 2;
+}
+
+/* ---- reporting ---- */
+
+static void print_text(const struct bench *bench, uint32_t batch)
+{
+    const struct encoder_info *info = encoder_info(bench->encoder);
+    const double gflop = (double)encoder_workspace_flops(bench->threads[0].workspace) / 1e9;
+    printf("encoder:     %s (%s), %" PRIu64 " parameters, dimension %" PRIu32 "\n", info->name,
+           info->architecture, info->n_parameters, info->dimension);
+    printf("input:       %" PRIu32 " x %" PRIu32 " px, batches of %" PRIu32 ", %" PRIu32
+           " thread(s)\n",
+           bench->size, bench->size, batch, bench->n_threads);
+    printf("kernels:     BLAS core %s\n", cpu_blas_core());
+    printf("speed:       %.1f chips/s (median of %" PRIu32 " rounds, %.1f to %.1f)\n",
+           median(bench), bench->n_rounds, bench->rates[0], bench->rates[bench->n_rounds - 1]);
+    printf("arithmetic:  %.1f GFLOP/s (%.4f GFLOP a chip by direct convolution)\n",
+           median(bench) * gflop, gflop);
+    printf("peak memory: %.1f MB\n", (double)bench->peak_memory / 1e6);
+}
+
+static int print_json(const struct bench *bench, uint32_t batch, struct error *err)
+{
+    const struct encoder_info *info = encoder_info(bench->encoder);
+    const uint64_t flops = encoder_workspace_flops(bench->threads[0].workspace);
+    json_t *root =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:s}",
+                  "encoder", info->name, "architecture", info->architecture, "n_parameters",
+                  (json_int_t)info->n_parameters, "dimension", (json_int_t)info->dimension,
+                  "input_size", (json_int_t)bench->size, "batch", (json_int_t)batch, "threads",
+                  (json_int_t)bench->n_threads, "rounds", (json_int_t)bench->n_rounds,
+                  "chips_per_second", median(bench), "chips_per_second_min", bench->rates[0],
+                  "chips_per_second_max", bench->rates[bench->n_rounds - 1], "gflop_per_second",
+                  median(bench) * (double)flops / 1e9, "flop_per_chip", (json_int_t)flops,
+                  "peak_rss_bytes", (json_int_t)bench->peak_memory, "blas_core", cpu_blas_core());
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
+    if (text != NULL)
+        puts(text);
+    int status = text != NULL ? 0 : error_set_nomem(err, "the report");
+    free(text);
+    json_decref(root);
+    return status;
+}
+
+static int bench_encoder(const struct bench_options *options, struct error *err)
+{
+    static struct bench bench; /* large (rates); one a process */
+    int status = prepare(options, &bench, err);
+    if (status == 0)
+        status = measure(&bench, (uint32_t)options->n_rounds, err);
+    if (status == 0 && options->json)
+        status = print_json(&bench, (uint32_t)options->batch, err);
+    else if (status == 0)
+        print_text(&bench, (uint32_t)options->batch);
+    bench_clear(&bench);
+    return status;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    struct bench_options request = {.batch = ENCODER_BATCH, .n_threads = 1, .n_rounds = 5};
+    const struct command_option options[] = {
+        {.name = "encoder",
+         .argument = "FILE",
+         .value.text = &request.encoder_path,
+         .help = "safetensors weights (default: the built-in encoder)"},
+        {.name = "arch",
+         .argument = "NAME",
+         .value.text = &request.architecture,
+         .help = "random weights of resnet18, resnet34, resnet50 or resnet101 instead"},
+        {.name = "size",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &request.size,
+         .min = ENCODER_INPUT_SIZE_MIN,
+         .max = ENCODER_INPUT_SIZE_MAX,
+         .help = "input size in pixels (default: the encoder's)"},
+        {.name = "batch",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &request.batch,
+         .min = 1,
+         .max = ENCODER_BATCH,
+         .help = "chips a call (default 32, as in a job)"},
+        {.name = "threads",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &request.n_threads,
+         .min = 1,
+         .max = THREADS_MAX,
+         .help = "threads that encode at the same time (default 1)"},
+        {.name = "rounds",
+         .argument = "N",
+         .type = COMMAND_INTEGER,
+         .value.integer = &request.n_rounds,
+         .min = 1,
+         .max = ROUNDS_MAX,
+         .help = "of half a second, after one to warm up (default 5)"},
+        {.name = "json",
+         .type = COMMAND_FLAG,
+         .value.flag = &request.json,
+         .help = "print one JSON object"},
+    };
+    const struct command command = {
+        .usage = "bench encoder [--encoder FILE | --arch NAME] [OPTION]...",
+        .summary = "Measures how many chips a second an encoder embeds on this machine.",
+        .options = options,
+        .n_options = sizeof(options) / sizeof(options[0]),
+        .min_operands = 1,
+        .max_operands = 1,
+    };
+    const char *operand = NULL;
+    enum command_action action = command_parse(&command, argc, argv, &operand);
+    if (action != COMMAND_RUN)
+        return action == COMMAND_EXIT_OK ? 0 : 2;
+    if (strcmp(operand, "encoder") != 0) {
+        fprintf(stderr, "chipshot: '%.100s' is not a benchmark; usage: chipshot %s\n", operand,
+                command.usage);
+        return 2;
+    }
+    struct error err = {0};
+    if (request.encoder_path != NULL && request.architecture != NULL) {
+        error_set(&err, ERROR_INVALID, "--encoder and --arch exclude each other");
+        return command_fail_usage(&err);
+    }
+    return bench_encoder(&request, &err) == 0 ? command_end_output() : command_fail(&err);
+}
