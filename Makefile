@@ -37,7 +37,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy parity fuzz test test-run check clean
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier parity fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -98,6 +98,9 @@ test-run: all $(SELECTED_TESTS) ## run the tests, installing nothing; TESTS='tes
 
 accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
 	@tests/accuracy.sh $(BUILD)/chipshot
+
+frontier: all ## accuracy against speed, over input sizes, pooled parts and transforms (ENCODER=FILE for another one)
+	@tests/frontier.sh $(BUILD)/chipshot $(ENCODER)
 
 parity: $(BUILD)/tests/parity/parity_embed ## compare the encoder with PyTorch (Debian's python3-torch)
 	@./deps.sh parity

@@ -76,9 +76,9 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
             error_set(err, ERROR_INVALID, "no group has two classes with at least %d chips each",
                       EVALUATE_MIN_CLASS_SIZE);
     if (status == 0)
-        printf("mean %.4f worst %.4f groups %u shots %u episodes %u seed %llu\n",
-               totals.sum / totals.n_groups, totals.worst, totals.n_groups, params->shots,
-               params->episodes, (unsigned long long)params->seed);
+        printf("mean %.4f worst %.4f groups %u dimension %u shots %u episodes %u seed %llu\n",
+               totals.sum / totals.n_groups, totals.worst, totals.n_groups, dimension,
+               params->shots, params->episodes, (unsigned long long)params->seed);
 out:
     free(classes);
     free(groups);

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED: `chipshot evaluate` for each task, then
-# the mean over tasks. Usage: accuracy.sh CHIPSHOT [EVALUATE OPTION...]
+# Few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED: `chipshot evaluate` for each task, beside it
+# the same protocol on nothing but each chip's mean and standard deviation, then the means over tasks.
+# Usage: accuracy.sh CHIPSHOT [EVALUATE OPTION...]
 set -eu
 
 chipshot=$1
@@ -10,10 +11,44 @@ if [ ! -d "$root" ]; then
     echo "skipped: $root is absent (set CHIPSHOT_SHARED)"
     exit 0
 fi
-printf '%-20s | %6s | %17s | %11s\n' task groups "balanced accuracy" "worst group"
-for manifest in "$root"/*.csv; do
-    "$chipshot" evaluate --manifest "$manifest" --root "$root" "$@" |
-        awk -v task="$(basename "$manifest" .csv)" '$1 == "mean" {
-            printf "%-20s | %6d | %17.4f | %11.4f\n", task, $6, $2, $4}'
-done | awk '{print; sum += $5; worst += $7; n++}
-    END {if (n == 0) exit 1; printf "mean over %d tasks: %.4f, mean of the worst groups: %.4f\n", n, sum / n, worst / n}'
+
+# The baseline takes the options that are not about an encoder.
+protocol=
+after=
+for argument in "$@"; do
+    case $after in
+    skip) after= && continue ;;
+    keep) after= && protocol="$protocol $argument" && continue ;;
+    esac
+    case $argument in
+    --encoder=* | --input-size=* | --stages=* | --statistics=* | --features=*) ;;
+    --encoder | --input-size | --stages | --statistics | --features) after=skip ;;
+    *=*) protocol="$protocol $argument" ;;
+    *) protocol="$protocol $argument" after=keep ;;
+    esac
+done
+
+# The last line of the output: mean M worst W ...
+evaluate() {
+    output=$("$chipshot" evaluate --root "$root" "$@") || exit 1
+    printf '%s\n' "$output" | tail -n 1
+}
+
+rows=$(for manifest in "$root"/*.csv; do
+    scores=$(evaluate --manifest "$manifest" "$@") || exit 1
+    baseline=$(evaluate --manifest "$manifest" --features mean-std $protocol) || exit 1
+    echo "$scores $baseline" | awk -v task="$(basename "$manifest" .csv)" '{
+        for (i = NF; i > 0 && $i != "mean"; i--);
+        printf "%-20s | %6d | %17.4f | %11.4f | %8.4f\n", task, $6, $2, $4, $(i + 1)}'
+done)
+
+printf '%-20s | %6s | %17s | %11s | %8s\n' task groups "balanced accuracy" "worst group" "mean+std"
+printf '%s\n' "$rows" | awk '{
+        print; sum += $5; worst += $7; baseline += $9; n++
+        if ($5 <= $9) below = below " " $1
+    }
+    END {
+        printf "mean over %d tasks: %.4f, mean of the worst groups: %.4f, mean+std: %.4f\n", n, sum / n, worst / n,
+            baseline / n
+        print below == "" ? "every task is above its mean+std score" : "not above their mean+std score:" below
+    }'
