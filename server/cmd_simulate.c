@@ -70,10 +70,27 @@ static int write_support(const struct scene *scene, const char *directory, struc
     return status;
 }
 
-static int simulate(const char *name, uint64_t seed, const char *directory, struct error *err)
+/* `text` is the option's argument or NULL. */
+static int read_dose(const char *text, double *out, struct error *err)
+{
+    if (text == NULL)
+        return 0;
+    char *end = NULL;
+    double dose = strtod(text, &end);
+    if (end == text || *end != '\0' || !(dose > 0.0))
+        return error_set(err, ERROR_INVALID, "--dose: '%.100s' is not a positive number", text);
+    *out = dose;
+    return 0;
+}
+
+static int simulate(const char *name, uint64_t seed, const char *dose, const char *directory,
+                    struct error *err)
 {
     struct scene scene = {0};
-    int status = scene_draw(name, seed, &scene, err);
+    struct scene_params params = {.seed = seed};
+    int status = read_dose(dose, &params.dose, err);
+    if (status == 0)
+        status = scene_draw(name, &params, &scene, err);
     if (status == 0)
         status = file_make_directory(directory, err);
     if (status == 0)
@@ -90,6 +107,7 @@ int cmd_simulate(int argc, char **argv)
 {
     const char *scene = NULL;
     const char *directory = NULL;
+    const char *dose = NULL;
     uint64_t seed = 0;
     const struct command_option options[] = {
         {.name = "scene",
@@ -108,9 +126,13 @@ int cmd_simulate(int argc, char **argv)
          .value.integer = &seed,
          .max = UINT64_MAX,
          .help = "of the noise and defects (default 0)"},
+        {.name = "dose",
+         .argument = "ELECTRONS",
+         .value.text = &dose,
+         .help = "detected a pixel of crystal, 0.001 to 100000 (default: the scene's, 20)"},
     };
     const struct command command = {
-        .usage = "simulate --scene NAME --out DIR [--seed N]",
+        .usage = "simulate --scene NAME --out DIR [--seed N] [--dose ELECTRONS]",
         .summary = "Draws a synthetic STEM image with known truth: image.png, truth.csv (an empty "
                    "label\nmarks a chip that holds a boundary) and support.json with five examples "
                    "a class.",
@@ -121,5 +143,5 @@ int cmd_simulate(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    return simulate(scene, seed, directory, &err) == 0 ? 0 : command_fail(&err);
+    return simulate(scene, seed, dose, directory, &err) == 0 ? 0 : command_fail(&err);
 }

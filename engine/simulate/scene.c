@@ -154,7 +154,23 @@ static int scene_allocate(struct scene *scene, const struct scene_recipe *recipe
     return 0;
 }
 
-int scene_draw(const char *name, uint64_t seed, struct scene *out, struct error *err)
+/* The recipe's microscope at a dose of the caller's. */
+static int set_dose(struct imaging_params *imaging, double dose, struct error *err)
+{
+    if (dose == 0.0)
+        return 0;
+    /* Written so that NaN fails too. */
+    if (!(dose >= SCENE_DOSE_MIN && dose <= SCENE_DOSE_MAX))
+        return error_set(err, ERROR_INVALID,
+                         "dose: %g electrons a pixel, from %g to %g are allowed", dose,
+                         SCENE_DOSE_MIN, SCENE_DOSE_MAX);
+    imaging->gain *= fmin(1.0, imaging->electrons / dose);
+    imaging->electrons = dose;
+    return 0;
+}
+
+int scene_draw(const char *name, const struct scene_params *params, struct scene *out,
+               struct error *err)
 {
     const struct scene_recipe *recipe = find_recipe(name);
     if (recipe == NULL)
@@ -162,22 +178,26 @@ int scene_draw(const char *name, uint64_t seed, struct scene *out, struct error 
                          "scene: no \"%.40s\"; there are \"perovskite-on-diamond\" and "
                          "\"ordered-oxide\"",
                          name);
+    struct imaging_params imaging = recipe->imaging;
+    int rc = set_dose(&imaging, params->dose, err);
+    if (rc < 0)
+        return rc;
     struct specimen specimen = {
         .width = recipe->width, .height = recipe->height, .pixel_size = recipe->pixel_size};
     struct scene scene;
     struct random random;
-    int rc = scene_allocate(&scene, recipe, err);
+    rc = scene_allocate(&scene, recipe, err);
     if (rc < 0)
         goto out;
-    random_seed(&random, seed, STREAM_SPECIMEN);
+    random_seed(&random, params->seed, STREAM_SPECIMEN);
     rc = recipe->build(&specimen, &random, err);
     if (rc < 0)
         goto out;
-    rc = label_scene(&scene, &specimen, seed, err);
+    rc = label_scene(&scene, &specimen, params->seed, err);
     if (rc < 0)
         goto out;
-    random_seed(&random, seed, STREAM_IMAGE);
-    rc = imaging_record(&specimen, &recipe->imaging, &random, scene.pixels, err);
+    random_seed(&random, params->seed, STREAM_IMAGE);
+    rc = imaging_record(&specimen, &imaging, &random, scene.pixels, err);
     if (rc < 0)
         goto out;
     *out = scene;

@@ -37,8 +37,22 @@ const char *const *scene_names(void);
 /* One sentence of what a scene shows, NULL for an unknown name. */
 const char *scene_description(const char *name);
 
-/* ERROR_NOT_FOUND: no such scene; the message lists the names. ERROR_NOMEM. */
-int scene_draw(const char *name, uint64_t seed, struct scene *out, struct error *err);
+struct scene_params {
+    uint64_t seed;
+    /* Electrons detected a pixel where the scattering is the scene's reference (about that of its
+     * crystal); 0 means the scene's own. The gain stays the scene's while the detector has room and
+     * falls with the dose beyond, as an operator would turn it; the dark level and the read noise
+     * stay. One seed has the same specimen at every dose. */
+    double dose;
+};
+
+#define SCENE_DOSE_MIN 1e-3
+#define SCENE_DOSE_MAX 1e5
+
+/* ERROR_NOT_FOUND: no such scene; the message lists the names. ERROR_INVALID: a dose outside
+ * SCENE_DOSE_MIN..MAX. ERROR_NOMEM. */
+int scene_draw(const char *name, const struct scene_params *params, struct scene *out,
+               struct error *err);
 void scene_clear(struct scene *scene);
 
 #endif

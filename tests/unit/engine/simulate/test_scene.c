@@ -5,14 +5,19 @@
 
 #include "engine/simulate/scene.h"
 
-static struct scene draw(const char *name, uint64_t seed)
+static struct scene draw_dose(const char *name, uint64_t seed, double dose)
 {
     struct scene scene;
     struct error err = {0};
-    int rc = scene_draw(name, seed, &scene, &err);
+    int rc = scene_draw(name, &(struct scene_params){.seed = seed, .dose = dose}, &scene, &err);
     if (rc != 0)
         fail_msg("%s, seed %llu: %s", name, (unsigned long long)seed, err.message);
     return scene;
+}
+
+static struct scene draw(const char *name, uint64_t seed)
+{
+    return draw_dose(name, seed, 0.0);
 }
 
 static void a_seed_decides_every_byte(void **state)
@@ -262,12 +267,89 @@ static void heavier_columns_are_brighter(void **state)
     scene_clear(&s);
 }
 
+/* Mean and variance of the differences between neighbouring rows' pixels in the carbon, where there
+ * is no lattice, in electrons. */
+static void carbon_counts(const struct scene *scene, double gain, double *mean, double *variance)
+{
+    double sum = 0.0, squares = 0.0;
+    size_t n = 0;
+    for (size_t y = 0; y + 1 < 100; y++) {
+        for (size_t x = 0; x < scene->width; x++) {
+            double above = scene->pixels[y * scene->width + x];
+            double below = scene->pixels[(y + 1) * scene->width + x];
+            sum += above;
+            squares += (above - below) * (above - below) / 2.0;
+            n++;
+        }
+    }
+    *mean = (sum / (double)n - 1500.0) / gain;
+    *variance = squares / (double)n / (gain * gain);
+}
+
+/* Counting statistics: with the dose grows the signal, and the variance as the signal; the gain of
+ * 400 is the scene's own up to its own dose of 20 electrons and falls beyond. Carbon scatters 2,100
+ * of the reference's 13,000. */
+static void dose_sets_the_counts(void **state)
+{
+    (void)state;
+    const double doses[] = {0.2, 2.0, 20.0, 200.0};
+    for (size_t i = 0; i < sizeof(doses) / sizeof(*doses); i++) {
+        struct scene s = draw_dose("perovskite-on-diamond", 2, doses[i]);
+        double gain = 400.0 * fmin(1.0, 20.0 / doses[i]), mean, variance;
+        carbon_counts(&s, gain, &mean, &variance);
+        double expected = doses[i] * 2100.0 / 13000.0;
+        double read_noise = 250.0 / gain;
+        if (!(fabs(mean / expected - 1.0) < 0.15))
+            fail_msg("dose %g: %.4f electrons in carbon, expected %.4f", doses[i], mean, expected);
+        /* Speckle adds a little between rows, which counts only where counting noise is small. */
+        double noise = expected + read_noise * read_noise;
+        if (!(variance > 0.9 * noise && variance < 1.2 * noise))
+            fail_msg("dose %g: variance %.4f, expected %.4f", doses[i], variance, noise);
+        scene_clear(&s);
+    }
+}
+
+static void dose_leaves_the_specimen_alone(void **state)
+{
+    (void)state;
+    for (const char *const *name = scene_names(); *name != NULL; name++) {
+        struct scene own = draw(*name, 7), low = draw_dose(*name, 7, 0.5);
+        struct scene same = draw_dose(*name, 7, 20.0); /* both scenes' own dose */
+        size_t n_pixels = (size_t)own.width * own.height;
+        size_t n_chips = (size_t)own.rows * own.columns;
+        assert_memory_equal(own.truth, low.truth, n_chips * sizeof(*own.truth));
+        for (uint32_t i = 0; i < own.n_examples; i++) {
+            assert_int_equal(own.examples[i].x, low.examples[i].x);
+            assert_int_equal(own.examples[i].y, low.examples[i].y);
+        }
+        assert_memory_equal(own.pixels, same.pixels, n_pixels * sizeof(*own.pixels));
+        assert_memory_not_equal(own.pixels, low.pixels, n_pixels * sizeof(*own.pixels));
+        scene_clear(&own);
+        scene_clear(&low);
+        scene_clear(&same);
+    }
+}
+
+static void impossible_doses_are_refused(void **state)
+{
+    (void)state;
+    const double doses[] = {-1.0, 1e-4, 2e5, INFINITY, NAN};
+    for (size_t i = 0; i < sizeof(doses) / sizeof(*doses); i++) {
+        struct scene scene;
+        struct error err;
+        struct scene_params params = {.dose = doses[i]};
+        assert_int_equal(scene_draw("ordered-oxide", &params, &scene, &err), ERROR_INVALID);
+        assert_non_null(strstr(err.message, "dose"));
+    }
+}
+
 static void unknown_scenes_are_named(void **state)
 {
     (void)state;
     struct scene scene;
     struct error err;
-    assert_int_equal(scene_draw("moon", 0, &scene, &err), ERROR_NOT_FOUND);
+    struct scene_params params = {.seed = 0};
+    assert_int_equal(scene_draw("moon", &params, &scene, &err), ERROR_NOT_FOUND);
     for (const char *const *name = scene_names(); *name != NULL; name++)
         assert_non_null(strstr(err.message, *name));
     assert_null(scene_description("moon"));
@@ -283,6 +365,9 @@ int main(void)
         cmocka_unit_test(ordering_keeps_the_mean),
         cmocka_unit_test(lattice_periods_are_the_documented_ones),
         cmocka_unit_test(heavier_columns_are_brighter),
+        cmocka_unit_test(dose_sets_the_counts),
+        cmocka_unit_test(dose_leaves_the_specimen_alone),
+        cmocka_unit_test(impossible_doses_are_refused),
         cmocka_unit_test(unknown_scenes_are_named),
     };
     return test_run(tests);
