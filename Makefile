@@ -37,7 +37,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier parity fuzz test test-run check clean
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier parity fuzz test test-run check clean study
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -101,6 +101,10 @@ accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARE
 
 frontier: all ## accuracy against speed, over input sizes, pooled parts and transforms (ENCODER=FILE for another one)
 	@tests/frontier.sh $(BUILD)/chipshot $(ENCODER)
+
+study: all ## prototypes against training from scratch and others; writes docs/accuracy.md (10 minutes)
+	@./deps.sh study
+	@/usr/bin/python3 models/study/study.py $(BUILD)/chipshot docs
 
 parity: $(BUILD)/tests/parity/parity_embed ## compare the encoder with PyTorch (Debian's python3-torch)
 	@./deps.sh parity

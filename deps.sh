@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that building (build), the demo (demo), testing (test), checking (check)
-# or comparing with PyTorch (parity) needs. Prints what it will install; does nothing when all is there.
+# Installs the Debian packages that building (build), the demo (demo), testing (test), checking (check),
+# comparing with PyTorch (parity) or with other methods (study) needs. Prints what it will install; does
+# nothing when all is there.
 set -eu
 
 build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev libopenblas-dev
@@ -9,6 +10,7 @@ demo="curl jq"
 test="curl jq libcurl4-openssl-dev libcmocka-dev"
 check="clang-format python3-minimal python3-yaml"
 parity="python3-torch python3-torchvision python3-numpy"
+study="python3-torch python3-numpy python3-pil"
 
 wanted=""
 for set in "$@"; do
@@ -18,7 +20,8 @@ for set in "$@"; do
     test) wanted="$wanted $test" ;;
     check) wanted="$wanted $check" ;;
     parity) wanted="$wanted $parity" ;;
-    *) echo "deps.sh: unknown set '$set' (build, demo, test, check, parity)" >&2; exit 2 ;;
+    study) wanted="$wanted $study" ;;
+    *) echo "deps.sh: unknown set '$set' (build, demo, test, check, parity, study)" >&2; exit 2 ;;
     esac
 done
 
