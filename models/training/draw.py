@@ -23,16 +23,22 @@ from __future__ import annotations
 
 import math
 import random
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model import INPUT_SIZE
+from config import Episode, World
 
 CELL = 32  # samples along each edge of the tabulated unit cell
-PROFILES = ("disc", "sphere", "spot", "ring", "lobes")
+
+
+class Dice(random.Random):
+    """A stream of random numbers, and the world in which they choose."""
+
+    world: World
 
 
 @dataclass(frozen=True)
@@ -94,186 +100,187 @@ class Scene:
     added: bool = False  # the figure lies on the ground instead of replacing it
 
 
-def log_uniform(rng: random.Random, low: float, high: float) -> float:
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
+def log_uniform(dice: Dice, low: float, high: float) -> float:
+    return math.exp(dice.uniform(math.log(low), math.log(high)))
 
 
-def some_crystal(rng: random.Random) -> Crystal:
+def chosen(dice: Dice, shares: dict[str, float]) -> str:
+    return dice.choices(tuple(shares), tuple(shares.values()))[0]
+
+
+def some_crystal(dice: Dice) -> Crystal:
     """The five plane Bravais lattices; one to six columns, often on special positions as projected structures are."""
-    lattice = rng.choices(("square", "hexagonal", "rectangular", "oblique"), (0.3, 0.2, 0.3, 0.2))[0]
-    ratio = 1.0 if lattice in ("square", "hexagonal") else rng.uniform(0.5, 1.0)
-    angle = {"hexagonal": 2 * math.pi / 3, "oblique": rng.uniform(1.1, 2.0)}.get(lattice, math.pi / 2)
-    count = rng.choices((1, 2, 3, 4, 5, 6), (0.3, 0.28, 0.16, 0.12, 0.08, 0.06))[0]
+    lattice = chosen(dice, dice.world.lattices)
+    ratio = 1.0 if lattice in ("square", "hexagonal") else dice.uniform(0.5, 1.0)
+    angle = {"hexagonal": 2 * math.pi / 3, "oblique": dice.uniform(1.1, 2.0)}.get(lattice, math.pi / 2)
+    count = dice.choices(range(1, len(dice.world.columns) + 1), dice.world.columns)[0]
     special = ((0.5, 0.5), (1 / 3, 2 / 3), (0.5, 0.0), (0.0, 0.5), (0.25, 0.25))
     basis = [(0.0, 0.0, 1.0)]
     for _ in range(count - 1):
-        x, y = rng.choice(special) if rng.random() < 0.5 else (rng.random(), rng.random())
+        x, y = dice.choice(special) if dice.random() < 0.5 else (dice.random(), dice.random())
         # Z between carbon and lead: brightness ratios from nearly nothing to one.
-        basis.append((x, y, max(0.05, rng.random() ** 1.3)))
-    if rng.random() < 0.2:  # a dumbbell, as the diamond lattice along <110>
-        basis.append((0.25 * rng.uniform(0.5, 1.2), rng.choice((0.0, 0.25)), rng.uniform(0.6, 1.0)))
-    pitch = log_uniform(rng, 4.5, 36.0) * (1.0 if count < 4 else 1.4)
+        basis.append((x, y, max(0.05, dice.random() ** 1.3)))
+    if dice.random() < 0.2:  # a dumbbell, as the diamond lattice along <110>
+        basis.append((0.25 * dice.uniform(0.5, 1.2), dice.choice((0.0, 0.25)), dice.uniform(0.6, 1.0)))
+    pitch = log_uniform(dice, *dice.world.pitch) * (1.0 if count < 4 else 1.4)
     # The probe resolves most lattices that people label, some barely.
-    probe = max(0.6, pitch * ratio * rng.uniform(0.07, 0.24) / math.sqrt(count))
-    return Crystal(pitch, ratio, angle, rng.uniform(0, 2 * math.pi), tuple(basis), probe)
+    probe = max(0.6, pitch * ratio * dice.uniform(0.07, 0.24) / math.sqrt(count))
+    return Crystal(pitch, ratio, angle, dice.uniform(0, 2 * math.pi), tuple(basis), probe)
 
 
-def some_texture(rng: random.Random) -> Texture:
-    banded = rng.random() < 0.5
+def some_texture(dice: Dice) -> Texture:
+    banded = dice.random() < 0.5
     return Texture(
-        slope=rng.uniform(0.0, 2.5),
-        centre=log_uniform(rng, 0.015, 0.35) if banded else 0.0,
-        width=rng.uniform(0.15, 1.2),
-        stretch=rng.uniform(0.3, 0.95) if rng.random() < 0.35 else 0.0,
-        turn=rng.uniform(0, math.pi),
-        hardness=log_uniform(rng, 0.5, 6.0),
+        slope=dice.uniform(0.0, 2.5),
+        centre=log_uniform(dice, 0.015, 0.35) if banded else 0.0,
+        width=dice.uniform(0.15, 1.2),
+        stretch=dice.uniform(0.3, 0.95) if dice.random() < 0.35 else 0.0,
+        turn=dice.uniform(0, math.pi),
+        hardness=log_uniform(dice, 0.5, 6.0),
     )
 
 
-def some_material(rng: random.Random, crystal_share: float) -> Material:
-    if rng.random() < crystal_share:
-        return Material(some_crystal(rng), rng.uniform(0.2, 1.0), rng.uniform(0.2, 1.0))
-    if rng.random() < 0.7:
-        return Material(some_texture(rng), rng.uniform(0.05, 1.0), rng.uniform(0.03, 0.8))
-    return Material(Flat(), rng.uniform(0.0, 1.0), 0.0)
+def some_material(dice: Dice, crystal_share: float) -> Material:
+    if dice.random() < crystal_share:
+        return Material(some_crystal(dice), dice.uniform(0.2, 1.0), dice.uniform(0.2, 1.0))
+    if dice.random() < 0.7:
+        return Material(some_texture(dice), dice.uniform(0.05, 1.0), dice.uniform(0.03, 0.8))
+    return Material(Flat(), dice.uniform(0.0, 1.0), 0.0)
 
 
-def some_objects(rng: random.Random) -> Shape:
-    profile = rng.choices(PROFILES, (0.3, 0.2, 0.25, 0.15, 0.1))[0]
-    size = log_uniform(rng, 0.8, 6.0) if profile == "spot" else log_uniform(rng, 2.0, 26.0)
+def some_objects(dice: Dice) -> Shape:
+    profile = chosen(dice, dice.world.profiles)
+    size = log_uniform(dice, 0.8, 6.0) if profile == "spot" else log_uniform(dice, 2.0, 26.0)
     return Shape(
         "objects",
         size=size,
-        count=rng.choice((1, 1, 2, 3, 5, 8)) if size < 8 else rng.choice((1, 1, 2)),
-        stretch=1.0 if rng.random() < 0.4 else log_uniform(rng, 1.0, 5.0),
-        power=rng.choice((1.0, 2.0, 2.0, 2.0, 4.0, 8.0)),
-        soft=log_uniform(rng, 0.4, 4.0),
+        count=dice.choice((1, 1, 2, 3, 5, 8)) if size < 8 else dice.choice((1, 1, 2)),
+        stretch=1.0 if dice.random() < 0.4 else log_uniform(dice, 1.0, 5.0),
+        power=dice.choice((1.0, 2.0, 2.0, 2.0, 4.0, 8.0)),
+        soft=log_uniform(dice, 0.4, 4.0),
         profile=profile,
-        turn=rng.uniform(0, math.pi),
-        aligned=rng.random() < 0.5,
+        turn=dice.uniform(0, math.pi),
+        aligned=dice.random() < 0.5,
     )
 
 
-def some_border(rng: random.Random, chip: int) -> Shape:
-    if rng.random() < 0.6:
-        soft, turn = log_uniform(rng, 0.4, 6.0), rng.uniform(0, 2 * math.pi)
-        return Shape("half", soft=soft, turn=turn, aligned=rng.random() < 0.6)
-    size, turn = log_uniform(rng, 1.0, chip / 5), rng.uniform(0, math.pi)
-    return Shape("stripe", size=size, turn=turn, aligned=rng.random() < 0.6)
+def some_border(dice: Dice, chip: int) -> Shape:
+    if dice.random() < 0.6:
+        soft, turn = log_uniform(dice, 0.4, 6.0), dice.uniform(0, 2 * math.pi)
+        return Shape("half", soft=soft, turn=turn, aligned=dice.random() < 0.6)
+    size, turn = log_uniform(dice, 1.0, chip / 5), dice.uniform(0, math.pi)
+    return Shape("stripe", size=size, turn=turn, aligned=dice.random() < 0.6)
 
 
-def some_microstructure(rng: random.Random, chip: int) -> Shape:
-    if rng.random() < 0.65:
+def some_microstructure(dice: Dice, chip: int) -> Shape:
+    if dice.random() < 0.65:
         return Shape(
             "array",
-            size=log_uniform(rng, 5.0, 1.2 * chip),
-            stretch=log_uniform(rng, 0.6, 1.7),
-            power=rng.uniform(1.6, 6.0),
-            soft=rng.uniform(0.02, 0.15),
-            turn=rng.uniform(0, math.pi),
-            fill=rng.uniform(0.2, 0.47),
+            size=log_uniform(dice, 5.0, 1.2 * chip),
+            stretch=log_uniform(dice, 0.6, 1.7),
+            power=dice.uniform(1.6, 6.0),
+            soft=dice.uniform(0.02, 0.15),
+            turn=dice.uniform(0, math.pi),
+            fill=dice.uniform(0.2, 0.47),
         )
-    return Shape("grains", size=log_uniform(rng, 6.0, 0.7 * chip))
+    return Shape("grains", size=log_uniform(dice, 6.0, 0.7 * chip))
 
 
-def changed_crystal(rng: random.Random, c: Crystal) -> Crystal:
+def changed_crystal(dice: Dice, c: Crystal) -> Crystal:
     """The same crystal but for one property."""
-    change = rng.choice(("turn", "pitch", "weights", "basis", "ratio", "probe"))
+    change = dice.choice(("turn", "pitch", "weights", "basis", "ratio", "probe"))
     if change == "turn":
-        return replace(c, turn=c.turn + rng.choice((-1, 1)) * rng.uniform(0.15, 0.9))
+        return replace(c, turn=c.turn + dice.choice((-1, 1)) * dice.uniform(0.15, 0.9))
     if change == "pitch":
-        return replace(c, pitch=c.pitch * rng.choice((0.6, 0.75, 0.85, 1.2, 1.4, 1.7)))
+        return replace(c, pitch=c.pitch * dice.choice((0.6, 0.75, 0.85, 1.2, 1.4, 1.7)))
     if change == "ratio":
-        return replace(c, ratio=c.ratio * rng.uniform(0.6, 0.85), angle=c.angle + rng.uniform(-0.2, 0.2))
+        return replace(c, ratio=c.ratio * dice.uniform(0.6, 0.85), angle=c.angle + dice.uniform(-0.2, 0.2))
     if change == "probe":
-        return replace(c, probe=c.probe * rng.uniform(1.35, 1.9))
+        return replace(c, probe=c.probe * dice.uniform(1.35, 1.9))
     if change == "weights" and len(c.basis) > 1:
-        return replace(c, basis=c.basis[:1] + tuple((x, y, rng.uniform(0.0, 1.2)) for x, y, _ in c.basis[1:]))
-    return replace(c, basis=c.basis[:1] + ((rng.random(), rng.random(), rng.uniform(0.4, 1.0)),) + c.basis[2:])
+        return replace(c, basis=c.basis[:1] + tuple((x, y, dice.uniform(0.0, 1.2)) for x, y, _ in c.basis[1:]))
+    return replace(c, basis=c.basis[:1] + ((dice.random(), dice.random(), dice.uniform(0.4, 1.0)),) + c.basis[2:])
 
 
-def changed_texture(rng: random.Random, t: Texture) -> Texture:
-    change = rng.choice(("scale", "turn", "hardness", "spectrum"))
+def changed_texture(dice: Dice, t: Texture) -> Texture:
+    change = dice.choice(("scale", "turn", "hardness", "spectrum"))
     if change == "scale":
-        return replace(t, centre=t.centre * rng.choice((0.55, 1.7)), slope=t.slope + rng.choice((-0.8, 0.8)))
+        return replace(t, centre=t.centre * dice.choice((0.55, 1.7)), slope=t.slope + dice.choice((-0.8, 0.8)))
     if change == "turn":
-        return replace(t, stretch=max(t.stretch, 0.6), turn=t.turn + rng.uniform(0.5, 1.6))
+        return replace(t, stretch=max(t.stretch, 0.6), turn=t.turn + dice.uniform(0.5, 1.6))
     if change == "hardness":
-        return replace(t, hardness=t.hardness * rng.choice((0.3, 3.0)))
-    return replace(t, centre=0.0 if t.centre else log_uniform(rng, 0.03, 0.3), width=rng.uniform(0.2, 1.0))
+        return replace(t, hardness=t.hardness * dice.choice((0.3, 3.0)))
+    return replace(t, centre=0.0 if t.centre else log_uniform(dice, 0.03, 0.3), width=dice.uniform(0.2, 1.0))
 
 
-def changed_material(rng: random.Random, m: Material) -> Material:
-    if isinstance(m.pattern, Flat) or rng.random() < 0.25:
-        if rng.random() < 0.5 and m.contrast > 0:
-            return replace(m, contrast=m.contrast * rng.choice((0.45, 1.8)))
-        return replace(m, level=max(0.0, m.level + rng.choice((-1, 1)) * rng.uniform(0.12, 0.4)))
+def changed_material(dice: Dice, m: Material) -> Material:
+    if isinstance(m.pattern, Flat) or dice.random() < 0.25:
+        if dice.random() < 0.5 and m.contrast > 0:
+            return replace(m, contrast=m.contrast * dice.choice((0.45, 1.8)))
+        return replace(m, level=max(0.0, m.level + dice.choice((-1, 1)) * dice.uniform(0.12, 0.4)))
     if isinstance(m.pattern, Crystal):
-        return replace(m, pattern=changed_crystal(rng, m.pattern))
-    return replace(m, pattern=changed_texture(rng, m.pattern))
+        return replace(m, pattern=changed_crystal(dice, m.pattern))
+    return replace(m, pattern=changed_texture(dice, m.pattern))
 
 
-def changed_shape(rng: random.Random, s: Shape) -> Shape:
+def changed_shape(dice: Dice, s: Shape) -> Shape:
     if s.kind == "half":
-        return Shape("stripe", size=rng.uniform(1.5, 6.0), turn=s.turn, aligned=s.aligned)
+        return Shape("stripe", size=dice.uniform(1.5, 6.0), turn=s.turn, aligned=s.aligned)
     if s.kind in ("stripe", "grains"):
-        return replace(s, size=s.size * rng.choice((0.5, 2.0)))
-    change = rng.choice(("size", "count", "stretch", "power", "profile"))
+        return replace(s, size=s.size * dice.choice((0.5, 2.0)))
+    change = dice.choice(("size", "count", "stretch", "power", "profile"))
     if change == "count" and s.kind == "objects":
         return replace(s, count=s.count + 3 if s.count < 4 else 1)
     if change == "stretch":
-        return replace(s, stretch=s.stretch * rng.uniform(1.8, 3.0))
+        return replace(s, stretch=s.stretch * dice.uniform(1.8, 3.0))
     if change == "power":
         return replace(s, power=6.0 if s.power <= 2.0 else 1.3)
     if change == "profile" and s.kind == "objects":
-        return replace(s, profile=rng.choice([p for p in PROFILES if p != s.profile]))
-    return replace(s, size=s.size * rng.choice((0.5, 2.0)))
+        return replace(s, profile=dice.choice([p for p in dice.world.profiles if p != s.profile]))
+    return replace(s, size=s.size * dice.choice((0.5, 2.0)))
 
 
-def some_image(rng: random.Random, ways: int, chip: int) -> list[Scene]:
+def some_image(dice: Dice, ways: int, chip: int) -> list[Scene]:
     """The classes of one image."""
     nothing = Shape("none")
-    topic = rng.choices(
-        ("crystals", "interface", "objects", "atoms", "point", "extended", "microstructure", "textures"),
-        (0.18, 0.15, 0.21, 0.14, 0.07, 0.05, 0.11, 0.09),
-    )[0]
+    topic = chosen(dice, dice.world.topics)
     # Supports are wedges, folds and holey films, and foils bend: the ground under the objects that are asked for
     # may differ more from chip to chip than the objects stand out, and must not decide the answer.
-    uneven = rng.choice((0.06, 0.06, 0.15, 0.3))
-    added = rng.random() < 0.6
-    a, b = some_material(rng, 0.55), some_material(rng, 0.5)
+    uneven = dice.choice(dice.world.uneven)
+    added = dice.random() < 0.6
+    a, b = some_material(dice, 0.55), some_material(dice, 0.5)
     if topic in ("crystals", "point", "extended"):
-        a = some_material(rng, 1.0)
+        a = some_material(dice, 1.0)
     plain = Scene(a, b, nothing)
     if topic == "crystals":
-        scenes = [plain, replace(plain, ground=changed_material(rng, a))]
-        scenes.append(replace(plain, ground=some_material(rng, 0.8)))
+        scenes = [plain, replace(plain, ground=changed_material(dice, a))]
+        scenes.append(replace(plain, ground=some_material(dice, 0.8)))
     elif topic == "textures":
-        a = some_material(rng, 0.0)
+        a = some_material(dice, 0.0)
         plain = Scene(a, b, nothing)
-        scenes = [plain] + [replace(plain, ground=changed_material(rng, a)) for _ in range(2)]
+        scenes = [plain] + [replace(plain, ground=changed_material(dice, a)) for _ in range(2)]
     elif topic == "interface":
-        if rng.random() < 0.6:  # two grains of one crystal, or two phases that are much alike
-            b = changed_material(rng, a)
-        scenes = [plain, Scene(b, a, nothing), Scene(a, b, some_border(rng, chip))]
+        if dice.random() < 0.6:  # two grains of one crystal, or two phases that are much alike
+            b = changed_material(dice, a)
+        scenes = [plain, Scene(b, a, nothing), Scene(a, b, some_border(dice, chip))]
     elif topic == "objects":
-        a = replace(some_material(rng, 0.25), uneven=uneven)
+        a = replace(some_material(dice, 0.25), uneven=uneven)
         if added:
-            b = replace(some_material(rng, 0.3), level=rng.uniform(0.1, 0.8))
-        elif rng.random() < 0.7:
-            b = some_material(rng, 0.3)
-            level = a.level + rng.choice((1, 1, -1)) * rng.uniform(0.08, 0.7)
+            b = replace(some_material(dice, 0.3), level=dice.uniform(0.1, 0.8))
+        elif dice.random() < 0.7:
+            b = some_material(dice, 0.3)
+            level = a.level + dice.choice((1, 1, -1)) * dice.uniform(0.08, 0.7)
             b = replace(b, level=min(1.5, max(0.0, level)))
-        objects = some_objects(rng)
-        scenes = [Scene(a, b, nothing), Scene(a, b, objects, added), Scene(a, b, changed_shape(rng, objects), added)]
-        other = Scene(a, changed_material(rng, b), objects, added)
+        objects = some_objects(dice)
+        scenes = [Scene(a, b, nothing), Scene(a, b, objects, added), Scene(a, b, changed_shape(dice, objects), added)]
+        other = Scene(a, changed_material(dice, b), objects, added)
         scenes.append(Scene(b, a, nothing) if objects.size > 12 and not added else other)
     elif topic == "atoms":
         # Single atoms on a thin noisy support: spots of the probe's width, a little above its roughness, and always
         # added to it. The dose that leaves them in place leaves them near the noise.
-        a = Material(some_texture(rng), rng.uniform(0.1, 0.6), rng.uniform(0.05, 0.5), uneven)
-        b = Material(Flat(), rng.uniform(0.12, 0.7), 0.0)
-        spot = Shape("objects", log_uniform(rng, 0.8, 4.0), rng.choice((1, 1, 2, 4)), soft=0.5, profile="spot")
+        a = Material(some_texture(dice), dice.uniform(0.1, 0.6), dice.uniform(0.05, 0.5), uneven)
+        b = Material(Flat(), dice.uniform(0.12, 0.7), 0.0)
+        spot = Shape("objects", log_uniform(dice, 0.8, 4.0), dice.choice((1, 1, 2, 4)), soft=0.5, profile="spot")
         scenes = [Scene(a, b, nothing), Scene(a, b, spot, True)]
         scenes.append(Scene(a, b, replace(spot, count=spot.count + 4), True))
         scenes.append(Scene(a, b, replace(spot, size=spot.size * 2.2), True))
@@ -282,31 +289,31 @@ def some_image(rng: random.Random, ways: int, chip: int) -> list[Scene]:
         assert isinstance(crystal, Crystal)
         crystal = replace(crystal, pitch=max(crystal.pitch, 7.0))
         a = replace(a, pattern=crystal, contrast=max(a.contrast, 0.4))
-        sizes = (-rng.uniform(0.5, 1.0), rng.uniform(0.5, 1.2))
+        sizes = (-dice.uniform(0.5, 1.0), dice.uniform(0.5, 1.2))
         scenes = [Scene(a, b, nothing)]
         scenes += [Scene(replace(a, pattern=replace(crystal, defect="point", strength=s)), b, nothing) for s in sizes]
     elif topic == "extended":
         crystal = a.pattern
         assert isinstance(crystal, Crystal)
         a = replace(a, contrast=max(a.contrast, 0.4))
-        shift = rng.choice((1 / 3, 0.5, 0.5, rng.uniform(0.2, 0.8)))
+        shift = dice.choice((1 / 3, 0.5, 0.5, dice.uniform(0.2, 0.8)))
         scenes = [Scene(a, b, nothing)]
         for broken in (replace(crystal, defect="dislocation"), replace(crystal, defect="fault", strength=shift)):
             scenes.append(Scene(replace(a, pattern=broken), b, nothing))
     else:
-        a = some_material(rng, 0.1)
-        b = replace(changed_material(rng, a), level=max(0.0, a.level + rng.choice((-1, 1)) * rng.uniform(0.1, 0.6)))
-        structure = some_microstructure(rng, chip)
-        pitch = max(4.0, structure.size * rng.uniform(0.12, 0.4))
-        fine = Shape("array", pitch, soft=0.1, fill=rng.uniform(0.15, 0.35))
+        a = some_material(dice, 0.1)
+        b = replace(changed_material(dice, a), level=max(0.0, a.level + dice.choice((-1, 1)) * dice.uniform(0.1, 0.6)))
+        structure = some_microstructure(dice, chip)
+        pitch = max(4.0, structure.size * dice.uniform(0.12, 0.4))
+        fine = Shape("array", pitch, soft=0.1, fill=dice.uniform(0.15, 0.35))
         scenes = [Scene(a, b, structure), Scene(a, b, fine), Scene(a, b, nothing), Scene(b, a, nothing)]
     while len(scenes) < ways:
-        scene = rng.choice(scenes)
-        if scene.shape.kind != "none" and rng.random() < 0.5:
-            scenes.append(replace(scene, shape=changed_shape(rng, scene.shape)))
+        scene = dice.choice(scenes)
+        if scene.shape.kind != "none" and dice.random() < 0.5:
+            scenes.append(replace(scene, shape=changed_shape(dice, scene.shape)))
         else:
-            scenes.append(replace(scene, ground=changed_material(rng, scene.ground)))
-    rng.shuffle(scenes)
+            scenes.append(replace(scene, ground=changed_material(dice, scene.ground)))
+    dice.shuffle(scenes)
     return scenes[:ways]
 
 
@@ -485,80 +492,93 @@ def draw_scene(scene: Scene, n: int, chip: int) -> Tensor:
 
 def blurred(image: Tensor, sigma: float) -> Tensor:
     reach = max(1, math.ceil(2.5 * sigma))
-    taps = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    taps = torch.exp(-(torch.arange(-reach, reach + 1, device="cpu") ** 2) / (2 * sigma**2))
     taps = taps / taps.sum()
     side = image.shape[-1]
     # Shifted sums: for one channel several times as fast as the library's convolution.
     padded = F.pad(image[:, None], (reach,) * 4, mode="reflect")[:, 0]
-    rows = sum(float(tap) * padded[:, :, i : i + side] for i, tap in enumerate(taps))
-    return sum(float(tap) * rows[:, i : i + side] for i, tap in enumerate(taps))
+    rows = sum(tap * padded[:, :, i : i + side] for i, tap in enumerate(taps.tolist()))
+    return sum(tap * rows[:, i : i + side] for i, tap in enumerate(taps.tolist()))
 
 
-def taken(rng: random.Random, chips: Tensor) -> Tensor:
+def taken(dice: Dice, chips: Tensor) -> Tensor:
     """What the microscope makes of the intensities of one image: probe, scan, dose, detector."""
     n, side, _ = chips.shape
     x, y = axes(side)
     chips = chips.clamp(min=0)
-    slope = rng.choice((0.05, 0.15, 0.3)) / side  # thickness and illumination vary across an image
+    slope = dice.choice((0.05, 0.15, 0.3)) / side  # thickness and illumination vary across an image
     chips = chips * (1 + slope * (x * random_normal(n) + y * random_normal(n))).clamp(min=0.2)
-    if rng.random() < 0.4:
-        chips = blurred(chips, log_uniform(rng, 0.4, 2.5))
-    if rng.random() < 0.3:  # the beam lands a fraction of a pixel off, row by row
-        shift = rng.uniform(0.1, 0.8) * torch.randn(n, side, 1)
+    world = dice.world
+    if dice.random() < world.blur_share:
+        chips = blurred(chips, log_uniform(dice, *world.blur))
+    if dice.random() < world.jitter_share:  # the beam lands a fraction of a pixel off, row by row
+        shift = dice.uniform(*world.jitter) * torch.randn(n, side, 1)
         at = torch.stack(torch.broadcast_tensors((x + shift) / (side / 2), y / (side / 2)), -1)
         chips = F.grid_sample(chips[:, None], at, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
-    dose = log_uniform(rng, 4.0, 3000.0)  # counts per pixel at intensity one
+    dose = log_uniform(dice, *world.dose)
     if dose < 12:  # above, a Gaussian of the same variance is as good and quicker
         chips = torch.poisson(chips * dose) / dose
     else:
         chips = chips + (chips / dose).sqrt() * torch.randn_like(chips)
-    if rng.random() < 0.6:
+    if dice.random() < world.read_noise_share:
         noise = torch.randn_like(chips)
-        if rng.random() < 0.4:
-            noise = blurred(noise, rng.uniform(0.5, 1.2))
-        chips = chips + log_uniform(rng, 0.005, 0.2) * noise
-    if rng.random() < 0.15:
-        chips = chips + log_uniform(rng, 0.01, 0.08) * torch.randn(n, side, 1)
-    if rng.random() < 0.1:  # the film or the display curve
-        chips = chips.clamp(min=0) ** rng.uniform(0.6, 1.6)
-    if rng.random() < 0.25:  # bright field: what scatters is dark
+        if dice.random() < world.correlated_share:
+            noise = blurred(noise, dice.uniform(0.5, 1.2))
+        chips = chips + log_uniform(dice, *world.read_noise) * noise
+    if dice.random() < world.lines_share:
+        chips = chips + log_uniform(dice, *world.lines) * torch.randn(n, side, 1)
+    if dice.random() < world.display_share:  # the film or the display curve
+        chips = chips.clamp(min=0) ** dice.uniform(*world.display)
+    if dice.random() < world.bright_field_share:  # bright field: what scatters is dark
         chips = -chips
     return chips
 
 
-def normalise(rng: random.Random, chips: Tensor, classes: int) -> Tensor:
+def normalise(dice: Dice, chips: Tensor, classes: int) -> Tensor:
     """Stretch to 0..1 between percentiles of the image, in which the classes have very unequal areas."""
     sample = chips.reshape(classes, -1)[:, ::29]
     count = sample.shape[1]
-    shares = [max(0.02, rng.random() ** 2) for _ in range(classes)]
+    shares = [max(0.02, dice.random() ** 2) for _ in range(classes)]
     seen = torch.cat([row[: max(8, int(count * share / max(shares)))] for row, share in zip(sample, shares)])
-    low, high = torch.quantile(seen, 0.005), torch.quantile(seen, 0.995)
-    if rng.random() < 0.3:  # parts of the image that no class shows are darker or brighter than all classes
+    low, high = (torch.quantile(seen, percent / 100) for percent in dice.world.percentiles)
+    # Parts of the image that no class shows may be darker or brighter than all classes.
+    if dice.random() < dice.world.unseen_share:
         spread = high - low
-        low, high = low - rng.uniform(0, 0.4) * spread, high + rng.uniform(0, 0.6) * spread
+        low, high = low - dice.uniform(0, 0.4) * spread, high + dice.uniform(0, 0.6) * spread
     return ((chips - low) / (high - low + 1e-6)).clamp(0, 1)
 
 
-def resized(chips: Tensor) -> Tensor:
+def resized(chips: Tensor, input_size: int) -> Tensor:
     """To the encoder's input, as the service does it: bilinear, with a wider triangle when shrinking."""
-    if chips.shape[-1] == INPUT_SIZE:
+    if chips.shape[-1] == input_size:
         return chips[:, None]
-    size = (INPUT_SIZE, INPUT_SIZE)
+    size = (input_size, input_size)
     return F.interpolate(chips[:, None], size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def some_chip_size(rng: random.Random) -> int:
-    return rng.choice((24, 32, 32, 40, 48, 64, 64, 64, 80, 96, 128))
+def placed(device: torch.device) -> AbstractContextManager:
+    """Where the tensors of a drawing are made. Only PyTorch 2.0 and later can be told so from outside."""
+    if device.type == "cpu":
+        return nullcontext()
+    if not hasattr(torch.device, "__enter__"):
+        raise SystemExit(f"drawing on {device} needs PyTorch 2.0 or later; draw on the CPU (--draw-device cpu)")
+    return device
 
 
-def episode(seed: int, number: int, images: int, ways: int, samples: int) -> Tensor:
-    """(images, ways, samples, 64, 64): chips of `ways` classes in each image. A function of its arguments only."""
-    rng = random.Random(seed * 1_000_003 + number)
-    torch.manual_seed(rng.getrandbits(48))
+def episode(
+    world: World, layout: Episode, seed: int, number: int, input_size: int, device: torch.device = torch.device("cpu")
+) -> Tensor:
+    """(images, ways, samples, input_size, input_size): chips of `ways` classes in each image. A function of its
+    arguments only; other devices have other random numbers."""
+    dice = Dice(seed * 1_000_003 + number)
+    dice.world = world
+    torch.manual_seed(dice.getrandbits(48))
+    ways, samples = layout.ways, layout.samples
     drawn = []
-    for _ in range(images):
-        side = some_chip_size(rng)
-        chips = torch.cat([draw_scene(scene, samples, side) for scene in some_image(rng, ways, side)])
-        chips = normalise(rng, taken(rng, chips), ways)
-        drawn.append(resized(chips).reshape(ways, samples, INPUT_SIZE, INPUT_SIZE))
-    return torch.stack(drawn)
+    with placed(device):
+        for _ in range(layout.images):
+            side = dice.choice(world.chip_sizes)
+            chips = torch.cat([draw_scene(scene, samples, side) for scene in some_image(dice, ways, side)])
+            chips = normalise(dice, taken(dice, chips), ways)
+            drawn.append(resized(chips, input_size).reshape(ways, samples, input_size, input_size))
+        return torch.stack(drawn)

@@ -3,31 +3,58 @@
 Eight bytes of little-endian header length, a JSON header padded with spaces to a multiple of eight, the tensors.
 Convolutions are stored in half precision: their values are far below its range and the rounding (2^-11 relative) is
 far below the noise of a chip. Batch-norm tensors stay in float32: they are few, and variances span many decades.
+
+Nothing in the file depends on the clock: the same training gives the same bytes.
 """
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
+import subprocess
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from model import INPUT_SIZE, MEAN, POOL_STAGES, STD
+from config import Config
 
-NAME = "chipshot-drawn-1"
+HERE = Path(__file__).resolve().parent
 
 
-def write(path: Path, tensors: dict[str, Tensor], training: dict) -> None:
+def commit() -> str:
+    """The repository's commit, with "-modified" where the pipeline differs from it; "unknown" outside a checkout."""
+    try:
+        git = ["git", "-C", str(HERE)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = [*git, "status", "--porcelain", "--", "."]
+        changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("-modified" if changed else "")
+
+
+def provenance(config: Config) -> dict:
+    """What is known before the first step: enough to do it again."""
+    return {
+        "data": "drawn, no photographs",
+        "data_recipe": {"file": "draw.py", "sha256": hashlib.sha256((HERE / "draw.py").read_bytes()).hexdigest()},
+        "commit": commit(),
+        "torch": torch.__version__,
+        "config": config.as_dict(),
+    }
+
+
+def write(path: Path, tensors: dict[str, Tensor], config: Config, training: dict) -> None:
     """Write atomically: a reader sees the old file or the new one, never a part."""
     described = {
         "format": 1,
-        "name": NAME,
-        "input_size": INPUT_SIZE,
-        "mean": [MEAN],
-        "std": [STD],
-        "pool": {"stages": list(POOL_STAGES), "statistics": ["mean", "std"]},
+        "name": config.name,
+        "input_size": config.network.input_size,
+        "mean": [config.network.mean],
+        "std": [config.network.std],
+        "pool": {"stages": list(config.network.pool_stages), "statistics": ["mean", "std"]},
         "licence": "Apache-2.0",
         "training": training,
     }

@@ -1,7 +1,7 @@
-"""The encoder: a half-width ResNet-18 for one grey channel, and the vector it makes of a chip.
+"""The encoder: a ResNet for one grey channel, and the vector it makes of a chip.
 
 Layout and parameter names are torchvision's (He et al. 2016), so that a reader who knows that file layout can load
-the weights: 7x7 stride-2 stem, max-pooling, four stages of two basic blocks, widths 32/64/128/256, no classifier.
+the weights: stride-2 stem, max-pooling, four stages of basic blocks, no classifier.
 """
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-INPUT_SIZE = 64
-MEAN, STD = 0.4, 0.3
-WIDTHS = (32, 64, 128, 256)
-POOL_STAGES = (2, 3, 4)
+from config import Network
+
+TRAINING_FLOOR = 1e-10
 
 
 class Block(nn.Module):
@@ -35,39 +34,60 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, WIDTHS[0], 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        fan_in = WIDTHS[0]
-        for number, width in enumerate(WIDTHS, start=1):
-            stage = nn.Sequential(Block(fan_in, width, 1 if number == 1 else 2), Block(width, width, 1))
-            setattr(self, f"layer{number}", stage)
+        self.network = network
+        kernel = network.stem_kernel
+        self.conv1 = nn.Conv2d(1, network.stem, kernel, 2, kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(network.stem)
+        fan_in = network.stem
+        for number, (width, depth) in enumerate(zip(network.widths, network.depths), start=1):
+            blocks = [Block(fan_in, width, 1 if number == 1 else 2)]
+            blocks += [Block(width, width, 1) for _ in range(depth - 1)]
+            setattr(self, f"layer{number}", nn.Sequential(*blocks))
             fan_in = width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, chips: Tensor) -> list[Tensor]:
-        """chips: (n, 1, 64, 64), grey values 0..1. Returns the maps of the pooled stages."""
-        x = (chips - MEAN) / STD
+        """chips: (n, 1, input_size, input_size), grey values 0..1. Returns the maps of the pooled stages."""
+        x = (chips - self.network.mean) / self.network.std
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         maps = []
-        for number in range(1, len(WIDTHS) + 1):
+        for number in range(1, len(self.network.widths) + 1):
             x = getattr(self, f"layer{number}")(x)
-            if number in POOL_STAGES:
+            if number in self.network.pool_stages:
                 maps.append(x)
         return maps
+
+
+def network_of(tensors: dict[str, Tensor], described: dict) -> Network:
+    """The network that a weights file describes by its shapes and its metadata."""
+    return Network(
+        input_size=described["input_size"],
+        mean=described["mean"][0],
+        std=described["std"][0],
+        stem=tensors["conv1.weight"].shape[0],
+        stem_kernel=tensors["conv1.weight"].shape[2],
+        widths=tuple(tensors[f"layer{stage}.0.conv1.weight"].shape[0] for stage in range(1, 5)),
+        depths=tuple(
+            len({name.split(".")[1] for name in tensors if name.startswith(f"layer{stage}.")}) for stage in range(1, 5)
+        ),
+        pool_stages=tuple(described["pool"]["stages"]),
+    )
 
 
 def unit(v: Tensor) -> Tensor:
     return F.normalize(v, dim=1, eps=1e-12)
 
 
-def embed(maps: list[Tensor]) -> Tensor:
+def embed(maps: list[Tensor], floor: float = 0.0) -> Tensor:
     """Mean and population standard deviation over positions of every pooled stage, each of unit length.
 
-    The small number under the root keeps its slope finite in training; in float32 it does not change the value.
+    Training needs a small number (TRAINING_FLOOR) under the root, which keeps its slope finite. Elsewhere it does
+    harm: a channel that is silent for all chips must stay at 0, for what is left of it varies with the vector's
+    length, and standardising would raise that to the weight of a channel that sees something.
     """
     parts = []
     for m in maps:
@@ -75,7 +95,7 @@ def embed(maps: list[Tensor]) -> Tensor:
         mean = m.mean((2, 3), keepdim=True)
         parts.append(unit(mean.flatten(1)))
         # Of squares of differences, not by the library's var, which is slow for channels-last maps.
-        parts.append(unit((((m - mean) ** 2).mean((2, 3)) + 1e-10).sqrt()))
+        parts.append(unit((((m - mean) ** 2).mean((2, 3)) + floor).sqrt()))
     return torch.cat(parts, 1)
 
 

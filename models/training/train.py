@@ -1,10 +1,10 @@
-"""Train the default encoder on drawn chips: prototypical episodes (Snell et al. 2017).
+"""Train an encoder on drawn chips: prototypical episodes (Snell et al. 2017).
 
-    python3 models/training/train.py --out models/default.safetensors --minutes 50 --seed 1
+    python3 models/training/train.py --out models/default.safetensors
 
-Stops after the given minutes of this and earlier runs together; a checkpoint lies beside the output, and the same
-command goes on from it. Every step's chips depend on the seed and the step only; the number of steps depends on the
-machine, so the weights of two machines differ unless --steps fixes it.
+Every choice stands in the config (default.toml, or --config FILE), which is stored in the weights. A checkpoint lies
+beside the output, and the same command goes on from it. Every step's chips depend on the seed and the step only, so
+on a CPU the same config gives the same file, with or without stops.
 """
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import argparse
 import math
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,24 +20,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+import config as configs
 import draw
 import export
-from model import Encoder, embed, standardise, unit
+from config import Config
+from model import TRAINING_FLOOR, Encoder, embed, standardise, unit
 
-IMAGES, WAYS, SAMPLES = 6, 4, 6  # an episode: 24 classes of 6 chips from 6 images
-PEAK_RATE, WEIGHT_DECAY, WARM_UP = 0.1, 5e-4, 100
-VALIDATION_SEED, VALIDATION_EPISODES = 987_654, 40
+VALIDATION_SEED = 987_654
+CPU = torch.device("cpu")
 
 
 class Episodes(Dataset):
-    def __init__(self, seed: int, first: int, count: int) -> None:
-        self.seed, self.first, self.count = seed, first, count
+    """The episodes from `first` on."""
+
+    def __init__(self, config: Config, first: int, device: torch.device) -> None:
+        self.config, self.first, self.device = config, first, device
 
     def __len__(self) -> int:
-        return self.count
+        return self.config.run.steps - self.first
 
     def __getitem__(self, index: int) -> Tensor:
-        return draw.episode(self.seed, self.first + index, IMAGES, WAYS, SAMPLES)
+        return drawn(self.config, self.config.run.seed, self.first + index, self.device)
+
+
+def drawn(config: Config, seed: int, number: int, device: torch.device) -> Tensor:
+    """(chips, 1, input_size, input_size)"""
+    chips = draw.episode(config.world, config.episode, seed, number, config.network.input_size, device)
+    return chips.reshape(-1, 1, *chips.shape[-2:])
 
 
 def one_thread(_: int) -> None:
@@ -69,11 +79,11 @@ def cross_entropy(scores: Tensor) -> tuple[Tensor, Tensor]:
     return F.cross_entropy(flat, label), (flat.argmax(1) == label).float().mean()
 
 
-def by_image(vectors: Tensor) -> Tensor:
+def by_image(vectors: Tensor, images: int) -> Tensor:
     """Standardised over the chips of each image, as the service classifies: (images, ways * samples, dimensions)."""
-    images = vectors.reshape(IMAGES, WAYS * SAMPLES, -1)
-    std = (images.var(1, unbiased=False, keepdim=True) + 1e-6).sqrt()
-    return F.normalize((images - images.mean(1, keepdim=True)) / std, dim=2)
+    grouped = vectors.reshape(images, -1, vectors.shape[1])
+    std = (grouped.var(1, unbiased=False, keepdim=True) + 1e-6).sqrt()
+    return F.normalize((grouped - grouped.mean(1, keepdim=True)) / std, dim=2)
 
 
 class Objective(nn.Module):
@@ -83,128 +93,180 @@ class Objective(nn.Module):
     and within an image the pooled vector must do so after standardisation, among the hard negatives.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.scales = nn.Parameter(torch.tensor([10.0, 10.0, 10.0]))
+        self.weights, self.episode = config.objective, config.episode
+        self.scales = nn.Parameter(torch.full((3,), config.objective.first_scale))
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        images, ways = self.episode.images, self.episode.ways
         last = unit(maps[-1].float().mean((2, 3)))[None]
-        pooled = embed(maps)
-        all_last, _ = cross_entropy(self.scales[0] * logits(last, IMAGES * WAYS))
-        all_pooled, right = cross_entropy(self.scales[1] * logits(standardise(pooled)[None], IMAGES * WAYS))
-        within, right_within = cross_entropy(self.scales[2] * logits(by_image(pooled), WAYS))
-        return all_last + 0.5 * all_pooled + within, right, right_within
+        pooled = embed(maps, TRAINING_FLOOR)
+        all_last, _ = cross_entropy(self.scales[0] * logits(last, images * ways))
+        all_pooled, right = cross_entropy(self.scales[1] * logits(standardise(pooled)[None], images * ways))
+        within, right_within = cross_entropy(self.scales[2] * logits(by_image(pooled, images), ways))
+        weights = self.weights
+        loss = weights.all_last * all_last + weights.all_pooled * all_pooled + weights.within_pooled * within
+        return loss, right, right_within
 
 
 @torch.no_grad()
-def validate(net: Encoder, device: torch.device) -> tuple[float, float]:
+def validate(net: Encoder, config: Config, device: torch.device) -> tuple[float, float]:
     """Share of right answers on fixed drawn episodes that training never sees: all classes, and within an image."""
     net.eval()
-    right = torch.zeros(2)
-    for number in range(VALIDATION_EPISODES):
-        chips = draw.episode(VALIDATION_SEED, number, IMAGES, WAYS, SAMPLES)
-        vectors = embed(net(chips.reshape(-1, 1, *chips.shape[-2:]).to(device)))
-        right[0] += cross_entropy(logits(standardise(vectors)[None], IMAGES * WAYS))[1].cpu()
-        right[1] += cross_entropy(logits(by_image(vectors), WAYS))[1].cpu()
+    right, images, ways = torch.zeros(2), config.episode.images, config.episode.ways
+    for number in range(config.run.validation_episodes):
+        vectors = embed(net(drawn(config, VALIDATION_SEED, number, CPU).to(device)))
+        right[0] += cross_entropy(logits(standardise(vectors)[None], images * ways))[1].cpu()
+        right[1] += cross_entropy(logits(by_image(vectors, images), ways))[1].cpu()
     net.train()
-    every, within = (right / VALIDATION_EPISODES).tolist()
+    every, within = (right / config.run.validation_episodes).tolist()
     return every, within
 
 
-def learning_rate(progress: float, step: int) -> float:
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))) + 1e-4
+@dataclass
+class Progress:
+    step: int = 0
+    spent: float = 0.0  # seconds, of this and earlier runs together
 
 
-def save_checkpoint(path: Path, state: dict) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+class Trainer:
+    def __init__(self, config: Config, out: Path, device: torch.device) -> None:
+        self.config, self.out, self.device = config, out, device
+        self.provenance = export.provenance(config)
+        self.checkpoint = out.with_name(out.name + ".checkpoint")
+        torch.manual_seed(config.run.seed)
+        self.net = Encoder(config.network).to(device, memory_format=torch.channels_last)
+        self.objective = Objective(config).to(device)
+        chosen = config.optimiser
+        self.optimiser = torch.optim.SGD(
+            list(self.net.parameters()) + list(self.objective.parameters()),
+            chosen.peak_rate, momentum=chosen.momentum, weight_decay=chosen.weight_decay, nesterov=True,
+        )
+        # bfloat16 doubles the speed where the processor has it and keeps float32's range. GPUs without it take
+        # float16, whose small gradients must be scaled up.
+        narrow = device.type == "cuda" and not torch.cuda.is_bf16_supported()
+        self.dtype = torch.float16 if narrow else torch.bfloat16
+        self.scaler = torch.cuda.amp.GradScaler(enabled=narrow)
+        self.progress = Progress()
+        self.parts = {"net": self.net, "objective": self.objective, "optimiser": self.optimiser, "scaler": self.scaler}
+
+    def resume(self) -> None:
+        """Goes on from the checkpoint, if there is one."""
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, map_location=self.device)
+        if state["config"] != self.config.as_dict():
+            raise SystemExit(f"{self.checkpoint} belongs to another config: remove it or give that config")
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.progress = Progress(state["step"], state["spent"])
+        print(f"going on from step {self.progress.step}, {self.progress.spent / 60:.1f} minutes spent", flush=True)
+
+    def save(self) -> None:
+        """The checkpoint first: the weights can be made from it, not it from the weights."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state |= {"config": self.config.as_dict(), "step": self.progress.step, "spent": self.progress.spent}
+        temporary = self.checkpoint.with_name(self.checkpoint.name + ".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+        layout, step = self.config.episode, self.progress.step
+        done = {"steps": step, "chips": step * layout.images * layout.ways * layout.samples}
+        export.write(self.out, self.net.state_dict(), self.config, {**done, **self.provenance})
+
+    def learning_rate(self) -> float:
+        chosen, step = self.config.optimiser, self.progress.step
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.run.steps)))
+        return chosen.peak_rate * min(1.0, (step + 1) / chosen.warm_up) * cosine + chosen.last_rate
+
+    def learn(self, chips: Tensor) -> Tensor:
+        """One step; returns loss and the two shares of right answers, on the device."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        chips = chips.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        with torch.autocast(self.device.type, dtype=self.dtype):
+            maps = self.net(chips)
+        loss, right, right_within = self.objective(maps)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.progress.step += 1
+        return torch.stack((loss.detach(), right, right_within))
+
+    def train(self, loader: DataLoader, until: int, tell: int) -> None:
+        """Up to step `until`, with a line each `tell` steps and a checkpoint each minute."""
+        layout, steps, progress = self.config.episode, self.config.run.steps, self.progress
+        started, first, saved = time.monotonic() - progress.spent, progress.step, time.monotonic()
+        told = (saved, first)
+        sums = torch.zeros(3, device=self.device)
+        self.net.train()
+        for chips in loader:
+            sums += self.learn(chips)
+            now = time.monotonic()
+            progress.spent = now - started
+            if progress.step % tell == 0:
+                done = progress.step - told[1]
+                rate = done / (now - told[0])
+                loss, right, within = (sums / done).tolist()
+                print(f"step {progress.step} of {steps}, {rate * layout.images * layout.ways * layout.samples:.0f} "
+                      f"chips/s, {(steps - progress.step) / rate / 60:.1f} min left, loss {loss:.3f}, "
+                      f"right {right:.3f}, within an image {within:.3f}", flush=True)
+                sums.zero_()
+                told = (now, progress.step)
+            if now - saved > 60:
+                self.save()
+                saved = now
+            if progress.step >= until:
+                break
+        self.save()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=configs.DEFAULT)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="change one value of the config, in TOML's notation: network.input_size=96")
+    parser.add_argument("--steps", type=int, help="short for --set run.steps=N")
+    parser.add_argument("--seed", type=int, help="short for --set run.seed=N")
+    parser.add_argument("--until", type=int, help="stop after this step, to go on later")
+    parser.add_argument("--tell", type=int, default=100, help="steps from one line of progress to the next")
+    parser.add_argument("--workers", type=int, help="processes that draw (default: 1 on a CPU; beside a GPU that does "
+                        "not draw itself, one a processor but for one)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads that train")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--draw-device", help="where chips are drawn (default: where the network trains)")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=50.0)
-    parser.add_argument("--steps", type=int, help="stop after so many steps instead of minutes")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads that train")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
+    options = arguments()
+    settings = options.set + [f"run.{key}={value}" for key in ("steps", "seed")
+                              if (value := getattr(options, key)) is not None]
+    try:
+        config = configs.load(options.config, settings)
+    except (configs.ConfigError, OSError) as error:
+        raise SystemExit(f"{options.config}: {error}") from error
     device = torch.device(options.device)
+    draw_device = torch.device(options.draw_device or options.device)
     torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    trainer = Trainer(config, options.out, device)
+    trainer.resume()
 
-    net = Encoder().to(device, memory_format=torch.channels_last)
-    objective = Objective().to(device)
-    parameters = list(net.parameters()) + list(objective.parameters())
-    optimiser = torch.optim.SGD(parameters, PEAK_RATE, momentum=0.9, weight_decay=WEIGHT_DECAY, nesterov=True)
-    checkpoint = options.out.with_name(options.out.name + ".checkpoint")
-    step, spent = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device)
-        if state["seed"] != options.seed:
-            raise SystemExit(f"{checkpoint} belongs to seed {state['seed']}: remove it or give that seed")
-        net.load_state_dict(state["net"])
-        objective.load_state_dict(state["objective"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent = state["step"], state["spent"]
-        print(f"going on from step {step}, {spent / 60:.1f} minutes spent", flush=True)
-
-    def progress() -> float:
-        return step / options.steps if options.steps else spent / (60 * options.minutes)
-
-    def save() -> None:
-        save_checkpoint(checkpoint, {
-            "seed": options.seed, "step": step, "spent": spent, "net": net.state_dict(),
-            "objective": objective.state_dict(), "optimiser": optimiser.state_dict(),
-        })
-        export.write(options.out, net.state_dict(), {
-            "seed": options.seed, "steps": step, "chips": step * IMAGES * WAYS * SAMPLES,
-            "minutes": round(spent / 60, 1),
-            "recipe": f"prototypical episodes of drawn chips, {IMAGES} images x {WAYS} classes x {SAMPLES} chips",
-            "sgd": {"rate": PEAK_RATE, "weight_decay": WEIGHT_DECAY, "schedule": "cosine"}, "torch": torch.__version__,
-        })
-
-    episodes = Episodes(options.seed, step, options.steps - step if options.steps else 10**9)
-    loader = DataLoader(
-        episodes, batch_size=None, num_workers=options.workers, worker_init_fn=one_thread,
-        prefetch_factor=4 if options.workers else 2,
-    )
-    began, saved, told = time.monotonic() - spent, time.monotonic(), (time.monotonic(), step)
-    sums = torch.zeros(3)
-    net.train()
-    for chips in loader:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(progress(), step)
-        chips = chips.reshape(-1, 1, *chips.shape[-2:]).to(device, memory_format=torch.channels_last)
-        # bfloat16 doubles the speed where the processor has it and keeps float32's range, so no loss scaling.
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            maps = net(chips)
-        loss, right, right_within = objective(maps)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        step += 1
-        spent = time.monotonic() - began
-        sums += torch.tensor([loss.item(), right.item(), right_within.item()])
-        if step % 100 == 0:
-            now = time.monotonic()
-            rate = (step - told[1]) * IMAGES * WAYS * SAMPLES / (now - told[0])
-            left = spent * (1 / max(progress(), 1e-6) - 1)
-            mean = (sums / (step - told[1])).tolist()
-            print(f"step {step} {rate:.0f} chips/s, {left / 60:.1f} min left, loss {mean[0]:.3f}, "
-                  f"right {mean[1]:.3f}, within an image {mean[2]:.3f}", flush=True)
-            sums.zero_()
-            told = (now, step)
-        if time.monotonic() - saved > 60:
-            save()
-            saved = time.monotonic()
-        if progress() >= 1:
-            break
-    save()
-    every, within = validate(net, device)
-    print(f"done: {step} steps; on drawn validation episodes right {every:.3f}, within an image {within:.3f}")
+    workers = options.workers
+    if draw_device.type != "cpu":
+        workers = 0  # this process draws; the device works through its queue meanwhile
+    elif workers is None:
+        workers = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) - 1)
+    beside = {"worker_init_fn": one_thread, "prefetch_factor": 4, "pin_memory": device.type == "cuda"} if workers else {}
+    episodes = Episodes(config, trainer.progress.step, draw_device)
+    loader = DataLoader(episodes, batch_size=None, num_workers=workers, **beside)
+    trainer.train(loader, options.until or config.run.steps, options.tell)
+    print(f"done: {trainer.progress.step} steps, {trainer.progress.spent / 60:.1f} minutes", flush=True)
+    if config.run.validation_episodes and trainer.progress.step == config.run.steps:
+        every, within = validate(trainer.net, config, device)
+        print(f"on drawn validation episodes right {every:.3f}, within an image {within:.3f}")
 
 
 if __name__ == "__main__":
