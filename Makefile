@@ -37,7 +37,8 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier parity fuzz test test-run check clean study
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier study parity golden train-smoke \
+	train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -106,9 +107,22 @@ study: all ## prototypes against training from scratch and others; writes docs/a
 	@./deps.sh study
 	@/usr/bin/python3 models/study/study.py $(BUILD)/chipshot docs
 
-parity: $(BUILD)/tests/parity/parity_embed ## compare the encoder with PyTorch (Debian's python3-torch)
+parity: $(BUILD)/tests/parity/parity_embed all ## compare the encoder with PyTorch (Debian's python3-torch)
 	@./deps.sh parity
 	@/usr/bin/python3 tests/parity/parity.py $< models/default.safetensors
+	@/usr/bin/python3 tests/parity/converted.py $(BUILD)/chipshot $<
+
+golden: ## make the fixture of the default encoder anew, with PyTorch, after its weights changed
+	@./deps.sh parity
+	@/usr/bin/python3 tests/fixtures/encoder/make.py models/default.safetensors
+
+train-smoke: all ## train a small encoder for a minute: it must beat chip mean+std on a synthetic scene
+	@./deps.sh train
+	@nice tests/train_smoke.sh $(BUILD)/chipshot
+
+train-determinism: ## two trainings with one seed, and one in two pieces, must give the same file
+	@./deps.sh train
+	@nice tests/train_determinism.sh
 
 fuzz: ## run the fuzz targets (needs clang) for FUZZ_SECONDS each
 	@tests/fuzz/run.sh

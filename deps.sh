@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building (build), the demo (demo), testing (test), checking (check),
-# comparing with PyTorch (parity) or with other methods (study) needs. Prints what it will install; does
-# nothing when all is there.
+# training (train), comparing with PyTorch (parity) or with other methods (study) needs. Prints what it
+# will install; does nothing when all is there.
 set -eu
 
 build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev libopenblas-dev
@@ -9,6 +9,7 @@ libsqlite3-dev nettle-dev zlib1g-dev"
 demo="curl jq"
 test="curl jq libcurl4-openssl-dev libcmocka-dev"
 check="clang-format python3-minimal python3-yaml"
+train="python3-torch python3-numpy python3-pil jq"
 parity="python3-torch python3-torchvision python3-numpy"
 study="python3-torch python3-numpy python3-pil"
 
@@ -19,9 +20,13 @@ for set in "$@"; do
     demo) wanted="$wanted $demo" ;;
     test) wanted="$wanted $test" ;;
     check) wanted="$wanted $check" ;;
+    train) wanted="$wanted $train" ;;
     parity) wanted="$wanted $parity" ;;
     study) wanted="$wanted $study" ;;
-    *) echo "deps.sh: unknown set '$set' (build, demo, test, check, parity, study)" >&2; exit 2 ;;
+    *)
+        echo "deps.sh: unknown set '$set' (build, demo, test, check, train, parity, study)" >&2
+        exit 2
+        ;;
     esac
 done
 

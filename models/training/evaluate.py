@@ -124,6 +124,8 @@ def sto_ge_score(describe: Describe, folder: Path) -> tuple[float, float]:
 
 def report(describe: Describe, shared: Path) -> None:
     root, scores = shared / "data" / "accuracy", []
+    if not root.is_dir():
+        raise SystemExit(f"{root} is absent (set CHIPSHOT_SHARED)")
     for manifest in sorted(root.glob("*.csv")):
         scores.append(task_score(describe, manifest, root))
         print(f"{manifest.stem:20s} {scores[-1]:.4f}", flush=True)

@@ -201,7 +201,7 @@ class Trainer:
         told = (saved, first)
         sums = torch.zeros(3, device=self.device)
         self.net.train()
-        for chips in loader:
+        for chips in loader if first < until else ():
             sums += self.learn(chips)
             now = time.monotonic()
             progress.spent = now - started
@@ -230,7 +230,7 @@ def arguments() -> argparse.Namespace:
                         help="change one value of the config, in TOML's notation: network.input_size=96")
     parser.add_argument("--steps", type=int, help="short for --set run.steps=N")
     parser.add_argument("--seed", type=int, help="short for --set run.seed=N")
-    parser.add_argument("--until", type=int, help="stop after this step, to go on later")
+    parser.add_argument("--until", type=int, help="stop after this step, to go on later (0: the untrained network)")
     parser.add_argument("--tell", type=int, default=100, help="steps from one line of progress to the next")
     parser.add_argument("--workers", type=int, help="processes that draw (default: 1 on a CPU; beside a GPU that does "
                         "not draw itself, one a processor but for one)")
@@ -262,7 +262,7 @@ def main() -> None:
     beside = {"worker_init_fn": one_thread, "prefetch_factor": 4, "pin_memory": device.type == "cuda"} if workers else {}
     episodes = Episodes(config, trainer.progress.step, draw_device)
     loader = DataLoader(episodes, batch_size=None, num_workers=workers, **beside)
-    trainer.train(loader, options.until or config.run.steps, options.tell)
+    trainer.train(loader, config.run.steps if options.until is None else options.until, options.tell)
     print(f"done: {trainer.progress.step} steps, {trainer.progress.spent / 60:.1f} minutes", flush=True)
     if config.run.validation_episodes and trainer.progress.step == config.run.steps:
         every, within = validate(trainer.net, config, device)

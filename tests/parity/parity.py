@@ -19,6 +19,8 @@ from reference import (
     NarrowResNet,
     Pooling,
     embed,
+    model_of,
+    pooling_of,
     published,
     quantise,
     random_chips,
@@ -88,26 +90,11 @@ def compare_random(program: str, folder: Path) -> bool:
     return good
 
 
-def model_of(tensors: dict) -> NarrowResNet:
-    """The network that a file of BasicBlocks or Bottlenecks describes (one width a stage)."""
-    block = Bottleneck if "layer1.0.conv3.weight" in tensors else BasicBlock
-    depths = [sum(f"layer{s}.{i}.conv1.weight" in tensors for i in range(200)) for s in range(1, 5)]
-    widths = [tensors[f"layer{s}.0.conv1.weight"].shape[0] for s in range(1, 5)]
-    stem, channels, kernel, _ = tensors["conv1.weight"].shape
-    model = NarrowResNet(block, stem, widths, depths, channels, kernel)
-    model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("fc.")}, strict=False)
-    return model
-
-
 def compare_file(program: str, path: Path, folder: Path) -> bool:
     tensors, described = read_safetensors(path)
-    pool = described.get("pool", {})
-    pooling = Pooling(
-        pool.get("stages", [4]), pool.get("statistics", ["mean"]), described.get("mean"), described.get("std")
-    )
     chips = random_chips(32, described.get("input_size", 224), 99)
     ours = engine_embed(program, path, chips, folder)
-    return report(path.name, ours, embed(model_of(tensors), chips, pooling))
+    return report(path.name, ours, embed(model_of(tensors), chips, pooling_of(described)))
 
 
 def main() -> int:

@@ -136,6 +136,24 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, described
 
 
+def model_of(tensors: dict) -> NarrowResNet:
+    """The network that a file of BasicBlocks or Bottlenecks describes (one width a stage)."""
+    block = Bottleneck if "layer1.0.conv3.weight" in tensors else BasicBlock
+    depths = [sum(f"layer{s}.{i}.conv1.weight" in tensors for i in range(200)) for s in range(1, 5)]
+    widths = [tensors[f"layer{s}.0.conv1.weight"].shape[0] for s in range(1, 5)]
+    stem, channels, kernel, _ = tensors["conv1.weight"].shape
+    model = NarrowResNet(block, stem, widths, depths, channels, kernel)
+    model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("fc.")}, strict=False)
+    return model
+
+
+def pooling_of(described: dict) -> Pooling:
+    pool = described.get("pool", {})
+    return Pooling(
+        pool.get("stages", [4]), pool.get("statistics", ["mean"]), described.get("mean"), described.get("std")
+    )
+
+
 @torch.no_grad()
 def embed(model: nn.Module, chips: np.ndarray, pooling: Pooling | None) -> np.ndarray:
     """chips: (n, size, size) float32 in 0..1. The embedding as encoder.h defines it, in float64."""

@@ -4,6 +4,7 @@
 
 #include "engine/encoder/cpu.h"
 #include "engine/encoder/encoder.h"
+#include "tests/unit/engine/encoder/golden.h"
 #include "tests/unit/engine/encoder/weights.h"
 
 #include <math.h>
@@ -11,20 +12,6 @@
 
 static const struct weights_shape medium = {
     .in_channels = 1, .kernel = 7, .widths = {16, 16, 24, 32}, .depths = {2, 1, 1, 1}};
-
-static struct encoder *load_fixture(const char *name)
-{
-    char path[256];
-    snprintf(path, sizeof(path), "tests/fixtures/encoder/%s.safetensors", name);
-    size_t size = 0;
-    uint8_t *data = weights_read_file(path, &size);
-    struct encoder *encoder = NULL;
-    struct error err = {0};
-    if (encoder_create(&encoder, data, size, &err) != 0)
-        fail_msg("%s: %s", path, err.message);
-    free(data);
-    return encoder;
-}
 
 static struct encoder *make_encoder(const struct weights_shape *shape, const char *metadata)
 {
@@ -58,50 +45,13 @@ static float *embed(const struct encoder *encoder, uint32_t size, const float *c
     return out;
 }
 
-static double relative_error(const float *found, const float *wanted, size_t n)
-{
-    double difference = 0.0;
-    double square = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        const double d = (double)found[i] - (double)wanted[i];
-        difference += d * d;
-        square += (double)wanted[i] * (double)wanted[i];
-    }
-    return sqrt(difference / square);
-}
-
 static void agrees_with_pytorch(const char *name, uint32_t dimension)
 {
-    char path[256];
-    snprintf(path, sizeof(path), "tests/fixtures/encoder/%s.bin", name);
-    size_t n_bytes = 0;
-    uint8_t *golden = weights_read_file(path, &n_bytes);
-    uint32_t head[3];
-    memcpy(head, golden, sizeof(head));
-    const uint32_t n = head[0];
-    const size_t n_pixels = (size_t)n * head[1] * head[1];
-    assert_int_equal(head[2], dimension);
-    assert_int_equal(n_bytes, sizeof(head) + n_pixels + (size_t)n * dimension * sizeof(float));
-    float *chips = calloc(n_pixels, sizeof(*chips));
-    float *wanted = calloc((size_t)n * dimension, sizeof(*wanted));
-    assert_true(chips != NULL && wanted != NULL);
-    for (size_t i = 0; i < n_pixels; i++)
-        chips[i] = (float)golden[sizeof(head) + i] / 255.0f;
-    memcpy(wanted, golden + sizeof(head) + n_pixels, (size_t)n * dimension * sizeof(float));
-    struct encoder *encoder = load_fixture(name);
-    assert_int_equal(encoder_info(encoder)->dimension, dimension);
-    float *found = embed(encoder, head[1], chips, n);
-    for (uint32_t i = 0; i < n; i++) {
-        const double error = relative_error(found + (size_t)i * dimension,
-                                            wanted + (size_t)i * dimension, dimension);
-        if (!(error < 1e-4))
-            fail_msg("%s: chip %u: relative L2 error %g", name, i, error);
-    }
-    free(found);
-    encoder_destroy(encoder);
-    free(wanted);
-    free(chips);
-    free(golden);
+    char weights[256];
+    char golden[256];
+    snprintf(weights, sizeof(weights), "tests/fixtures/encoder/%s.safetensors", name);
+    snprintf(golden, sizeof(golden), "tests/fixtures/encoder/%s.bin", name);
+    golden_compare(weights, golden, dimension);
 }
 
 static void agrees_with_pytorch_on_basic_blocks(void **state)
@@ -116,6 +66,13 @@ static void agrees_with_pytorch_on_bottlenecks(void **state)
     (void)state;
     agrees_with_pytorch("bottleneck_grey", 20);
     agrees_with_pytorch("bottleneck_colour", 2 * 24);
+}
+
+/* The weights that the program carries; the dimension is that of the model card. */
+static void agrees_with_pytorch_on_the_default_encoder(void **state)
+{
+    (void)state;
+    golden_compare("models/default.safetensors", "tests/fixtures/encoder/default.bin", 896);
 }
 
 static const char pooled[] = "{\"format\": 1, \"input_size\": 40, \"mean\": [0.4], \"std\": [0.3], "
@@ -200,7 +157,7 @@ static void expect_independent_of_batch(const struct weights_shape *shape, uint3
     float *together = embed(encoder, size, chips, n);
     for (int32_t i = (int32_t)n - 1; i >= 0; i -= (int32_t)step) {
         float *alone = embed(encoder, size, chips + (size_t)i * size * size, 1);
-        const double error = relative_error(together + (size_t)i * dimension, alone, dimension);
+        const double error = golden_error(together + (size_t)i * dimension, alone, dimension);
         if (!(error < 1e-5))
             fail_msg("size %u: chip %d of %u: error %g", size, i, n, error);
         free(alone);
@@ -291,6 +248,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_pytorch_on_basic_blocks),
         cmocka_unit_test(agrees_with_pytorch_on_bottlenecks),
+        cmocka_unit_test(agrees_with_pytorch_on_the_default_encoder),
         cmocka_unit_test(same_bytes_in_a_used_workspace),
         cmocka_unit_test(same_bytes_from_any_thread),
         cmocka_unit_test(a_chip_does_not_depend_on_its_batch),
