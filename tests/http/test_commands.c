@@ -566,9 +566,10 @@ static void evaluate_prints_groups_mean_and_worst(void **state)
     assert_non_null(third);
     assert_non_null(strstr(third, "skipped"));
     assert_non_null(last);
-    assert_int_equal(sscanf(last, "mean %lf worst %lf groups %u shots %u episodes %u seed %u",
-                            &mean, &worst, &n_groups, &shots, &episodes, &seed),
-                     6);
+    assert_int_equal(
+        sscanf(last, "mean %lf worst %lf groups %u dimension %*u shots %u episodes %u seed %u",
+               &mean, &worst, &n_groups, &shots, &episodes, &seed),
+        6);
     assert_float_equal(mean, (scores[0] + scores[1]) / 2, 1.01e-4);
     assert_float_equal(worst, fmin(scores[0], scores[1]), 1e-9);
     assert_int_equal(n_groups, 2);
