@@ -120,9 +120,9 @@ def seconds_table(study: Study) -> str:
     rows.append([NAMES["scratch"], f"{facts['seconds']:.1f}", f"{facts['seconds']:.1f}"])
     text = table(["5 examples a class", "first result, s", "after a changed example, s"], rows)
     return text + (
-        f"\nProcessor seconds of one core for a group of {np.mean(sizes):.0f} chips (the mean); the slowest training "
-        f"took {facts['slowest']:.0f} s. The examples are fitted at the end of the trainings: accuracy "
-        f"{facts['fit']:.3f} on the augmented examples.\n"
+        f"\nProcessor seconds of one core for a group of {np.mean(sizes):.0f} chips (the mean); the slowest "
+        f"training took {facts['slowest']:.0f} s. How well training fits its examples: accuracy {facts['fit']:.3f} on "
+        "the augmented examples of the last quarter of its steps, mean over all trainings.\n"
     )
 
 
@@ -147,8 +147,8 @@ def difference(study: Study, method: str, against: str) -> str:
 def findings(study: Study) -> str:
     """What the figures say against and for prototypes; made from them, so that it stays true."""
     lines = [
-        f"- Logistic regression on the same embeddings, less prototypes: {difference(study, 'logistic', 'prototypes')}.",
-        f"- Training from scratch, less prototypes on the same chips: {difference(study, 'scratch', 'prototypes_same')}.",
+        f"- Logistic regression less prototypes: {difference(study, 'logistic', 'prototypes')}.",
+        f"- Training from scratch less prototypes, same chips: {difference(study, 'scratch', 'prototypes_same')}.",
     ]
     for method, against in (("logistic", "prototypes"), ("scratch", "prototypes_same"), ("mean_std", "prototypes")):
         for n in (5, 20):
@@ -163,10 +163,11 @@ def study_section(study: Study) -> str:
     full = study.names(study.shots[-1])
     drawn = len(study.noise)
     parts = [
-        f"{len(study.tasks) - drawn} tasks of labelled micrographs and {drawn} drawn scenes; mean of the tasks' balanced "
-        f"accuracies ± its standard deviation over draws of the examples ({study.draws} draws). Training from scratch "
-        f"is dear, so it has the first {study.scratch_groups} groups of each task and {study.scratch_draws} draws; the lines "
-        "\"same chips\" are prototypes and logistic regression on exactly those groups and draws.\n",
+        f"{len(study.tasks) - drawn} tasks of labelled micrographs and {drawn} drawn scenes; mean of the tasks' "
+        f"balanced accuracies ± its standard deviation over draws of the examples ({study.draws} draws). Training "
+        f"from scratch is dear, so it has the first {study.scratch_groups} groups of each task and "
+        f"{study.scratch_draws} draws; the lines \"same chips\" are prototypes and logistic regression on exactly "
+        "those groups and draws.\n",
         f"All {len(study.tasks)} tasks:\n",
         shots_table(study, study.names(common[0]), common),
     ]

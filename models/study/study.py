@@ -22,7 +22,7 @@ from methods import draw_shots, logistic, mean_recall, neighbours, otsu, prototy
 
 SHOTS = (1, 2, 5, 10, 20, 50)
 SPARE = 2  # chips that each class must have left over to be asked about
-DRAWS = 20
+DRAWS = 10
 SCRATCH_DRAWS = 3
 SCRATCH_GROUPS = 3  # the first of each task: training is the expensive part
 SCENE_SEEDS = range(1, 4)
@@ -139,8 +139,8 @@ def main() -> None:
     scores |= scratch_scores
     for method in ("prototypes", "logistic"):
         scores[f"{method}_same"] = same_chips(scores[method])
-    study = report.Study(tasks, scores, seconds, facts, noise_scores, SHOTS, DRAWS, SCRATCH_DRAWS, SCRATCH_GROUPS, SPARE)
-    report.write(study, docs)
+    counts = (SHOTS, DRAWS, SCRATCH_DRAWS, SCRATCH_GROUPS, SPARE)
+    report.write(report.Study(tasks, scores, seconds, facts, noise_scores, *counts), docs)
     print(f"study: {time.time() - start:.0f} s; wrote {docs}/accuracy.md, accuracy.svg and noise.svg")
 
 
