@@ -147,7 +147,7 @@ class Trainer:
         # float16, whose small gradients must be scaled up.
         narrow = device.type == "cuda" and not torch.cuda.is_bf16_supported()
         self.dtype = torch.float16 if narrow else torch.bfloat16
-        self.scaler = torch.cuda.amp.GradScaler(enabled=narrow)
+        self.scaler = getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)(enabled=narrow)  # moved in 2.3
         self.progress = Progress()
         self.parts = {"net": self.net, "objective": self.objective, "optimiser": self.optimiser, "scaler": self.scaler}
 
