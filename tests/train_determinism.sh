@@ -1,5 +1,6 @@
 #!/bin/sh
-# Trains a few steps with one config three times, the third time in two pieces, and compares the files.
+# Trains a few steps with one config three times, the third time in two pieces, and compares the files. Then
+# looks that drawing keeps to one device.
 set -eu
 
 training=models/training
@@ -18,3 +19,4 @@ sha256sum "$work"/*.safetensors | sed "s|$work/||"
 cmp "$work/first.safetensors" "$work/second.safetensors"
 cmp "$work/first.safetensors" "$work/pieces.safetensors"
 echo "the same seed gave the same file, also after a stop"
+/usr/bin/python3 tests/train_device.py
