@@ -16,6 +16,8 @@ import numpy as np
 from PIL import Image
 
 FEWEST = 12  # chips of a class, as in engine/fewshot/evaluate.h
+# Tasks some of whose classes differ by their orientation alone: flips and quarter turns would mix them.
+ORIENTED = ("fe_gb64", "ordered-oxide")
 SCENES = ("perovskite-on-diamond", "ordered-oxide")
 
 
@@ -26,6 +28,7 @@ class Group:
     chips: list[np.ndarray]
     labels: np.ndarray
     rows: np.ndarray
+    oriented: bool
     embeddings: np.ndarray | None = None
 
     @property
@@ -79,7 +82,8 @@ def read_task(name: str, manifest: Path, root: Path) -> Task:
         kept = [row for row in rows if row[2] in names]
         if len(names) >= 2:
             labels = np.array([names.index(label) for _, _, label in kept])
-            groups.append(Group([chip for _, chip, _ in kept], labels, np.array([i for i, _, _ in kept])))
+            chips, places = [chip for _, chip, _ in kept], np.array([i for i, _, _ in kept])
+            groups.append(Group(chips, labels, places, name in ORIENTED))
     return Task(name, manifest, root, groups)
 
 

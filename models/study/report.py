@@ -151,7 +151,7 @@ def findings(study: Study) -> str:
         f"- Training from scratch less prototypes, same chips: {difference(study, 'scratch', 'prototypes_same')}.",
     ]
     for method, against in (("logistic", "prototypes"), ("scratch", "prototypes_same"), ("mean_std", "prototypes")):
-        for n in (5, 20):
+        for n in (5, 10):
             found = better(study, method, against, n)
             said = "; ".join(found) if found else "nowhere"
             lines.append(f"- {NAMES[method].capitalize()} beats prototypes by more than 0.01 with {n}: {said}.")
