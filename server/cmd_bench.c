@@ -280,72 +280,76 @@ static int bench_encoder(const struct bench_options *options, struct error *err)
     return status;
 }
 
+/* What the command line says; one a process. */
+static struct bench_options given = {.batch = ENCODER_BATCH, .n_threads = 1, .n_rounds = 5};
+
+static const struct command_option known_options[] = {
+    {.name = "encoder",
+     .argument = "FILE",
+     .value.text = &given.encoder_path,
+     .help = "safetensors weights (default: the built-in encoder)"},
+    {.name = "arch",
+     .argument = "NAME",
+     .value.text = &given.architecture,
+     .help = "random weights of resnet18, resnet34, resnet50 or resnet101 instead"},
+    {.name = "size",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.size,
+     .min = ENCODER_INPUT_SIZE_MIN,
+     .max = ENCODER_INPUT_SIZE_MAX,
+     .help = "input size in pixels (default: the encoder's)"},
+    {.name = "batch",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.batch,
+     .min = 1,
+     .max = ENCODER_BATCH,
+     .help = "chips a call (default 32, as in a job)"},
+    {.name = "threads",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.n_threads,
+     .min = 1,
+     .max = THREADS_MAX,
+     .help = "threads that encode at the same time (default 1)"},
+    {.name = "rounds",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.n_rounds,
+     .min = 1,
+     .max = ROUNDS_MAX,
+     .help = "of half a second, after one to warm up (default 5)"},
+    {.name = "json",
+     .type = COMMAND_FLAG,
+     .value.flag = &given.json,
+     .help = "print one JSON object"},
+};
+
+static const struct command description = {
+    .usage = "bench encoder [--encoder FILE | --arch NAME] [OPTION]...",
+    .summary = "Measures how many chips a second an encoder embeds on this machine.",
+    .options = known_options,
+    .n_options = sizeof(known_options) / sizeof(known_options[0]),
+    .min_operands = 1,
+    .max_operands = 1,
+};
+
 int cmd_bench(int argc, char **argv)
 {
-    struct bench_options request = {.batch = ENCODER_BATCH, .n_threads = 1, .n_rounds = 5};
-    const struct command_option options[] = {
-        {.name = "encoder",
-         .argument = "FILE",
-         .value.text = &request.encoder_path,
-         .help = "safetensors weights (default: the built-in encoder)"},
-        {.name = "arch",
-         .argument = "NAME",
-         .value.text = &request.architecture,
-         .help = "random weights of resnet18, resnet34, resnet50 or resnet101 instead"},
-        {.name = "size",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &request.size,
-         .min = ENCODER_INPUT_SIZE_MIN,
-         .max = ENCODER_INPUT_SIZE_MAX,
-         .help = "input size in pixels (default: the encoder's)"},
-        {.name = "batch",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &request.batch,
-         .min = 1,
-         .max = ENCODER_BATCH,
-         .help = "chips a call (default 32, as in a job)"},
-        {.name = "threads",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &request.n_threads,
-         .min = 1,
-         .max = THREADS_MAX,
-         .help = "threads that encode at the same time (default 1)"},
-        {.name = "rounds",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &request.n_rounds,
-         .min = 1,
-         .max = ROUNDS_MAX,
-         .help = "of half a second, after one to warm up (default 5)"},
-        {.name = "json",
-         .type = COMMAND_FLAG,
-         .value.flag = &request.json,
-         .help = "print one JSON object"},
-    };
-    const struct command command = {
-        .usage = "bench encoder [--encoder FILE | --arch NAME] [OPTION]...",
-        .summary = "Measures how many chips a second an encoder embeds on this machine.",
-        .options = options,
-        .n_options = sizeof(options) / sizeof(options[0]),
-        .min_operands = 1,
-        .max_operands = 1,
-    };
     const char *operand = NULL;
-    enum command_action action = command_parse(&command, argc, argv, &operand);
+    enum command_action action = command_parse(&description, argc, argv, &operand);
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     if (strcmp(operand, "encoder") != 0) {
         fprintf(stderr, "chipshot: '%.100s' is not a benchmark; usage: chipshot %s\n", operand,
-                command.usage);
+                description.usage);
         return 2;
     }
     struct error err = {0};
-    if (request.encoder_path != NULL && request.architecture != NULL) {
+    if (given.encoder_path != NULL && given.architecture != NULL) {
         error_set(&err, ERROR_INVALID, "--encoder and --arch exclude each other");
         return command_fail_usage(&err);
     }
-    return bench_encoder(&request, &err) == 0 ? command_end_output() : command_fail(&err);
+    return bench_encoder(&given, &err) == 0 ? command_end_output() : command_fail(&err);
 }

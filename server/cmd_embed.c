@@ -54,70 +54,77 @@ static int embed(const char *manifest_path, const char *root, const char *out,
     return status;
 }
 
+/* What the command line says; one a process. */
+static struct {
+    const char *manifest, *root, *out, *encoder;
+    uint64_t n_threads;
+    struct features_options choice;
+} given;
+
+static const struct command_option known_options[] = {
+    {.name = "manifest",
+     .argument = "FILE",
+     .value.text = &given.manifest,
+     .required = true,
+     .help = "CSV with the columns image,x,y,size,label,group"},
+    {.name = "root",
+     .argument = "DIR",
+     .value.text = &given.root,
+     .required = true,
+     .help = "directory that the manifest's images are relative to"},
+    {.name = "out",
+     .argument = "FILE",
+     .value.text = &given.out,
+     .required = true,
+     .help = "NumPy file to write: float32, one row a chip, in the manifest's order"},
+    {.name = "encoder",
+     .argument = "FILE",
+     .value.text = &given.encoder,
+     .help = "safetensors weights (default: the built-in encoder)"},
+    {.name = "input-size",
+     .argument = "N[,N]",
+     .value.text = &given.choice.input_sizes,
+     .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
+             "of\n                           several sizes are concatenated"},
+    {.name = "stages",
+     .argument = "N[,N]",
+     .value.text = &given.choice.stages,
+     .help = "only these of the stages that the encoder pools"},
+    {.name = "statistics",
+     .argument = "NAMES",
+     .value.text = &given.choice.statistics,
+     .help = "only mean, only std, or mean,std of what the encoder pools"},
+    {.name = "features",
+     .argument = "NAME",
+     .value.text = &given.choice.kind,
+     .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
+    {.name = "threads",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.n_threads,
+     .min = 1,
+     .max = 256,
+     .help = "worker threads (default: one a processor)"},
+};
+
+static const struct command description = {
+    .usage = "embed --manifest FILE --root DIR --out FILE [OPTION]...",
+    .summary = "Writes the embedding of every chip of a manifest.",
+    .options = known_options,
+    .n_options = sizeof(known_options) / sizeof(known_options[0]),
+};
+
 int cmd_embed(int argc, char **argv)
 {
-    const char *manifest = NULL, *root = NULL, *out = NULL, *encoder = NULL;
-    uint64_t n_threads = 0;
-    struct features_options choice = {0};
-    const struct command_option options[] = {
-        {.name = "manifest",
-         .argument = "FILE",
-         .value.text = &manifest,
-         .required = true,
-         .help = "CSV with the columns image,x,y,size,label,group"},
-        {.name = "root",
-         .argument = "DIR",
-         .value.text = &root,
-         .required = true,
-         .help = "directory that the manifest's images are relative to"},
-        {.name = "out",
-         .argument = "FILE",
-         .value.text = &out,
-         .required = true,
-         .help = "NumPy file to write: float32, one row a chip, in the manifest's order"},
-        {.name = "encoder",
-         .argument = "FILE",
-         .value.text = &encoder,
-         .help = "safetensors weights (default: the built-in encoder)"},
-        {.name = "input-size",
-         .argument = "N[,N]",
-         .value.text = &choice.input_sizes,
-         .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
-                 "of\n                           several sizes are concatenated"},
-        {.name = "stages",
-         .argument = "N[,N]",
-         .value.text = &choice.stages,
-         .help = "only these of the stages that the encoder pools"},
-        {.name = "statistics",
-         .argument = "NAMES",
-         .value.text = &choice.statistics,
-         .help = "only mean, only std, or mean,std of what the encoder pools"},
-        {.name = "features",
-         .argument = "NAME",
-         .value.text = &choice.kind,
-         .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
-        {.name = "threads",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &n_threads,
-         .min = 1,
-         .max = 256,
-         .help = "worker threads (default: one a processor)"},
-    };
-    const struct command command = {
-        .usage = "embed --manifest FILE --root DIR --out FILE [OPTION]...",
-        .summary = "Writes the embedding of every chip of a manifest.",
-        .options = options,
-        .n_options = sizeof(options) / sizeof(options[0]),
-    };
-    enum command_action action = command_parse(&command, argc, argv, NULL);
+    enum command_action action = command_parse(&description, argc, argv, NULL);
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
     struct features features;
-    if (features_parse(&choice, &features, &err) < 0)
+    if (features_parse(&given.choice, &features, &err) < 0)
         return command_fail_usage(&err);
-    return embed(manifest, root, out, &features, encoder, n_threads, &err) == 0
+    return embed(given.manifest, given.root, given.out, &features, given.encoder, given.n_threads,
+                 &err) == 0
                ? 0
                : command_fail(&err);
 }

@@ -119,105 +119,111 @@ static int parse_classifier(const char *distance, const char *transform,
     return 0;
 }
 
+/* What the command line says; one a process. */
+static struct {
+    const char *manifest, *root, *encoder;
+    const char *distance, *transform;
+    uint64_t n_threads, shots, episodes, seed;
+    struct features_options choice;
+} given = {.shots = 5, .episodes = 20};
+
+static const struct command_option known_options[] = {
+    {.name = "manifest",
+     .argument = "FILE",
+     .value.text = &given.manifest,
+     .required = true,
+     .help = "CSV with the columns image,x,y,size,label,group"},
+    {.name = "root",
+     .argument = "DIR",
+     .value.text = &given.root,
+     .required = true,
+     .help = "directory that the manifest's images are relative to"},
+    {.name = "encoder",
+     .argument = "FILE",
+     .value.text = &given.encoder,
+     .help = "safetensors weights (default: the built-in encoder)"},
+    {.name = "shots",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.shots,
+     .min = 1,
+     .max = EVALUATE_MIN_CLASS_SIZE - 1,
+     .help = "examples a class (default 5)"},
+    {.name = "episodes",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.episodes,
+     .min = 1,
+     .max = 100000,
+     .help = "random draws of the examples (default 20)"},
+    {.name = "seed",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.seed,
+     .max = UINT64_MAX,
+     .help = "of the draws (default 0)"},
+    {.name = "input-size",
+     .argument = "N[,N]",
+     .value.text = &given.choice.input_sizes,
+     .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
+             "of\n                           several sizes are concatenated"},
+    {.name = "stages",
+     .argument = "N[,N]",
+     .value.text = &given.choice.stages,
+     .help = "only these of the stages that the encoder pools"},
+    {.name = "statistics",
+     .argument = "NAMES",
+     .value.text = &given.choice.statistics,
+     .help = "only mean, only std, or mean,std of what the encoder pools"},
+    {.name = "features",
+     .argument = "NAME",
+     .value.text = &given.choice.kind,
+     .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
+    {.name = "distance",
+     .argument = "NAME",
+     .value.text = &given.distance,
+     .help = "euclidean (default) or cosine"},
+    {.name = "transform",
+     .argument = "NAME",
+     .value.text = &given.transform,
+     .help = "none, l2, cl2n or standardise (default)"},
+    {.name = "threads",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.n_threads,
+     .min = 1,
+     .max = 256,
+     .help = "worker threads (default: one a processor)"},
+};
+
+static const struct command description = {
+    .usage = "evaluate --manifest FILE --root DIR [OPTION]...",
+    .summary = "In each group, takes the classes with at least 12 chips; an episode draws the "
+               "shots of each\nclass and classifies the rest by nearest prototype; its score is "
+               "the mean recall over classes.\nPrints a line a group, then the mean over groups "
+               "and the worst group.",
+    .options = known_options,
+    .n_options = sizeof(known_options) / sizeof(known_options[0]),
+};
+
 int cmd_evaluate(int argc, char **argv)
 {
-    const char *manifest = NULL, *root = NULL, *encoder = NULL;
-    const char *distance = NULL, *transform = NULL;
-    uint64_t n_threads = 0, shots = 5, episodes = 20, seed = 0;
-    struct features_options choice = {0};
-    const struct command_option options[] = {
-        {.name = "manifest",
-         .argument = "FILE",
-         .value.text = &manifest,
-         .required = true,
-         .help = "CSV with the columns image,x,y,size,label,group"},
-        {.name = "root",
-         .argument = "DIR",
-         .value.text = &root,
-         .required = true,
-         .help = "directory that the manifest's images are relative to"},
-        {.name = "encoder",
-         .argument = "FILE",
-         .value.text = &encoder,
-         .help = "safetensors weights (default: the built-in encoder)"},
-        {.name = "shots",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &shots,
-         .min = 1,
-         .max = EVALUATE_MIN_CLASS_SIZE - 1,
-         .help = "examples a class (default 5)"},
-        {.name = "episodes",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &episodes,
-         .min = 1,
-         .max = 100000,
-         .help = "random draws of the examples (default 20)"},
-        {.name = "seed",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &seed,
-         .max = UINT64_MAX,
-         .help = "of the draws (default 0)"},
-        {.name = "input-size",
-         .argument = "N[,N]",
-         .value.text = &choice.input_sizes,
-         .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
-                 "of\n                           several sizes are concatenated"},
-        {.name = "stages",
-         .argument = "N[,N]",
-         .value.text = &choice.stages,
-         .help = "only these of the stages that the encoder pools"},
-        {.name = "statistics",
-         .argument = "NAMES",
-         .value.text = &choice.statistics,
-         .help = "only mean, only std, or mean,std of what the encoder pools"},
-        {.name = "features",
-         .argument = "NAME",
-         .value.text = &choice.kind,
-         .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
-        {.name = "distance",
-         .argument = "NAME",
-         .value.text = &distance,
-         .help = "euclidean (default) or cosine"},
-        {.name = "transform",
-         .argument = "NAME",
-         .value.text = &transform,
-         .help = "none, l2, cl2n or standardise (default)"},
-        {.name = "threads",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &n_threads,
-         .min = 1,
-         .max = 256,
-         .help = "worker threads (default: one a processor)"},
-    };
-    const struct command command = {
-        .usage = "evaluate --manifest FILE --root DIR [OPTION]...",
-        .summary =
-            "In each group, takes the classes with at least 12 chips; an episode draws the "
-            "shots of each\nclass and classifies the rest by nearest prototype; its score is "
-            "the mean recall over classes.\nPrints a line a group, then the mean over groups "
-            "and the worst group.",
-        .options = options,
-        .n_options = sizeof(options) / sizeof(options[0]),
-    };
-    enum command_action action = command_parse(&command, argc, argv, NULL);
+    enum command_action action = command_parse(&description, argc, argv, NULL);
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
-    struct evaluate_params params = {.shots = (uint32_t)shots,
-                                     .episodes = (uint32_t)episodes,
-                                     .seed = seed,
+    struct evaluate_params params = {.shots = (uint32_t)given.shots,
+                                     .episodes = (uint32_t)given.episodes,
+                                     .seed = given.seed,
                                      .classifier = classifier_params_default};
     struct error err = {0};
     struct features features;
-    int status = features_parse(&choice, &features, &err);
+    int status = features_parse(&given.choice, &features, &err);
     if (status == 0)
-        status = parse_classifier(distance, transform, &params.classifier, &err);
+        status = parse_classifier(given.distance, given.transform, &params.classifier, &err);
     if (status < 0)
         return command_fail_usage(&err);
-    return evaluate(manifest, root, &features, encoder, n_threads, &params, &err) == 0
+    return evaluate(given.manifest, given.root, &features, given.encoder, given.n_threads, &params,
+                    &err) == 0
                ? command_end_output()
                : command_fail(&err);
 }

@@ -56,6 +56,10 @@ grep -n 'undef.*poison\|pragma GCC system_header' $sources && fail "a file works
 for file in $(find base engine db api server -name '*.[ch]'); do
     [ "$(wc -l <"$file")" -le 600 ] || fail "$file has over 600 lines"
 done
+# A function's braces stand alone at the start of a line.
+long=$(awk '/^{$/ {start = FNR} /^}$/ && FNR - start - 1 > 60 {
+    print FILENAME ":" start ": a function of " FNR - start - 1 " lines"}' $sources)
+[ -z "$long" ] || fail "$long"
 # The real micrographs are found through one variable; a file that names its default reads it too.
 for file in $(grep -rlF '../shared' $sources models docs README.md CONTRIBUTING.md Makefile tests/*.sh); do
     grep -q CHIPSHOT_SHARED "$file" || fail "$file names ../shared but not CHIPSHOT_SHARED"
