@@ -138,15 +138,22 @@ static int write_overlay(const struct run *run, const char *directory, struct er
     return status;
 }
 
+/* The names are those of the service's results; areas are null when the file has no pixel size. */
 static json_t *class_to_json(const struct run *run, const struct class_statistics *statistics,
                              uint32_t index)
 {
-    return json_pack("{s:s, s:I, s:f, s:f, s:I, s:I, s:f}", "name", run->support.names[index],
-                     "n_chips", (json_int_t)statistics->n_chips, "area_fraction",
-                     statistics->area_fraction, "mean_probability", statistics->mean_probability,
-                     "n_regions_4", (json_int_t)statistics->n_regions_4, "n_regions_8",
-                     (json_int_t)statistics->n_regions_8, "mean_region_chips",
-                     statistics->mean_region_chips);
+    double pixel_size = run->image.info.pixel_size_nm;
+    double chip_area =
+        (double)run->grid.params.stride_x * run->grid.params.stride_y * pixel_size * pixel_size;
+    bool has_area = pixel_size > 0;
+    return json_pack(
+        "{s:s, s:I, s:f, s:o, s:f, s:I, s:I, s:f, s:o}", "name", run->support.names[index],
+        "n_chips", (json_int_t)statistics->n_chips, "area_fraction", statistics->area_fraction,
+        "area_nm2", has_area ? json_real((double)statistics->n_chips * chip_area) : json_null(),
+        "mean_probability", statistics->mean_probability, "n_regions_4",
+        (json_int_t)statistics->n_regions_4, "n_regions_8", (json_int_t)statistics->n_regions_8,
+        "mean_region_chips", statistics->mean_region_chips, "mean_region_area_nm2",
+        has_area ? json_real(statistics->mean_region_chips * chip_area) : json_null());
 }
 
 static int write_statistics(const struct run *run, const char *directory, struct error *err)

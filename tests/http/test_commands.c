@@ -299,6 +299,9 @@ static void assert_statistics(const char *path, const label_table labels, size_t
         assert_int_equal(counted, n);
         sum += n;
         area += json_real_value(json_object_get(class, "area_fraction"));
+        /* 80 pixels of 0.015 nm a side */
+        assert_float_equal(json_real_value(json_object_get(class, "area_nm2")), (double)n * 1.44,
+                           1e-3);
     }
     assert_int_equal(sum, n_chips);
     assert_float_equal(area, 1, 1e-6);
