@@ -150,8 +150,8 @@ static void threads_and_neighbours_do_not_change_the_bytes(void **state)
     static const struct {
         const char *threads;
         size_t n_jobs;
-    } others[] = {{"2", 1}, {"4", 1}, {"2", 3}};
-    for (size_t i = 0; i < 3; i++) {
+    } others[] = {{"2", 1}, {"4", 1}, {"1", 2}, {"2", 3}, {"4", 2}};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         struct db_result result = {0};
         run_at(others[i].threads, others[i].n_jobs, image, support, &result);
         assert_int_equal(result.rows * result.columns, n);
