@@ -109,6 +109,7 @@ static void a_directory_has_one_server(void **state)
     char said[4096];
     assert_int_not_equal(server_refusal(&second, NULL, said, sizeof(said)), 0);
     assert_non_null(strstr(said, server.data));
+    assert_non_null(strstr(said, "another chipshot server is using"));
     struct client_reply reply;
     client_get(server.port, "/livez", &reply);
     assert_int_equal(reply.status, 200);
@@ -133,6 +134,29 @@ static void a_read_only_directory_is_refused(void **state)
     assert_true(status < 128);
     assert_non_null(strstr(said, server.data));
     assert_non_null(strstr(said, "denied"));
+    server_clear(&server);
+}
+
+/* As if a later version had been here: its schema version stands in the file's header, a big-endian
+ * number at byte 60 (https://www.sqlite.org/fileformat.html). */
+static void a_newer_database_is_refused(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char said[4096], path[600];
+    server_init(&server);
+    server_start(&server, NULL);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite", server.data);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 60, SEEK_SET), 0);
+    assert_int_equal(fwrite("\0\0\3\xe7", 1, 4, file), 4);
+    assert_int_equal(fclose(file), 0);
+    int status = server_refusal(&server, NULL, said, sizeof(said));
+    assert_true(status > 0 && status < 128);
+    assert_non_null(strstr(said, "schema version 999"));
+    assert_non_null(strstr(said, "newer chipshot"));
     server_clear(&server);
 }
 
@@ -163,6 +187,7 @@ int main(void)
         cmocka_unit_test(running_requests_end_at_shutdown),
         cmocka_unit_test(a_directory_has_one_server),
         cmocka_unit_test(a_read_only_directory_is_refused),
+        cmocka_unit_test(a_newer_database_is_refused),
         cmocka_unit_test(wrong_options_are_told),
     };
     return test_run(tests);
