@@ -37,7 +37,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier study parity golden train-smoke \
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity golden train-smoke \
 	train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -102,6 +102,10 @@ accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARE
 
 frontier: all ## accuracy against speed, over input sizes, pooled parts and transforms (ENCODER=FILE for another one)
 	@tests/frontier.sh $(BUILD)/chipshot $(ENCODER)
+
+picture: all ## make the README's picture anew, after the weights or the scene changed
+	@./deps.sh demo
+	@tests/picture.sh $(BUILD)/chipshot docs/perovskite-on-diamond-overlay.png
 
 study: all ## prototypes against training from scratch and others; writes docs/accuracy.md (10 minutes)
 	@./deps.sh study
