@@ -75,6 +75,11 @@ int file_write(const char *directory, const char *name, const void *data, size_t
         snprintf(temporary, sizeof(temporary), "%s/%s.%ld.tmp", directory, name, (long)getpid());
     if (n < 0 || m < 0 || n >= PATH_MAX || m >= PATH_MAX)
         return error_set(err, ERROR_INVALID, "%.100s: the path is too long", directory);
+    /* Renaming would put a file in the place of a device, a pipe or a link. (Over a directory it
+     * fails by itself.) */
+    struct stat st;
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return error_set(err, ERROR_INVALID, "%s: not a regular file; it is not replaced", path);
     FILE *file = fopen(temporary, "wbe");
     if (file == NULL)
         return error_set_errno(err, errno, "creating %s", temporary);

@@ -15,7 +15,9 @@ struct file_bytes {
 int file_read(const char *path, size_t max_size, struct file_bytes *out, struct error *err);
 void file_bytes_clear(struct file_bytes *bytes);
 
-/* Writes DIR/NAME by a temporary name and rename, so that no half file is ever seen. */
+/* Writes DIR/NAME by a temporary name and rename, so that no half file is ever seen. ERROR_INVALID:
+ * something is there that is not a regular file (a device, a pipe, a link); ERROR_IO, ERROR_FULL.
+ */
 int file_write(const char *directory, const char *name, const void *data, size_t size,
                struct error *err);
 

@@ -125,6 +125,25 @@ static void a_file_that_cannot_be_replaced_leaves_nothing_behind(void **state)
     assert_int_equal(count_entries(directory), 1);
 }
 
+static void devices_pipes_and_links_are_not_replaced(void **state)
+{
+    const char *directory = *state;
+    struct error err = {0};
+    struct stat st;
+    char path[700];
+    make_path(path, directory, "pipe");
+    assert_ok(mkfifo(path, 0600));
+    assert_fault(file_write(directory, "pipe", "x", 1, &err), ERROR_INVALID, &err, path);
+    assert_ok(lstat(path, &st));
+    assert_true(S_ISFIFO(st.st_mode));
+    make_path(path, directory, "link");
+    assert_ok(symlink("nowhere", path));
+    assert_fault(file_write(directory, "link", "x", 1, &err), ERROR_INVALID, &err, path);
+    assert_ok(lstat(path, &st));
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(count_entries(directory), 2);
+}
+
 static void directories_are_made_with_their_parents(void **state)
 {
     const char *directory = *state;
@@ -162,6 +181,7 @@ int main(void)
         with_directory(a_pipe_is_refused_at_once),
         with_directory(a_write_that_fails_leaves_the_old_file),
         with_directory(a_file_that_cannot_be_replaced_leaves_nothing_behind),
+        with_directory(devices_pipes_and_links_are_not_replaced),
         with_directory(directories_are_made_with_their_parents),
         with_directory(a_file_in_the_way_is_no_directory),
     };
