@@ -1,6 +1,7 @@
 /* The writer and the pool of readers. */
 #include "db/connection.h"
 
+#include "db/id.h"
 #include "db/migrations.h"
 
 int db_connections_open(struct db *db, struct error *err)
@@ -91,8 +92,7 @@ void db_read_end(struct db *db, struct db_connection *connection)
     give_reader(db, connection);
 }
 
-int db_cursor_find(struct db_connection *connection, const struct db_page *page, const char *sql,
-                   const char *scope, struct db_cursor *out, struct error *err)
+int db_cursor_read(const struct db_page *page, struct db_cursor *out, struct error *err)
 {
     if (page->limit < 1 || page->limit > DB_PAGE_LIMIT_MAX)
         return error_set(err, ERROR_INVALID, "limit: %u is not within 1..%d", page->limit,
@@ -101,21 +101,10 @@ int db_cursor_find(struct db_connection *connection, const struct db_page *page,
     out->id = "";
     if (page->after_id == NULL)
         return 0;
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, connection, "finding the start of a page", sql, err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, page->after_id);
-    if (scope != NULL)
-        db_bind_text(stmt, scope);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == ERROR_NOT_FOUND)
-        rc = error_set(err, ERROR_INVALID, "cursor: the item it starts after does not exist");
-    if (rc == 0) {
-        db_column_time(stmt, 0, out->created_at);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
+    const char *ulid = strchr(page->after_id, '_');
+    if (ulid == NULL || !db_id_is(ulid + 1, ""))
+        return error_set(err, ERROR_INVALID, "cursor: '%.40s' is no id", page->after_id);
+    db_id_time(page->after_id, out->created_at);
     out->id = page->after_id;
-    return rc;
+    return 0;
 }

@@ -63,10 +63,9 @@ struct db_cursor {
     const char *id;
 };
 
-/* Checks the limit and finds the cursor's item. `sql` selects created_at by id (first placeholder)
- * and, when `scope` is not NULL, by the owner's id (second). */
-int db_cursor_find(struct db_connection *connection, const struct db_page *page, const char *sql,
-                   const char *scope, struct db_cursor *out, struct error *err);
+/* Checks the page and says where it starts. The place follows from the id alone (db_id_time), so
+ * that a client may delete what a page listed before it asks for the next one. */
+int db_cursor_read(const struct db_page *page, struct db_cursor *out, struct error *err);
 
 /* ERROR_NOT_FOUND: no such project. */
 int db_project_require(struct db_connection *connection, const char *project_id, struct error *err);

@@ -55,7 +55,8 @@ int db_integrity_check(struct db *db, struct error *err);
 const char *db_directory(const struct db *db);
 
 /* A page of a list, newest last: items ordered by (created_at, id), starting after the item with
- * `after_id` (NULL: from the beginning). An `after_id` that does not exist is ERROR_INVALID. */
+ * `after_id` (NULL: from the beginning), also when that item is deleted meanwhile. An `after_id`
+ * that is no id is ERROR_INVALID. */
 struct db_page {
     const char *after_id;
     uint32_t limit; /* 1..1000 */

@@ -193,8 +193,7 @@ static int list_from(struct db_connection *reader, const struct db_page *page,
 {
     struct db_stmt *stmt = NULL;
     struct db_cursor cursor;
-    int rc = db_cursor_find(reader, page, "SELECT created_at FROM encoders WHERE id = ?", NULL,
-                            &cursor, err);
+    int rc = db_cursor_read(page, &cursor, err);
     if (rc == 0)
         rc = db_stmt_prepare(&stmt, reader, "listing encoders",
                              "SELECT " COLUMNS " FROM encoders WHERE (created_at, id) > (?, ?)"

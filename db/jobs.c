@@ -190,9 +190,7 @@ static int list_from(struct db_connection *reader, const char *project_id,
     struct db_cursor cursor;
     int rc = db_project_require(reader, project_id, err);
     if (rc == 0)
-        rc = db_cursor_find(reader, page,
-                            "SELECT created_at FROM jobs WHERE id = ? AND project_id = ?",
-                            project_id, &cursor, err);
+        rc = db_cursor_read(page, &cursor, err);
     if (rc != 0)
         return rc;
     rc = state == NULL

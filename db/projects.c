@@ -130,8 +130,7 @@ static int list_from(struct db_connection *reader, const struct db_page *page,
 {
     struct db_stmt *stmt = NULL;
     struct db_cursor cursor;
-    int rc = db_cursor_find(reader, page, "SELECT created_at FROM projects WHERE id = ?", NULL,
-                            &cursor, err);
+    int rc = db_cursor_read(page, &cursor, err);
     if (rc == 0)
         rc = db_stmt_prepare(&stmt, reader, "listing projects",
                              "SELECT " COLUMNS " FROM projects WHERE (created_at, id) > (?, ?)"

@@ -282,7 +282,9 @@ static void lists_are_paged_and_filtered_by_name(void **state)
     assert_int_equal(list.n_items, 0);
     db_image_list_clear(&list);
     page.after_id = ids[0];
-    assert_int_equal(db_image_list(f->db, other, NULL, &page, &list, &f->err), ERROR_INVALID);
+    assert_ok(db_image_list(f->db, other, NULL, &page, &list, &f->err));
+    assert_int_equal(list.n_items, 0);
+    db_image_list_clear(&list);
     assert_int_equal(db_image_list(f->db, "prj_x", NULL, &page, &list, &f->err), ERROR_NOT_FOUND);
 }
 
