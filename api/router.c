@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api/call.h"
 #include "api/negotiate.h"
@@ -277,6 +278,11 @@ static int check_body(struct api_call *call, struct error *err)
     int code = content_length(call, &size, err);
     if (code != 0)
         return code;
+    /* Bodies are taken as they come: a compressed one would be called bad JSON or no image. */
+    const char *coding = api_request_header(call->request, "Content-Encoding");
+    if (coding != NULL && strcasecmp(coding, "identity") != 0)
+        return call_refuse(call, PROBLEM_UNSUPPORTED_MEDIA_TYPE, err,
+                           "Content-Encoding must be absent or identity, is %.40s", coding);
     bool chunked = api_request_header(call->request, "Transfer-Encoding") != NULL;
     const char *type = api_request_header(call->request, "Content-Type");
     const char *const *consumes = call->route->consumes;

@@ -1,7 +1,7 @@
 /* chipshot serve: puts the rooms together, waits for SIGTERM or SIGINT, takes them apart again.
  *
- * Shutdown: no new connections, requests that wait for a job are answered, running requests end,
- * running jobs get the drain time and are requeued if they need longer, then exit status 0.
+ * Shutdown: no new connections, requests that wait for a job are answered, running requests and
+ * jobs share the drain time, jobs that need longer are requeued, then exit status 0.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -30,7 +31,7 @@
 #include "server/session.h"
 #include "server/worker.h"
 
-enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 2, REQUESTS_END_MS = 10000 };
+enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 2 };
 
 struct service {
     struct config config;
@@ -181,18 +182,33 @@ static int start_front(struct service *service, struct error *err)
 
 /* ---- stop ---- */
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Milliseconds left until `deadline`: one drain time for requests and jobs together. */
+static uint32_t left_ms(int64_t deadline)
+{
+    int64_t left = deadline - now_ms();
+    return left > 0 ? (uint32_t)left : 0;
+}
+
 static void stop(struct service *service)
 {
+    int64_t deadline = now_ms() + (int64_t)service->config.drain_timeout_s * 1000;
     atomic_store(&service->shutting_down, true);
     if (service->http != NULL)
         http_server_stop_accepting(service->http);
     if (service->events != NULL)
         events_shutdown(service->events);
     if (service->http != NULL)
-        http_server_wait_idle(service->http, REQUESTS_END_MS);
+        http_server_wait_idle(service->http, left_ms(deadline));
     http_server_destroy(service->http);
     if (service->worker != NULL)
-        worker_stop(service->worker, service->config.drain_timeout_s * 1000);
+        worker_stop(service->worker, left_ms(deadline));
     worker_destroy(service->worker);
     api_destroy(service->api);
     encoder_store_destroy(service->encoders);
