@@ -20,6 +20,7 @@
 #include "db/keys.h"
 #include "engine/encoder/cpu.h"
 #include "server/assets.h"
+#include "server/clock.h"
 #include "server/command.h"
 #include "server/config.h"
 #include "server/encoder_store.h"
@@ -182,23 +183,16 @@ static int start_front(struct service *service, struct error *err)
 
 /* ---- stop ---- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Milliseconds left until `deadline`: one drain time for requests and jobs together. */
 static uint32_t left_ms(int64_t deadline)
 {
-    int64_t left = deadline - now_ms();
+    int64_t left = deadline - clock_now_ms();
     return left > 0 ? (uint32_t)left : 0;
 }
 
 static void stop(struct service *service)
 {
-    int64_t deadline = now_ms() + (int64_t)service->config.drain_timeout_s * 1000;
+    int64_t deadline = clock_now_ms() + (int64_t)service->config.drain_timeout_s * 1000;
     atomic_store(&service->shutting_down, true);
     if (service->http != NULL)
         http_server_stop_accepting(service->http);

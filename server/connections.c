@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "server/clock.h"
+
 enum {
     MIN_AVERAGE_RATE = 16 * 1024, /* bytes per second beyond the body timeout */
     MIN_WINDOW_RATE = 1024,       /* bytes per second over a window */
@@ -46,13 +48,6 @@ struct connections {
     bool draining;
     bool stopping;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static struct timespec timespec_of(uint64_t ms)
 {
@@ -155,7 +150,7 @@ static void *watch(void *argument)
     struct connections *connections = argument;
     pthread_mutex_lock(&connections->mutex);
     while (!connections->stopping) {
-        uint64_t now = now_ms(), next = now + 3600 * 1000;
+        uint64_t now = (uint64_t)clock_now_ms(), next = now + 3600 * 1000;
         for (struct connection *c = connections->list; c != NULL; c = c->next) {
             if (c->look_at_ms <= now)
                 examine(connections, c, now);
@@ -224,7 +219,7 @@ static void begin_phase(struct connections *connections, struct connection *conn
 {
     bool was_running = is_running(connection->phase);
     connection->phase = phase;
-    connection->entered_ms = connection->window_start_ms = now_ms();
+    connection->entered_ms = connection->window_start_ms = (uint64_t)clock_now_ms();
     connection->progress = connection->window_progress = 0;
     switch (phase) {
     case CONNECTION_NEW:
@@ -358,7 +353,7 @@ bool connections_is_draining(struct connections *connections)
 
 bool connections_wait_idle(struct connections *connections, uint32_t timeout_ms)
 {
-    const struct timespec until = timespec_of(now_ms() + timeout_ms);
+    const struct timespec until = timespec_of((uint64_t)clock_now_ms() + timeout_ms);
     pthread_mutex_lock(&connections->mutex);
     int status = 0;
     while (connections->n_running > 0 && status != ETIMEDOUT)
@@ -373,9 +368,9 @@ void connection_linger(struct connections *connections, struct connection *conne
     if (!connection_enter(connections, connection, CONNECTION_LINGERING) || connection == NULL)
         return;
     char discarded[16384];
-    const uint64_t end = now_ms() + LINGER_MS;
+    const uint64_t end = (uint64_t)clock_now_ms() + LINGER_MS;
     shutdown(connection->fd, SHUT_WR);
-    for (uint64_t now = now_ms(); now < end; now = now_ms()) {
+    for (uint64_t now = (uint64_t)clock_now_ms(); now < end; now = (uint64_t)clock_now_ms()) {
         struct pollfd poll_fd = {.fd = connection->fd, .events = POLLIN};
         if (poll(&poll_fd, 1, (int)(end - now)) <= 0)
             return;

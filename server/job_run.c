@@ -21,6 +21,7 @@
 #include "engine/encoder/cpu.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/statistics.h"
+#include "server/clock.h"
 #include "server/stored_file.h"
 
 enum { KEY_SIZE = 512 };
@@ -53,16 +54,9 @@ struct job_run {
     float *memo;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
-
 static double seconds_since(int64_t start_ms)
 {
-    return (double)(now_ms() - start_ms) / 1000;
+    return (double)(clock_now_ms() - start_ms) / 1000;
 }
 
 /* ---- progress and cancellation ---- */
@@ -160,7 +154,7 @@ static int decode(struct job_run *run, const struct job_image *image, struct ima
 static int load_pixels(struct job_run *run, const struct job_image *image, struct image *out,
                        struct error *err)
 {
-    int64_t start = now_ms();
+    int64_t start = clock_now_ms();
     int status = decode(run, image, out, err);
     if (status < 0)
         return status;
@@ -180,7 +174,7 @@ static int encode_grid(struct job_run *run, struct job_image *image, float *out,
     int status = load_pixels(run, image, &pixels, err);
     if (status < 0)
         return status;
-    int64_t start = now_ms();
+    int64_t start = clock_now_ms();
     run->current = image;
     run->n_encoded = 0;
     status = embed_grid(run->encoder->embedder, run->lane, pixels.pixels, &image->grid, on_progress,
@@ -276,7 +270,7 @@ static int embed_window(struct job_run *run, const struct job_image *image,
         status = load_pixels(run, image, pixels, err);
     if (status < 0)
         return status;
-    int64_t start = now_ms();
+    int64_t start = clock_now_ms();
     status = embed_rects(run->encoder->embedder, run->lane, pixels->pixels, image->row.width, rect,
                          1, 1, out, err);
     metrics_add(run->engine->metrics, METRIC_PHASE_ENCODE_SECONDS, seconds_since(start));
@@ -435,7 +429,7 @@ static int classify_image(struct job_run *run, size_t index, struct error *err)
     int status = load_matrix(run, index, &matrix, err);
     if (status < 0)
         return status;
-    int64_t start = now_ms();
+    int64_t start = clock_now_ms();
     status = classifier_run(&run->params.classifier, &run->support, matrix,
                             grid_n_chips(&image->grid), &classification, err);
     if (status == 0)
@@ -446,7 +440,7 @@ static int classify_image(struct job_run *run, size_t index, struct error *err)
     if (status == 0)
         status = check_stop(run, err);
     if (status == 0) {
-        start = now_ms();
+        start = clock_now_ms();
         status = store_result(run, image, &classification, statistics, err);
         metrics_add(metrics, METRIC_PHASE_STORE_SECONDS, seconds_since(start));
     }

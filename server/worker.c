@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/clock.h"
+
 enum {
     WORKER_DRIVERS_MAX = 64,
     RETRY_MS = 1000,    /* pause after the database could not be read or written */
@@ -69,13 +71,6 @@ static void add_ms(struct timespec *time, uint32_t ms)
         time->tv_sec++;
         time->tv_nsec -= 1000000000;
     }
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
 /* Waits up to `ms` unless the worker stops. */
@@ -205,7 +200,7 @@ static void beat(struct driver *driver)
                 err.message);
     pthread_mutex_lock(&worker->mutex);
     driver->beating = false;
-    driver->beat_ms = now_ms();
+    driver->beat_ms = clock_now_ms();
     driver->beat_failed = status < 0; /* not the job's failure: it is tried again */
     if (status == 0)
         driver->lease_ms = driver->beat_ms;
@@ -219,7 +214,7 @@ static void beat(struct driver *driver)
 /* Beats for one driver that needs it; false when none did. *any: a job runs. */
 static bool beat_one(struct worker *worker, bool *any)
 {
-    int64_t now = now_ms();
+    int64_t now = clock_now_ms();
     *any = false;
     for (uint32_t i = 0; i < worker->n_drivers; i++) {
         struct driver *driver = &worker->drivers[i];
@@ -282,7 +277,7 @@ static void set_running(struct driver *driver, const struct db_job *job, const c
     snprintf(driver->owner, sizeof(driver->owner), "%s", owner);
     driver->n_chips_total = job->n_chips_total;
     clock_gettime(CLOCK_MONOTONIC, &driver->started);
-    driver->beat_ms = driver->lease_ms = now_ms();
+    driver->beat_ms = driver->lease_ms = clock_now_ms();
     driver->beat_n_done = 0;
     driver->has_beaten = driver->beat_failed = false;
     atomic_store(&driver->control.stop, worker->halting ? JOB_STOP_SHUTDOWN : JOB_STOP_NONE);

@@ -1,0 +1,16 @@
+/* The clock for deadlines and durations inside the process; it never jumps. */
+#ifndef CHIPSHOT_SERVER_CLOCK_H
+#define CHIPSHOT_SERVER_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+static inline int64_t clock_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+#endif
