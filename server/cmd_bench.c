@@ -20,9 +20,7 @@
 #include "server/command.h"
 #include "server/session.h"
 
-enum { ROUNDS_MAX = 1000, THREADS_MAX = 256 };
-
-static const double round_seconds = 0.5;
+enum { ROUNDS_MAX = 1000, THREADS_MAX = 256, ROUND_MS_MAX = 60000, KERNELS_LENGTH = 128 };
 
 struct bench_options {
     const char *encoder_path;
@@ -31,6 +29,7 @@ struct bench_options {
     uint64_t batch;
     uint64_t n_threads;
     uint64_t n_rounds;
+    uint64_t round_ms;
     bool json;
 };
 
@@ -40,6 +39,7 @@ struct bench_thread {
     float *chips; /* batch x size x size; borrowed, shared by all */
     float *out;   /* batch x dimension */
     uint32_t batch;
+    double round_seconds;
     double chips_per_second; /* of the last round */
 };
 
@@ -107,8 +107,10 @@ static int load_encoder(const struct bench_options *options, struct encoder **ou
     return status;
 }
 
-static int prepare_threads(struct bench *bench, uint32_t batch, struct error *err)
+static int prepare_threads(const struct bench_options *options, struct bench *bench,
+                           struct error *err)
 {
+    const uint32_t batch = (uint32_t)options->batch;
     const uint32_t dimension = encoder_info(bench->encoder)->dimension;
     bench->threads = calloc(bench->n_threads, sizeof(bench->threads[0]));
     if (bench->threads == NULL)
@@ -118,7 +120,8 @@ static int prepare_threads(struct bench *bench, uint32_t batch, struct error *er
         *thread = (struct bench_thread){.encoder = bench->encoder,
                                         .chips = bench->chips,
                                         .out = calloc((size_t)batch * dimension, sizeof(float)),
-                                        .batch = batch};
+                                        .batch = batch,
+                                        .round_seconds = (double)options->round_ms / 1e3};
         if (thread->out == NULL)
             return error_set_nomem(err, "embeddings");
         int status = encoder_workspace_create(&thread->workspace, bench->encoder, bench->size, err);
@@ -144,7 +147,7 @@ static int prepare(const struct bench_options *options, struct bench *bench, str
     random_seed(&random, 1, 0);
     for (size_t i = 0; i < n_pixels; i++)
         bench->chips[i] = (float)random_uniform(&random);
-    return prepare_threads(bench, (uint32_t)options->batch, err);
+    return prepare_threads(options, bench, err);
 }
 
 static void bench_clear(struct bench *bench)
@@ -171,7 +174,7 @@ static void *encode_for_a_round(void *argument)
                       thread->out);
         n_chips += thread->batch;
         elapsed = now_seconds() - start;
-    } while (elapsed < round_seconds);
+    } while (elapsed < thread->round_seconds);
     thread->chips_per_second = (double)n_chips / elapsed;
     return NULL;
 }
@@ -226,6 +229,14 @@ static double median(const struct bench *bench)
 
 /* ---- reporting ---- */
 
+/* Which code does the arithmetic. */
+static const char *kernels(void)
+{
+    static char text[KERNELS_LENGTH]; /* cut off when longer: for reading, not for parsing */
+    snprintf(text, sizeof(text), "BLAS core %s", cpu_blas_core());
+    return text;
+}
+
 static void print_text(const struct bench *bench, uint32_t batch)
 {
     const struct encoder_info *info = encoder_info(bench->encoder);
@@ -235,7 +246,7 @@ static void print_text(const struct bench *bench, uint32_t batch)
     printf("input:       %" PRIu32 " x %" PRIu32 " px, batches of %" PRIu32 ", %" PRIu32
            " thread(s)\n",
            bench->size, bench->size, batch, bench->n_threads);
-    printf("kernels:     BLAS core %s\n", cpu_blas_core());
+    printf("kernels:     %s\n", kernels());
     printf("speed:       %.1f chips/s (median of %" PRIu32 " rounds, %.1f to %.1f)\n",
            median(bench), bench->n_rounds, bench->rates[0], bench->rates[bench->n_rounds - 1]);
     printf("arithmetic:  %.1f GFLOP/s (%.4f GFLOP a chip by direct convolution)\n",
@@ -243,20 +254,22 @@ static void print_text(const struct bench *bench, uint32_t batch)
     printf("peak memory: %.1f MB\n", (double)bench->peak_memory / 1e6);
 }
 
-static int print_json(const struct bench *bench, uint32_t batch, struct error *err)
+static int print_json(const struct bench_options *options, const struct bench *bench,
+                      struct error *err)
 {
     const struct encoder_info *info = encoder_info(bench->encoder);
     const uint64_t flops = encoder_workspace_flops(bench->threads[0].workspace);
-    json_t *root =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:s}",
-                  "encoder", info->name, "architecture", info->architecture, "n_parameters",
-                  (json_int_t)info->n_parameters, "dimension", (json_int_t)info->dimension,
-                  "input_size", (json_int_t)bench->size, "batch", (json_int_t)batch, "threads",
-                  (json_int_t)bench->n_threads, "rounds", (json_int_t)bench->n_rounds,
-                  "chips_per_second", median(bench), "chips_per_second_min", bench->rates[0],
-                  "chips_per_second_max", bench->rates[bench->n_rounds - 1], "gflop_per_second",
-                  median(bench) * (double)flops / 1e9, "flop_per_chip", (json_int_t)flops,
-                  "peak_rss_bytes", (json_int_t)bench->peak_memory, "blas_core", cpu_blas_core());
+    json_t *root = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:s, s:s}",
+        "encoder", info->name, "architecture", info->architecture, "n_parameters",
+        (json_int_t)info->n_parameters, "dimension", (json_int_t)info->dimension, "input_size",
+        (json_int_t)bench->size, "batch", (json_int_t)options->batch, "threads",
+        (json_int_t)bench->n_threads, "rounds", (json_int_t)bench->n_rounds, "round_ms",
+        (json_int_t)options->round_ms, "chips_per_second", median(bench), "chips_per_second_min",
+        bench->rates[0], "chips_per_second_max", bench->rates[bench->n_rounds - 1],
+        "gflop_per_second", median(bench) * (double)flops / 1e9, "flop_per_chip", (json_int_t)flops,
+        "peak_rss_bytes", (json_int_t)bench->peak_memory, "blas_core", cpu_blas_core(), "kernels",
+        kernels());
     char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
     if (text != NULL)
         puts(text);
@@ -273,7 +286,7 @@ static int bench_encoder(const struct bench_options *options, struct error *err)
     if (status == 0)
         status = measure(&bench, (uint32_t)options->n_rounds, err);
     if (status == 0 && options->json)
-        status = print_json(&bench, (uint32_t)options->batch, err);
+        status = print_json(options, &bench, err);
     else if (status == 0)
         print_text(&bench, (uint32_t)options->batch);
     bench_clear(&bench);
@@ -281,7 +294,8 @@ static int bench_encoder(const struct bench_options *options, struct error *err)
 }
 
 /* What the command line says; one a process. */
-static struct bench_options given = {.batch = ENCODER_BATCH, .n_threads = 1, .n_rounds = 5};
+static struct bench_options given = {
+    .batch = ENCODER_BATCH, .n_threads = 1, .n_rounds = 5, .round_ms = 500};
 
 static const struct command_option known_options[] = {
     {.name = "encoder",
@@ -319,7 +333,14 @@ static const struct command_option known_options[] = {
      .value.integer = &given.n_rounds,
      .min = 1,
      .max = ROUNDS_MAX,
-     .help = "of half a second, after one to warm up (default 5)"},
+     .help = "after one to warm up (default 5)"},
+    {.name = "round-ms",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.round_ms,
+     .min = 1,
+     .max = ROUND_MS_MAX,
+     .help = "least length of a round in milliseconds (default 500)"},
     {.name = "json",
      .type = COMMAND_FLAG,
      .value.flag = &given.json,

@@ -16,8 +16,9 @@ static double number(const json_t *report, const char *key)
 /* Runs a benchmark of one round and parses its report; to be released with json_decref. */
 static json_t *bench(const char *option, const char *value, const char *size, const char *threads)
 {
-    const char *arguments[] = {"bench", "encoder", "--size",   size, "--batch", "3",   "--threads",
-                               threads, "--json",  "--rounds", "1",  option,    value, NULL};
+    const char *arguments[] = {
+        "bench",  "encoder",  "--size", size,         "--batch", "3",    "--threads", threads,
+        "--json", "--rounds", "1",      "--round-ms", "50",      option, value,       NULL};
     char text[4096];
     json_error_t error;
     assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
@@ -37,7 +38,9 @@ static void check_numbers(const json_t *report)
     assert_float_equal(number(report, "gflop_per_second") / gflop, 1, 1e-3);
     assert_true(number(report, "peak_rss_bytes") > 1e6);
     assert_true(json_string_length(json_object_get(report, "blas_core")) > 0);
+    assert_true(json_string_length(json_object_get(report, "kernels")) > 0);
     assert_int_equal((int)number(report, "rounds"), 1);
+    assert_int_equal((int)number(report, "round_ms"), 50);
     assert_int_equal((int)number(report, "batch"), 3);
 }
 
@@ -103,6 +106,8 @@ static void wrong_options_are_refused(void **state)
         {"bench", "encoder", "--threads", "0"},
         {"bench", "encoder", "--threads", "many"},
         {"bench", "encoder", "--rounds", "0"},
+        {"bench", "encoder", "--round-ms", "0"},
+        {"bench", "encoder", "--round-ms", "60001"},
         {"bench", "encoder", "--json=yes"},
         {"bench", "encoder", "--arch", "vgg16"},
         {"bench", "encoder", "--arch=resnet18", "--encoder=models/default.safetensors"},
