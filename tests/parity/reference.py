@@ -154,29 +154,46 @@ def pooling_of(described: dict) -> Pooling:
     )
 
 
+class Embedder(nn.Module):
+    """The embedding as encoder.h defines it, of chips that normalised() has prepared."""
+
+    def __init__(self, model: nn.Module, pooling: Pooling | None) -> None:
+        super().__init__()
+        self.model = model
+        pooling = pooling or Pooling()
+        self.stages, self.statistics = pooling.stages, pooling.statistics
+
+    def forward(self, x: Tensor) -> Tensor:
+        model = self.model
+        x = F.max_pool2d(F.relu(model.bn1(model.conv1(x))), 3, 2, 1)
+        parts = []
+        for number in range(1, max(self.stages) + 1):
+            x = getattr(model, f"layer{number}")(x)
+            if number in self.stages:
+                flat = x.flatten(2)
+                if "mean" in self.statistics:
+                    parts.append(flat.mean(2))
+                if "std" in self.statistics:
+                    parts.append(flat.var(2, unbiased=False).sqrt())
+        if len(parts) > 1:
+            parts = [F.normalize(part, dim=1, eps=1e-12) for part in parts]
+        return torch.cat(parts, 1)
+
+
+def normalised(model: nn.Module, chips: np.ndarray, pooling: Pooling | None) -> Tensor:
+    """What the network is given for chips of (n, size, size) in 0..1, in float64."""
+    channels = model.conv1.in_channels
+    default = ([0.0], [1.0]) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (pooling.mean, pooling.std) if pooling and pooling.mean is not None else default
+    x = torch.from_numpy(chips).double()[:, None].repeat(1, channels, 1, 1)
+    return (x - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[:, None, None]
+
+
 @torch.no_grad()
 def embed(model: nn.Module, chips: np.ndarray, pooling: Pooling | None) -> np.ndarray:
     """chips: (n, size, size) float32 in 0..1. The embedding as encoder.h defines it, in float64."""
-    pooling = pooling or Pooling()
-    model = model.double().eval()
-    channels = model.conv1.in_channels
-    default = ([0.0], [1.0]) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
-    mean, std = (pooling.mean, pooling.std) if pooling.mean is not None else default
-    x = torch.from_numpy(chips).double()[:, None].repeat(1, channels, 1, 1)
-    x = (x - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[:, None, None]
-    x = F.max_pool2d(F.relu(model.bn1(model.conv1(x))), 3, 2, 1)
-    parts = []
-    for number in range(1, 5):
-        x = getattr(model, f"layer{number}")(x)
-        if number in pooling.stages:
-            flat = x.flatten(2)
-            if "mean" in pooling.statistics:
-                parts.append(flat.mean(2))
-            if "std" in pooling.statistics:
-                parts.append(flat.var(2, unbiased=False).sqrt())
-    if len(parts) > 1:
-        parts = [F.normalize(part, dim=1, eps=1e-12) for part in parts]
-    return torch.cat(parts, 1).numpy()
+    x = normalised(model, chips, pooling)
+    return Embedder(model.double().eval(), pooling)(x).numpy()
 
 
 def random_chips(n: int, size: int, seed: int) -> np.ndarray:
