@@ -52,6 +52,23 @@ void rig_close(struct rig *rig)
     fixture_remove_directory(rig->directory);
 }
 
+int rig_set_up(void **state)
+{
+    struct rig *rig = calloc(1, sizeof(*rig));
+    assert_non_null(rig);
+    rig_open(rig, RIG_CACHE_SIZE);
+    *state = rig;
+    return 0;
+}
+
+int rig_tear_down(void **state)
+{
+    struct rig *rig = *state;
+    rig_close(rig);
+    free(rig);
+    return 0;
+}
+
 void rig_start(struct rig *rig, uint32_t n_drivers)
 {
     const struct job_engine engine = {.db = rig->db,

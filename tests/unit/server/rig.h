@@ -38,6 +38,9 @@ struct rig {
 /* A project and the default encoder; no worker runs yet. */
 void rig_open(struct rig *rig, uint64_t cache_size);
 void rig_close(struct rig *rig);
+/* The two as cmocka's fixtures: *state is a rig with a cache. */
+int rig_set_up(void **state);
+int rig_tear_down(void **state);
 void rig_start(struct rig *rig, uint32_t n_drivers);
 /* Stops and destroys the worker; a job that runs goes back to the queue. */
 void rig_stop(struct rig *rig, uint32_t drain_ms);
