@@ -31,14 +31,16 @@ TEST_SOURCES := $(sort $(shell find tests -name 'test_*.c'))
 TEST_HELPERS := $(sort $(shell find tests/unit tests/api tests/http -name '*.c' ! -name 'test_*.c'))
 TEST_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
 TEST_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(TEST_SOURCES) $(TEST_HELPERS))
+# Programs that are no tests: other targets run them.
+PROGRAM_OBJECTS := $(BUILD)/tests/parity/parity_embed.o $(BUILD)/tests/bench/roofline.o
 LIBRARY := $(BUILD)/libchipshot.a
 # TESTS picks test programs by words of their names.
 SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word),$(TEST_PROGRAMS)))),$(TEST_PROGRAMS))
 
 .DELETE_ON_ERROR:
-.SECONDARY: $(TEST_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity golden train-smoke \
-	train-determinism fuzz test test-run check clean
+.SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity bench-peers bench-smoke \
+	roofline performance golden train-smoke train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -116,6 +118,23 @@ parity: $(BUILD)/tests/parity/parity_embed all ## compare the encoder with PyTor
 	@/usr/bin/python3 tests/parity/parity.py $< models/default.safetensors
 	@/usr/bin/python3 tests/parity/converted.py $(BUILD)/chipshot $<
 
+bench-peers: $(BUILD)/tests/parity/parity_embed all ## speed against ONNX Runtime and PyTorch (5 to 15 minutes; OPTIONS='--rows resnet50 --rounds 3')
+	@./deps.sh parity
+	@/usr/bin/python3 tests/bench/peers.py $(BUILD)/chipshot $< $(OPTIONS)
+
+bench-smoke: $(BUILD)/tests/parity/parity_embed $(BUILD)/tests/bench/roofline all ## try the programs that measure speed
+	@./deps.sh parity
+	@/usr/bin/python3 tests/bench/peers.py $(BUILD)/chipshot $< --rows tiny --rounds 1 --round-ms 20
+	@$(BUILD)/tests/bench/roofline 1
+	@/usr/bin/python3 tests/bench/work.py
+
+roofline: $(BUILD)/tests/bench/roofline ## what this machine's arithmetic and memory can do at best
+	@$(BENCH_WRAP) $<
+
+performance: $(BUILD)/tests/parity/parity_embed $(BUILD)/tests/bench/roofline all ## measure again; writes docs/performance.md
+	@./deps.sh parity
+	@/usr/bin/python3 tests/bench/performance.py docs/performance.md $(BUILD) $(SECTIONS)
+
 golden: ## make the fixture of the default encoder anew, with PyTorch, after its weights changed
 	@./deps.sh parity
 	@/usr/bin/python3 tests/fixtures/encoder/make.py models/default.safetensors
@@ -141,4 +160,4 @@ clean: ## remove everything that was built
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(LIBRARY_OBJECTS) $(BUILD)/server/main.o $(TEST_OBJECTS) \
-	$(BUILD)/tests/parity/parity_embed.o)
+	$(PROGRAM_OBJECTS))
