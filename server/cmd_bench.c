@@ -31,6 +31,7 @@ struct bench_options {
     uint64_t n_rounds;
     uint64_t round_ms;
     bool json;
+    bool layers;
 };
 
 struct bench_thread {
@@ -40,6 +41,7 @@ struct bench_thread {
     float *out;   /* batch x dimension */
     uint32_t batch;
     double round_seconds;
+    uint64_t n_chips;        /* of the last round */
     double chips_per_second; /* of the last round */
 };
 
@@ -175,6 +177,7 @@ static void *encode_for_a_round(void *argument)
         n_chips += thread->batch;
         elapsed = now_seconds() - start;
     } while (elapsed < thread->round_seconds);
+    thread->n_chips = n_chips;
     thread->chips_per_second = (double)n_chips / elapsed;
     return NULL;
 }
@@ -279,6 +282,33 @@ static int print_json(const struct bench_options *options, const struct bench *b
     return status;
 }
 
+/* One more round on one thread, with a clock around every layer. */
+static int print_layers(struct bench *bench, struct error *err)
+{
+    struct bench_thread *thread = &bench->threads[0];
+    int status = encoder_workspace_measure(thread->workspace, err);
+    if (status < 0)
+        return status;
+    encode_for_a_round(thread);
+    const double n_chips = (double)thread->n_chips;
+    struct encoder_layer layer;
+    double seconds = 0.0;
+    for (uint32_t i = 0; encoder_workspace_layer(thread->workspace, i, &layer); i++)
+        seconds += layer.seconds;
+    puts("| layer | shape | algorithm | share of the time | GFLOP/s by direct count |");
+    puts("| --- | --- | --- | ---: | ---: |");
+    for (uint32_t i = 0; encoder_workspace_layer(thread->workspace, i, &layer); i++) {
+        char shape[64] = "";
+        if (layer.kernel > 0)
+            snprintf(shape, sizeof(shape), "%ux%u/%u, %u to %u, map %u", layer.kernel, layer.kernel,
+                     layer.stride, layer.in_channels, layer.out_channels, layer.side);
+        printf("| %s | %s | %s | %.1f %% | %.0f |\n", layer.name, shape, layer.algorithm,
+               100.0 * layer.seconds / seconds,
+               (double)layer.flops * n_chips / layer.seconds / 1e9);
+    }
+    return 0;
+}
+
 static int bench_encoder(const struct bench_options *options, struct error *err)
 {
     static struct bench bench; /* large (rates); one a process */
@@ -289,6 +319,8 @@ static int bench_encoder(const struct bench_options *options, struct error *err)
         status = print_json(options, &bench, err);
     else if (status == 0)
         print_text(&bench, (uint32_t)options->batch);
+    if (status == 0 && options->layers)
+        status = print_layers(&bench, err);
     bench_clear(&bench);
     return status;
 }
@@ -341,6 +373,10 @@ static const struct command_option known_options[] = {
      .min = 1,
      .max = ROUND_MS_MAX,
      .help = "least length of a round in milliseconds (default 500)"},
+    {.name = "layers",
+     .type = COMMAND_FLAG,
+     .value.flag = &given.layers,
+     .help = "then print where one thread's time goes"},
     {.name = "json",
      .type = COMMAND_FLAG,
      .value.flag = &given.json,

@@ -1,7 +1,6 @@
 /* An encoder's life, and what its metadata says about it: the JSON in the file's "chipshot" key. */
 #include "engine/encoder/encoder.h"
 
-#include <cblas.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -209,6 +208,7 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
     struct encoder *encoder = calloc(1, sizeof(*encoder));
     if (encoder == NULL)
         return error_set_nomem(err, "the encoder");
+    pthread_mutex_init(&encoder->packing, NULL);
     int status = safetensors_create(&file, data, size, err);
     if (status != 0)
         goto out;
@@ -219,15 +219,16 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
     status = read_metadata(&encoder->info, safetensors_metadata(file, "chipshot"), err);
     if (status != 0)
         goto out;
+    status = stem_fold(&encoder->stem, encoder->info.mean, encoder->info.std, err);
+    if (status != 0)
+        goto out;
     /* An encoder that cannot run at its own input size is refused now, not at the first job. */
     status = plan_init(&plan, encoder, encoder->info.input_size, err);
     if (status != 0)
         goto out;
-    /* The pool owns parallelism: BLAS's own threads would fight its workers for the processors. */
-    if (openblas_get_num_threads() != 1)
-        openblas_set_num_threads(1);
     encoder->info.dimension = embedding_dimension(&encoder->info);
     encoder->info.flops_per_chip = plan.flops_per_chip;
+    plan_clear(&plan);
     *out = encoder;
     encoder = NULL;
 out:
@@ -241,6 +242,7 @@ void encoder_destroy(struct encoder *encoder)
     if (encoder == NULL)
         return;
     resnet_clear(encoder);
+    pthread_mutex_destroy(&encoder->packing);
     free(encoder);
 }
 

@@ -64,6 +64,25 @@ void encoder_workspace_destroy(struct encoder_workspace *workspace);
 /* As encoder_info's flops_per_chip, at the workspace's input size. */
 uint64_t encoder_workspace_flops(const struct encoder_workspace *workspace);
 
+/* One step of a run, as measured. */
+struct encoder_layer {
+    char name[32];         /* as in the file, without ".weight"; or "pooling" */
+    const char *algorithm; /* of batches; of the last call if that had one chip */
+    uint32_t side;         /* of its input */
+    uint32_t kernel;
+    uint32_t stride;
+    uint32_t in_channels;
+    uint32_t out_channels;
+    uint64_t flops; /* a chip's, as in encoder_info */
+    double seconds; /* in all calls since measuring began */
+};
+
+/* From now on measures the time of each layer, which costs a little. ERROR_NOMEM. */
+int encoder_workspace_measure(struct encoder_workspace *workspace, struct error *err);
+/* Layer `index` of a workspace that measures, in the order of the run; false when there is none. */
+bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t index,
+                             struct encoder_layer *out);
+
 /* Embeds n <= ENCODER_BATCH chips.
  * chips: n x size x size, grey, 0..1, row-major, borrowed. out: n x dimension.
  * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:

@@ -132,8 +132,8 @@ static int load_norm(struct loader *loader, const char *norm, uint32_t n_channel
 }
 
 /* [out][in][ky][kx] to [ky][kx][in][out], scaled per output channel. */
-static int fold_weights(struct conv *conv, const char *name, const float *raw, const double *scales,
-                        struct error *err)
+static int fold_weights(const struct conv *conv, const char *name, const float *raw,
+                        const double *scales, float *weights, struct error *err)
 {
     const uint64_t n_window = (uint64_t)conv->kernel * conv->kernel;
     for (uint64_t o = 0; o < conv->out_channels; o++) {
@@ -144,16 +144,15 @@ static int fold_weights(struct conv *conv, const char *name, const float *raw, c
                     return error_set(err, ERROR_INVALID,
                                      "tensor %s overflows float32 when its batch norm is folded",
                                      name);
-                conv->weights[(k * conv->in_channels + i) * conv->out_channels + o] = folded;
+                weights[(k * conv->in_channels + i) * conv->out_channels + o] = folded;
             }
         }
     }
     return 0;
 }
 
-/* Reads the output channels and the kernel off a convolution's shape and checks the rest. */
+/* Reads the output channels off a convolution's shape and checks the rest against the conv. */
 static int read_conv_shape(struct conv *conv, const struct safetensors_tensor *tensor,
-                           uint32_t in_channels, uint32_t kernel, uint32_t stride,
                            struct loader *loader)
 {
     if (tensor->rank != 4 || tensor->shape[0] < 1 || tensor->shape[0] > RESNET_CHANNELS_MAX)
@@ -162,7 +161,7 @@ static int read_conv_shape(struct conv *conv, const struct safetensors_tensor *t
                          " output channels; wanted rank 4 and 1..%d channels",
                          tensor->name, tensor->rank, tensor->rank > 0 ? tensor->shape[0] : 0,
                          RESNET_CHANNELS_MAX);
-    const uint64_t wanted[] = {tensor->shape[0], in_channels, kernel, kernel};
+    const uint64_t wanted[] = {tensor->shape[0], conv->in_channels, conv->kernel, conv->kernel};
     int status = check_shape(tensor, wanted, 4, loader->err);
     if (status != 0)
         return status;
@@ -170,39 +169,52 @@ static int read_conv_shape(struct conv *conv, const struct safetensors_tensor *t
     if (loader->n_parameters > RESNET_PARAMETERS_MAX)
         return error_set(loader->err, ERROR_INVALID, "tensor %s: the network exceeds %d parameters",
                          tensor->name, RESNET_PARAMETERS_MAX);
-    conv->in_channels = in_channels;
     conv->out_channels = (uint32_t)tensor->shape[0];
-    conv->kernel = kernel;
-    conv->stride = stride;
     return 0;
 }
 
-/* Loads convolution `name`.weight and batch norm `norm` into an empty conv. */
-static int load_conv(struct loader *loader, struct conv *conv, const char *name, const char *norm,
-                     uint32_t in_channels, uint32_t kernel, uint32_t stride)
+/* Loads convolution `name`.weight and batch norm `norm`: the conv's shape, and the folded weights
+ * and bias, which are the caller's to free, also after a failure. */
+static int load_folded(struct loader *loader, struct conv *conv, const char *name, const char *norm,
+                       float **weights, float **bias)
 {
     char weight[NAME_SIZE];
     snprintf(weight, sizeof(weight), "%s.weight", name);
     const struct safetensors_tensor *tensor = take(loader, weight);
     if (tensor == NULL)
         return ERROR_INVALID;
-    int status = read_conv_shape(conv, tensor, in_channels, kernel, stride, loader);
+    int status = read_conv_shape(conv, tensor, loader);
     if (status != 0)
         return status;
     float *raw = NULL;
     double *scales = calloc(conv->out_channels, sizeof(*scales));
-    conv->weights = calloc(tensor->n_elements, sizeof(*conv->weights));
-    conv->bias = calloc(conv->out_channels, sizeof(*conv->bias));
-    if (scales == NULL || conv->weights == NULL || conv->bias == NULL)
+    *weights = calloc(tensor->n_elements, sizeof(**weights));
+    *bias = calloc(conv->out_channels, sizeof(**bias));
+    if (scales == NULL || *weights == NULL || *bias == NULL)
         status = error_set_nomem(loader->err, weight);
     if (status == 0)
         status = load_floats(tensor, &raw, loader->err);
     if (status == 0)
-        status = load_norm(loader, norm, conv->out_channels, scales, conv->bias);
+        status = load_norm(loader, norm, conv->out_channels, scales, *bias);
     if (status == 0)
-        status = fold_weights(conv, weight, raw, scales, loader->err);
+        status = fold_weights(conv, weight, raw, scales, *weights, loader->err);
     free(raw);
     free(scales);
+    return status;
+}
+
+/* Loads into an empty conv. */
+static int load_conv(struct loader *loader, struct conv *conv, const char *name, const char *norm,
+                     uint32_t in_channels, uint32_t kernel, uint32_t stride)
+{
+    float *weights = NULL;
+    float *bias = NULL;
+    *conv = (struct conv){.in_channels = in_channels, .kernel = kernel, .stride = stride};
+    int status = load_folded(loader, conv, name, norm, &weights, &bias);
+    if (status == 0)
+        status = conv_pack(conv, weights, bias, loader->err);
+    free(weights);
+    free(bias);
     return status;
 }
 
@@ -218,13 +230,18 @@ static int load_stem(struct loader *loader, struct encoder *encoder)
                          "tensor conv1.weight: rank %u, %" PRIu64
                          " input channels; wanted rank 4 and 1 or 3 channels",
                          tensor->rank, in_channels);
-    if (kernel % 2 == 0 || kernel < 3 || kernel > RESNET_STEM_KERNEL_MAX)
+    if (kernel % 2 == 0 || kernel < 3 || kernel > CONV_KERNEL_MAX)
         return error_set(loader->err, ERROR_INVALID,
                          "tensor conv1.weight: kernel side %" PRIu64 " is not odd and in 3..%d",
-                         kernel, RESNET_STEM_KERNEL_MAX);
+                         kernel, CONV_KERNEL_MAX);
     encoder->info.in_channels = (uint32_t)in_channels;
-    return load_conv(loader, &encoder->stem, "conv1", "bn1", (uint32_t)in_channels,
-                     (uint32_t)kernel, 2);
+    struct stem *stem = &encoder->stem;
+    struct conv conv = {.in_channels = (uint32_t)in_channels, .kernel = (uint32_t)kernel};
+    int status = load_folded(loader, &conv, "conv1", "bn1", &stem->weights, &stem->bias);
+    stem->in_channels = conv.in_channels;
+    stem->out_channels = conv.out_channels;
+    stem->kernel = conv.kernel;
+    return status;
 }
 
 static int load_downsample(struct loader *loader, struct block *block, const char *prefix,
@@ -316,11 +333,13 @@ static int load_stages(struct loader *loader, struct encoder *encoder)
             char prefix[NAME_SIZE / 2];
             snprintf(prefix, sizeof(prefix), "layer%u.%u", stage + 1, i);
             struct block *block = &encoder->blocks[encoder->first_block[stage] + i];
+            block->first_layer = encoder->n_layers;
             status = load_block(loader, block, prefix, bottleneck, n_channels,
                                 stage > 0 && i == 0 ? 2 : 1);
             if (status != 0)
                 return status;
             n_channels = block->convs[block->n_convs - 1].out_channels;
+            encoder->n_layers += block->n_convs + (block->has_downsample ? 1 : 0);
         }
         encoder->info.widths[stage] = n_channels;
     }
@@ -393,15 +412,9 @@ int resnet_init(struct encoder *encoder, const struct safetensors *file, struct 
     return 0;
 }
 
-static void conv_clear(struct conv *conv)
-{
-    free(conv->weights);
-    free(conv->bias);
-}
-
 void resnet_clear(struct encoder *encoder)
 {
-    conv_clear(&encoder->stem);
+    stem_clear(&encoder->stem);
     for (uint32_t i = 0; encoder->blocks != NULL && i < encoder->n_blocks; i++) {
         struct block *block = &encoder->blocks[i];
         for (uint32_t k = 0; k < block->n_convs; k++)

@@ -1,0 +1,87 @@
+/* A convolution with its batch norm folded in, and the ways to compute it. Maps are as in
+ * kernels/kernels.h: NHWC, channels padded. Private to engine/encoder/. */
+#ifndef CHIPSHOT_ENGINE_ENCODER_CONV_H
+#define CHIPSHOT_ENGINE_ENCODER_CONV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/encoder/kernels/kernels.h"
+
+enum { CONV_KERNEL_MAX = 15 };
+
+/* Padding is kernel / 2. */
+struct conv {
+    uint32_t in_channels;
+    uint32_t out_channels;
+    uint32_t kernel; /* side, odd */
+    uint32_t stride;
+    /* Panel by panel over the padded output channels (kernels.h):
+     * [kernel][kernel][in_channels][width of the panel]. NULL until packed. */
+    float *panels;
+    float *bias; /* [padded out_channels] */
+    /* Of 3x3 convolutions of stride 1, on demand: [(m + 2)^2] matrices, each panel by panel:
+     * [in_channels][width of the panel]. */
+    float *winograd[WINOGRAD_TILES];
+};
+
+/* Takes weights [kernel][kernel][in_channels][out_channels] and bias [out_channels], both borrowed.
+ * The convolution is cleared with conv_clear, also after a failure. ERROR_NOMEM. */
+int conv_pack(struct conv *conv, const float *weights, const float *bias, struct error *err);
+/* Makes the weights of one Winograd tile, unless they are there. ERROR_NOMEM. */
+int conv_pack_winograd(struct conv *conv, enum winograd_tile tile, struct error *err);
+void conv_clear(struct conv *conv);
+
+/* Side of the map that a window of side `kernel` with padding kernel / 2 gives. */
+static inline uint32_t window_output_side(uint32_t side, uint32_t kernel, uint32_t stride)
+{
+    return (side + 2 * (kernel / 2) - kernel) / stride + 1;
+}
+
+enum conv_algorithm {
+    CONV_WINOGRAD_2 = WINOGRAD_2,
+    CONV_WINOGRAD_3 = WINOGRAD_3,
+    CONV_WINOGRAD_4 = WINOGRAD_4,
+    CONV_WINOGRAD_6 = WINOGRAD_6,
+    CONV_DIRECT = WINOGRAD_TILES,
+};
+
+/* The algorithm for n maps of this side: the one that should take the least time, by the work and
+ * the weights to be read (conv_choice.c). */
+enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n);
+const char *conv_algorithm_name(enum conv_algorithm algorithm);
+
+/* What a thread computes convolutions with. */
+struct conv_scratch {
+    const struct kernels *kernels;
+    float *planes; /* conv_plane_floats */
+    float *zeros;  /* as many as the widest map has channels: stands for rows beside a map */
+    const float *rows[CONV_KERNEL_MAX * 256];
+    const float *residual[256];
+    float *out[256];
+};
+
+/* Floats of `planes` that the algorithm needs for n maps. */
+uint64_t conv_plane_floats(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
+                           uint32_t n);
+
+struct conv_call {
+    const struct conv *conv;
+    enum conv_algorithm algorithm;
+    uint32_t n;
+    uint32_t side; /* of the maps of `in` */
+    const float *in;
+    float *out;            /* overlaps nothing else */
+    const float *residual; /* maps like `out`, or NULL */
+    bool relu;
+};
+
+/* out = activation(conv(in) + bias + residual). */
+void conv_apply(struct conv_scratch *scratch, const struct conv_call *call);
+/* Its two ways. */
+void conv_apply_direct(struct conv_scratch *scratch, const struct conv_call *call);
+void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *call);
+
+#endif

@@ -1,0 +1,77 @@
+/* Which algorithm computes a convolution. */
+#include "engine/encoder/conv.h"
+
+/* A model of the time in cycles of a core with two 16-lane multiply-adds a cycle. Only ratios
+ * matter, so it is the same everywhere: results must not depend on the machine's load or on a
+ * measurement. The constants were fitted to `chipshot bench encoder --layers`
+ * (docs/performance.md). */
+static const double products_a_cycle = 28.0;
+static const double weight_bytes_a_cycle = 8.0;
+static const double transform_cycles = 4.0; /* a vector of 16 channels of one plane */
+
+static double products_cycles(double n_products, double weight_floats)
+{
+    return n_products / products_a_cycle + weight_floats * 4.0 / weight_bytes_a_cycle;
+}
+
+static double direct_cycles(const struct conv *conv, double side, double n)
+{
+    const double channels = (double)conv->in_channels * conv->out_channels;
+    /* Taps of an axis that see the map: all but one at each end. */
+    const double taps = 3.0 * side - 2.0;
+    return products_cycles(n * taps * taps * channels, 9.0 * channels);
+}
+
+static double winograd_cycles(const struct conv *conv, enum winograd_tile tile, uint32_t side,
+                              double n)
+{
+    const uint32_t m = winograd_outputs(tile);
+    const double planes = (m + 2.0) * (m + 2.0);
+    const double a_side = (side + m - 1) / m;
+    const double tiles = n * a_side * a_side;
+    const double channels = (double)conv->in_channels * conv->out_channels;
+    const double vectors = (conv->in_channels + conv->out_channels) / 16.0;
+    return products_cycles(tiles * planes * channels, planes * channels) +
+           tiles * planes * vectors * transform_cycles;
+}
+
+enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n)
+{
+    enum conv_algorithm best = CONV_DIRECT;
+    if (conv->kernel != 3 || conv->stride != 1)
+        return best;
+    double best_cycles = direct_cycles(conv, side, n);
+    for (enum winograd_tile tile = WINOGRAD_2; tile < WINOGRAD_TILES; tile++) {
+        const double cycles = winograd_cycles(conv, tile, side, n);
+        if (cycles < best_cycles) {
+            best = (enum conv_algorithm)tile;
+            best_cycles = cycles;
+        }
+    }
+    return best;
+}
+
+const char *conv_algorithm_name(enum conv_algorithm algorithm)
+{
+    switch (algorithm) {
+    case CONV_WINOGRAD_2:
+        return "winograd 2x2";
+    case CONV_WINOGRAD_3:
+        return "winograd 3x3";
+    case CONV_WINOGRAD_4:
+        return "winograd 4x4";
+    case CONV_WINOGRAD_6:
+        return "winograd 6x6";
+    case CONV_DIRECT:
+        return "direct";
+    }
+    return "";
+}
+
+void conv_apply(struct conv_scratch *scratch, const struct conv_call *call)
+{
+    if (call->algorithm == CONV_DIRECT)
+        conv_apply_direct(scratch, call);
+    else
+        conv_apply_winograd(scratch, call);
+}

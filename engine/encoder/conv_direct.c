@@ -1,0 +1,187 @@
+/* A convolution as a product of matrices whose rows are read where they lie: a row of the left
+ * matrix is the pixel under one tap of the window, so nothing is copied.
+ *
+ * At the edges of a map some taps see only padding. Positions are taken together whose windows are
+ * cut alike, and only the taps that they have are computed: on the 2x2 maps of a last stage that is
+ * four of nine. Where there are few positions in all, the weights' way from memory costs more than
+ * the products, and all positions are taken at once, with rows of zeros for the padding. */
+#include "engine/encoder/conv.h"
+
+enum {
+    CHUNK_ROWS_MAX = 256,
+    CHUNK_ROWS_MIN = 48,
+    /* Floats of the rows and of the panel taken at once (256 KB each): both stay in the cache. */
+    CHUNK_FLOATS = 64 * 1024,
+    FEW_ROWS = 64,
+};
+
+/* Output coordinates first..first + n along one axis, whose windows have the taps tap..tap_end. */
+struct span {
+    uint32_t first;
+    uint32_t n;
+    uint32_t tap;
+    uint32_t tap_end;
+};
+
+/* Rows collected until they are multiplied. */
+struct chunk {
+    struct conv_scratch *scratch;
+    const struct conv_call *call;
+    uint32_t capacity;
+    uint32_t n;
+    uint32_t n_taps;
+    uint32_t taps[9]; /* numbers of their weights */
+};
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Multiplies with one panel, a few taps at a time. */
+static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t width)
+{
+    const struct conv *conv = chunk->call->conv;
+    const uint32_t depth = conv->in_channels;
+    const uint64_t tap_floats = (uint64_t)depth * width;
+    const float *panel = conv->panels + (uint64_t)conv->kernel * conv->kernel * depth * column;
+    const float *panels[9];
+    for (uint32_t i = 0; i < chunk->n_taps; i++)
+        panels[i] = panel + chunk->taps[i] * tap_floats;
+    const uint32_t step = tap_floats < CHUNK_FLOATS ? (uint32_t)(CHUNK_FLOATS / tap_floats) : 1;
+    for (uint32_t tap = 0; tap < chunk->n_taps; tap += step) {
+        const struct gemm gemm = {
+            .n_rows = chunk->n,
+            .n_taps = smaller(chunk->n_taps - tap, step),
+            .depth = depth,
+            .width = width,
+            .rows = chunk->scratch->rows + (size_t)tap * chunk->n,
+            .panels = panels + tap,
+            .out = chunk->scratch->out,
+            .residual = chunk->call->residual == NULL ? NULL : chunk->scratch->residual,
+            .column = column,
+            .bias = conv->bias + column,
+            .accumulate = tap > 0,
+            .finish = tap + step >= chunk->n_taps,
+            .relu = chunk->call->relu,
+        };
+        chunk->scratch->kernels->gemm(&gemm);
+    }
+}
+
+/* The rows lie tap by tap, `capacity` apart; the kernel wants them n apart. */
+static void close_gaps(struct chunk *chunk)
+{
+    if (chunk->n == chunk->capacity)
+        return;
+    const float **rows = chunk->scratch->rows;
+    for (uint32_t tap = 1; tap < chunk->n_taps; tap++) {
+        for (uint32_t i = 0; i < chunk->n; i++)
+            rows[(size_t)tap * chunk->n + i] = rows[(size_t)tap * chunk->capacity + i];
+    }
+}
+
+static void multiply_chunk(struct chunk *chunk)
+{
+    if (chunk->n == 0)
+        return;
+    close_gaps(chunk);
+    const uint32_t n_columns = padded_channels(chunk->call->conv->out_channels);
+    for (uint32_t column = 0; column < n_columns; column += panel_width(column, n_columns))
+        multiply_panel(chunk, column, panel_width(column, n_columns));
+    chunk->n = 0;
+}
+
+static const float *tap_row(const struct chunk *chunk, uint32_t map, uint32_t y, uint32_t x,
+                            uint32_t tap)
+{
+    const struct conv_call *call = chunk->call;
+    const struct conv *conv = call->conv;
+    const uint32_t padding = conv->kernel / 2;
+    const uint32_t row = y * conv->stride + tap / conv->kernel;
+    const uint32_t column = x * conv->stride + tap % conv->kernel;
+    if (row < padding || row - padding >= call->side || column < padding ||
+        column - padding >= call->side)
+        return chunk->scratch->zeros;
+    return call->in + (((size_t)map * call->side + row - padding) * call->side + column - padding) *
+                          padded_channels(conv->in_channels);
+}
+
+static void add_position(struct chunk *chunk, uint32_t out_side, uint32_t map, uint32_t y,
+                         uint32_t x)
+{
+    const struct conv_call *call = chunk->call;
+    struct conv_scratch *scratch = chunk->scratch;
+    const size_t at =
+        (((size_t)map * out_side + y) * out_side + x) * padded_channels(call->conv->out_channels);
+    for (uint32_t i = 0; i < chunk->n_taps; i++)
+        scratch->rows[(size_t)i * chunk->capacity + chunk->n] =
+            tap_row(chunk, map, y, x, chunk->taps[i]);
+    scratch->out[chunk->n] = call->out + at;
+    if (call->residual != NULL)
+        scratch->residual[chunk->n] = call->residual + at;
+    if (++chunk->n == chunk->capacity)
+        multiply_chunk(chunk);
+}
+
+/* Chunks of nearly equal size. */
+static uint32_t chunk_capacity(const struct conv *conv, uint32_t n_rows)
+{
+    uint32_t capacity = CHUNK_FLOATS / padded_channels(conv->in_channels);
+    if (capacity < CHUNK_ROWS_MIN)
+        capacity = CHUNK_ROWS_MIN;
+    const uint32_t n_chunks =
+        (n_rows + smaller(capacity, CHUNK_ROWS_MAX) - 1) / smaller(capacity, CHUNK_ROWS_MAX);
+    return (n_rows + n_chunks - 1) / n_chunks;
+}
+
+static void multiply_class(struct chunk *chunk, uint32_t out_side, struct span rows,
+                           struct span columns)
+{
+    const uint32_t kernel = chunk->call->conv->kernel;
+    chunk->capacity = chunk_capacity(chunk->call->conv, chunk->call->n * rows.n * columns.n);
+    chunk->n_taps = 0;
+    for (uint32_t y = rows.tap; y < rows.tap_end; y++) {
+        for (uint32_t x = columns.tap; x < columns.tap_end; x++)
+            chunk->taps[chunk->n_taps++] = y * kernel + x;
+    }
+    for (uint32_t map = 0; map < chunk->call->n; map++) {
+        for (uint32_t y = rows.first; y < rows.first + rows.n; y++) {
+            for (uint32_t x = columns.first; x < columns.first + columns.n; x++)
+                add_position(chunk, out_side, map, y, x);
+        }
+    }
+    multiply_chunk(chunk);
+}
+
+/* Cuts an axis into spans; returns their number, at most 3 for kernels of 1 and 3. */
+static uint32_t make_spans(const struct conv *conv, uint32_t side, uint32_t out_side,
+                           struct span spans[3])
+{
+    const uint32_t padding = conv->kernel / 2;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < out_side; i++) {
+        const uint32_t begin = i * conv->stride;
+        const uint32_t tap = begin < padding ? padding - begin : 0;
+        const uint32_t tap_end = smaller(conv->kernel, side + padding - begin);
+        if (n > 0 && spans[n - 1].tap == tap && spans[n - 1].tap_end == tap_end)
+            spans[n - 1].n++;
+        else
+            spans[n++] = (struct span){i, 1, tap, tap_end};
+    }
+    return n;
+}
+
+void conv_apply_direct(struct conv_scratch *scratch, const struct conv_call *call)
+{
+    const struct conv *conv = call->conv;
+    const uint32_t out_side = window_output_side(call->side, conv->kernel, conv->stride);
+    struct chunk chunk = {.scratch = scratch, .call = call};
+    struct span spans[3] = {{0, out_side, 0, conv->kernel}};
+    const bool few = (uint64_t)call->n * out_side * out_side < FEW_ROWS;
+    const uint32_t n_spans = few ? 1 : make_spans(conv, call->side, out_side, spans);
+    for (uint32_t i = 0; i < n_spans; i++) {
+        for (uint32_t k = 0; k < n_spans; k++)
+            multiply_class(&chunk, out_side, spans[i], spans[k]);
+    }
+}

@@ -1,0 +1,44 @@
+/* The choice of the kernels. */
+#include "engine/encoder/kernels/kernels.h"
+
+#include <string.h>
+
+static const struct kernels *const all[] = {
+#if defined(__x86_64__)
+    &kernels_avx512,
+    &kernels_avx2,
+#endif
+    &kernels_portable,
+    &kernels_scalar,
+};
+
+static bool runs_here(const struct kernels *kernels)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (kernels == &kernels_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (kernels == &kernels_avx2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    (void)kernels;
+    return true;
+}
+
+const struct kernels *kernels_best(void)
+{
+    size_t i = 0;
+    while (!runs_here(all[i]))
+        i++;
+    return all[i];
+}
+
+const struct kernels *kernels_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (strcmp(all[i]->name, name) == 0)
+            return runs_here(all[i]) ? all[i] : NULL;
+    }
+    return NULL;
+}

@@ -1,0 +1,26 @@
+/* See memory.h. */
+#include "engine/encoder/memory.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "engine/encoder/kernels/kernels.h"
+
+static const uint64_t HUGE_PAGE = UINT64_C(2) << 20;
+
+void *allocate_bytes(uint64_t n_bytes)
+{
+    const bool large = n_bytes >= HUGE_PAGE;
+    const uint64_t alignment = large ? HUGE_PAGE : KERNEL_ALIGNMENT;
+    const uint64_t size = (n_bytes + KERNEL_ALIGNMENT - 1) / KERNEL_ALIGNMENT * KERNEL_ALIGNMENT;
+    void *memory = aligned_alloc(alignment, size);
+    /* Advice only: memory is as good without. */
+    if (memory != NULL && large)
+        madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
+}
+
+float *allocate_floats(uint64_t n_floats)
+{
+    return allocate_bytes(n_floats * sizeof(float));
+}
