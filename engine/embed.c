@@ -1,11 +1,13 @@
-/* A call makes one `run`, shared by its tasks. Tasks carry no batch of their own: each takes the
- * next batch index when it starts, so that submitting allocates nothing. */
+/* A call makes one `embed_run`, shared by its tasks. Tasks carry no batch of their own: each takes
+ * the next batch index when it starts and submits itself anew when it ends, so that submitting
+ * allocates nothing and workers go from batch to batch without the thread that began the run. */
 #include "engine/embed.h"
 
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* What one pool worker owns; workers run one task at a time, so no lock is needed. */
 struct worker_memory {
@@ -22,13 +24,13 @@ struct embedder {
     struct worker_memory workers[];
 };
 
-struct run {
+struct embed_run {
     struct embedder *embedder;
     struct pool_lane *lane;
     const float *pixels;
     uint32_t image_width;
-    const struct grid *grid;       /* grid runs */
-    const struct chip_rect *rects; /* window runs */
+    struct grid grid;              /* grid runs */
+    const struct chip_rect *rects; /* window runs; NULL in grid runs */
     uint64_t n_chips;
     uint32_t batch;
     struct chip_resampler *resamplers[INPUT_SIZES_MAX];
@@ -37,9 +39,12 @@ struct run {
     float *out;
     embed_progress progress;
     void *context;
-    pthread_mutex_t mutex; /* guards the two below and serialises progress */
-    uint64_t next;         /* first chip of the next batch */
+    pthread_mutex_t mutex;   /* guards what follows, and serialises progress */
+    pthread_cond_t finished; /* n_tasks became 0 */
+    uint32_t n_tasks;        /* that wait in the lane or run */
+    uint64_t next;           /* first chip of the next batch */
     bool cancelled;
+    struct embed_times times;
 };
 
 int input_sizes_check(const struct input_sizes *sizes, struct error *err)
@@ -146,13 +151,20 @@ uint32_t embedder_dimension(const struct embedder *embedder)
     return embedder->sizes.n * encoder_info(embedder->encoder)->dimension;
 }
 
-static struct chip_rect chip_at(const struct run *run, uint64_t index)
+static struct chip_rect chip_at(const struct embed_run *run, uint64_t index)
 {
-    return run->grid != NULL ? grid_chip(run->grid, index) : run->rects[index];
+    return run->rects == NULL ? grid_chip(&run->grid, index) : run->rects[index];
+}
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 /* Takes the next batch; false when the run is over. */
-static bool take_batch(struct run *run, uint64_t *first, uint32_t *n)
+static bool take_batch(struct embed_run *run, uint64_t *first, uint32_t *n)
 {
     pthread_mutex_lock(&run->mutex);
     bool more = !run->cancelled && run->next < run->n_chips;
@@ -181,8 +193,8 @@ static void place_part(const float *vectors, uint32_t n, uint32_t dimension, uin
 }
 
 /* Encodes n chips from `first` on at one of the sizes. */
-static void embed_at_size(struct run *run, uint32_t size_index, uint64_t first, uint32_t n,
-                          uint32_t worker_index)
+static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t first, uint32_t n,
+                          uint32_t worker_index, struct embed_times *times)
 {
     struct embedder *embedder = run->embedder;
     struct worker_memory *worker = &embedder->workers[worker_index];
@@ -190,57 +202,75 @@ static void embed_at_size(struct run *run, uint32_t size_index, uint64_t first, 
     const uint32_t dimension = encoder_info(embedder->encoder)->dimension;
     const uint32_t row_floats = embedder_dimension(embedder);
     float *out = run->out + first * row_floats;
+    const double start = now_seconds();
     for (uint32_t i = 0; i < n; i++) {
         struct chip_rect rect = chip_at(run, first + i);
         chip_resample(run->resamplers[size_index], run->pixels, run->image_width, rect.x, rect.y,
                       run->scratch + worker_index * run->scratch_size,
                       worker->chips + (size_t)i * side * side);
     }
+    const double resampled = now_seconds();
     float *vectors = embedder->sizes.n > 1 ? worker->vectors : out;
     encoder_embed(embedder->encoder, worker->workspaces[size_index], worker->chips, n, vectors);
     if (vectors != out)
         place_part(vectors, n, dimension, row_floats, out + (size_t)size_index * dimension);
+    times->resample += resampled - start;
+    times->encode += now_seconds() - resampled;
+}
+
+static void embed_batch(void *argument, uint32_t worker_index);
+
+/* The end of a task. Another batch is queued behind the other jobs' batches by the worker that ends
+ * this one, so that no worker waits for the thread that began the run. */
+static void end_task(struct embed_run *run, uint32_t n, const struct embed_times *times)
+{
+    pthread_mutex_lock(&run->mutex);
+    run->times.resample += times->resample;
+    run->times.encode += times->encode;
+    if (n > 0 && run->progress != NULL && !run->cancelled && !run->progress(run->context, n))
+        run->cancelled = true;
+    bool more = !run->cancelled && run->next < run->n_chips;
+    if (more && pool_submit(run->lane, embed_batch, run, NULL) < 0) {
+        run->cancelled = true; /* the lane was */
+        more = false;
+    }
+    /* Under the mutex: the run is freed when the last task has let go of it. */
+    if (!more && --run->n_tasks == 0)
+        pthread_cond_signal(&run->finished);
+    pthread_mutex_unlock(&run->mutex);
 }
 
 static void embed_batch(void *argument, uint32_t worker_index)
 {
-    struct run *run = argument;
+    struct embed_run *run = argument;
+    struct embed_times times = {0};
     uint64_t first;
-    uint32_t n;
-    if (!take_batch(run, &first, &n))
-        return;
-    for (uint32_t i = 0; i < run->embedder->sizes.n; i++)
-        embed_at_size(run, i, first, n, worker_index);
-
-    pthread_mutex_lock(&run->mutex);
-    if (run->progress != NULL && !run->cancelled && !run->progress(run->context, n))
-        run->cancelled = true;
-    pthread_mutex_unlock(&run->mutex);
+    uint32_t n = 0;
+    if (take_batch(run, &first, &n)) {
+        for (uint32_t i = 0; i < run->embedder->sizes.n; i++)
+            embed_at_size(run, i, first, n, worker_index, &times);
+    }
+    end_task(run, n, &times);
 }
 
-/* Keeps at most a few tasks a worker in the lane, so that a cancelled run stops within one batch.
- */
-static int submit_all(struct run *run, struct error *err)
+/* One task a worker at most: a cancelled run stops within one batch. */
+static int submit_tasks(struct embed_run *run, struct error *err)
 {
     uint64_t n_batches = (run->n_chips + run->batch - 1) / run->batch;
-    uint32_t in_flight = 2 * run->embedder->n_workers;
+    uint64_t n = n_batches < run->embedder->n_workers ? n_batches : run->embedder->n_workers;
     int status = 0;
-    for (uint64_t i = 0; i < n_batches && status == 0; i++) {
-        pool_lane_wait_below(run->lane, in_flight);
-        pthread_mutex_lock(&run->mutex);
-        bool cancelled = run->cancelled;
-        pthread_mutex_unlock(&run->mutex);
-        if (cancelled)
-            break;
+    pthread_mutex_lock(&run->mutex);
+    for (uint64_t i = 0; i < n && status == 0; i++) {
         status = pool_submit(run->lane, embed_batch, run, err);
+        if (status == 0)
+            run->n_tasks++;
     }
-    pool_lane_wait(run->lane);
-    if (status == 0 && run->cancelled)
-        status = error_set(err, ERROR_CANCELLED, "cancelled");
+    run->cancelled = run->cancelled || status < 0;
+    pthread_mutex_unlock(&run->mutex);
     return status;
 }
 
-static int make_resamplers(struct run *run, uint32_t chip_width, uint32_t chip_height,
+static int make_resamplers(struct embed_run *run, uint32_t chip_width, uint32_t chip_height,
                            struct error *err)
 {
     const struct input_sizes *sizes = &run->embedder->sizes;
@@ -257,37 +287,84 @@ static int make_resamplers(struct run *run, uint32_t chip_width, uint32_t chip_h
     return run->scratch == NULL ? error_set_nomem(err, "resampling") : 0;
 }
 
-static int run_all(struct run *run, uint32_t chip_width, uint32_t chip_height, struct error *err)
+static void run_destroy(struct embed_run *run)
 {
-    int status = make_resamplers(run, chip_width, chip_height, err);
-    if (status == 0) {
-        pthread_mutex_init(&run->mutex, NULL);
-        status = submit_all(run, err);
-        pthread_mutex_destroy(&run->mutex);
-    }
-    free(run->scratch);
     for (uint32_t i = 0; i < INPUT_SIZES_MAX; i++)
         chip_resampler_destroy(run->resamplers[i]);
+    free(run->scratch);
+    pthread_cond_destroy(&run->finished);
+    pthread_mutex_destroy(&run->mutex);
+    free(run);
+}
+
+/* Starts a copy of `plan`. */
+static int run_begin(struct embed_run **out, const struct embed_run *plan, uint32_t chip_width,
+                     uint32_t chip_height, struct error *err)
+{
+    struct embed_run *run = malloc(sizeof(*run));
+    if (run == NULL)
+        return error_set_nomem(err, "an embedding");
+    *run = *plan;
+    pthread_mutex_init(&run->mutex, NULL);
+    pthread_cond_init(&run->finished, NULL);
+    int status = make_resamplers(run, chip_width, chip_height, err);
+    if (status == 0)
+        status = submit_tasks(run, err);
+    if (status < 0)
+        embed_finish(run, NULL, NULL);
+    else
+        *out = run;
     return status;
+}
+
+void embed_cancel(struct embed_run *run)
+{
+    pthread_mutex_lock(&run->mutex);
+    run->cancelled = true;
+    pthread_mutex_unlock(&run->mutex);
+}
+
+int embed_finish(struct embed_run *run, struct embed_times *times, struct error *err)
+{
+    if (run == NULL)
+        return 0;
+    pthread_mutex_lock(&run->mutex);
+    while (run->n_tasks > 0)
+        pthread_cond_wait(&run->finished, &run->mutex);
+    bool cancelled = run->cancelled;
+    if (times != NULL)
+        *times = run->times;
+    pthread_mutex_unlock(&run->mutex);
+    run_destroy(run);
+    return cancelled ? error_set(err, ERROR_CANCELLED, "cancelled") : 0;
+}
+
+int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct pool_lane *lane,
+                     const float *pixels, const struct grid *grid, embed_progress progress,
+                     void *context, float *vectors, struct error *err)
+{
+    const struct embed_run plan = {
+        .embedder = embedder,
+        .lane = lane,
+        .pixels = pixels,
+        .image_width = grid->image_width,
+        .grid = *grid,
+        .n_chips = grid_n_chips(grid),
+        .batch = ENCODER_BATCH,
+        .out = vectors,
+        .progress = progress,
+        .context = context,
+    };
+    return run_begin(out, &plan, grid->params.chip_width, grid->params.chip_height, err);
 }
 
 int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
                const struct grid *grid, embed_progress progress, void *context, float *out,
                struct error *err)
 {
-    struct run run = {
-        .embedder = embedder,
-        .lane = lane,
-        .pixels = pixels,
-        .image_width = grid->image_width,
-        .grid = grid,
-        .n_chips = grid_n_chips(grid),
-        .batch = ENCODER_BATCH,
-        .out = out,
-        .progress = progress,
-        .context = context,
-    };
-    return run_all(&run, grid->params.chip_width, grid->params.chip_height, err);
+    struct embed_run *run = NULL;
+    int status = embed_grid_begin(&run, embedder, lane, pixels, grid, progress, context, out, err);
+    return status < 0 ? status : embed_finish(run, NULL, err);
 }
 
 int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
@@ -296,7 +373,7 @@ int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *
 {
     if (n_rects == 0)
         return 0;
-    struct run run = {
+    const struct embed_run plan = {
         .embedder = embedder,
         .lane = lane,
         .pixels = pixels,
@@ -306,5 +383,7 @@ int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *
         .batch = batch,
         .out = out,
     };
-    return run_all(&run, rects[0].width, rects[0].height, err);
+    struct embed_run *run = NULL;
+    int status = run_begin(&run, &plan, rects[0].width, rects[0].height, err);
+    return status < 0 ? status : embed_finish(run, NULL, err);
 }

@@ -57,6 +57,26 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
                const struct grid *grid, embed_progress progress, void *context, float *out,
                struct error *err);
 
+/* The same without blocking: the thread may decode the next image while the workers embed this one.
+ * `pixels` and `vectors` are used until embed_finish, which must be called once for *out. The lane
+ * must not be cancelled meanwhile; several runs may share it. */
+struct embed_run;
+int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct pool_lane *lane,
+                     const float *pixels, const struct grid *grid, embed_progress progress,
+                     void *context, float *vectors, struct error *err);
+
+/* Batches that have not begun are left out: embed_finish returns soon, with ERROR_CANCELLED. */
+void embed_cancel(struct embed_run *run);
+
+/* Seconds of worker threads, all together. */
+struct embed_times {
+    double resample;
+    double encode;
+};
+
+/* Waits for the end of a run and frees it (NULL: does nothing). `times`: NULL or where to. */
+int embed_finish(struct embed_run *run, struct embed_times *times, struct error *err);
+
 /* Embeds `n_rects` windows in batches of `batch` (1..ENCODER_BATCH) consecutive ones. With a batch
  * of 1 a window's vector does not depend on which others there are. All have the size of the first
  * and must lie inside the image. */

@@ -1,5 +1,6 @@
 /* One job, from claimed to done: for each image decode, normalise, embed (or read from the cache),
- * classify, count, store. */
+ * classify, count, store. While the workers embed one image, the job's own thread stores the result
+ * of the one before and decodes the next. */
 #ifndef CHIPSHOT_SERVER_JOB_RUN_H
 #define CHIPSHOT_SERVER_JOB_RUN_H
 
@@ -11,6 +12,30 @@
 #include "server/encoder_store.h"
 #include "server/metrics.h"
 
+/* What a job's time goes to. */
+enum job_part {
+    JOB_PART_LOAD, /* rows and, when it is not in memory, the encoder */
+    JOB_PART_READ, /* the image's file, and checking its SHA-256 */
+    JOB_PART_DECODE,
+    JOB_PART_NORMALISE,
+    JOB_PART_CHIP,   /* resampling: the worker threads' time divided by their number */
+    JOB_PART_ENCODE, /* likewise */
+    JOB_PART_CACHE,  /* reading and writing embeddings */
+    JOB_PART_CLASSIFY,
+    JOB_PART_STORE,
+    JOB_PARTS,
+};
+
+/* "load", "read", ... */
+const char *job_part_name(enum job_part part);
+
+/* How long the parts of one job took. The times of several images may overlap. */
+struct job_times {
+    double began;       /* CLOCK_MONOTONIC in seconds */
+    double first_batch; /* likewise, when the workers got their first batch; 0: none */
+    double seconds[JOB_PARTS];
+};
+
 /* What every job needs; all borrowed, shared by all jobs. */
 struct job_engine {
     struct db *db;
@@ -18,6 +43,8 @@ struct job_engine {
     struct encoder_store *encoders;
     struct metrics *metrics;
     const struct api_limits *limits;
+    struct job_times
+        *times; /* NULL, or where a job says how long it took: with one job at a time */
 };
 
 enum job_stop { JOB_STOP_NONE, JOB_STOP_CANCEL, JOB_STOP_SHUTDOWN };

@@ -14,11 +14,16 @@ enum metric {
     METRIC_JOBS_SUCCEEDED,
     METRIC_JOBS_FAILED,
     METRIC_JOBS_CANCELLED,
-    METRIC_CHIPS_ENCODED, /* chips that went through the encoder */
-    METRIC_CACHE_HITS,    /* chips whose embedding came from the cache */
-    METRIC_CACHE_MISSES,  /* chips whose embedding was not there */
+    METRIC_CHIPS_ENCODED,      /* chips that went through the encoder */
+    METRIC_CACHE_HITS,         /* chips whose embedding came from the cache */
+    METRIC_CACHE_MISSES,       /* chips whose embedding was not there */
+    METRIC_PHASE_LOAD_SECONDS, /* the phases stand in the order of enum job_part */
+    METRIC_PHASE_READ_SECONDS,
     METRIC_PHASE_DECODE_SECONDS,
+    METRIC_PHASE_NORMALISE_SECONDS,
+    METRIC_PHASE_CHIP_SECONDS,
     METRIC_PHASE_ENCODE_SECONDS,
+    METRIC_PHASE_CACHE_SECONDS,
     METRIC_PHASE_CLASSIFY_SECONDS,
     METRIC_PHASE_STORE_SECONDS,
     /* Gauges: metrics_set. */

@@ -1,0 +1,237 @@
+/* The embeddings of a job's images and examples: keys of the cache, decoding, encoding. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/blobs.h"
+#include "db/cache.h"
+#include "engine/encoder/cpu.h"
+#include "server/clock.h"
+#include "server/job_state.h"
+#include "server/stored_file.h"
+
+enum { KEY_SIZE = 512 };
+
+/* ---- keys of the embedding cache ---- */
+
+/* All that an embedding depends on besides the window. The BLAS kernels are part of it: others
+ * round differently, and a matrix must not mix them. */
+static void write_key(const struct job_state *state, const struct job_image *image,
+                      const char *window, char out[KEY_SIZE])
+{
+    const struct normalise_params *n = &state->params.normalise;
+    char sizes[INPUT_SIZES_TEXT];
+    input_sizes_text(embedder_input_sizes(state->encoder->embedder), sizes);
+    snprintf(out, KEY_SIZE, "1|%s|%s|%s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32, image->row.sha256,
+             state->encoder->sha256, cpu_blas_core(), sizes, window,
+             normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
+             n->clahe.clip_limit, n->clahe.tiles);
+}
+
+static void write_grid_key(const struct job_state *state, const struct job_image *image,
+                           char out[KEY_SIZE])
+{
+    char window[128];
+    const struct grid_params *g = &image->grid.params;
+    snprintf(window, sizeof(window),
+             "grid %" PRIu32 "x%" PRIu32 " %" PRIu32 ",%" PRIu32 " %" PRIu32 ",%" PRIu32 " %s",
+             g->chip_width, g->chip_height, g->stride_x, g->stride_y, g->offset_x, g->offset_y,
+             grid_edge_name(g->edge));
+    write_key(state, image, window, out);
+}
+
+static void write_chip_key(const struct job_state *state, const struct job_image *image,
+                           const struct chip_rect *rect, char out[KEY_SIZE])
+{
+    char window[128];
+    snprintf(window, sizeof(window), "chip %" PRIu32 "x%" PRIu32 " %" PRIu32 ",%" PRIu32,
+             rect->width, rect->height, rect->x, rect->y);
+    write_key(state, image, window, out);
+}
+
+/* ---- pixels ---- */
+
+/* Decodes an image as it was when it was uploaded: whoever changed its file behind our back gets an
+ * error and never a result, and windows lie inside the pixels. */
+static int decode(struct job_state *state, const struct job_image *image, struct image *out,
+                  struct error *err)
+{
+    struct db_blob blob = {0};
+    struct error inner = {0};
+    char what[DB_ID_SIZE + 16];
+    snprintf(what, sizeof(what), "image %s", image->row.id);
+    double start = clock_now_seconds();
+    int status = stored_file_open(state->engine->db, what, image->row.sha256, &blob, err);
+    start = job_time(state, JOB_PART_READ, start);
+    if (status < 0)
+        return status;
+    status = image_decode(blob.data, blob.size, &state->engine->limits->image, out, &inner);
+    db_blob_close(&blob);
+    job_time(state, JOB_PART_DECODE, start);
+    if (status < 0)
+        return error_set(err, inner.code, "%s: %.400s", what, inner.message);
+    if (out->info.width == image->row.width && out->info.height == image->row.height)
+        return 0;
+    status = error_set(
+        err, ERROR_CORRUPT,
+        "%s: its file has %" PRIu32 " x %" PRIu32 " pixels, its row says %" PRIu32 " x %" PRIu32,
+        what, out->info.width, out->info.height, image->row.width, image->row.height);
+    image_clear(out);
+    return status;
+}
+
+static int load_pixels(struct job_state *state, const struct job_image *image, struct image *out,
+                       struct error *err)
+{
+    int status = decode(state, image, out, err);
+    if (status < 0)
+        return status;
+    double start = clock_now_seconds();
+    status = job_check_stop(state, err); /* a huge image takes seconds */
+    if (status == 0)
+        status = normalise_apply(&state->params.normalise, out->pixels, out->info.width,
+                                 out->info.height, out->info.bit_depth, err);
+    if (status < 0)
+        image_clear(out);
+    job_time(state, JOB_PART_NORMALISE, start);
+    return status;
+}
+
+/* ---- matrices ---- */
+
+static bool on_progress(void *context, uint64_t n_chips)
+{
+    struct job_matrix *matrix = context;
+    struct job_state *state = matrix->state;
+    metrics_add(state->engine->metrics, METRIC_CHIPS_ENCODED, (double)n_chips);
+    atomic_fetch_add(&state->control->n_chips_encoded, n_chips);
+    matrix->n_encoded += n_chips;
+    job_count_done(state, matrix->image, matrix->n_encoded);
+    return atomic_load(&state->control->stop) == JOB_STOP_NONE;
+}
+
+/* Space for the embeddings of `n` chips. More than half of the memory is refused: a job that the
+ * kernel kills would take the server with it, at every start again. */
+static int allocate_matrix(const struct job_state *state, const struct job_image *image, uint64_t n,
+                           float **out, struct error *err)
+{
+    uint64_t row_size = (uint64_t)state->dimension * sizeof(float);
+    uint64_t limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+    if (n > limit / row_size)
+        return error_set(err, ERROR_INVALID,
+                         "image %s: the embeddings of %" PRIu64 " chips need more than the limit of"
+                         " %" PRIu64 " MiB, half of the memory; a larger stride needs less",
+                         image->row.id, n, limit >> 20);
+    *out = malloc(n * row_size);
+    return *out == NULL ? error_set_nomem(err, "an image's embeddings") : 0;
+}
+
+/* From the cache; false when it is not there. */
+static bool read_cached(struct job_matrix *matrix, const char *key)
+{
+    struct job_state *state = matrix->state;
+    const uint64_t n = grid_n_chips(&matrix->image->grid);
+    const double start = clock_now_seconds();
+    int status = db_cache_get(state->engine->db, key, n, state->dimension, matrix->values, NULL);
+    job_time(state, JOB_PART_CACHE, start);
+    metrics_add(state->engine->metrics, status == 0 ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES,
+                (double)n);
+    return status == 0;
+}
+
+int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job_image *image,
+                     struct error *err)
+{
+    char key[KEY_SIZE];
+    *out = (struct job_matrix){.state = state, .image = image};
+    int status = allocate_matrix(state, image, grid_n_chips(&image->grid), &out->values, err);
+    if (status < 0)
+        return status;
+    write_grid_key(state, image, key);
+    if (read_cached(out, key))
+        return 0;
+    status = load_pixels(state, image, &out->pixels, err);
+    if (status < 0)
+        return status;
+    if (state->engine->times != NULL && state->engine->times->first_batch == 0)
+        state->engine->times->first_batch = clock_now_seconds();
+    return embed_grid_begin(&out->run, state->encoder->embedder, state->lane, out->pixels.pixels,
+                            &image->grid, on_progress, out, out->values, err);
+}
+
+int job_matrix_finish(struct job_matrix *matrix, struct error *err)
+{
+    struct job_state *state = matrix->state;
+    const uint64_t n = grid_n_chips(&matrix->image->grid);
+    if (matrix->run != NULL) {
+        struct embed_times times;
+        char key[KEY_SIZE];
+        int status = embed_finish(matrix->run, &times, err);
+        matrix->run = NULL;
+        image_clear(&matrix->pixels);
+        job_time_workers(state, &times);
+        if (status < 0)
+            return status;
+        const double start = clock_now_seconds();
+        write_grid_key(state, matrix->image, key);
+        db_cache_put(state->engine->db, key, n, state->dimension, matrix->values, NULL);
+        job_time(state, JOB_PART_CACHE, start);
+    }
+    job_count_done(state, matrix->image, n);
+    return 0;
+}
+
+void job_matrix_clear(struct job_matrix *matrix)
+{
+    if (matrix->run != NULL) {
+        embed_cancel(matrix->run);
+        embed_finish(matrix->run, NULL, NULL);
+    }
+    image_clear(&matrix->pixels);
+    free(matrix->values);
+    *matrix = (struct job_matrix){0};
+}
+
+uint64_t job_matrix_size(const struct job_state *state, const struct job_image *image)
+{
+    return ((uint64_t)image->row.width * image->row.height +
+            grid_n_chips(&image->grid) * state->dimension) *
+           sizeof(float);
+}
+
+/* ---- windows ---- */
+
+int job_embed_window(struct job_state *state, const struct job_image *image,
+                     const struct chip_rect *rect, struct image *pixels, float *out,
+                     struct error *err)
+{
+    char key[KEY_SIZE];
+    struct error inner = {0};
+    write_chip_key(state, image, rect, key);
+    double start = clock_now_seconds();
+    int status = db_cache_get(state->engine->db, key, 1, state->dimension, out, NULL);
+    job_time(state, JOB_PART_CACHE, start);
+    metrics_add(state->engine->metrics, status == 0 ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES, 1);
+    if (status == 0)
+        return 0;
+    status = chip_rect_check(rect, image->row.width, image->row.height, &inner);
+    if (status < 0)
+        return error_set(err, ERROR_CORRUPT, "support set: an example in image %s: %.300s",
+                         image->row.id, inner.message);
+    if (pixels->pixels == NULL)
+        status = load_pixels(state, image, pixels, err);
+    if (status < 0)
+        return status;
+    start = clock_now_seconds();
+    status = embed_rects(state->encoder->embedder, state->lane, pixels->pixels, image->row.width,
+                         rect, 1, 1, out, err);
+    start = job_time(state, JOB_PART_ENCODE, start);
+    if (status == 0) {
+        metrics_add(state->engine->metrics, METRIC_CHIPS_ENCODED, 1);
+        db_cache_put(state->engine->db, key, 1, state->dimension, out, NULL);
+        job_time(state, JOB_PART_CACHE, start);
+    }
+    return status;
+}

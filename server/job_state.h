@@ -1,0 +1,90 @@
+/* The inside of job_run: what its parts (job_matrix.c, job_examples.c, job_run.c) share. */
+#ifndef CHIPSHOT_SERVER_JOB_STATE_H
+#define CHIPSHOT_SERVER_JOB_STATE_H
+
+#include "api/job_params.h"
+#include "db/images.h"
+#include "db/support_sets.h"
+#include "engine/fewshot/classifier.h"
+#include "server/job_run.h"
+
+struct job_image {
+    struct db_image row;
+    struct grid grid;
+    uint64_t n_done; /* chips of it that count as progress */
+};
+
+struct job_state {
+    const struct job_engine *engine;
+    const struct db_job *job;
+    const char *owner;
+    struct job_control *control;
+    struct job_params params;
+    struct db_support_set set;
+    const struct loaded_encoder *encoder;
+    uint32_t dimension;
+    struct pool_lane *lane;
+    struct job_image *images; /* job->n_images */
+};
+
+/* ERROR_CANCELLED when the job is to stop. */
+int job_check_stop(struct job_state *state, struct error *err);
+/* Counts chips of an image as done, once, also when its matrix is made a second time. */
+void job_count_done(struct job_state *state, struct job_image *image, uint64_t n_done);
+/* Adds what passed since `start` to a part of the job, and returns the time now. */
+double job_time(struct job_state *state, enum job_part part, double start);
+/* The same for the worker threads' time, as the wall time of all of them at work. */
+void job_time_workers(struct job_state *state, const struct embed_times *times);
+
+/* ---- embeddings (job_matrix.c) ---- */
+
+/* The embeddings of all chips of one image, on their way from the cache or the encoder. The driver
+ * begins one while the workers are still busy with the one before. */
+struct job_matrix {
+    struct job_state *state;
+    struct job_image *image;
+    struct image pixels;   /* until finished */
+    struct embed_run *run; /* NULL: not in flight */
+    uint64_t n_encoded;    /* chips; counted by workers while in flight */
+    float *values;         /* grid_n_chips x dimension */
+};
+
+/* Reads the cache, or else decodes the image and sets the workers on it. `out` is to be cleared,
+ * also after a failure, and stays where it is until then. */
+int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job_image *image,
+                     struct error *err);
+/* Waits for the workers and fills the cache; `values` is then valid until cleared. */
+int job_matrix_finish(struct job_matrix *matrix, struct error *err);
+/* Stops what is still in flight. */
+void job_matrix_clear(struct job_matrix *matrix);
+/* Bytes that a matrix needs until it is finished, pixels included. */
+uint64_t job_matrix_size(const struct job_state *state, const struct job_image *image);
+
+/* Embeds a window that is no chip of the job's grids, in a batch of its own; `pixels` is decoded
+ * when first needed. `out`: dimension floats. */
+int job_embed_window(struct job_state *state, const struct job_image *image,
+                     const struct chip_rect *rect, struct image *pixels, float *out,
+                     struct error *err);
+
+/* ---- examples (job_examples.c) ---- */
+
+struct job_example;
+
+/* The examples of the support set and their vectors. */
+struct job_examples {
+    struct job_example *items; /* by image */
+    uint32_t n;
+    float *vectors;    /* n x dimension, in the order of the support set */
+    uint32_t *classes; /* likewise */
+};
+
+/* Lists the examples and embeds those that are no chips of the job's own grids. */
+int job_examples_create(struct job_examples *out, struct job_state *state, struct error *err);
+void job_examples_clear(struct job_examples *examples);
+/* True when a chip of this image's grid is an example. */
+bool job_examples_need(const struct job_examples *examples, size_t image);
+/* Takes the vectors of the examples that are chips of the image's grid from its matrix. */
+void job_examples_take(struct job_examples *examples, const struct job_state *state, size_t image,
+                       const float *matrix);
+
+#endif
