@@ -10,14 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "engine/encoder/cpu.h"
 #include "engine/encoder/encoder.h"
 #include "engine/encoder/random_weights.h"
 #include "engine/random.h"
+#include "server/cmd_bench_job.h"
 #include "server/command.h"
+#include "server/peak_memory.h"
 #include "server/session.h"
 
 enum { ROUNDS_MAX = 1000, THREADS_MAX = 256, ROUND_MS_MAX = 60000, KERNELS_LENGTH = 128 };
@@ -61,36 +62,6 @@ static double now_seconds(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
-/* ---- memory ---- */
-
-/* Linux forgets the peak so far (man 5 proc_pid_clear_refs), so that loading does not count. Where
- * that is not allowed it does. */
-static void forget_peak_memory(void)
-{
-    FILE *file = fopen("/proc/self/clear_refs", "w");
-    if (file == NULL)
-        return;
-    fputs("5", file);
-    fclose(file);
-}
-
-static uint64_t peak_memory(void)
-{
-    char line[256];
-    uint64_t kib = 0;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file != NULL && kib == 0 && fgets(line, sizeof(line), file) != NULL) {
-        if (strncmp(line, "VmHWM:", 6) == 0)
-            kib = strtoull(line + 6, NULL, 10);
-    }
-    if (file != NULL)
-        fclose(file);
-    struct rusage usage;
-    if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
-        kib = (uint64_t)usage.ru_maxrss;
-    return kib * 1024;
 }
 
 /* ---- setting up ---- */
@@ -212,7 +183,7 @@ static int compare_rates(const void *a, const void *b)
 static int measure(struct bench *bench, uint32_t n_rounds, struct error *err)
 {
     double warm_up;
-    forget_peak_memory();
+    peak_memory_forget();
     int status = run_round(bench, &warm_up, err);
     for (uint32_t i = 0; i < n_rounds && status == 0; i++)
         status = run_round(bench, &bench->rates[i], err);
@@ -395,12 +366,15 @@ static const struct command description = {
 int cmd_bench(int argc, char **argv)
 {
     const char *operand = NULL;
+    if (argc > 1 && strcmp(argv[1], "job") == 0)
+        return cmd_bench_job(argc, argv);
     enum command_action action = command_parse(&description, argc, argv, &operand);
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     if (strcmp(operand, "encoder") != 0) {
-        fprintf(stderr, "chipshot: '%.100s' is not a benchmark; usage: chipshot %s\n", operand,
-                description.usage);
+        fprintf(stderr,
+                "chipshot: '%.100s' is not a benchmark (encoder or job); usage: chipshot %s\n",
+                operand, description.usage);
         return 2;
     }
     struct error err = {0};

@@ -1,0 +1,319 @@
+#include "server/bench_rig.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/job_params.h"
+#include "db/blobs.h"
+#include "db/encoders.h"
+#include "db/images.h"
+#include "db/jobs.h"
+#include "db/projects.h"
+#include "db/support_sets.h"
+#include "engine/encoder/encoder.h"
+#include "server/clock.h"
+
+enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 16, NO_TIMEOUT_MS = INT32_MAX };
+
+static const uint64_t cache_max_size = UINT64_C(1) << 40;
+
+/* ---- opening and closing ---- */
+
+static int open_directory(struct bench_rig *rig, struct error *err)
+{
+    const char *parent = getenv("TMPDIR");
+    int n = snprintf(rig->directory, sizeof(rig->directory), "%s/chipshot-bench-XXXXXX",
+                     parent != NULL && parent[0] != '\0' ? parent : "/tmp");
+    if (n < 0 || (size_t)n >= sizeof(rig->directory) || mkdtemp(rig->directory) == NULL) {
+        int status = error_set_errno(err, errno, "a directory for the benchmark");
+        rig->directory[0] = '\0';
+        return status;
+    }
+    const struct db_config config = {.directory = rig->directory, .cache_max_size = cache_max_size};
+    return db_open(&rig->db, &config, err);
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)status;
+    (void)type;
+    (void)ftw;
+    remove(path);
+    return 0;
+}
+
+static int add_project_and_encoder(struct bench_rig *rig, const void *weights, size_t size,
+                                   struct error *err)
+{
+    struct db_project project = {.name = (char *)"bench"};
+    struct db_encoder encoder = {0};
+    int status = db_project_insert(rig->db, &project, err);
+    if (status == 0)
+        status = encoder_store_register_default(rig->db, weights, size, err);
+    if (status == 0)
+        status = db_encoder_get_default(rig->db, &encoder, err);
+    if (status < 0)
+        return status;
+    memcpy(rig->project_id, project.id, sizeof(rig->project_id));
+    memcpy(rig->encoder_id, encoder.id, sizeof(rig->encoder_id));
+    db_encoder_clear(&encoder);
+    const double start = clock_now_seconds();
+    status = encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, &rig->encoder, err);
+    rig->encoder_seconds = clock_now_seconds() - start;
+    return status;
+}
+
+int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_size,
+                   uint32_t n_threads, struct error *err)
+{
+    *rig = (struct bench_rig){.limits = api_limits_default, .weights_size = weights_size};
+    int status = open_directory(rig, err);
+    if (status == 0)
+        status = pool_create(&rig->pool, n_threads, LANE_LIMIT, err);
+    if (status == 0)
+        status = encoder_store_create(&rig->encoders, rig->db, rig->pool, IDLE_ENCODERS, err);
+    if (status == 0)
+        status = metrics_create(&rig->metrics, err);
+    if (status == 0)
+        status = events_create(&rig->events, err);
+    if (status == 0)
+        status = add_project_and_encoder(rig, weights, weights_size, err);
+    const struct api_hooks hooks = {.context = NULL};
+    if (status == 0)
+        status = api_create(&rig->api, rig->db, &rig->limits, &hooks, err);
+    const struct job_engine engine = {.db = rig->db,
+                                      .pool = rig->pool,
+                                      .encoders = rig->encoders,
+                                      .metrics = rig->metrics,
+                                      .limits = &rig->limits,
+                                      .times = &rig->times};
+    const struct worker_config config = {.max_running_jobs = 1};
+    if (status == 0)
+        status = worker_create(&rig->worker, &config, &engine, rig->events, NULL, err);
+    return status;
+}
+
+void bench_rig_close(struct bench_rig *rig)
+{
+    if (rig->worker != NULL)
+        worker_stop(rig->worker, 0);
+    worker_destroy(rig->worker);
+    api_destroy(rig->api);
+    encoder_store_release(rig->encoders, rig->encoder);
+    encoder_store_destroy(rig->encoders);
+    pool_destroy(rig->pool);
+    events_destroy(rig->events);
+    metrics_destroy(rig->metrics);
+    db_close(rig->db);
+    if (rig->directory[0] != '\0')
+        nftw(rig->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- inputs ---- */
+
+int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
+                        struct bench_image *out, struct error *err)
+{
+    struct image_info info;
+    struct db_blob_writer *writer = NULL;
+    bool existed = false;
+    int status = image_probe(data, size, &rig->limits.image, &info, err);
+    if (status == 0)
+        status = db_blob_writer_create(&writer, rig->db, err);
+    if (status < 0)
+        return status;
+    struct db_image row = {.name = strdup("image.png"),
+                           .width = info.width,
+                           .height = info.height,
+                           .bit_depth = info.bit_depth,
+                           .n_channels = info.n_channels,
+                           .byte_size = size,
+                           .pixel_size_nm = info.pixel_size_nm};
+    memcpy(row.project_id, rig->project_id, sizeof(row.project_id));
+    snprintf(row.format, sizeof(row.format), "%s", image_format_name(info.format));
+    snprintf(row.conversion, sizeof(row.conversion), "%s", image_conversion_name(info.conversion));
+    status = row.name == NULL ? error_set_nomem(err, "an image") : 0;
+    if (status == 0)
+        status = db_blob_write(writer, data, size, err);
+    if (status == 0)
+        status = db_blob_writer_commit(writer, err);
+    if (status == 0) {
+        db_blob_writer_sha256(writer, row.sha256);
+        status = db_image_insert(rig->db, &row, &existed, err);
+    }
+    if (status == 0) {
+        *out = (struct bench_image){.width = info.width, .height = info.height};
+        memcpy(out->id, row.id, sizeof(out->id));
+    }
+    db_blob_writer_destroy(writer);
+    db_image_clear(&row);
+    return status;
+}
+
+/* The examples of the set, class by class, in the database's form. */
+static void fill_classes(const struct bench_image *image, const struct bench_support *support,
+                         bool other, struct db_class *classes, struct db_example *examples)
+{
+    for (uint32_t i = 0; i < support->n_examples; i++) {
+        const struct bench_example *from = &support->examples[i];
+        struct db_class *class = &classes[from->class_index];
+        if (class->examples == NULL)
+            class->examples = &examples[i];
+        struct db_example *example = &class->examples[class->n_examples++];
+        memcpy(example->image_id, image->id, sizeof(example->image_id));
+        example->x = from->x;
+        example->y = from->y;
+    }
+    for (uint32_t c = 0; other && c < support->n_classes; c++)
+        classes[c].n_examples -= classes[c].n_examples > 1 ? 1 : 0;
+    for (uint32_t c = 0; other && c < support->n_classes / 2; c++) {
+        struct db_class swapped = classes[c];
+        classes[c] = classes[support->n_classes - 1 - c];
+        classes[support->n_classes - 1 - c] = swapped;
+    }
+}
+
+int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image,
+                          const struct bench_support *support, bool other, char id[DB_ID_SIZE],
+                          struct error *err)
+{
+    struct db_class classes[CLASSIFIER_CLASSES_MAX] = {{0}};
+    char names[CLASSIFIER_CLASSES_MAX][CLASS_NAME_SIZE];
+    struct db_example *examples = calloc(support->n_examples, sizeof(examples[0]));
+    if (examples == NULL)
+        return error_set_nomem(err, "a support set");
+    for (uint32_t c = 0; c < support->n_classes; c++) {
+        snprintf(names[c], sizeof(names[c]), "class %" PRIu32, c);
+        classes[c].name = names[c];
+    }
+    fill_classes(image, support, other, classes, examples);
+    struct db_support_set set = {.name = (char *)"bench",
+                                 .chip_width = support->chip_width,
+                                 .chip_height = support->chip_height,
+                                 .classes = classes,
+                                 .n_classes = support->n_classes};
+    memcpy(set.project_id, rig->project_id, sizeof(set.project_id));
+    int status = db_support_set_insert(rig->db, &set, err);
+    if (status == 0)
+        memcpy(id, set.id, DB_ID_SIZE);
+    free(examples);
+    return status;
+}
+
+/* ---- jobs ---- */
+
+static int plan(const struct bench_rig *rig, const struct bench_image *image,
+                const struct bench_support *support, uint32_t variant, struct job_params *out,
+                uint64_t *n_chips, struct error *err)
+{
+    struct grid grid;
+    *out = (struct job_params){
+        .grid = {.chip_width = support->chip_width, .chip_height = support->chip_height},
+        .normalise = normalise_params_default,
+        .classifier = classifier_params_default,
+        .input_sizes = *embedder_input_sizes(rig->encoder->embedder),
+    };
+    out->normalise.low += variant * 1e-9;
+    int status = grid_plan(&out->grid, image->width, image->height, rig->limits.max_chips_per_image,
+                           &grid, err);
+    if (status == 0) {
+        out->grid = grid.params;
+        *n_chips = grid_n_chips(&grid);
+    }
+    return status;
+}
+
+static bool is_final(void *context, const char *job_id)
+{
+    struct bench_rig *rig = context;
+    struct db_job job = {0};
+    bool final = db_job_get(rig->db, job_id, &job, NULL) < 0 || db_job_state_is_final(job.state);
+    db_job_clear(&job);
+    return final;
+}
+
+static int check_end(struct bench_rig *rig, const char *job_id, struct error *err)
+{
+    struct db_job job = {0};
+    int status = db_job_get(rig->db, job_id, &job, err);
+    if (status == 0 && job.state != DB_JOB_SUCCEEDED)
+        status = error_set(err, ERROR_INVALID, "the job ended as %s: %.400s",
+                           db_job_state_name(job.state),
+                           job.error_message != NULL ? job.error_message : "");
+    db_job_clear(&job);
+    return status;
+}
+
+int bench_rig_run(struct bench_rig *rig, const struct bench_image *image,
+                  const struct bench_support *support, const char *support_id, uint32_t variant,
+                  struct bench_run *out, struct error *err)
+{
+    struct job_params params;
+    struct db_job job = {.support_set_version = 1, .n_images = 1};
+    int status = plan(rig, image, support, variant, &params, &job.n_chips_total, err);
+    if (status < 0)
+        return status;
+    char image_ids[1][DB_ID_SIZE];
+    memcpy(image_ids[0], image->id, sizeof(image_ids[0]));
+    job.image_ids = image_ids;
+    memcpy(job.project_id, rig->project_id, sizeof(job.project_id));
+    memcpy(job.encoder_id, rig->encoder_id, sizeof(job.encoder_id));
+    memcpy(job.support_set_id, support_id, sizeof(job.support_set_id));
+    job.params = job_params_to_text(&params);
+    if (job.params == NULL)
+        return error_set_nomem(err, "a job");
+    status = db_job_insert(rig->db, &job, 1, NULL, NULL, err);
+    free(job.params);
+    if (status < 0)
+        return status;
+    const double start = clock_now_seconds();
+    worker_notify(rig->worker, job.id);
+    events_wait(rig->events, job.id, NO_TIMEOUT_MS, is_final, rig);
+    const double end = clock_now_seconds();
+    *out = (struct bench_run){
+        .seconds = end - start,
+        .start_seconds = rig->times.began - start,
+        .first_batch_seconds = rig->times.first_batch > 0 ? rig->times.first_batch - start : 0,
+        .n_chips = job.n_chips_total,
+    };
+    memcpy(out->parts, rig->times.seconds, sizeof(out->parts));
+    memcpy(out->job_id, job.id, sizeof(out->job_id));
+    return check_end(rig, job.id, err);
+}
+
+static int get(struct bench_rig *rig, const char *target, struct error *err)
+{
+    const struct api_request request = {.method = "GET", .target = target, .request_id = "bench"};
+    struct api_response response;
+    enum api_body body;
+    uint64_t limit;
+    api_response_init(&response);
+    if (api_begin(rig->api, &request, &body, &limit, &response))
+        api_handle(rig->api, &request, &response);
+    int status = response.status == 200
+                     ? 0
+                     : error_set(err, ERROR_INVALID, "%s: status %d", target, response.status);
+    api_response_clear(&response);
+    return status;
+}
+
+int bench_rig_render(struct bench_rig *rig, const struct bench_image *image,
+                     const struct bench_run *run, double *seconds, struct error *err)
+{
+    static const char *const maps[] = {"labels.png", "overlay.png"};
+    int status = 0;
+    const double start = clock_now_seconds();
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && status == 0; i++) {
+        char target[256];
+        snprintf(target, sizeof(target), "/v1/jobs/%s/results/%s/%s", run->job_id, image->id,
+                 maps[i]);
+        status = get(rig, target, err);
+    }
+    *seconds = clock_now_seconds() - start;
+    return status;
+}
