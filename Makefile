@@ -32,14 +32,15 @@ TEST_HELPERS := $(sort $(shell find tests/unit tests/api tests/http -name '*.c' 
 TEST_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
 TEST_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(TEST_SOURCES) $(TEST_HELPERS))
 # Programs that are no tests: other targets run them.
-PROGRAM_OBJECTS := $(BUILD)/tests/parity/parity_embed.o $(BUILD)/tests/bench/roofline.o
+PROGRAM_OBJECTS := $(BUILD)/tests/parity/parity_embed.o $(BUILD)/tests/bench/roofline.o \
+	$(BUILD)/tests/bench/http_baseline.o
 LIBRARY := $(BUILD)/libchipshot.a
 # TESTS picks test programs by words of their names.
 SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word),$(TEST_PROGRAMS)))),$(TEST_PROGRAMS))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity bench-peers bench-smoke \
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity bench-http bench-peers bench-smoke \
 	roofline performance golden train-smoke train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -116,6 +117,9 @@ frontier: all ## accuracy against speed, over input sizes, pooled parts and tran
 picture: all ## make the README's picture anew, after the weights or the scene changed
 	@./deps.sh demo
 	@tests/picture.sh $(BUILD)/chipshot docs/perovskite-on-diamond-overlay.png
+
+bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second beside a bare libmicrohttpd program (needs wrk)
+	@tests/bench/http.sh $(BUILD)/chipshot $(BUILD)/tests/bench/http_baseline
 
 study: all ## prototypes against training from scratch and others; writes docs/accuracy.md (10 minutes)
 	@./deps.sh study
