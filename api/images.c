@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/image_counts.h"
 #include "api/call.h"
 #include "api/upload.h"
 #include "db/images.h"
@@ -27,14 +28,24 @@ static json_t *image_json(const struct db_image *image)
                      links[1], "preview", links[2], "project", links[3]);
 }
 
-/* Decodes the whole upload once, so that no stored image fails later. */
-static int verify(struct api_call *call, const void *data, size_t size, struct image_info *info,
-                  struct error *err)
+/* Decodes the whole upload once, so that no stored image fails later. Its values are counted on the
+ * way, for the jobs to come. */
+static int verify(struct api_call *call, const void *data, size_t size, const char *sha256,
+                  struct image_info *info, struct error *err)
 {
+    uint32_t n_levels = 0;
     int code = api_render_begin(call->api, err);
     if (code != 0)
         return code;
-    code = image_verify(data, size, &call->api->limits.image, info, err);
+    uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
+    if (counts == NULL)
+        code = error_set_nomem(err, "an image's counts");
+    else
+        code =
+            image_verify_count(data, size, &call->api->limits.image, info, counts, &n_levels, err);
+    if (code == 0 && n_levels > 0)
+        image_counts_put(call->api->db, sha256, counts, n_levels);
+    free(counts);
     api_render_end(call->api);
     return code;
 }
@@ -73,7 +84,7 @@ int images_upload(struct api_call *call, struct error *err)
     if (code == 0)
         code = upload_open(call, image.sha256, &data, &size, err);
     if (code == 0)
-        code = verify(call, data, size, &info, err);
+        code = verify(call, data, size, image.sha256, &info, err);
     if (code == 0)
         code = fill(&image, call, &info, size, err);
     if (code == 0)

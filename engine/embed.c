@@ -27,8 +27,7 @@ struct embedder {
 struct embed_run {
     struct embedder *embedder;
     struct pool_lane *lane;
-    const float *pixels;
-    uint32_t image_width;
+    struct chip_source source;
     struct grid grid;              /* grid runs */
     const struct chip_rect *rects; /* window runs; NULL in grid runs */
     uint64_t n_chips;
@@ -43,6 +42,7 @@ struct embed_run {
     pthread_cond_t finished; /* n_tasks became 0 */
     uint32_t n_tasks;        /* that wait in the lane or run */
     uint64_t next;           /* first chip of the next batch */
+    uint64_t n_allowed;      /* chips, from the first, whose pixels are there */
     bool cancelled;
     struct embed_times times;
 };
@@ -163,19 +163,23 @@ static double now_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* Takes the next batch; false when the run is over. */
-static bool take_batch(struct embed_run *run, uint64_t *first, uint32_t *n)
+/* Chips of the next batch; 0 when there is none to be had now. Called with the mutex held. */
+static uint32_t next_batch(const struct embed_run *run)
+{
+    uint64_t left = run->n_chips - run->next;
+    uint32_t n = left < run->batch ? (uint32_t)left : run->batch;
+    return run->cancelled || run->next + n > run->n_allowed ? 0 : n;
+}
+
+/* Takes the next batch; returns the number of its chips. */
+static uint32_t take_batch(struct embed_run *run, uint64_t *first)
 {
     pthread_mutex_lock(&run->mutex);
-    bool more = !run->cancelled && run->next < run->n_chips;
-    if (more) {
-        uint64_t left = run->n_chips - run->next;
-        *first = run->next;
-        *n = left < run->batch ? (uint32_t)left : run->batch;
-        run->next += *n;
-    }
+    uint32_t n = next_batch(run);
+    *first = run->next;
+    run->next += n;
     pthread_mutex_unlock(&run->mutex);
-    return more;
+    return n;
 }
 
 /* One size's vectors as a block of columns of `out`, each divided by its norm. */
@@ -205,9 +209,9 @@ static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t f
     const double start = now_seconds();
     for (uint32_t i = 0; i < n; i++) {
         struct chip_rect rect = chip_at(run, first + i);
-        chip_resample(run->resamplers[size_index], run->pixels, run->image_width, rect.x, rect.y,
-                      run->scratch + worker_index * run->scratch_size,
-                      worker->chips + (size_t)i * side * side);
+        chip_resample_source(run->resamplers[size_index], &run->source, rect.x, rect.y,
+                             run->scratch + worker_index * run->scratch_size,
+                             worker->chips + (size_t)i * side * side);
     }
     const double resampled = now_seconds();
     float *vectors = embedder->sizes.n > 1 ? worker->vectors : out;
@@ -229,7 +233,7 @@ static void end_task(struct embed_run *run, uint32_t n, const struct embed_times
     run->times.encode += times->encode;
     if (n > 0 && run->progress != NULL && !run->cancelled && !run->progress(run->context, n))
         run->cancelled = true;
-    bool more = !run->cancelled && run->next < run->n_chips;
+    bool more = next_batch(run) > 0;
     if (more && pool_submit(run->lane, embed_batch, run, NULL) < 0) {
         run->cancelled = true; /* the lane was */
         more = false;
@@ -245,25 +249,26 @@ static void embed_batch(void *argument, uint32_t worker_index)
     struct embed_run *run = argument;
     struct embed_times times = {0};
     uint64_t first;
-    uint32_t n = 0;
-    if (take_batch(run, &first, &n)) {
-        for (uint32_t i = 0; i < run->embedder->sizes.n; i++)
-            embed_at_size(run, i, first, n, worker_index, &times);
-    }
+    uint32_t n = take_batch(run, &first);
+    for (uint32_t i = 0; n > 0 && i < run->embedder->sizes.n; i++)
+        embed_at_size(run, i, first, n, worker_index, &times);
     end_task(run, n, &times);
 }
 
-/* One task a worker at most: a cancelled run stops within one batch. */
+/* Makes tasks for the batches that can be had, one a worker at most: a cancelled run stops within
+ * one batch. */
 static int submit_tasks(struct embed_run *run, struct error *err)
 {
-    uint64_t n_batches = (run->n_chips + run->batch - 1) / run->batch;
-    uint64_t n = n_batches < run->embedder->n_workers ? n_batches : run->embedder->n_workers;
     int status = 0;
     pthread_mutex_lock(&run->mutex);
-    for (uint64_t i = 0; i < n && status == 0; i++) {
+    uint64_t n_ready = run->n_allowed > run->next ? run->n_allowed - run->next : 0;
+    uint64_t n_batches = next_batch(run) > 0 ? (n_ready + run->batch - 1) / run->batch : 0;
+    /* As many as there are batches: tasks that run now may not come to them at once. */
+    for (uint64_t i = 0; i < n_batches && run->n_tasks < run->embedder->n_workers; i++) {
         status = pool_submit(run->lane, embed_batch, run, err);
-        if (status == 0)
-            run->n_tasks++;
+        if (status < 0)
+            break;
+        run->n_tasks++;
     }
     run->cancelled = run->cancelled || status < 0;
     pthread_mutex_unlock(&run->mutex);
@@ -317,6 +322,14 @@ static int run_begin(struct embed_run **out, const struct embed_run *plan, uint3
     return status;
 }
 
+void embed_allow(struct embed_run *run, uint64_t n_chips)
+{
+    pthread_mutex_lock(&run->mutex);
+    run->n_allowed = n_chips;
+    pthread_mutex_unlock(&run->mutex);
+    submit_tasks(run, NULL);
+}
+
 void embed_cancel(struct embed_run *run)
 {
     pthread_mutex_lock(&run->mutex);
@@ -340,16 +353,16 @@ int embed_finish(struct embed_run *run, struct embed_times *times, struct error 
 }
 
 int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct pool_lane *lane,
-                     const float *pixels, const struct grid *grid, embed_progress progress,
-                     void *context, float *vectors, struct error *err)
+                     const struct chip_source *source, const struct grid *grid, uint64_t n_allowed,
+                     embed_progress progress, void *context, float *vectors, struct error *err)
 {
     const struct embed_run plan = {
         .embedder = embedder,
         .lane = lane,
-        .pixels = pixels,
-        .image_width = grid->image_width,
+        .source = *source,
         .grid = *grid,
         .n_chips = grid_n_chips(grid),
+        .n_allowed = n_allowed,
         .batch = ENCODER_BATCH,
         .out = vectors,
         .progress = progress,
@@ -362,8 +375,10 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
                const struct grid *grid, embed_progress progress, void *context, float *out,
                struct error *err)
 {
+    const struct chip_source source = {.pixels = pixels, .image_width = grid->image_width};
     struct embed_run *run = NULL;
-    int status = embed_grid_begin(&run, embedder, lane, pixels, grid, progress, context, out, err);
+    int status = embed_grid_begin(&run, embedder, lane, &source, grid, grid_n_chips(grid), progress,
+                                  context, out, err);
     return status < 0 ? status : embed_finish(run, NULL, err);
 }
 
@@ -376,10 +391,10 @@ int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *
     const struct embed_run plan = {
         .embedder = embedder,
         .lane = lane,
-        .pixels = pixels,
-        .image_width = image_width,
+        .source = {.pixels = pixels, .image_width = image_width},
         .rects = rects,
         .n_chips = n_rects,
+        .n_allowed = n_rects,
         .batch = batch,
         .out = out,
     };

@@ -57,13 +57,18 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
                const struct grid *grid, embed_progress progress, void *context, float *out,
                struct error *err);
 
-/* The same without blocking: the thread may decode the next image while the workers embed this one.
- * `pixels` and `vectors` are used until embed_finish, which must be called once for *out. The lane
- * must not be cancelled meanwhile; several runs may share it. */
+/* The same without blocking, from floats or samples (`source`, copied; what it points to is used,
+ * as `vectors`, until embed_finish, which must be called once for *out). Only the first `n_allowed`
+ * chips are there to be embedded yet: the thread may go on decoding this image, or the next, while
+ * the workers embed. The lane must not be cancelled meanwhile; several runs may share it. */
 struct embed_run;
 int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct pool_lane *lane,
-                     const float *pixels, const struct grid *grid, embed_progress progress,
-                     void *context, float *vectors, struct error *err);
+                     const struct chip_source *source, const struct grid *grid, uint64_t n_allowed,
+                     embed_progress progress, void *context, float *vectors, struct error *err);
+
+/* The pixels of the first `n_chips` chips are there; never fewer than before. Not together with
+ * embed_finish. */
+void embed_allow(struct embed_run *run, uint64_t n_chips);
 
 /* Batches that have not begun are left out: embed_finish returns soon, with ERROR_CANCELLED. */
 void embed_cancel(struct embed_run *run);
@@ -74,7 +79,8 @@ struct embed_times {
     double encode;
 };
 
-/* Waits for the end of a run and frees it (NULL: does nothing). `times`: NULL or where to. */
+/* Waits for the end of a run, all chips of which are allowed unless it was cancelled, and frees it
+ * (NULL: does nothing). `times`: NULL or where to. */
 int embed_finish(struct embed_run *run, struct embed_times *times, struct error *err);
 
 /* Embeds `n_rects` windows in batches of `batch` (1..ENCODER_BATCH) consecutive ones. With a batch

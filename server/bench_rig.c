@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/image_counts.h"
 #include "api/job_params.h"
 #include "db/blobs.h"
 #include "db/encoders.h"
@@ -116,17 +117,41 @@ void bench_rig_close(struct bench_rig *rig)
 
 /* ---- inputs ---- */
 
+/* As api/images.c does it. */
+static int verify(struct bench_rig *rig, const void *data, size_t size, const char *sha256,
+                  struct image_info *info, struct error *err)
+{
+    uint32_t n_levels = 0;
+    uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
+    int status = counts == NULL ? error_set_nomem(err, "an image's counts")
+                                : image_verify_count(data, size, &rig->limits.image, info, counts,
+                                                     &n_levels, err);
+    if (status == 0 && n_levels > 0)
+        image_counts_put(rig->db, sha256, counts, n_levels);
+    free(counts);
+    return status;
+}
+
 int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
                         struct bench_image *out, struct error *err)
 {
     struct image_info info;
     struct db_blob_writer *writer = NULL;
+    char sha256[DB_SHA256_SIZE];
     bool existed = false;
-    int status = image_probe(data, size, &rig->limits.image, &info, err);
-    if (status == 0)
-        status = db_blob_writer_create(&writer, rig->db, err);
+    int status = db_blob_writer_create(&writer, rig->db, err);
     if (status < 0)
         return status;
+    status = db_blob_write(writer, data, size, err);
+    db_blob_writer_sha256(writer, sha256);
+    if (status == 0)
+        status = verify(rig, data, size, sha256, &info, err);
+    if (status == 0)
+        status = db_blob_writer_commit(writer, err);
+    if (status < 0) {
+        db_blob_writer_destroy(writer);
+        return status;
+    }
     struct db_image row = {.name = strdup("image.png"),
                            .width = info.width,
                            .height = info.height,
@@ -138,14 +163,9 @@ int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
     snprintf(row.format, sizeof(row.format), "%s", image_format_name(info.format));
     snprintf(row.conversion, sizeof(row.conversion), "%s", image_conversion_name(info.conversion));
     status = row.name == NULL ? error_set_nomem(err, "an image") : 0;
+    memcpy(row.sha256, sha256, sizeof(row.sha256));
     if (status == 0)
-        status = db_blob_write(writer, data, size, err);
-    if (status == 0)
-        status = db_blob_writer_commit(writer, err);
-    if (status == 0) {
-        db_blob_writer_sha256(writer, row.sha256);
         status = db_image_insert(rig->db, &row, &existed, err);
-    }
     if (status == 0) {
         *out = (struct bench_image){.width = info.width, .height = info.height};
         memcpy(out->id, row.id, sizeof(out->id));

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/image_counts.h"
 #include "db/blobs.h"
 #include "db/cache.h"
 #include "engine/encoder/cpu.h"
@@ -53,49 +54,68 @@ static void write_chip_key(const struct job_state *state, const struct job_image
 
 /* ---- pixels ---- */
 
-/* Decodes an image as it was when it was uploaded: whoever changed its file behind our back gets an
- * error and never a result, and windows lie inside the pixels. */
-static int decode(struct job_state *state, const struct job_image *image, struct image *out,
-                  struct error *err)
+/* Opens an image's file as it was when it was uploaded: whoever changed it behind our back gets an
+ * error and never a result. */
+static int open_file(struct job_state *state, const struct job_image *image, struct db_blob *out,
+                     struct error *err)
 {
-    struct db_blob blob = {0};
-    struct error inner = {0};
     char what[DB_ID_SIZE + 16];
     snprintf(what, sizeof(what), "image %s", image->row.id);
-    double start = clock_now_seconds();
-    int status = stored_file_open(state->engine->db, what, image->row.sha256, &blob, err);
-    start = job_time(state, JOB_PART_READ, start);
-    if (status < 0)
-        return status;
-    status = image_decode(blob.data, blob.size, &state->engine->limits->image, out, &inner);
-    db_blob_close(&blob);
-    job_time(state, JOB_PART_DECODE, start);
-    if (status < 0)
-        return error_set(err, inner.code, "%s: %.400s", what, inner.message);
-    if (out->info.width == image->row.width && out->info.height == image->row.height)
-        return 0;
-    status = error_set(
-        err, ERROR_CORRUPT,
-        "%s: its file has %" PRIu32 " x %" PRIu32 " pixels, its row says %" PRIu32 " x %" PRIu32,
-        what, out->info.width, out->info.height, image->row.width, image->row.height);
-    image_clear(out);
+    const double start = clock_now_seconds();
+    int status = stored_file_open(state->engine->db, what, image->row.sha256, out, err);
+    job_time(state, JOB_PART_READ, start);
     return status;
 }
 
-static int load_pixels(struct job_state *state, const struct job_image *image, struct image *out,
-                       struct error *err)
+static int name_image(const struct job_image *image, const struct error *inner, struct error *err)
 {
-    int status = decode(state, image, out, err);
-    if (status < 0)
-        return status;
+    return error_set(err, inner->code, "image %s: %.400s", image->row.id, inner->message);
+}
+
+/* So that windows lie inside the pixels. */
+static int check_size(const struct job_image *image, uint32_t width, uint32_t height,
+                      struct error *err)
+{
+    const struct db_image *row = &image->row;
+    if (width == row->width && height == row->height)
+        return 0;
+    return error_set(err, ERROR_CORRUPT,
+                     "image %s: its file has %" PRIu32 " x %" PRIu32
+                     " pixels, its row says %" PRIu32 " x %" PRIu32,
+                     row->id, width, height, row->width, row->height);
+}
+
+/* Any image, as floats. */
+static int decode_pixels(struct job_state *state, const struct job_image *image,
+                         const struct db_blob *file, struct image *out, struct error *err)
+{
+    struct error inner = {0};
     double start = clock_now_seconds();
-    status = job_check_stop(state, err); /* a huge image takes seconds */
+    int status = image_decode(file->data, file->size, &state->engine->limits->image, out, &inner);
+    start = job_time(state, JOB_PART_DECODE, start);
+    if (status < 0)
+        return name_image(image, &inner, err);
+    status = check_size(image, out->info.width, out->info.height, err);
+    if (status == 0)
+        status = job_check_stop(state, err); /* a huge image takes seconds */
     if (status == 0)
         status = normalise_apply(&state->params.normalise, out->pixels, out->info.width,
                                  out->info.height, out->info.bit_depth, err);
     if (status < 0)
         image_clear(out);
     job_time(state, JOB_PART_NORMALISE, start);
+    return status;
+}
+
+static int load_pixels(struct job_state *state, const struct job_image *image, struct image *out,
+                       struct error *err)
+{
+    struct db_blob file = {0};
+    int status = open_file(state, image, &file, err);
+    if (status < 0)
+        return status;
+    status = decode_pixels(state, image, &file, out, err);
+    db_blob_close(&file);
     return status;
 }
 
@@ -141,10 +161,137 @@ static bool read_cached(struct job_matrix *matrix, const char *key)
     return status == 0;
 }
 
+/* Sets the workers on the first `n_allowed` chips. */
+static int begin_embedding(struct job_matrix *matrix, const struct chip_source *source,
+                           uint64_t n_allowed, struct error *err)
+{
+    struct job_state *state = matrix->state;
+    if (state->engine->times != NULL && state->engine->times->first_batch == 0 && n_allowed > 0)
+        state->engine->times->first_batch = clock_now_seconds();
+    return embed_grid_begin(&matrix->run, state->encoder->embedder, state->lane, source,
+                            &matrix->image->grid, n_allowed, on_progress, matrix, matrix->values,
+                            err);
+}
+
+static int begin_pixels(struct job_matrix *matrix, const struct db_blob *file, struct error *err)
+{
+    const struct grid *grid = &matrix->image->grid;
+    int status = decode_pixels(matrix->state, matrix->image, file, &matrix->pixels, err);
+    if (status < 0)
+        return status;
+    const struct chip_source source = {.pixels = matrix->pixels.pixels,
+                                       .image_width = grid->image_width};
+    return begin_embedding(matrix, &source, grid_n_chips(grid), err);
+}
+
+static bool on_rows(void *context, uint32_t n_rows)
+{
+    struct job_matrix *matrix = context;
+    struct job_state *state = matrix->state;
+    const uint64_t n_chips = grid_chips_within(&matrix->image->grid, n_rows);
+    if (matrix->run != NULL && n_chips > matrix->n_allowed) {
+        if (state->engine->times != NULL && state->engine->times->first_batch == 0)
+            state->engine->times->first_batch = clock_now_seconds();
+        matrix->n_allowed = n_chips;
+        embed_allow(matrix->run, n_chips);
+    }
+    return atomic_load(&state->control->stop) == JOB_STOP_NONE;
+}
+
+static int read_samples(struct job_matrix *matrix, const struct db_blob *file, struct error *err)
+{
+    struct job_state *state = matrix->state;
+    struct error inner = {0};
+    const double start = clock_now_seconds();
+    int status = samples_read(file->data, file->size, &state->engine->limits->image,
+                              &matrix->samples, on_rows, matrix, &inner);
+    job_time(state, JOB_PART_DECODE, start);
+    return status < 0 ? name_image(matrix->image, &inner, err) : 0;
+}
+
+/* The value of each level, from the counts. */
+static int make_levels(struct job_matrix *matrix, const uint32_t *counts, struct error *err)
+{
+    const uint32_t bit_depth = matrix->samples.bit_depth;
+    const double start = clock_now_seconds();
+    matrix->levels = malloc(samples_n_levels(bit_depth) * sizeof(float));
+    int status = matrix->levels == NULL ? error_set_nomem(err, "an image's levels")
+                                        : normalise_levels(&matrix->state->params.normalise, counts,
+                                                           bit_depth, matrix->levels, err);
+    job_time(matrix->state, JOB_PART_NORMALISE, start);
+    return status;
+}
+
+/* What a file says is not relied upon: ranks are looked up in the counts. */
+static bool are_all(const uint32_t *counts, uint32_t n_levels, uint64_t n_samples)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n_levels; i++)
+        sum += counts[i];
+    return sum == n_samples;
+}
+
+static int begin_samples(struct job_matrix *matrix, const struct db_blob *file, uint32_t *counts,
+                         struct error *err)
+{
+    struct db *db = matrix->state->engine->db;
+    const char *sha256 = matrix->image->row.sha256;
+    const struct samples *samples = &matrix->samples;
+    const uint32_t n_levels = samples_n_levels(samples->bit_depth);
+    int status = check_size(matrix->image, samples->width, samples->height, err);
+    if (status < 0)
+        return status;
+    const bool known = image_counts_get(db, sha256, counts, n_levels) &&
+                       are_all(counts, n_levels, (uint64_t)samples->width * samples->height);
+    if (!known) {
+        status = read_samples(matrix, file, err);
+        const double start = clock_now_seconds();
+        memset(counts, 0, n_levels * sizeof(counts[0]));
+        if (status == 0) {
+            samples_count(samples, counts);
+            image_counts_put(db, sha256, counts, n_levels);
+        }
+        job_time(matrix->state, JOB_PART_NORMALISE, start);
+    }
+    if (status == 0)
+        status = make_levels(matrix, counts, err);
+    if (status < 0)
+        return status;
+    const struct grid *grid = &matrix->image->grid;
+    const struct chip_source source = {.samples = samples->data,
+                                       .sample_size = samples->bit_depth / 8,
+                                       .levels = matrix->levels,
+                                       .image_width = grid->image_width};
+    status = begin_embedding(matrix, &source, known ? 0 : grid_n_chips(grid), err);
+    return status == 0 && known ? read_samples(matrix, file, err) : status;
+}
+
+/* Plain grey samples stay as they are in the file; other images and those that CLAHE works on are
+ * needed as floats, as a whole, before the first chip can be cut out. */
+static int begin_decoding(struct job_matrix *matrix, const struct db_blob *file, struct error *err)
+{
+    const struct job_state *state = matrix->state;
+    struct error inner = {0};
+    if (state->params.normalise.clahe.enabled)
+        return begin_pixels(matrix, file, err);
+    int status = samples_create(file->data, file->size, &state->engine->limits->image,
+                                &matrix->samples, &inner);
+    if (status == ERROR_NOT_FOUND)
+        return begin_pixels(matrix, file, err);
+    if (status < 0)
+        return name_image(matrix->image, &inner, err);
+    uint32_t *counts = calloc(samples_n_levels(matrix->samples.bit_depth), sizeof(counts[0]));
+    status = counts == NULL ? error_set_nomem(err, "an image's levels")
+                            : begin_samples(matrix, file, counts, err);
+    free(counts);
+    return status;
+}
+
 int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job_image *image,
                      struct error *err)
 {
     char key[KEY_SIZE];
+    struct db_blob file = {0};
     *out = (struct job_matrix){.state = state, .image = image};
     int status = allocate_matrix(state, image, grid_n_chips(&image->grid), &out->values, err);
     if (status < 0)
@@ -152,13 +299,20 @@ int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job
     write_grid_key(state, image, key);
     if (read_cached(out, key))
         return 0;
-    status = load_pixels(state, image, &out->pixels, err);
+    status = open_file(state, image, &file, err);
     if (status < 0)
         return status;
-    if (state->engine->times != NULL && state->engine->times->first_batch == 0)
-        state->engine->times->first_batch = clock_now_seconds();
-    return embed_grid_begin(&out->run, state->encoder->embedder, state->lane, out->pixels.pixels,
-                            &image->grid, on_progress, out, out->values, err);
+    status = begin_decoding(out, &file, err);
+    db_blob_close(&file);
+    return status;
+}
+
+static void clear_pixels(struct job_matrix *matrix)
+{
+    image_clear(&matrix->pixels);
+    samples_clear(&matrix->samples);
+    free(matrix->levels);
+    matrix->levels = NULL;
 }
 
 int job_matrix_finish(struct job_matrix *matrix, struct error *err)
@@ -170,7 +324,7 @@ int job_matrix_finish(struct job_matrix *matrix, struct error *err)
         char key[KEY_SIZE];
         int status = embed_finish(matrix->run, &times, err);
         matrix->run = NULL;
-        image_clear(&matrix->pixels);
+        clear_pixels(matrix);
         job_time_workers(state, &times);
         if (status < 0)
             return status;
@@ -189,7 +343,7 @@ void job_matrix_clear(struct job_matrix *matrix)
         embed_cancel(matrix->run);
         embed_finish(matrix->run, NULL, NULL);
     }
-    image_clear(&matrix->pixels);
+    clear_pixels(matrix);
     free(matrix->values);
     *matrix = (struct job_matrix){0};
 }

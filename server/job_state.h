@@ -43,7 +43,10 @@ void job_time_workers(struct job_state *state, const struct embed_times *times);
 struct job_matrix {
     struct job_state *state;
     struct job_image *image;
-    struct image pixels;   /* until finished */
+    struct image pixels; /* until finished; or else: */
+    struct samples samples;
+    float *levels;         /* of the samples, normalised */
+    uint64_t n_allowed;    /* chips whose samples have been read */
     struct embed_run *run; /* NULL: not in flight */
     uint64_t n_encoded;    /* chips; counted by workers while in flight */
     float *values;         /* grid_n_chips x dimension */

@@ -142,6 +142,18 @@ struct chip_rect grid_chip(const struct grid *grid, uint64_t index)
     };
 }
 
+uint64_t grid_chips_within(const struct grid *grid, uint32_t n_rows)
+{
+    const uint32_t height = grid->params.chip_height;
+    if (n_rows < height + grid->params.offset_y)
+        return 0;
+    uint32_t rows = (n_rows - height - grid->params.offset_y) / grid->params.stride_y + 1;
+    /* A last row that was shifted inwards ends with the image. */
+    if (rows >= grid->rows || n_rows >= grid->image_height)
+        rows = n_rows >= row_y(grid, grid->rows - 1) + height ? grid->rows : grid->rows - 1;
+    return (uint64_t)rows * grid->columns;
+}
+
 /* The index at or before `place` along an axis, or one more when only the shifted last chip can be
  * there. `place` >= offset. */
 static uint32_t nearest_index(uint32_t place, uint32_t offset, uint32_t stride, uint32_t n)

@@ -54,6 +54,9 @@ uint64_t grid_n_chips(const struct grid *grid);
 /* The window of chip `index` (row-major). `index` < grid_n_chips. */
 struct chip_rect grid_chip(const struct grid *grid, uint64_t index);
 
+/* How many chips, from the first, lie within the first `n_rows` rows of pixels. */
+uint64_t grid_chips_within(const struct grid *grid, uint32_t n_rows);
+
 /* Index of the grid chip that is exactly `rect`, or -1. */
 int64_t grid_find(const struct grid *grid, const struct chip_rect *rect);
 
@@ -72,7 +75,7 @@ int chip_resampler_create(struct chip_resampler **out, uint32_t width, uint32_t 
                           uint32_t out_width, uint32_t out_height, struct error *err);
 void chip_resampler_destroy(struct chip_resampler *resampler);
 
-/* Floats that chip_resample needs as scratch: height x out_width. */
+/* Floats that chip_resample needs as scratch: height x out_width + width. */
 size_t chip_resampler_scratch(const struct chip_resampler *resampler);
 
 /* Resamples the window at (x, y) of a plane (image_width floats a row) into `out` (out_height x
@@ -81,5 +84,19 @@ size_t chip_resampler_scratch(const struct chip_resampler *resampler);
  * whichever chip is asked for first, on any thread. */
 void chip_resample(const struct chip_resampler *resampler, const float *pixels,
                    uint32_t image_width, uint32_t x, uint32_t y, float *scratch, float *out);
+
+/* A normalised image as floats or, when `pixels` is NULL, as samples (image.h) with the value of
+ * each level. All borrowed. */
+struct chip_source {
+    const float *pixels;
+    const uint8_t *samples;
+    uint32_t sample_size; /* bytes: 1 or 2 */
+    const float *levels;
+    uint32_t image_width;
+};
+
+/* The same from either; where `levels` holds what the floats hold, to the byte the same. */
+void chip_resample_source(const struct chip_resampler *resampler, const struct chip_source *source,
+                          uint32_t x, uint32_t y, float *scratch, float *out);
 
 #endif

@@ -120,7 +120,8 @@ void chip_resampler_destroy(struct chip_resampler *resampler)
 
 size_t chip_resampler_scratch(const struct chip_resampler *resampler)
 {
-    return (size_t)resampler->vertical.n_in * resampler->horizontal.n_out;
+    return (size_t)resampler->vertical.n_in * resampler->horizontal.n_out +
+           resampler->horizontal.n_in;
 }
 
 static void resample_row(const struct axis *axis, const float *in, float *out)
@@ -150,15 +151,41 @@ static void resample_column(const struct axis *axis, uint32_t i, const float *ro
     }
 }
 
-void chip_resample(const struct chip_resampler *resampler, const float *pixels,
-                   uint32_t image_width, uint32_t x, uint32_t y, float *scratch, float *out)
+/* One row of a window as floats, in `buffer` where they are not there as such. */
+static const float *source_row(const struct chip_source *source, uint32_t x, size_t y, uint32_t n,
+                               float *buffer)
+{
+    const size_t first = y * source->image_width + x;
+    if (source->pixels != NULL)
+        return source->pixels + first;
+    const uint8_t *samples = source->samples + first * source->sample_size;
+    if (source->sample_size == 1) {
+        for (uint32_t i = 0; i < n; i++)
+            buffer[i] = source->levels[samples[i]];
+    } else {
+        for (uint32_t i = 0; i < n; i++)
+            buffer[i] = source->levels[samples[2 * i] << 8 | samples[2 * i + 1]];
+    }
+    return buffer;
+}
+
+void chip_resample_source(const struct chip_resampler *resampler, const struct chip_source *source,
+                          uint32_t x, uint32_t y, float *scratch, float *out)
 {
     const struct axis *horizontal = &resampler->horizontal;
     const struct axis *vertical = &resampler->vertical;
-    size_t row_size = horizontal->n_out;
-    const float *window = pixels + (size_t)y * image_width + x;
+    const size_t row_size = horizontal->n_out;
+    float *buffer = scratch + vertical->n_in * row_size;
     for (size_t row = 0; row < vertical->n_in; row++)
-        resample_row(horizontal, window + row * image_width, scratch + row * row_size);
+        resample_row(horizontal, source_row(source, x, y + row, horizontal->n_in, buffer),
+                     scratch + row * row_size);
     for (uint32_t i = 0; i < vertical->n_out; i++)
         resample_column(vertical, i, scratch, row_size, out + i * row_size);
+}
+
+void chip_resample(const struct chip_resampler *resampler, const float *pixels,
+                   uint32_t image_width, uint32_t x, uint32_t y, float *scratch, float *out)
+{
+    const struct chip_source source = {.pixels = pixels, .image_width = image_width};
+    chip_resample_source(resampler, &source, x, y, scratch, out);
 }

@@ -87,7 +87,8 @@ static int identify(const uint8_t *data, size_t size, enum image_format *out, st
 }
 
 static int run(const void *data, size_t size, const struct image_limits *limits,
-               enum png_decode_goal goal, struct image *out, struct error *err)
+               enum png_decode_goal goal, struct png_samples *samples, struct image *out,
+               struct error *err)
 {
     enum image_format format;
     int rc = identify(data, size, &format, err);
@@ -95,7 +96,7 @@ static int run(const void *data, size_t size, const struct image_limits *limits,
         return rc;
     switch (format) {
     case IMAGE_FORMAT_PNG:
-        return png_decode(data, size, limits, goal, out, err);
+        return png_decode(data, size, limits, goal, samples, out, err);
     }
     return error_set(err, ERROR_INVALID, "image: no decoder for format %d", (int)format);
 }
@@ -104,7 +105,7 @@ int image_probe(const void *data, size_t size, const struct image_limits *limits
                 struct image_info *out, struct error *err)
 {
     struct image image;
-    int rc = run(data, size, limits, PNG_DECODE_HEADER, &image, err);
+    int rc = run(data, size, limits, PNG_DECODE_HEADER, NULL, &image, err);
     if (rc == 0)
         *out = image.info;
     return rc;
@@ -113,17 +114,102 @@ int image_probe(const void *data, size_t size, const struct image_limits *limits
 int image_decode(const void *data, size_t size, const struct image_limits *limits,
                  struct image *out, struct error *err)
 {
-    return run(data, size, limits, PNG_DECODE_PIXELS, out, err);
+    return run(data, size, limits, PNG_DECODE_PIXELS, NULL, out, err);
+}
+
+int image_verify_count(const void *data, size_t size, const struct image_limits *limits,
+                       struct image_info *out, uint32_t *counts, uint32_t *n_levels,
+                       struct error *err)
+{
+    struct image image;
+    struct png_samples samples = {.counts = counts};
+    int rc = run(data, size, limits, PNG_DECODE_VERIFY, &samples, &image, err);
+    if (rc != 0)
+        return rc;
+    *out = image.info;
+    if (n_levels != NULL)
+        *n_levels = samples.present ? samples_n_levels(image.info.bit_depth) : 0;
+    return 0;
 }
 
 int image_verify(const void *data, size_t size, const struct image_limits *limits,
                  struct image_info *out, struct error *err)
 {
+    return image_verify_count(data, size, limits, out, NULL, NULL, err);
+}
+
+/* ---- samples ---- */
+
+uint32_t samples_n_levels(uint32_t bit_depth)
+{
+    return UINT32_C(1) << bit_depth;
+}
+
+int samples_create(const void *data, size_t size, const struct image_limits *limits,
+                   struct samples *out, struct error *err)
+{
     struct image image;
-    int rc = run(data, size, limits, PNG_DECODE_VERIFY, &image, err);
-    if (rc == 0)
-        *out = image.info;
-    return rc;
+    struct png_samples samples = {.present = false};
+    int rc = run(data, size, limits, PNG_DECODE_HEADER, &samples, &image, err);
+    if (rc != 0)
+        return rc;
+    if (!samples.present)
+        return error_set(err, ERROR_NOT_FOUND, "image: its pixels are not plain grey samples");
+    const struct image_info *info = &image.info;
+    /* Less than the float32 plane, which the limits admit. */
+    uint8_t *memory = malloc((size_t)info->width * info->height * (info->bit_depth / 8));
+    if (memory == NULL)
+        return error_set_nomem(err, "the image's pixels");
+    *out = (struct samples){info->width, info->height, info->bit_depth, memory};
+    return 0;
+}
+
+int samples_read(const void *data, size_t size, const struct image_limits *limits,
+                 struct samples *samples, samples_progress progress, void *context,
+                 struct error *err)
+{
+    struct image image;
+    struct png_samples to = {.progress = progress, .context = context};
+    int rc = run(data, size, limits, PNG_DECODE_HEADER, &to, &image, err);
+    if (rc != 0)
+        return rc;
+    if (!to.present || image.info.width != samples->width || image.info.height != samples->height ||
+        image.info.bit_depth != samples->bit_depth)
+        return error_set(err, ERROR_INVALID, "image: not the file that the samples were made for");
+    to.data = samples->data;
+    return run(data, size, limits, PNG_DECODE_SAMPLES, &to, &image, err);
+}
+
+/* Several tables, because equal neighbours would wait for each other's counts. */
+static void count_bytes(const uint8_t *data, size_t n, uint32_t *counts)
+{
+    uint32_t tables[4][256] = {{0}};
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (size_t k = 0; k < 4; k++)
+            tables[k][data[i + k]]++;
+    }
+    for (; i < n; i++)
+        tables[0][data[i]]++;
+    for (size_t v = 0; v < 256; v++)
+        counts[v] += tables[0][v] + tables[1][v] + tables[2][v] + tables[3][v];
+}
+
+void samples_count(const struct samples *samples, uint32_t *counts)
+{
+    const size_t n = (size_t)samples->width * samples->height;
+    if (samples->bit_depth == 8) {
+        count_bytes(samples->data, n, counts);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        counts[samples->data[2 * i] << 8 | samples->data[2 * i + 1]]++;
+}
+
+void samples_clear(struct samples *samples)
+{
+    free(samples->data);
+    samples->data = NULL;
 }
 
 void image_clear(struct image *image)

@@ -7,6 +7,7 @@
 #ifndef CHIPSHOT_ENGINE_IMAGE_IMAGE_H
 #define CHIPSHOT_ENGINE_IMAGE_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,10 +63,45 @@ int image_probe(const void *data, size_t size, const struct image_limits *limits
 int image_decode(const void *data, size_t size, const struct image_limits *limits,
                  struct image *out, struct error *err);
 
+/* The pixels of a file of 8- or 16-bit grey samples in rows from top to bottom, as they are in it:
+ * half or a quarter of the memory of a float32 plane, and usable row by row while it is read. */
+struct samples {
+    uint32_t width, height;
+    uint32_t bit_depth; /* 8 or 16 */
+    uint8_t *data;      /* height x width x bit_depth / 8, most significant byte first; owned */
+};
+
+/* How often each value occurs: 256 or 65,536 counts. */
+enum { SAMPLE_LEVELS_MAX = 1 << 16 };
+uint32_t samples_n_levels(uint32_t bit_depth);
+
+/* Plans and allocates the samples of a file. ERROR_NOT_FOUND: its pixels are of another kind, to be
+ * read by image_decode; else as image_probe. `out` is to be released with samples_clear. */
+int samples_create(const void *data, size_t size, const struct image_limits *limits,
+                   struct samples *out, struct error *err);
+
+/* Told of the rows read so far, from the top; now and then and at the end. False stops. */
+typedef bool (*samples_progress)(void *context, uint32_t n_rows);
+
+/* Fills the samples of the file that they were made for. ERROR_CANCELLED when progress (NULL: none)
+ * said so; else as image_decode. */
+int samples_read(const void *data, size_t size, const struct image_limits *limits,
+                 struct samples *samples, samples_progress progress, void *context,
+                 struct error *err);
+
+/* Adds every sample to `counts` (samples_n_levels of them). */
+void samples_count(const struct samples *samples, uint32_t *counts);
+void samples_clear(struct samples *samples);
+
 /* Checks that the whole file decodes, in less memory than image_decode where the format allows it
  * (row by row). Same errors. */
 int image_verify(const void *data, size_t size, const struct image_limits *limits,
                  struct image_info *out, struct error *err);
+/* The same, and counts the values of a file that has samples: *n_levels of `counts` (room for
+ * SAMPLE_LEVELS_MAX, zeroed); 0 for another file. */
+int image_verify_count(const void *data, size_t size, const struct image_limits *limits,
+                       struct image_info *out, uint32_t *counts, uint32_t *n_levels,
+                       struct error *err);
 
 /* Frees the pixels; the struct may be cleared twice. */
 void image_clear(struct image *image);

@@ -88,6 +88,7 @@ static float key_float(uint32_t key)
 }
 
 struct selector {
+    const uint32_t *counts; /* of the levels 0, 1, ...; NULL when there are pixels */
     const float *pixels;
     size_t n;
     uint64_t *upper;   /* N_BUCKETS: counts of the keys' upper halves */
@@ -107,6 +108,12 @@ static uint32_t find_bucket(const uint64_t *counts, uint64_t *rank)
 /* The value that would stand at `rank` (0-based, below n) if the pixels were sorted. */
 static double select_rank(struct selector *selector, uint64_t rank)
 {
+    if (selector->counts != NULL) {
+        uint32_t level = 0;
+        while (rank >= selector->counts[level])
+            rank -= selector->counts[level++];
+        return level;
+    }
     uint32_t upper = find_bucket(selector->upper, &rank);
     if (selector->lower_of != upper) {
         memset(selector->lower, 0, N_BUCKETS * sizeof(*selector->lower));
@@ -216,4 +223,48 @@ int normalise_apply(const struct normalise_params *params, float *pixels, uint32
         return rc;
     stretch(pixels, n, low, high);
     return params->clahe.enabled ? clahe_apply(&params->clahe, pixels, width, height, err) : 0;
+}
+
+/* ---- levels ---- */
+
+static void find_level_range(const struct normalise_params *params, const uint32_t *counts,
+                             uint32_t n_levels, double *low, double *high)
+{
+    struct selector selector = {.counts = counts};
+    uint32_t smallest = 0, largest = n_levels - 1;
+    for (uint32_t i = 0; i < n_levels; i++)
+        selector.n += counts[i];
+    switch (params->method) {
+    case NORMALISE_PERCENTILE:
+        *low = select_percentile(&selector, params->low);
+        *high = select_percentile(&selector, params->high);
+        return;
+    case NORMALISE_MINMAX:
+        while (counts[smallest] == 0)
+            smallest++;
+        while (counts[largest] == 0)
+            largest--;
+        *low = smallest;
+        *high = largest;
+        return;
+    case NORMALISE_NONE:
+        *low = 0;
+        *high = n_levels - 1;
+        return;
+    }
+}
+
+int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
+                     uint32_t bit_depth, float *levels, struct error *err)
+{
+    int rc = normalise_params_check(params, err);
+    if (rc != 0)
+        return rc;
+    const uint32_t n_levels = UINT32_C(1) << bit_depth;
+    double low = 0, high = 0;
+    find_level_range(params, counts, n_levels, &low, &high);
+    for (uint32_t i = 0; i < n_levels; i++)
+        levels[i] = (float)i;
+    stretch(levels, n_levels, low, high);
+    return 0;
 }

@@ -46,4 +46,10 @@ int normalise_params_check(const struct normalise_params *params, struct error *
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
                     uint32_t height, uint32_t bit_depth, struct error *err);
 
+/* The same for samples (image.h): the value that normalise_apply would make of each level, from
+ * counts[level], into `levels` (both 2^bit_depth; at least one count is not 0). CLAHE, which looks
+ * at places, is not done. */
+int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
+                     uint32_t bit_depth, float *levels, struct error *err);
+
 #endif

@@ -10,6 +10,7 @@
  */
 #include "engine/image/png_decode.h"
 
+#include <assert.h>
 #include <math.h>
 #include <png.h>
 #include <setjmp.h>
@@ -54,7 +55,9 @@ struct reader {
     uint8_t *row;       /* one row as libpng gives it: a byte or two a sample; owned */
     float *sink;        /* one row of floats when no plane is wanted; owned */
     float *pixels;      /* NULL unless the plane is wanted; owned until given to the caller */
+    struct png_samples *samples; /* NULL: not asked for; borrowed */
     bool truncated;
+    bool stopped; /* progress said so */
     bool out_of_memory;
     char message[128]; /* libpng's, when it failed */
     jmp_buf failed;
@@ -115,6 +118,8 @@ static int attempt(struct reader *reader, void (*step)(struct reader *), struct 
     }
     if (reader->out_of_memory)
         return error_set_nomem(err, "the PNG decoder");
+    if (reader->stopped)
+        return error_set(err, ERROR_CANCELLED, "stopped on request");
     if (reader->truncated)
         return error_set(err, ERROR_INVALID,
                          "image: the PNG file is truncated: it ends after %zu bytes, before its "
@@ -299,12 +304,50 @@ static void convert_row(struct reader *reader, uint32_t n, float *out, size_t st
     }
 }
 
+static bool has_samples(const struct ihdr *ihdr)
+{
+    return ihdr->color_type == PNG_COLOR_TYPE_GRAY && ihdr->bit_depth >= 8 &&
+           ihdr->interlace == PNG_INTERLACE_NONE;
+}
+
+static void read_samples(struct reader *reader)
+{
+    enum { ROWS_BETWEEN = 16 };
+    struct png_samples *samples = reader->samples;
+    const uint32_t height = reader->ihdr.height;
+    const size_t row_size = (size_t)reader->ihdr.width * (reader->ihdr.bit_depth / 8);
+    if (png_get_rowbytes(reader->png, reader->header) != row_size)
+        png_error(reader->png, "unexpected row size");
+    for (uint32_t y = 0; y < height; y++) {
+        png_read_row(reader->png, samples->data + y * row_size, NULL);
+        if (samples->progress != NULL && ((y + 1) % ROWS_BETWEEN == 0 || y + 1 == height) &&
+            !samples->progress(samples->context, y + 1)) {
+            reader->stopped = true;
+            png_error(reader->png, "stopped");
+        }
+    }
+}
+
+static void count_row(struct reader *reader)
+{
+    const uint8_t *row = reader->row;
+    uint32_t *counts = reader->samples->counts;
+    for (size_t i = 0; reader->ihdr.bit_depth == 8 && i < reader->ihdr.width; i++)
+        counts[row[i]]++;
+    for (size_t i = 0; reader->ihdr.bit_depth == 16 && i < reader->ihdr.width; i++)
+        counts[row[2 * i] << 8 | row[2 * i + 1]]++;
+}
+
 static void read_plain(struct reader *reader)
 {
+    const bool count =
+        reader->samples != NULL && reader->samples->present && reader->samples->counts != NULL;
     for (size_t y = 0; y < reader->ihdr.height; y++) {
         float *out =
             reader->pixels != NULL ? reader->pixels + y * reader->ihdr.width : reader->sink;
         png_read_row(reader->png, reader->row, NULL);
+        if (count)
+            count_row(reader);
         convert_row(reader, reader->ihdr.width, out, 1);
     }
 }
@@ -343,7 +386,9 @@ static void step_pixels(struct reader *reader)
     /* The same as ours by construction; it guards the buffer that libpng writes to. */
     if (png_get_rowbytes(reader->png, reader->header) > (size_t)8 * reader->ihdr.width)
         png_error(reader->png, "unexpected row size");
-    if (reader->ihdr.interlace == PNG_INTERLACE_NONE)
+    if (reader->samples != NULL && reader->samples->data != NULL)
+        read_samples(reader);
+    else if (reader->ihdr.interlace == PNG_INTERLACE_NONE)
         read_plain(reader);
     else
         for (int pass = 0; pass < ADAM7_PASSES; pass++)
@@ -355,6 +400,8 @@ static void step_pixels(struct reader *reader)
 static int allocate_pixels(struct reader *reader, enum png_decode_goal goal, struct error *err)
 {
     size_t width = reader->ihdr.width;
+    if (goal == PNG_DECODE_SAMPLES)
+        return 0;
     reader->row = malloc(8 * width);
     if (goal == PNG_DECODE_PIXELS)
         reader->pixels = malloc(width * reader->ihdr.height * sizeof(float));
@@ -366,7 +413,8 @@ static int allocate_pixels(struct reader *reader, enum png_decode_goal goal, str
 }
 
 int png_decode(const void *data, size_t size, const struct image_limits *limits,
-               enum png_decode_goal goal, struct image *out, struct error *err)
+               enum png_decode_goal goal, struct png_samples *samples, struct image *out,
+               struct error *err)
 {
     struct ihdr ihdr;
     int rc;
@@ -380,6 +428,10 @@ int png_decode(const void *data, size_t size, const struct image_limits *limits,
     reader->size = size;
     reader->limits = limits;
     reader->ihdr = ihdr;
+    reader->samples = samples;
+    if (samples != NULL)
+        samples->present = has_samples(&ihdr);
+    assert(goal != PNG_DECODE_SAMPLES || (samples->present && samples->data != NULL));
 
     rc = attempt(reader, step_header, err);
     if (rc != 0 || goal == PNG_DECODE_HEADER)

@@ -8,14 +8,25 @@
 #include "engine/image/image.h"
 
 enum png_decode_goal {
-    PNG_DECODE_HEADER, /* the chunks before the image data */
-    PNG_DECODE_VERIFY, /* the whole file, row by row; interlaced ones too, pass by pass */
-    PNG_DECODE_PIXELS, /* the whole file into out->pixels */
+    PNG_DECODE_HEADER,  /* the chunks before the image data */
+    PNG_DECODE_VERIFY,  /* the whole file, row by row; interlaced ones too, pass by pass */
+    PNG_DECODE_PIXELS,  /* the whole file into out->pixels */
+    PNG_DECODE_SAMPLES, /* the whole file, which has samples, into samples->data */
 };
 
-/* `data` is borrowed. Fills out->info and, for PNG_DECODE_PIXELS, out->pixels (NULL otherwise), on
- * success only. Errors as in image.h. */
+/* What is done with samples (image.h) while a file is read; all may be NULL. */
+struct png_samples {
+    bool present;     /* set: the file has samples */
+    uint8_t *data;    /* PNG_DECODE_SAMPLES: where to */
+    uint32_t *counts; /* PNG_DECODE_VERIFY: how often each value occurs */
+    samples_progress progress;
+    void *context;
+};
+
+/* `data` is borrowed. `samples`: NULL, or as above. Fills out->info and, for PNG_DECODE_PIXELS,
+ * out->pixels (NULL otherwise), on success only. Errors as in image.h. */
 int png_decode(const void *data, size_t size, const struct image_limits *limits,
-               enum png_decode_goal goal, struct image *out, struct error *err);
+               enum png_decode_goal goal, struct png_samples *samples, struct image *out,
+               struct error *err);
 
 #endif
