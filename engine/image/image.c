@@ -177,7 +177,7 @@ int samples_read(const void *data, size_t size, const struct image_limits *limit
         image.info.bit_depth != samples->bit_depth)
         return error_set(err, ERROR_INVALID, "image: not the file that the samples were made for");
     to.data = samples->data;
-    return run(data, size, limits, PNG_DECODE_SAMPLES, &to, &image, err);
+    return png_decode_samples(data, size, limits, &to, err);
 }
 
 /* Several tables, because equal neighbours would wait for each other's counts. */

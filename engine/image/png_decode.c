@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/image/png_rows.h"
+
 enum {
     SIGNATURE_SIZE = 8,
     IHDR_END = SIGNATURE_SIZE + 8 + 13 + 4,
@@ -57,7 +59,6 @@ struct reader {
     float *pixels;      /* NULL unless the plane is wanted; owned until given to the caller */
     struct png_samples *samples; /* NULL: not asked for; borrowed */
     bool truncated;
-    bool stopped; /* progress said so */
     bool out_of_memory;
     char message[128]; /* libpng's, when it failed */
     jmp_buf failed;
@@ -118,8 +119,6 @@ static int attempt(struct reader *reader, void (*step)(struct reader *), struct 
     }
     if (reader->out_of_memory)
         return error_set_nomem(err, "the PNG decoder");
-    if (reader->stopped)
-        return error_set(err, ERROR_CANCELLED, "stopped on request");
     if (reader->truncated)
         return error_set(err, ERROR_INVALID,
                          "image: the PNG file is truncated: it ends after %zu bytes, before its "
@@ -310,21 +309,18 @@ static bool has_samples(const struct ihdr *ihdr)
            ihdr->interlace == PNG_INTERLACE_NONE;
 }
 
+/* What png_rows.c did not take: the rows that were told of are not written again, because others
+ * may be reading them. */
 static void read_samples(struct reader *reader)
 {
-    enum { ROWS_BETWEEN = 16 };
     struct png_samples *samples = reader->samples;
     const uint32_t height = reader->ihdr.height;
     const size_t row_size = (size_t)reader->ihdr.width * (reader->ihdr.bit_depth / 8);
     if (png_get_rowbytes(reader->png, reader->header) != row_size)
         png_error(reader->png, "unexpected row size");
     for (uint32_t y = 0; y < height; y++) {
-        png_read_row(reader->png, samples->data + y * row_size, NULL);
-        if (samples->progress != NULL && ((y + 1) % ROWS_BETWEEN == 0 || y + 1 == height) &&
-            !samples->progress(samples->context, y + 1)) {
-            reader->stopped = true;
-            png_error(reader->png, "stopped");
-        }
+        const bool told = y < samples->n_rows_told;
+        png_read_row(reader->png, told ? reader->row : samples->data + y * row_size, NULL);
     }
 }
 
@@ -400,16 +396,43 @@ static void step_pixels(struct reader *reader)
 static int allocate_pixels(struct reader *reader, enum png_decode_goal goal, struct error *err)
 {
     size_t width = reader->ihdr.width;
-    if (goal == PNG_DECODE_SAMPLES)
-        return 0;
     reader->row = malloc(8 * width);
     if (goal == PNG_DECODE_PIXELS)
         reader->pixels = malloc(width * reader->ihdr.height * sizeof(float));
-    else
+    else if (goal != PNG_DECODE_SAMPLES)
         reader->sink = malloc(width * sizeof(float));
-    if (reader->row == NULL || (reader->pixels == NULL && reader->sink == NULL))
+    if (reader->row == NULL ||
+        (reader->pixels == NULL && reader->sink == NULL && goal != PNG_DECODE_SAMPLES))
         return error_set_nomem(err, "the image's pixels");
     return 0;
+}
+
+int png_decode_samples(const void *data, size_t size, const struct image_limits *limits,
+                       struct png_samples *samples, struct error *err)
+{
+    struct ihdr ihdr;
+    struct image image;
+    uint32_t n_rows = 0;
+    int rc = read_ihdr(data, size, &ihdr, err);
+    if (rc == 0)
+        rc = check_limits(&ihdr, limits, err);
+    if (rc != 0)
+        return rc;
+    const uint32_t bytes = ihdr.bit_depth / 8;
+    switch (png_rows_read(data, size, (size_t)ihdr.width * bytes, bytes, ihdr.height, samples->data,
+                          samples->progress, samples->context, &n_rows)) {
+    case PNG_ROWS_DONE:
+        return 0;
+    case PNG_ROWS_STOPPED:
+        return error_set(err, ERROR_CANCELLED, "stopped on request");
+    case PNG_ROWS_IRREGULAR:
+        break;
+    }
+    samples->n_rows_told = n_rows;
+    rc = png_decode(data, size, limits, PNG_DECODE_SAMPLES, samples, &image, err);
+    if (rc == 0 && samples->progress != NULL && !samples->progress(samples->context, ihdr.height))
+        rc = error_set(err, ERROR_CANCELLED, "stopped on request");
+    return rc;
 }
 
 int png_decode(const void *data, size_t size, const struct image_limits *limits,

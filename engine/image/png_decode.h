@@ -21,6 +21,7 @@ struct png_samples {
     uint32_t *counts; /* PNG_DECODE_VERIFY: how often each value occurs */
     samples_progress progress;
     void *context;
+    uint32_t n_rows_told; /* PNG_DECODE_SAMPLES: rows that are there already */
 };
 
 /* `data` is borrowed. `samples`: NULL, or as above. Fills out->info and, for PNG_DECODE_PIXELS,
@@ -28,5 +29,9 @@ struct png_samples {
 int png_decode(const void *data, size_t size, const struct image_limits *limits,
                enum png_decode_goal goal, struct png_samples *samples, struct image *out,
                struct error *err);
+
+/* Fills samples->data of a file that has samples, with progress. Errors as in samples_read. */
+int png_decode_samples(const void *data, size_t size, const struct image_limits *limits,
+                       struct png_samples *samples, struct error *err);
 
 #endif

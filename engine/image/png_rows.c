@@ -1,0 +1,276 @@
+/* Rows are inflated a block at a time and unfiltered from there into their place (W3C PNG
+ * Specification, 9. Filtering). A Paeth byte waits for its left neighbour; so a block of eight
+ * Paeth rows is undone at once, each row one pixel behind the one above it: then all that a step
+ * needs of the row above was made by the step before.
+ */
+#include "engine/image/png_rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum {
+    BLOCK_ROWS = 8,
+    SIGNATURE_SIZE = 8,
+    CHUNK_OVERHEAD = 12, /* length, type, checksum */
+    FILTER_NONE = 0,
+    FILTER_SUB = 1,
+    FILTER_UP = 2,
+    FILTER_AVERAGE = 3,
+    FILTER_PAETH = 4,
+};
+
+typedef int16_t lanes __attribute__((vector_size(BLOCK_ROWS * sizeof(int16_t))));
+
+struct row_reader {
+    const uint8_t *data;
+    size_t size;
+    size_t next; /* where the next chunk begins */
+    z_stream stream;
+    bool ended; /* the stream has */
+};
+
+/* ---- chunks ---- */
+
+static uint32_t read_u32(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+/* Finds the next chunk, whose data may lie beyond the end of the file only if this fails. */
+static bool next_chunk(struct row_reader *reader, const uint8_t **type, uint32_t *length)
+{
+    if (reader->size - reader->next < CHUNK_OVERHEAD)
+        return false;
+    const uint8_t *chunk = reader->data + reader->next;
+    *length = read_u32(chunk);
+    if (*length > reader->size - reader->next - CHUNK_OVERHEAD)
+        return false;
+    *type = chunk + 4;
+    reader->next += CHUNK_OVERHEAD + (size_t)*length;
+    return true;
+}
+
+static bool is_type(const uint8_t *type, const char *name)
+{
+    return memcmp(type, name, 4) == 0;
+}
+
+static bool has_checksum(const uint8_t *type, uint32_t length)
+{
+    return crc32(0, type, 4 + length) == read_u32(type + 4 + length);
+}
+
+/* Gives the stream the next IDAT chunk. */
+static bool feed(struct row_reader *reader)
+{
+    const uint8_t *type;
+    uint32_t length;
+    do {
+        if (!next_chunk(reader, &type, &length))
+            return false;
+        /* Once there was image data, it goes on to its end. */
+        if (reader->stream.total_in > 0 && !is_type(type, "IDAT"))
+            return false;
+    } while (!is_type(type, "IDAT"));
+    reader->stream.next_in = (Bytef *)(uintptr_t)(type + 4);
+    reader->stream.avail_in = length;
+    return has_checksum(type, length);
+}
+
+static bool inflate_bytes(struct row_reader *reader, uint8_t *out, size_t size)
+{
+    z_stream *stream = &reader->stream;
+    stream->next_out = out;
+    stream->avail_out = (uInt)size;
+    while (stream->avail_out > 0) {
+        if (reader->ended || (stream->avail_in == 0 && !feed(reader)))
+            return false;
+        int code = inflate(stream, Z_NO_FLUSH);
+        if (code == Z_STREAM_END)
+            reader->ended = true;
+        else if (code != Z_OK && code != Z_BUF_ERROR)
+            return false;
+    }
+    return true;
+}
+
+/* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. */
+static bool check_end(struct row_reader *reader)
+{
+    z_stream *stream = &reader->stream;
+    uint8_t extra;
+    while (!reader->ended) {
+        stream->next_out = &extra;
+        stream->avail_out = 1;
+        if (stream->avail_in == 0 && !feed(reader))
+            return false;
+        int code = inflate(stream, Z_NO_FLUSH);
+        if (stream->avail_out == 0 || (code != Z_STREAM_END && code != Z_OK))
+            return false;
+        reader->ended = code == Z_STREAM_END;
+    }
+    const uint8_t *type = NULL;
+    uint32_t length = 0;
+    if (stream->avail_in > 0)
+        return false;
+    while (next_chunk(reader, &type, &length)) {
+        /* Upper case: a chunk that must be understood, and a second IDAT is none of ours. */
+        if (is_type(type, "IEND"))
+            return length == 0 && has_checksum(type, length);
+        if ((type[0] & 0x20) == 0)
+            return false;
+    }
+    return false;
+}
+
+/* ---- filters ---- */
+
+static uint8_t paeth(int left, int up, int corner)
+{
+    const int p = up - corner, q = left - corner;
+    const int to_left = abs(p), to_up = abs(q), to_corner = abs(p + q);
+    if (to_left <= to_up && to_left <= to_corner)
+        return (uint8_t)left;
+    return (uint8_t)(to_up <= to_corner ? up : corner);
+}
+
+/* One row; `above` is the row before it (zeros for the first). */
+static bool unfilter_row(uint8_t filter, const uint8_t *in, const uint8_t *above, size_t n,
+                         size_t bpp, uint8_t *out)
+{
+    switch (filter) {
+    case FILTER_NONE:
+        memcpy(out, in, n);
+        return true;
+    case FILTER_SUB:
+        memcpy(out, in, bpp);
+        for (size_t i = bpp; i < n; i++)
+            out[i] = (uint8_t)(in[i] + out[i - bpp]);
+        return true;
+    case FILTER_UP:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (uint8_t)(in[i] + above[i]);
+        return true;
+    case FILTER_AVERAGE:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (uint8_t)(in[i] + ((i < bpp ? 0 : out[i - bpp]) + above[i]) / 2);
+        return true;
+    case FILTER_PAETH:
+        for (size_t i = 0; i < bpp; i++)
+            out[i] = (uint8_t)(in[i] + above[i]);
+        for (size_t i = bpp; i < n; i++)
+            out[i] = (uint8_t)(in[i] + paeth(out[i - bpp], above[i], above[i - bpp]));
+        return true;
+    }
+    return false;
+}
+
+static lanes absolute(lanes value)
+{
+    const lanes negative = value < 0;
+    return (value ^ negative) - negative;
+}
+
+/* The same of eight neighbours at once. */
+static lanes paeth_lanes(lanes left, lanes up, lanes corner)
+{
+    const lanes p = up - corner, q = left - corner;
+    const lanes to_left = absolute(p), to_up = absolute(q), to_corner = absolute(p + q);
+    const lanes is_left = (to_left <= to_up) & (to_left <= to_corner);
+    const lanes is_up = ~is_left & (to_up <= to_corner);
+    return (left & is_left) | (up & is_up) | (corner & ~(is_left | is_up));
+}
+
+/* Lane r is at pixel t - r of row r. Lanes that have not begun hold zeros, as the filter wants of
+ * what lies left of a row; what lanes past their row's end hold reaches nothing. */
+static void unfilter_paeth_rows(const uint8_t *in, size_t in_step, const uint8_t *above, size_t n,
+                                uint8_t *out)
+{
+    static const lanes from_row_above = {0, 0, 1, 2, 3, 4, 5, 6};
+    lanes made = {0}, up = {0};
+    for (size_t t = 0; t < n + BLOCK_ROWS - 1; t++) {
+        const lanes corner = up;
+        lanes filtered = {0};
+        up = __builtin_shuffle(made, from_row_above);
+        up[0] = t < n ? above[t] : 0;
+        if (t >= BLOCK_ROWS - 1 && t < n) {
+            for (size_t r = 0; r < BLOCK_ROWS; r++)
+                filtered[r] = in[r * in_step + t - r];
+        } else {
+            for (size_t r = 0; r < BLOCK_ROWS; r++)
+                filtered[r] = t >= r && t - r < n ? in[r * in_step + t - r] : 0;
+        }
+        made = (filtered + paeth_lanes(made, up, corner)) & 255;
+        if (t >= BLOCK_ROWS - 1 && t < n) {
+            for (size_t r = 0; r < BLOCK_ROWS; r++)
+                out[r * n + t - r] = (uint8_t)made[r];
+        } else {
+            for (size_t r = 0; r < BLOCK_ROWS; r++) {
+                if (t >= r && t - r < n)
+                    out[r * n + t - r] = (uint8_t)made[r];
+            }
+        }
+    }
+}
+
+static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *above,
+                           size_t row_size, size_t bpp, uint8_t *out)
+{
+    uint32_t n_paeth = 0;
+    for (uint32_t r = 0; r < n_rows; r++)
+        n_paeth += in[r * (row_size + 1)] == FILTER_PAETH ? 1 : 0;
+    if (n_paeth == BLOCK_ROWS && bpp == 1) {
+        unfilter_paeth_rows(in + 1, row_size + 1, above, row_size, out);
+        return true;
+    }
+    for (uint32_t r = 0; r < n_rows; r++) {
+        const uint8_t *row = in + r * (row_size + 1);
+        if (!unfilter_row(row[0], row + 1, above, row_size, bpp, out))
+            return false;
+        above = out;
+        out += row_size;
+    }
+    return true;
+}
+
+/* ---- all rows ---- */
+
+static enum png_rows_end read_blocks(struct row_reader *reader, uint8_t *block, size_t row_size,
+                                     uint32_t bpp, uint32_t height, uint8_t *out,
+                                     samples_progress progress, void *context, uint32_t *n_rows)
+{
+    const uint8_t *above = block + BLOCK_ROWS * (row_size + 1); /* zeros */
+    for (uint32_t y = 0; y < height; y += BLOCK_ROWS) {
+        const uint32_t n = height - y < BLOCK_ROWS ? height - y : BLOCK_ROWS;
+        uint8_t *rows = out + y * row_size;
+        if (!inflate_bytes(reader, block, n * (row_size + 1)) ||
+            !unfilter_block(block, n, above, row_size, bpp, rows))
+            return PNG_ROWS_IRREGULAR;
+        above = rows + (n - 1) * row_size;
+        /* The last rows are told of when it is known that the file ends well. */
+        if (y + n == height && !check_end(reader))
+            return PNG_ROWS_IRREGULAR;
+        *n_rows = y + n;
+        if (progress != NULL && !progress(context, y + n))
+            return PNG_ROWS_STOPPED;
+    }
+    return PNG_ROWS_DONE;
+}
+
+enum png_rows_end png_rows_read(const uint8_t *data, size_t size, size_t row_size,
+                                uint32_t bytes_per_pixel, uint32_t height, uint8_t *out,
+                                samples_progress progress, void *context, uint32_t *n_rows)
+{
+    struct row_reader reader = {.data = data, .size = size, .next = SIGNATURE_SIZE};
+    enum png_rows_end end = PNG_ROWS_IRREGULAR;
+    *n_rows = 0;
+    uint8_t *block = calloc(BLOCK_ROWS * (row_size + 1) + row_size, 1);
+    if (block != NULL && inflateInit(&reader.stream) == Z_OK) {
+        end = read_blocks(&reader, block, row_size, bytes_per_pixel, height, out, progress, context,
+                          n_rows);
+        inflateEnd(&reader.stream);
+    }
+    free(block);
+    return end;
+}
