@@ -40,8 +40,8 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity bench-http bench-peers bench-smoke \
-	roofline performance golden train-smoke train-determinism fuzz test test-run check clean
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity bench-http bench-peers \
+	bench-smoke roofline performance golden train-smoke train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -64,6 +64,10 @@ $(BUILD)/engine/encoder/kernels/%.o: CFLAGS += -O3
 ifeq ($(shell uname -m),x86_64)
 $(BUILD)/engine/encoder/kernels/avx2.o: CFLAGS += -mavx2 -mfma
 $(BUILD)/engine/encoder/kernels/avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+endif
+# Loops over embeddings, which -O2 leaves scalar. The order of sums stays as written.
+ifndef DEBUG
+$(BUILD)/engine/fewshot/%.o: OPTIMISE := -O3
 endif
 
 # The default encoder and openapi.yaml are part of the program, so that it is one file to install.

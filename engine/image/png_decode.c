@@ -410,7 +410,7 @@ static int allocate_pixels(struct reader *reader, enum png_decode_goal goal, str
 int png_decode_samples(const void *data, size_t size, const struct image_limits *limits,
                        struct png_samples *samples, struct error *err)
 {
-    struct ihdr ihdr;
+    struct ihdr ihdr = {0};
     struct image image;
     uint32_t n_rows = 0;
     int rc = read_ihdr(data, size, &ihdr, err);
@@ -439,7 +439,7 @@ int png_decode(const void *data, size_t size, const struct image_limits *limits,
                enum png_decode_goal goal, struct png_samples *samples, struct image *out,
                struct error *err)
 {
-    struct ihdr ihdr;
+    struct ihdr ihdr = {0};
     int rc;
     if ((rc = read_ihdr(data, size, &ihdr, err)) != 0 ||
         (rc = check_limits(&ihdr, limits, err)) != 0)
