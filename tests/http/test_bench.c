@@ -92,10 +92,107 @@ static void the_report_can_be_read(void **state)
         assert_non_null(strstr(text, words[i]));
 }
 
+/* ---- bench job ---- */
+
+static void draw_scene(char *image, char *support, size_t size)
+{
+    const char *root = getenv("TMPDIR");
+    char directory[400], text[1024];
+    snprintf(directory, sizeof(directory), "%s/bench-scene", root != NULL ? root : "/tmp");
+    const char *arguments[] = {"simulate", "--scene", "perovskite-on-diamond",
+                               "--out",    directory, NULL};
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
+    snprintf(image, size, "%s/image.png", directory);
+    snprintf(support, size, "%s/support.json", directory);
+}
+
+static json_t *bench_job(const char *const *options)
+{
+    const char *arguments[16] = {"bench", "job", "--json", "--rounds", "1"};
+    char text[8192];
+    json_error_t error;
+    for (size_t i = 0; options[i] != NULL; i++)
+        arguments[5 + i] = options[i];
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
+    json_t *report = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (report == NULL)
+        fail_msg("not one JSON object: %s: %s", error.text, text);
+    return report;
+}
+
+/* A job's parts are all there; those that do not overlap are no longer than the whole. */
+static void check_run(const json_t *run, bool cold)
+{
+    static const char *const parts[] = {"load",   "read",  "decode",   "normalise", "chip",
+                                        "encode", "cache", "classify", "store",     "start"};
+    const json_t *of = json_object_get(run, "parts");
+    const double seconds = number(run, "seconds");
+    assert_int_equal(json_object_size(of), sizeof(parts) / sizeof(parts[0]));
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        assert_true(number(of, parts[i]) >= 0 && number(of, parts[i]) <= seconds);
+    const double serial = number(of, "start") + number(of, "load") + number(of, "read") +
+                          number(of, "cache") + number(of, "classify") + number(of, "store");
+    assert_true(serial <= seconds);
+    assert_true(number(of, "chip") + number(of, "encode") <= seconds);
+    assert_true((number(of, "encode") > 0) == cold && (number(of, "decode") > 0) == cold);
+    assert_true((number(run, "first_batch_seconds") > 0) == cold);
+    assert_true(number(of, "classify") > 0 && number(of, "store") > 0);
+}
+
+static void a_job_is_measured(void **state)
+{
+    (void)state;
+    char image[512], support[512];
+    draw_scene(image, support, sizeof(image));
+    json_t *report = bench_job((const char *[]){"--image", image, "--support", support, "--threads",
+                                                "2", "--chips", "300,500", NULL});
+    check_run(json_object_get(report, "cold"), true);
+    check_run(json_object_get(report, "warm"), false);
+    const json_t *drawn = json_object_get(report, "image");
+    const double pixels = number(drawn, "width") * number(drawn, "height");
+    assert_true(number(drawn, "chips") > 200);
+    assert_int_equal((int)number(report, "threads"), 2);
+    const double ratio =
+        number(json_object_get(report, "cold"), "seconds") / number(report, "encoder_seconds");
+    assert_float_equal(number(report, "cold_to_encoder") / ratio, 1, 1e-4); /* one round */
+    assert_true(number(report, "warm_to_cold") > 0);
+    assert_true(number(report, "render_seconds") > 0);
+    const json_t *memory = json_object_get(report, "memory");
+    assert_true(number(memory, "pixels_bytes") == 4 * pixels);
+    assert_true(number(memory, "limit_bytes") ==
+                number(memory, "weights_bytes") + 12 * pixels + 100e6);
+    assert_true(number(memory, "peak_rss_bytes") > 1e6);
+    const json_t *scales = json_object_get(report, "scales");
+    assert_int_equal(json_array_size(scales), 2);
+    assert_true(number(json_array_get(scales, 0), "relative_cost") == 1);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *scale = json_array_get(scales, i);
+        assert_float_equal(number(scale, "chips"), i == 0 ? 300 : 500, 20);
+        assert_float_equal(number(scale, "chips_per_second") * number(scale, "seconds") /
+                               number(scale, "chips"),
+                           1, 1e-4);
+    }
+    json_decref(report);
+}
+
+static void a_jobs_report_can_be_read(void **state)
+{
+    (void)state;
+    char image[512], support[512], text[8192];
+    draw_scene(image, support, sizeof(image));
+    const char *arguments[] = {"bench", "job",       "--rounds", "1", "--image",
+                               image,   "--support", support,    NULL};
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
+    static const char *const words[] = {"cold job:", "warm job:", "decode ", "classify ",
+                                        "ratios:",   "memory:",   "render:"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        assert_non_null(strstr(text, words[i]));
+}
+
 static void wrong_options_are_refused(void **state)
 {
     (void)state;
-    static const char *const wrong[][6] = {
+    static const char *const wrong[][7] = {
         {"bench"},
         {"bench", "decoder"},
         {"bench", "encoder", "resnet18"},
@@ -113,6 +210,16 @@ static void wrong_options_are_refused(void **state)
         {"bench", "encoder", "--arch=resnet18", "--encoder=models/default.safetensors"},
         {"bench", "encoder", "--encoder", "README.md"},
         {"bench", "encoder", "--encoder", "no/such/file"},
+        {"bench", "job", "more"},
+        {"bench", "job", "--rounds", "0"},
+        {"bench", "job", "--threads", "257"},
+        {"bench", "job", "--chips", "1000,"},
+        {"bench", "job", "--chips", "0"},
+        {"bench", "job", "--chips", "-5"},
+        {"bench", "job", "--chips", "4000001"},
+        {"bench", "job", "--image", "README.md"},
+        {"bench", "job", "--image", "README.md", "--support", "README.md"},
+        {"bench", "job", "--arch", "resnet18", "--encoder=models/default.safetensors"},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         char text[4096] = "";
@@ -130,6 +237,8 @@ int main(void)
         cmocka_unit_test(an_encoder_file_is_measured),
         cmocka_unit_test(an_architecture_is_measured),
         cmocka_unit_test(the_report_can_be_read),
+        cmocka_unit_test(a_job_is_measured),
+        cmocka_unit_test(a_jobs_report_can_be_read),
         cmocka_unit_test(wrong_options_are_refused),
     };
     return test_run(tests);

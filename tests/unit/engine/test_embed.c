@@ -158,6 +158,100 @@ static void other_jobs_do_not_change_the_bytes(void **state)
     pool_destroy(pool);
 }
 
+/* What a step of allowing chips runs on. */
+struct stage {
+    struct pool *pool;
+    struct pool_lane *lane;
+    struct embedder *embedder;
+    struct grid grid;
+    struct chip_source source;
+    float *out;
+};
+
+static void stage_set(struct stage *stage, uint32_t n_threads)
+{
+    *stage = (struct stage){.grid = make_grid(), .out = calloc(1, matrix_size())};
+    assert_int_equal(pool_create(&stage->pool, n_threads, 64, NULL), 0);
+    assert_int_equal(pool_lane_create(&stage->lane, stage->pool, NULL), 0);
+    assert_int_equal(embedder_create(&stage->embedder, stage->pool, encoder, NULL, NULL), 0);
+    stage->source = (struct chip_source){.pixels = pixels, .image_width = SIDE};
+}
+
+static void stage_clear(struct stage *stage)
+{
+    pool_lane_destroy(stage->lane);
+    embedder_destroy(stage->embedder);
+    pool_destroy(stage->pool);
+    free(stage->out);
+}
+
+static int stage_begin(struct stage *stage, uint64_t n_allowed, struct embed_run **run)
+{
+    return embed_grid_begin(run, stage->embedder, stage->lane, &stage->source, &stage->grid,
+                            n_allowed, NULL, NULL, stage->out, NULL);
+}
+
+/* Chips become available in steps that are no multiple of a batch. */
+static void chips_allowed_bit_by_bit_give_the_same_bytes(void **state)
+{
+    (void)state;
+    int status = 0;
+    float *at_once = embed(1, NULL, NULL, &status);
+    static const uint64_t steps[] = {1, 7, 33, GRID_CHIPS};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+            struct stage stage;
+            struct embed_run *run = NULL;
+            struct embed_times times = {-1, -1};
+            stage_set(&stage, n_threads);
+            assert_int_equal(stage_begin(&stage, 0, &run), 0);
+            for (uint64_t n = steps[i]; n < GRID_CHIPS; n += steps[i])
+                embed_allow(run, n);
+            embed_allow(run, GRID_CHIPS);
+            assert_int_equal(embed_finish(run, &times, NULL), 0);
+            assert_memory_equal(at_once, stage.out, matrix_size());
+            assert_true(times.resample > 0 && times.encode > 0);
+            stage_clear(&stage);
+        }
+    }
+    free(at_once);
+}
+
+static void a_run_that_is_cancelled_waits_for_no_pixels(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct embed_run *run = NULL;
+    stage_set(&stage, 2);
+    assert_int_equal(stage_begin(&stage, ENCODER_BATCH, &run), 0);
+    embed_cancel(run);
+    assert_int_equal(embed_finish(run, NULL, NULL), ERROR_CANCELLED);
+    assert_int_equal(embed_finish(NULL, NULL, NULL), 0);
+    stage_clear(&stage);
+}
+
+static void two_runs_share_a_lane(void **state)
+{
+    (void)state;
+    int status = 0;
+    float *alone = embed(1, NULL, NULL, &status);
+    struct stage stage;
+    struct embed_run *first = NULL, *second = NULL;
+    stage_set(&stage, 2);
+    float *out = calloc(1, matrix_size());
+    assert_int_equal(stage_begin(&stage, GRID_CHIPS, &first), 0);
+    assert_int_equal(embed_grid_begin(&second, stage.embedder, stage.lane, &stage.source,
+                                      &stage.grid, GRID_CHIPS, NULL, NULL, out, NULL),
+                     0);
+    assert_int_equal(embed_finish(second, NULL, NULL), 0);
+    assert_int_equal(embed_finish(first, NULL, NULL), 0);
+    assert_memory_equal(alone, out, matrix_size());
+    assert_memory_equal(alone, stage.out, matrix_size());
+    stage_clear(&stage);
+    free(out);
+    free(alone);
+}
+
 static bool refuse(void *context, uint64_t n_chips)
 {
     *(uint64_t *)context += n_chips;
@@ -292,6 +386,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_the_bytes),
         cmocka_unit_test(other_jobs_do_not_change_the_bytes),
+        cmocka_unit_test(chips_allowed_bit_by_bit_give_the_same_bytes),
+        cmocka_unit_test(a_run_that_is_cancelled_waits_for_no_pixels),
+        cmocka_unit_test(two_runs_share_a_lane),
         cmocka_unit_test(progress_can_cancel),
         cmocka_unit_test(a_window_alone_does_not_depend_on_the_others),
         cmocka_unit_test(several_sizes_are_concatenated),

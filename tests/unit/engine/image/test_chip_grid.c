@@ -198,6 +198,34 @@ static void edge_names_parse_back(void **state)
     assert_string_equal(err.message, "edge must be drop or cover, but is 'Drop'");
 }
 
+/* By looking at every chip, over the edges and strides where the last row may be shifted. */
+static void chips_within_rows_are_counted(void **state)
+{
+    (void)state;
+    for (uint32_t trial = 0; trial < 200; trial++) {
+        const struct grid_params params = {
+            .chip_width = 5,
+            .chip_height = 4 + trial % 4,
+            .stride_x = 5,
+            .stride_y = 1 + trial % 11,
+            .offset_y = trial % 3,
+            .edge = trial % 2 == 0 ? GRID_EDGE_DROP : GRID_EDGE_COVER,
+        };
+        struct grid grid = plan(params, 12, 20 + trial % 13);
+        for (uint32_t n_rows = 0; n_rows <= grid.image_height; n_rows++) {
+            uint64_t expected = 0;
+            for (uint64_t i = 0; i < grid_n_chips(&grid); i++) {
+                struct chip_rect rect = grid_chip(&grid, i);
+                expected += rect.y + rect.height <= n_rows ? 1 : 0;
+            }
+            if (grid_chips_within(&grid, n_rows) != expected)
+                fail_msg("trial %u, %u rows: %llu chips, not %llu", trial, n_rows,
+                         (unsigned long long)grid_chips_within(&grid, n_rows),
+                         (unsigned long long)expected);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +237,7 @@ int main(void)
         cmocka_unit_test(impossible_grids_are_refused),
         cmocka_unit_test(rects_are_checked_without_wrapping),
         cmocka_unit_test(edge_names_parse_back),
+        cmocka_unit_test(chips_within_rows_are_counted),
     };
     return test_run(tests);
 }

@@ -149,6 +149,40 @@ static void bytes_do_not_depend_on_the_place_or_the_scratch(void **state)
     chip_resampler_destroy(NULL);
 }
 
+/* Samples of both sizes, with a table of what each level is, against the floats themselves. */
+static void samples_give_the_bytes_of_floats(void **state)
+{
+    (void)state;
+    enum { SIDE = 40, OUT = 24 * 10 };
+    static float plane[SIDE * SIDE], levels[1 << 16];
+    static uint8_t samples[2 * SIDE * SIDE];
+    for (uint32_t i = 0; i < 1 << 16; i++)
+        levels[i] = (float)(i * 0.37 - 5);
+    struct chip_resampler *resampler = NULL;
+    assert_int_equal(chip_resampler_create(&resampler, 13, 17, 10, 24, NULL), 0);
+    float *scratch = malloc(chip_resampler_scratch(resampler) * sizeof(float));
+    assert_non_null(scratch);
+    for (uint32_t size = 1; size <= 2; size++) {
+        for (uint32_t i = 0; i < SIDE * SIDE; i++) {
+            const uint32_t level = i * 2654435761u >> (size == 1 ? 24 : 16);
+            samples[size * i] = (uint8_t)(size == 1 ? level : level >> 8);
+            if (size == 2)
+                samples[2 * i + 1] = (uint8_t)level;
+            plane[i] = levels[level];
+        }
+        const struct chip_source source = {
+            .samples = samples, .sample_size = size, .levels = levels, .image_width = SIDE};
+        float expected[OUT], found[OUT];
+        for (uint32_t x = 0; x + 13 <= SIDE; x += 9) {
+            chip_resample(resampler, plane, SIDE, x, 23, scratch, expected);
+            chip_resample_source(resampler, &source, x, 23, scratch, found);
+            assert_memory_equal(expected, found, sizeof(expected));
+        }
+    }
+    free(scratch);
+    chip_resampler_destroy(resampler);
+}
+
 static void sides_out_of_range_are_refused(void **state)
 {
     (void)state;
@@ -181,6 +215,7 @@ int main(void)
         cmocka_unit_test(same_size_is_a_copy),
         cmocka_unit_test(a_constant_stays_constant),
         cmocka_unit_test(bytes_do_not_depend_on_the_place_or_the_scratch),
+        cmocka_unit_test(samples_give_the_bytes_of_floats),
         cmocka_unit_test(sides_out_of_range_are_refused),
     };
     return test_run(tests);

@@ -1,0 +1,316 @@
+/* Samples are read by a decoder of their own: it must agree with image_decode on every file, right
+ * or wrong. */
+#include "tests/test.h"
+
+#include "engine/image/image.h"
+#include "engine/image/normalise.h"
+#include "tests/unit/engine/image/png_builder.h"
+
+enum { WIDTH = 37, HEIGHT = 29, MAX_BYTES = 2 * WIDTH * HEIGHT, MIXED = 5, N_FILTERS = 6 };
+
+static uint8_t paeth(int a, int b, int c)
+{
+    int p = a + b - c;
+    if (abs(p - a) <= abs(p - b) && abs(p - a) <= abs(p - c))
+        return (uint8_t)a;
+    return (uint8_t)(abs(p - b) <= abs(p - c) ? b : c);
+}
+
+/* The specification's filters, as it writes them. */
+static uint8_t predict(int filter, int a, int b, int c)
+{
+    switch (filter) {
+    case 1:
+        return (uint8_t)a;
+    case 2:
+        return (uint8_t)b;
+    case 3:
+        return (uint8_t)((a + b) / 2);
+    case 4:
+        return paeth(a, b, c);
+    }
+    return 0;
+}
+
+/* Smooth with some noise, so that all three neighbours get to predict. */
+static void fill(uint8_t *bytes, size_t n)
+{
+    uint32_t state = 7;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525 + 1013904223;
+        bytes[i] = (uint8_t)(i * 3 + i / WIDTH * 5 + (state >> 24) % 40);
+    }
+}
+
+/* A file whose rows have filter 0..4, or all of them in turn (MIXED). */
+static struct png_file build(uint32_t width, uint32_t height, uint8_t bit_depth, int filter,
+                             size_t n_idat)
+{
+    const size_t bpp = bit_depth / 8, row_size = width * bpp;
+    static uint8_t bytes[MAX_BYTES], raw[MAX_BYTES + HEIGHT];
+    struct png_file file = {NULL, 0}, whole = {NULL, 0};
+    fill(bytes, row_size * height);
+    for (size_t y = 0; y < height; y++) {
+        const uint8_t *row = bytes + y * row_size;
+        uint8_t *out = raw + y * (row_size + 1);
+        out[0] = (uint8_t)(filter == MIXED ? y % 5 : (size_t)filter);
+        for (size_t i = 0; i < row_size; i++) {
+            int a = i >= bpp ? row[i - bpp] : 0, b = y > 0 ? row[i - row_size] : 0;
+            int c = i >= bpp && y > 0 ? row[i - row_size - bpp] : 0;
+            out[i + 1] = (uint8_t)(row[i] - predict(out[0], a, b, c));
+        }
+    }
+    png_add_idat(&whole, raw, (row_size + 1) * height);
+    png_add_signature(&file);
+    png_add_ihdr(&file, width, height, bit_depth, PNG_GREY, 0);
+    png_add_chunk(&file, "tEXt", "Comment\0none", 12);
+    /* The chunk's data, cut into n_idat chunks. */
+    const size_t size = whole.size - 12;
+    for (size_t i = 0; i < n_idat; i++) {
+        const size_t first = size * i / n_idat, end = size * (i + 1) / n_idat;
+        png_add_chunk(&file, "IDAT", whole.data + 8 + first, end - first);
+    }
+    png_add_iend(&file);
+    png_file_clear(&whole);
+    return file;
+}
+
+struct told {
+    uint32_t n_rows;
+    uint32_t stop_at;
+};
+
+static bool on_rows(void *context, uint32_t n_rows)
+{
+    struct told *told = context;
+    assert_true(n_rows > told->n_rows);
+    told->n_rows = n_rows;
+    return told->stop_at == 0 || n_rows < told->stop_at;
+}
+
+static uint32_t level(const struct samples *samples, size_t i)
+{
+    return samples->bit_depth == 8
+               ? samples->data[i]
+               : (uint32_t)(samples->data[2 * i] << 8 | samples->data[2 * i + 1]);
+}
+
+/* Both decoders agree about the file. */
+static void compare(const struct png_file *file)
+{
+    struct image image = {.pixels = NULL};
+    struct samples samples = {.data = NULL};
+    struct told told = {0};
+    struct error errors[2] = {{0}};
+    int expected = image_decode(file->data, file->size, &image_limits_default, &image, &errors[0]);
+    int rc = samples_create(file->data, file->size, &image_limits_default, &samples, &errors[1]);
+    if (rc == 0)
+        rc = samples_read(file->data, file->size, &image_limits_default, &samples, on_rows, &told,
+                          &errors[1]);
+    assert_int_equal(rc, expected);
+    assert_string_equal(errors[1].message, errors[0].message);
+    if (rc == 0) {
+        assert_int_equal(told.n_rows, image.info.height);
+        for (size_t i = 0; i < (size_t)image.info.width * image.info.height; i++)
+            assert_true((float)level(&samples, i) == image.pixels[i]);
+    }
+    samples_clear(&samples);
+    image_clear(&image);
+}
+
+static void every_filter_is_undone(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[][2] = {{1, 1},  {1, 9},  {3, 8},          {7, 17},
+                                        {8, 16}, {9, 24}, {WIDTH, HEIGHT}, {WIDTH, 7}};
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        for (int filter = 0; filter < N_FILTERS; filter++) {
+            for (uint8_t bit_depth = 8; bit_depth <= 16; bit_depth += 8) {
+                struct png_file file = build(sizes[s][0], sizes[s][1], bit_depth, filter, 1);
+                compare(&file);
+                png_file_clear(&file);
+            }
+        }
+    }
+}
+
+static void image_data_may_lie_in_many_chunks(void **state)
+{
+    (void)state;
+    for (size_t n = 2; n < 40; n += 5) {
+        struct png_file file = build(WIDTH, HEIGHT, 8, 4, n);
+        compare(&file);
+        png_file_clear(&file);
+    }
+}
+
+/* Each byte changed in turn, and each length: the same error, or the same pixels. */
+static void damage_is_found_as_by_the_other_decoder(void **state)
+{
+    (void)state;
+    struct png_file file = build(9, 17, 8, 4, 3);
+    for (size_t i = 0; i < file.size; i++) {
+        file.data[i] ^= 0x11;
+        struct error err = {0};
+        struct samples samples = {.data = NULL};
+        /* A header that says something else may be right: then there are no samples. */
+        if (samples_create(file.data, file.size, &image_limits_default, &samples, &err) !=
+            ERROR_NOT_FOUND)
+            compare(&file);
+        samples_clear(&samples);
+        file.data[i] ^= 0x11;
+    }
+    const size_t size = file.size;
+    for (file.size = 0; file.size < size; file.size++)
+        compare(&file);
+    png_file_clear(&file);
+}
+
+static void surplus_rows_are_judged_as_by_the_other_decoder(void **state)
+{
+    (void)state;
+    static const size_t raw_sizes[] = {19, 20, 21, 40}; /* 2 rows of 9 pixels need 20 */
+    uint8_t raw[40] = {0};
+    for (size_t i = 0; i < sizeof(raw_sizes) / sizeof(raw_sizes[0]); i++) {
+        struct png_file file = {NULL, 0};
+        png_add_signature(&file);
+        png_add_ihdr(&file, 9, 2, 8, PNG_GREY, 0);
+        png_add_idat(&file, raw, raw_sizes[i]);
+        png_add_iend(&file);
+        compare(&file);
+        png_file_clear(&file);
+    }
+}
+
+static void other_kinds_have_no_samples(void **state)
+{
+    (void)state;
+    static const uint16_t values[4 * 4 * 4] = {0};
+    static const struct png_pixels kinds[] = {
+        {.bit_depth = 4, .color_type = PNG_GREY},
+        {.bit_depth = 8, .color_type = PNG_GREY, .interlace = 1},
+        {.bit_depth = 8, .color_type = PNG_RGB},
+        {.bit_depth = 8, .color_type = PNG_GREY_ALPHA},
+        {.bit_depth = 16, .color_type = PNG_RGBA},
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct png_pixels pixels = kinds[i];
+        struct samples samples;
+        struct image_info info;
+        uint32_t n_levels = 7;
+        uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
+        assert_non_null(counts);
+        pixels.width = pixels.height = 4;
+        pixels.samples = values;
+        struct png_file file = png_build(&pixels);
+        assert_int_equal(
+            samples_create(file.data, file.size, &image_limits_default, &samples, NULL),
+            ERROR_NOT_FOUND);
+        assert_int_equal(image_verify_count(file.data, file.size, &image_limits_default, &info,
+                                            counts, &n_levels, NULL),
+                         0);
+        assert_int_equal(n_levels, 0);
+        free(counts);
+        png_file_clear(&file);
+    }
+}
+
+static void progress_can_stop(void **state)
+{
+    (void)state;
+    struct png_file file = build(WIDTH, HEIGHT, 8, 4, 1);
+    struct samples samples;
+    struct told told = {.stop_at = 1};
+    assert_int_equal(samples_create(file.data, file.size, &image_limits_default, &samples, NULL),
+                     0);
+    assert_int_equal(
+        samples_read(file.data, file.size, &image_limits_default, &samples, on_rows, &told, NULL),
+        ERROR_CANCELLED);
+    assert_true(told.n_rows < HEIGHT);
+    samples_clear(&samples);
+    png_file_clear(&file);
+}
+
+/* Another file than the one that memory was taken for must not be written there. */
+static void samples_of_another_file_are_refused(void **state)
+{
+    (void)state;
+    struct png_file small = build(8, 8, 8, 0, 1), large = build(WIDTH, HEIGHT, 16, 0, 1);
+    struct samples samples;
+    assert_int_equal(samples_create(small.data, small.size, &image_limits_default, &samples, NULL),
+                     0);
+    assert_int_equal(
+        samples_read(large.data, large.size, &image_limits_default, &samples, NULL, NULL, NULL),
+        ERROR_INVALID);
+    samples_clear(&samples);
+    png_file_clear(&small);
+    png_file_clear(&large);
+}
+
+/* What normalise_apply makes of the pixels, from the counts alone and to the bit. */
+static void levels_are_those_of_the_pixels(void **state)
+{
+    (void)state;
+    static const struct normalise_params trials[] = {
+        {.method = NORMALISE_PERCENTILE, .low = 0.5, .high = 99.5},
+        {.method = NORMALISE_PERCENTILE, .low = 0, .high = 100},
+        {.method = NORMALISE_PERCENTILE, .low = 33.3, .high = 33.4},
+        {.method = NORMALISE_MINMAX},
+        {.method = NORMALISE_NONE},
+    };
+    uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
+    uint32_t *verified = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
+    float *levels = calloc(SAMPLE_LEVELS_MAX, sizeof(levels[0]));
+    assert_true(counts != NULL && verified != NULL && levels != NULL);
+    for (uint8_t bit_depth = 8; bit_depth <= 16; bit_depth += 8) {
+        struct png_file file = build(WIDTH, HEIGHT, bit_depth, MIXED, 1);
+        struct samples samples;
+        struct image_info info;
+        uint32_t n_levels = 0;
+        const size_t counts_size = samples_n_levels(bit_depth) * sizeof(counts[0]);
+        assert_int_equal(
+            samples_create(file.data, file.size, &image_limits_default, &samples, NULL), 0);
+        assert_int_equal(
+            samples_read(file.data, file.size, &image_limits_default, &samples, NULL, NULL, NULL),
+            0);
+        memset(counts, 0, counts_size);
+        memset(verified, 0, counts_size);
+        samples_count(&samples, counts);
+        assert_int_equal(image_verify_count(file.data, file.size, &image_limits_default, &info,
+                                            verified, &n_levels, NULL),
+                         0);
+        assert_int_equal(n_levels, samples_n_levels(bit_depth));
+        assert_memory_equal(counts, verified, counts_size);
+        for (size_t t = 0; t < sizeof(trials) / sizeof(trials[0]); t++) {
+            struct image image;
+            assert_int_equal(
+                image_decode(file.data, file.size, &image_limits_default, &image, NULL), 0);
+            assert_int_equal(
+                normalise_apply(&trials[t], image.pixels, WIDTH, HEIGHT, bit_depth, NULL), 0);
+            assert_int_equal(normalise_levels(&trials[t], counts, bit_depth, levels, NULL), 0);
+            for (size_t i = 0; i < (size_t)WIDTH * HEIGHT; i++)
+                assert_memory_equal(&levels[level(&samples, i)], &image.pixels[i], sizeof(float));
+            image_clear(&image);
+        }
+        samples_clear(&samples);
+        png_file_clear(&file);
+    }
+    free(levels);
+    free(verified);
+    free(counts);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_filter_is_undone),
+        cmocka_unit_test(image_data_may_lie_in_many_chunks),
+        cmocka_unit_test(damage_is_found_as_by_the_other_decoder),
+        cmocka_unit_test(surplus_rows_are_judged_as_by_the_other_decoder),
+        cmocka_unit_test(other_kinds_have_no_samples),
+        cmocka_unit_test(progress_can_stop),
+        cmocka_unit_test(samples_of_another_file_are_refused),
+        cmocka_unit_test(levels_are_those_of_the_pixels),
+    };
+    return test_run(tests);
+}
