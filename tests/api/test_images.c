@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include <nettle/base64.h>
 
+#include "api/image_counts.h"
 #include "engine/image/image.h"
 #include "tests/unit/engine/image/png_builder.h"
 
@@ -53,6 +54,30 @@ static void an_upload_is_stored_and_read_back(void **state)
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/content", id), 304);
     assert_int_equal(rig->response.fd, -1);
     assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
+}
+
+/* Jobs that come find the values counted. */
+static void an_uploads_values_are_counted(void **state)
+{
+    struct rig *rig = *state;
+    enum { SIDE = 9, N_LEVELS = 1 << 16 };
+    size_t size;
+    rig_fill(rig);
+    void *png = rig_png(SIDE, SIDE, 5, &size);
+    assert_int_equal(
+        rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project), 201);
+    uint32_t *counts = calloc(N_LEVELS, sizeof(counts[0]));
+    uint32_t *expected = calloc(N_LEVELS, sizeof(counts[0]));
+    struct image image;
+    assert_int_equal(image_decode(png, size, &image_limits_default, &image, NULL), 0);
+    for (size_t i = 0; i < SIDE * SIDE; i++)
+        expected[(size_t)image.pixels[i]]++;
+    assert_true(image_counts_get(rig->db, rig_text(rig, "/sha256"), counts, N_LEVELS));
+    assert_memory_equal(counts, expected, N_LEVELS * sizeof(counts[0]));
+    image_clear(&image);
+    free(expected);
+    free(counts);
+    free(png);
 }
 
 static void a_name_is_made_when_none_is_given(void **state)
@@ -270,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_upload_is_stored_and_read_back),
+        TEST(an_uploads_values_are_counted),
         TEST(a_name_is_made_when_none_is_given),
         TEST(a_content_digest_must_be_right),
         TEST(what_is_no_image_is_refused),

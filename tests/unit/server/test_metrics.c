@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include "server/job_run.h"
 #include "server/metrics.h"
 
 static void assert_line(const char *text, const char *line)
@@ -46,6 +47,25 @@ static void counters_and_gauges_are_rendered(void **state)
     assert_int_equal(count(text, "# TYPE chipshot_jobs_total "), 1);
     assert_int_equal(count(text, "# HELP chipshot_job_phase_seconds_total "), 1);
     assert_int_equal(text[strlen(text) - 1], '\n');
+    free(text);
+    metrics_destroy(metrics);
+}
+
+/* The parts of a job are phases, in one order. */
+static void every_part_of_a_job_is_a_phase(void **state)
+{
+    (void)state;
+    struct metrics *metrics = NULL;
+    assert_int_equal(metrics_create(&metrics, NULL), 0);
+    for (int i = 0; i < JOB_PARTS; i++)
+        metrics_add(metrics, METRIC_PHASE_LOAD_SECONDS + (enum metric)i, i + 0.5);
+    char *text = metrics_render(metrics);
+    for (int i = 0; i < JOB_PARTS; i++) {
+        char line[128];
+        snprintf(line, sizeof(line), "chipshot_job_phase_seconds_total{phase=\"%s\"} %d.5",
+                 job_part_name((enum job_part)i), i);
+        assert_line(text, line);
+    }
     free(text);
     metrics_destroy(metrics);
 }
@@ -123,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counters_and_gauges_are_rendered),
+        cmocka_unit_test(every_part_of_a_job_is_a_phase),
         cmocka_unit_test(requests_fill_a_histogram),
         cmocka_unit_test(threads_lose_no_count),
         cmocka_unit_test(no_registry_is_no_error),
