@@ -54,15 +54,22 @@ static void write_chip_key(const struct job_state *state, const struct job_image
 
 /* ---- pixels ---- */
 
-/* Opens an image's file as it was when it was uploaded: whoever changed it behind our back gets an
- * error and never a result. */
-static int open_file(struct job_state *state, const struct job_image *image, struct db_blob *out,
-                     struct error *err)
+enum { WHAT_SIZE = DB_ID_SIZE + 16 };
+
+static const char *what_is(const struct job_image *image, char what[WHAT_SIZE])
 {
-    char what[DB_ID_SIZE + 16];
-    snprintf(what, sizeof(what), "image %s", image->row.id);
+    snprintf(what, WHAT_SIZE, "image %s", image->row.id);
+    return what;
+}
+
+/* ERROR_CORRUPT when an image's file is not what it was when it was uploaded: whoever changed it
+ * behind our back gets an error and never a result. */
+static int check_file(struct job_state *state, const struct job_image *image,
+                      const struct db_blob *file, struct error *err)
+{
+    char what[WHAT_SIZE];
     const double start = clock_now_seconds();
-    int status = stored_file_open(state->engine->db, what, image->row.sha256, out, err);
+    int status = stored_file_check(file, what_is(image, what), image->row.sha256, err);
     job_time(state, JOB_PART_READ, start);
     return status;
 }
@@ -110,8 +117,12 @@ static int decode_pixels(struct job_state *state, const struct job_image *image,
 static int load_pixels(struct job_state *state, const struct job_image *image, struct image *out,
                        struct error *err)
 {
+    char what[WHAT_SIZE];
     struct db_blob file = {0};
-    int status = open_file(state, image, &file, err);
+    const double start = clock_now_seconds();
+    int status =
+        stored_file_open(state->engine->db, what_is(image, what), image->row.sha256, &file, err);
+    job_time(state, JOB_PART_READ, start);
     if (status < 0)
         return status;
     status = decode_pixels(state, image, &file, out, err);
@@ -173,10 +184,20 @@ static int begin_embedding(struct job_matrix *matrix, const struct chip_source *
                             err);
 }
 
+static int check_once(struct job_matrix *matrix, const struct db_blob *file, struct error *err)
+{
+    if (matrix->checked)
+        return 0;
+    matrix->checked = true;
+    return check_file(matrix->state, matrix->image, file, err);
+}
+
 static int begin_pixels(struct job_matrix *matrix, const struct db_blob *file, struct error *err)
 {
     const struct grid *grid = &matrix->image->grid;
-    int status = decode_pixels(matrix->state, matrix->image, file, &matrix->pixels, err);
+    int status = check_once(matrix, file, err);
+    if (status == 0)
+        status = decode_pixels(matrix->state, matrix->image, file, &matrix->pixels, err);
     if (status < 0)
         return status;
     const struct chip_source source = {.pixels = matrix->pixels.pixels,
@@ -244,7 +265,9 @@ static int begin_samples(struct job_matrix *matrix, const struct db_blob *file, 
     const bool known = image_counts_get(db, sha256, counts, n_levels) &&
                        are_all(counts, n_levels, (uint64_t)samples->width * samples->height);
     if (!known) {
-        status = read_samples(matrix, file, err);
+        status = check_once(matrix, file, err); /* counts are kept */
+        if (status == 0)
+            status = read_samples(matrix, file, err);
         const double start = clock_now_seconds();
         memset(counts, 0, n_levels * sizeof(counts[0]));
         if (status == 0) {
@@ -299,12 +322,20 @@ int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job
     write_grid_key(state, image, key);
     if (read_cached(out, key))
         return 0;
-    status = open_file(state, image, &file, err);
+    char what[WHAT_SIZE];
+    status = stored_file_open_unchecked(state->engine->db, what_is(image, what), image->row.sha256,
+                                        &file, err);
     if (status < 0)
         return status;
-    status = begin_decoding(out, &file, err);
+    struct error inner = {0};
+    status = begin_decoding(out, &file, &inner);
+    /* Where the workers are busy by now, the check costs no time; and a file that was changed is
+     * called that, whatever else is wrong with it. */
+    int checked = check_once(out, &file, err);
+    if (checked == 0 && status < 0)
+        error_set(err, inner.code, "%s", inner.message);
     db_blob_close(&file);
-    return status;
+    return checked < 0 ? checked : status;
 }
 
 static void clear_pixels(struct job_matrix *matrix)

@@ -43,6 +43,7 @@ void job_time_workers(struct job_state *state, const struct embed_times *times);
 struct job_matrix {
     struct job_state *state;
     struct job_image *image;
+    bool checked;        /* the file's hash was looked at */
     struct image pixels; /* until finished; or else: */
     struct samples samples;
     float *levels;         /* of the samples, normalised */

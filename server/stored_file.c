@@ -13,24 +13,39 @@ static void hash(const void *data, size_t size, char out[DB_SHA256_SIZE])
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,
-                     struct error *err)
+int stored_file_open_unchecked(struct db *db, const char *what, const char *sha256,
+                               struct db_blob *out, struct error *err)
 {
-    struct db_blob blob = {0};
     struct error inner = {0};
-    char found[DB_SHA256_SIZE];
-    int status = db_blob_open(db, sha256, &blob, &inner);
+    int status = db_blob_open(db, sha256, out, &inner);
     if (status == ERROR_NOT_FOUND)
         return error_set(err, ERROR_CORRUPT, "%s: its file %s is gone", what, sha256);
     if (status < 0)
         return error_set(err, inner.code, "%s: %.400s", what, inner.message);
-    hash(blob.data, blob.size, found);
-    if (strcmp(found, sha256) != 0) {
-        db_blob_close(&blob);
-        return error_set(err, ERROR_CORRUPT,
-                         "%s: its file was changed: its SHA-256 is %s and not %s", what, found,
-                         sha256);
-    }
-    *out = blob;
     return 0;
+}
+
+int stored_file_check(const struct db_blob *file, const char *what, const char *sha256,
+                      struct error *err)
+{
+    char found[DB_SHA256_SIZE];
+    hash(file->data, file->size, found);
+    if (strcmp(found, sha256) == 0)
+        return 0;
+    return error_set(err, ERROR_CORRUPT, "%s: its file was changed: its SHA-256 is %s and not %s",
+                     what, found, sha256);
+}
+
+int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,
+                     struct error *err)
+{
+    struct db_blob blob = {0};
+    int status = stored_file_open_unchecked(db, what, sha256, &blob, err);
+    if (status == 0)
+        status = stored_file_check(&blob, what, sha256, err);
+    if (status < 0)
+        db_blob_close(&blob);
+    else
+        *out = blob;
+    return status;
 }

@@ -10,4 +10,11 @@
 int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,
                      struct error *err);
 
+/* The two halves of it, for one who can do something else before the check is over: nothing that
+ * was made of an unchecked file may be kept. */
+int stored_file_open_unchecked(struct db *db, const char *what, const char *sha256,
+                               struct db_blob *out, struct error *err);
+int stored_file_check(const struct db_blob *file, const char *what, const char *sha256,
+                      struct error *err);
+
 #endif
