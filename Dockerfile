@@ -22,7 +22,7 @@ COPY --from=build /src/build/chipshot /usr/local/bin/chipshot
 COPY --from=build /src/LICENSE /usr/share/doc/chipshot/LICENSE
 USER chipshot
 VOLUME /data
-ENV CHIPSHOT_DATA=/data CHIPSHOT_LISTEN=0.0.0.0:8080
+ENV CHIPSHOT_DATA=/data CHIPSHOT_LISTEN=0.0.0.0:8080 CHIPSHOT_BACKGROUND=1
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s CMD curl -fsS http://127.0.0.1:8080/livez || exit 1
 ENTRYPOINT ["chipshot"]

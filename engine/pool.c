@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -168,6 +169,17 @@ void pool_destroy(struct pool *pool)
     pthread_cond_destroy(&pool->ready);
     pthread_mutex_destroy(&pool->mutex);
     free(pool);
+}
+
+int pool_make_background(struct pool *pool, struct error *err)
+{
+    const struct sched_param parameters = {.sched_priority = 0};
+    for (uint32_t i = 0; i < pool->n_workers; i++) {
+        int status = pthread_setschedparam(pool->workers[i].thread, SCHED_IDLE, &parameters);
+        if (status != 0)
+            return error_set_errno(err, status, "putting worker thread %u into the background", i);
+    }
+    return 0;
 }
 
 uint32_t pool_n_workers(const struct pool *pool)

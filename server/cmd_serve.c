@@ -140,6 +140,8 @@ static int start_engine(struct service *service, struct error *err)
         status = events_create(&service->events, err);
     if (status == 0)
         status = pool_create(&service->pool, service->config.n_threads, LANE_LIMIT, err);
+    if (status == 0 && service->config.background)
+        status = pool_make_background(service->pool, err);
     if (status == 0)
         status = encoder_store_create(&service->encoders, service->db, service->pool, IDLE_ENCODERS,
                                       err);

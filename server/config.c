@@ -38,6 +38,8 @@ static const struct option_row rows[] = {
      "data directory (default: $XDG_DATA_HOME/chipshot or ~/.local/share/chipshot)"},
     {"threads", "CHIPSHOT_THREADS", "N", KIND_U32, FIELD(n_threads), 1, 256, NULL,
      "worker threads (default: the CPUs this process may use)"},
+    {"background", "CHIPSHOT_BACKGROUND", NULL, KIND_FLAG, FIELD(background), 0, 1, "0",
+     "worker threads take only the CPU time that nothing else wants"},
     {"encoder", "CHIPSHOT_ENCODER", "FILE", KIND_TEXT, FIELD(encoder_file), 0, 0, NULL,
      "default encoder, safetensors (default: the built-in one)"},
     {"no-auth", "CHIPSHOT_NO_AUTH", NULL, KIND_FLAG, FIELD(http.no_auth), 0, 1, "0",

@@ -20,6 +20,7 @@ struct config {
     char data_directory[CONFIG_PATH_SIZE];
     const char *encoder_file; /* NULL: the built-in one */
     uint32_t n_threads;
+    bool background;
     struct api_limits limits;
     uint32_t max_running_jobs;
     uint64_t cache_max_size;

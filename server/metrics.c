@@ -1,6 +1,7 @@
 #include "server/metrics.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -74,8 +75,9 @@ struct duration {
 
 /* The two tables are searched linearly: routes x statuses that occur are a few dozen. */
 struct metrics {
+    /* No lock: a worker in the background that held one would hold up those who answer requests. */
+    _Atomic double values[METRIC_COUNT];
     pthread_mutex_t mutex; /* guards all below */
-    double values[METRIC_COUNT];
     struct request_count counts[MAX_SERIES];
     size_t n_counts;
     struct duration durations[MAX_SERIES / 8];
@@ -108,18 +110,16 @@ void metrics_add(struct metrics *metrics, enum metric metric, double amount)
 {
     if (metrics == NULL)
         return;
-    pthread_mutex_lock(&metrics->mutex);
-    metrics->values[metric] += amount;
-    pthread_mutex_unlock(&metrics->mutex);
+    double value = atomic_load(&metrics->values[metric]);
+    while (!atomic_compare_exchange_weak(&metrics->values[metric], &value, value + amount))
+        continue;
 }
 
 void metrics_set(struct metrics *metrics, enum metric metric, double value)
 {
     if (metrics == NULL)
         return;
-    pthread_mutex_lock(&metrics->mutex);
-    metrics->values[metric] = value;
-    pthread_mutex_unlock(&metrics->mutex);
+    atomic_store(&metrics->values[metric], value);
 }
 
 static struct request_count *find_count(struct metrics *metrics, const char *method,

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Requests a second and latency of GET /livez and GET /v1/jobs/{id} over keep-alive, beside a bare
 # libmicrohttpd program, without and with a job running: wrk (Debian's) against each in turn, ROUNDS
-# times, medians. Usage: http.sh CHIPSHOT BASELINE. Skips with a word where wrk is not installed.
+# times, medians. Usage: http.sh CHIPSHOT BASELINE. The server runs with --background (NORMAL=1: without).
+# Skips with a word where wrk is not installed.
 set -eu
 
 chipshot=$1
@@ -33,7 +34,9 @@ pids="$pids $!"
 exec 3>"$work/hold"
 read -r line <"$work/ready"
 bare=${line##* }
-"$chipshot" serve --listen 127.0.0.1:0 --data "$work/data" --log-level "${LOG_LEVEL:-warn}" \
+background=--background
+[ -z "${NORMAL:-}" ] || background=
+"$chipshot" serve $background --listen 127.0.0.1:0 --data "$work/data" --log-level "${LOG_LEVEL:-warn}" \
     >"$work/ready" 2>"$work/log" &
 pids="$pids $!"
 read -r line <"$work/ready"
@@ -99,7 +102,7 @@ if [ "$state" != running ]; then
 fi
 curl -fsS -X POST "$url/v1/jobs/$long/cancel" >/dev/null
 
-echo "$connections connections, wrk with 1 thread, $rounds rounds of $seconds s, $(nproc) processors"
+echo "$connections connections, wrk with 1 thread, $rounds rounds of $seconds s, $(nproc) processors${background:+, $background}"
 printf '%-24s %12s %10s %10s %10s %10s\n' "" "requests/s" "of bare" "p50 us" "p99 us" "p99 ratio"
 for name in bare livez job; do
     for busy in "" "-busy"; do

@@ -3,6 +3,7 @@
 #include "tests/test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -235,6 +236,34 @@ static void thread_count_is_checked(void **state)
     assert_null(pool);
 }
 
+static void note_policy(void *argument, uint32_t worker)
+{
+    (void)worker;
+    *(int *)argument = sched_getscheduler(0);
+}
+
+static void workers_can_give_way(void **state)
+{
+    (void)state;
+    struct pool *pool = NULL;
+    struct pool_lane *lane = NULL;
+    int policies[8] = {0};
+    assert_int_equal(pool_create(&pool, 2, 8, NULL), 0);
+    assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
+    assert_int_equal(pool_submit(lane, note_policy, &policies[0], NULL), 0);
+    pool_lane_wait(lane);
+    assert_int_equal(policies[0], SCHED_OTHER);
+    assert_int_equal(pool_make_background(pool, NULL), 0);
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(pool_submit(lane, note_policy, &policies[i], NULL), 0);
+    pool_lane_wait(lane);
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(policies[i], SCHED_IDLE);
+    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+    pool_lane_destroy(lane);
+    pool_destroy(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +273,7 @@ int main(void)
         cmocka_unit_test(cancel_drops_waiting_tasks_and_refuses_new_ones),
         cmocka_unit_test(many_lanes_at_once),
         cmocka_unit_test(thread_count_is_checked),
+        cmocka_unit_test(workers_can_give_way),
     };
     return test_run(tests);
 }
