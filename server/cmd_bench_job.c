@@ -18,16 +18,15 @@ static const uint64_t chips_max = 4000000;
 
 /* ---- reporting ---- */
 
+/* Decoding goes on while chips are encoded, so the parts may add up to more than the job. */
 static void print_run(const char *name, const struct bench_run *run)
 {
-    printf("%-9s %8.2f ms, of which", name, run->seconds * 1e3);
-    double rest = run->seconds;
-    for (int i = 0; i < JOB_PARTS; i++) {
-        printf(" %s %.2f,", job_part_name((enum job_part)i), run->parts[i] * 1e3);
-        rest -= run->parts[i];
-    }
-    printf(" starting %.2f, other %.2f\n", run->start_seconds * 1e3,
-           (rest - run->start_seconds) * 1e3);
+    printf("%-9s %8.2f ms: starting %.2f", name, run->seconds * 1e3, run->start_seconds * 1e3);
+    for (int i = 0; i < JOB_PARTS; i++)
+        printf(", %s %.2f", job_part_name((enum job_part)i), run->parts[i] * 1e3);
+    if (run->first_batch_seconds > 0)
+        printf("; first batch after %.2f", run->first_batch_seconds * 1e3);
+    printf("\n");
 }
 
 static void print_text(const struct bench_job_options *options,
