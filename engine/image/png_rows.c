@@ -168,7 +168,8 @@ static bool unfilter_row(uint8_t filter, const uint8_t *in, const uint8_t *above
 
 static lanes absolute(lanes value)
 {
-    const lanes negative = value < 0;
+    const lanes zeros = {0};
+    const lanes negative = value < zeros;
     return (value ^ negative) - negative;
 }
 
@@ -187,12 +188,12 @@ static lanes paeth_lanes(lanes left, lanes up, lanes corner)
 static void unfilter_paeth_rows(const uint8_t *in, size_t in_step, const uint8_t *above, size_t n,
                                 uint8_t *out)
 {
-    static const lanes from_row_above = {0, 0, 1, 2, 3, 4, 5, 6};
+    static const lanes byte = {255, 255, 255, 255, 255, 255, 255, 255};
     lanes made = {0}, up = {0};
     for (size_t t = 0; t < n + BLOCK_ROWS - 1; t++) {
         const lanes corner = up;
         lanes filtered = {0};
-        up = __builtin_shuffle(made, from_row_above);
+        up = __builtin_shufflevector(made, made, 0, 0, 1, 2, 3, 4, 5, 6);
         up[0] = t < n ? above[t] : 0;
         if (t >= BLOCK_ROWS - 1 && t < n) {
             for (size_t r = 0; r < BLOCK_ROWS; r++)
@@ -201,7 +202,7 @@ static void unfilter_paeth_rows(const uint8_t *in, size_t in_step, const uint8_t
             for (size_t r = 0; r < BLOCK_ROWS; r++)
                 filtered[r] = t >= r && t - r < n ? in[r * in_step + t - r] : 0;
         }
-        made = (filtered + paeth_lanes(made, up, corner)) & 255;
+        made = (filtered + paeth_lanes(made, up, corner)) & byte;
         if (t >= BLOCK_ROWS - 1 && t < n) {
             for (size_t r = 0; r < BLOCK_ROWS; r++)
                 out[r * n + t - r] = (uint8_t)made[r];
