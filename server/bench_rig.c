@@ -19,7 +19,7 @@
 #include "engine/encoder/encoder.h"
 #include "server/clock.h"
 
-enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 16, NO_TIMEOUT_MS = INT32_MAX };
+enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 24, NO_TIMEOUT_MS = INT32_MAX };
 
 static const uint64_t cache_max_size = UINT64_C(1) << 40;
 
