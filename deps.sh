@@ -1,16 +1,17 @@
 #!/bin/sh
 # Installs the Debian packages that building (build), the demo (demo), testing (test), checking (check),
-# training (train), comparing with PyTorch (parity) or with other methods (study) needs. Prints what it
+# training (train), comparing with PyTorch (parity) or with other methods (study) and measuring speed (bench) need. Prints what it
 # will install; does nothing when all is there.
 set -eu
 
-build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev libopenblas-dev
+build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev
 libsqlite3-dev nettle-dev zlib1g-dev"
 demo="curl jq"
 test="curl jq libcurl4-openssl-dev libcmocka-dev"
 check="clang-format python3-minimal python3-yaml"
 train="python3-torch python3-numpy python3-pil jq"
 parity="python3-torch python3-torchvision python3-numpy"
+bench="libopenblas-dev wrk"
 study="python3-torch python3-numpy python3-pil"
 
 wanted=""
@@ -22,9 +23,10 @@ for set in "$@"; do
     check) wanted="$wanted $check" ;;
     train) wanted="$wanted $train" ;;
     parity) wanted="$wanted $parity" ;;
+    bench) wanted="$wanted $bench" ;;
     study) wanted="$wanted $study" ;;
     *)
-        echo "deps.sh: unknown set '$set' (build, demo, test, check, train, parity, study)" >&2
+        echo "deps.sh: unknown set '$set' (build, demo, test, check, train, parity, bench, study)" >&2
         exit 2
         ;;
     esac

@@ -5,7 +5,7 @@
 
 #include "api/call.h"
 #include "db/encoders.h"
-#include "engine/encoder/cpu.h"
+#include "engine/encoder/encoder.h"
 
 static const uint64_t min_free_size = UINT64_C(64) << 20;
 
@@ -107,6 +107,6 @@ int health_version(struct api_call *call, struct error *err)
     db_encoder_clear(&encoder);
     json_t *json =
         json_pack("{s:s, s:s, s:s, s:o, s:s}", "name", "chipshot", "version", CHIPSHOT_VERSION,
-                  "api", "v1", "encoder", encoder_json, "blas_core", cpu_blas_core());
+                  "api", "v1", "encoder", encoder_json, "kernels", encoder_kernels());
     return response_json(call->response, 200, json, err);
 }

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/encoder/cpu.h"
 #include "engine/encoder/encoder.h"
 #include "engine/encoder/random_weights.h"
 #include "engine/random.h"
@@ -21,7 +20,7 @@
 #include "server/peak_memory.h"
 #include "server/session.h"
 
-enum { ROUNDS_MAX = 1000, THREADS_MAX = 256, ROUND_MS_MAX = 60000, KERNELS_LENGTH = 128 };
+enum { ROUNDS_MAX = 1000, THREADS_MAX = 256, ROUND_MS_MAX = 60000 };
 
 struct bench_options {
     const char *encoder_path;
@@ -203,14 +202,6 @@ static double median(const struct bench *bench)
 
 /* ---- reporting ---- */
 
-/* Which code does the arithmetic. */
-static const char *kernels(void)
-{
-    static char text[KERNELS_LENGTH]; /* cut off when longer: for reading, not for parsing */
-    snprintf(text, sizeof(text), "BLAS core %s", cpu_blas_core());
-    return text;
-}
-
 static void print_text(const struct bench *bench, uint32_t batch)
 {
     const struct encoder_info *info = encoder_info(bench->encoder);
@@ -220,7 +211,7 @@ static void print_text(const struct bench *bench, uint32_t batch)
     printf("input:       %" PRIu32 " x %" PRIu32 " px, batches of %" PRIu32 ", %" PRIu32
            " thread(s)\n",
            bench->size, bench->size, batch, bench->n_threads);
-    printf("kernels:     %s\n", kernels());
+    printf("kernels:     %s\n", encoder_kernels());
     printf("speed:       %.1f chips/s (median of %" PRIu32 " rounds, %.1f to %.1f)\n",
            median(bench), bench->n_rounds, bench->rates[0], bench->rates[bench->n_rounds - 1]);
     printf("arithmetic:  %.1f GFLOP/s (%.4f GFLOP a chip by direct convolution)\n",
@@ -234,7 +225,7 @@ static int print_json(const struct bench_options *options, const struct bench *b
     const struct encoder_info *info = encoder_info(bench->encoder);
     const uint64_t flops = encoder_workspace_flops(bench->threads[0].workspace);
     json_t *root = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:s, s:s}",
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:s}",
         "encoder", info->name, "architecture", info->architecture, "n_parameters",
         (json_int_t)info->n_parameters, "dimension", (json_int_t)info->dimension, "input_size",
         (json_int_t)bench->size, "batch", (json_int_t)options->batch, "threads",
@@ -242,8 +233,7 @@ static int print_json(const struct bench_options *options, const struct bench *b
         (json_int_t)options->round_ms, "chips_per_second", median(bench), "chips_per_second_min",
         bench->rates[0], "chips_per_second_max", bench->rates[bench->n_rounds - 1],
         "gflop_per_second", median(bench) * (double)flops / 1e9, "flop_per_chip", (json_int_t)flops,
-        "peak_rss_bytes", (json_int_t)bench->peak_memory, "blas_core", cpu_blas_core(), "kernels",
-        kernels());
+        "peak_rss_bytes", (json_int_t)bench->peak_memory, "kernels", encoder_kernels());
     char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
     if (text != NULL)
         puts(text);

@@ -18,7 +18,6 @@
 #include "db/cache.h"
 #include "db/jobs.h"
 #include "db/keys.h"
-#include "engine/encoder/cpu.h"
 #include "server/assets.h"
 #include "server/clock.h"
 #include "server/command.h"
@@ -223,15 +222,15 @@ static void announce(const struct service *service)
                   log_string("url", http_server_url(service->http)),
                   log_string("data", service->config.data_directory),
                   log_integer("threads", service->config.n_threads),
-                  log_string("blas_core", cpu_blas_core()),
+                  log_string("kernels", encoder_kernels()),
               },
               5);
     printf("listening on %s\n", http_server_url(service->http));
     fflush(stdout);
 }
 
-/* A handler, not a signal mask with sigwait: OpenBLAS starts threads before main, which inherit no
- * mask of ours, and a signal that one of them takes would kill the process. */
+/* A handler, not a signal mask with sigwait: a library may start threads before main, which inherit
+ * no mask of ours, and a signal that one of them takes would kill the process. */
 static sem_t stop_asked;
 static volatile sig_atomic_t stop_signal;
 

@@ -8,8 +8,7 @@
 #include "api/image_counts.h"
 #include "db/blobs.h"
 #include "db/cache.h"
-#include "engine/encoder/cpu.h"
-#include "engine/encoder/kernels/kernels.h"
+#include "engine/encoder/encoder.h"
 #include "server/clock.h"
 #include "server/job_state.h"
 #include "server/stored_file.h"
@@ -26,9 +25,9 @@ static void write_key(const struct job_state *state, const struct job_image *ima
     const struct normalise_params *n = &state->params.normalise;
     char sizes[INPUT_SIZES_TEXT];
     input_sizes_text(embedder_input_sizes(state->encoder->embedder), sizes);
-    snprintf(out, KEY_SIZE, "2|%s|%s|%s %s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
-             image->row.sha256, state->encoder->sha256, cpu_blas_core(), kernels_best()->name,
-             sizes, window, normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
+    snprintf(out, KEY_SIZE, "2|%s|%s|%s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32, image->row.sha256,
+             state->encoder->sha256, encoder_kernels(), sizes, window,
+             normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
              n->clahe.clip_limit, n->clahe.tiles);
 }
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/encoder/cpu.h"
+#include "engine/encoder/encoder.h"
 #include "server/command.h"
 
 struct subcommand {
@@ -34,7 +34,6 @@ static void print_usage(FILE *stream)
 
 int main(int argc, char **argv)
 {
-    cpu_select_blas_core(argv);
     if (argc < 2) {
         print_usage(stderr);
         return 2;
@@ -44,7 +43,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("chipshot %s (BLAS core %s)\n", CHIPSHOT_VERSION, cpu_blas_core());
+        printf("chipshot %s (%s kernels)\n", CHIPSHOT_VERSION, encoder_kernels());
         return 0;
     }
     for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {

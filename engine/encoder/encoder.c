@@ -237,6 +237,11 @@ out:
     return status;
 }
 
+const char *encoder_kernels(void)
+{
+    return kernels_best()->name;
+}
+
 void encoder_destroy(struct encoder *encoder)
 {
     if (encoder == NULL)

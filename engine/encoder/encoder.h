@@ -48,9 +48,12 @@ struct encoder_info {
     uint64_t flops_per_chip; /* multiply-adds x 2 of direct convolution at input_size */
 };
 
-/* Loads an encoder and makes BLAS single-threaded, for the whole process; `data` is borrowed for
- * the call. ERROR_INVALID: a tensor is missing, extra, of a wrong shape or dtype, not finite, or
- * the metadata is wrong; the message names it. ERROR_NOMEM.
+/* The kernels that encode on this processor: avx512, avx2, portable or scalar. Embeddings have the
+ * same bytes wherever these are the same. */
+const char *encoder_kernels(void);
+
+/* Loads an encoder; `data` is borrowed for the call. ERROR_INVALID: a tensor is missing, extra, of
+ * a wrong shape or dtype, not finite, or the metadata is wrong; the message names it. ERROR_NOMEM.
  */
 int encoder_create(struct encoder **out, const void *data, size_t size, struct error *err);
 void encoder_destroy(struct encoder *encoder);

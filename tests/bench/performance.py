@@ -23,7 +23,7 @@ def commands(build: str) -> dict[str, list[str]]:
         # Wraps its own measurements, one row at a time.
         "peers": [sys.executable, "tests/bench/peers.py", chipshot, f"{build}/tests/parity/parity_embed"],
         "work": [sys.executable, "tests/bench/work.py"],
-        "cores": [*wrap, "tests/bench/cores.sh", chipshot],
+        "layers": [*wrap, chipshot, "bench", "encoder", "--arch", "resnet18", "--size", "64", "--layers"],
     }
 
 

@@ -23,8 +23,6 @@
 #include <immintrin.h>
 #endif
 
-#include "engine/encoder/cpu.h"
-
 enum {
     THREADS_MAX = 256,
     ROUNDS = 12,
@@ -312,7 +310,7 @@ static void describe(struct machine *machine)
     printf("Machine: %s, %" PRIu32 " processors; caches of %zu KiB, %zu KiB and %zu KiB; OpenBLAS "
            "core %s.\n\n",
            model, machine->n_threads, machine->caches[0] >> 10, machine->caches[1] >> 10,
-           machine->caches[2] >> 10, cpu_blas_core());
+           machine->caches[2] >> 10, openblas_get_corename());
 }
 
 static void print_arithmetic(struct machine *machine)
@@ -374,7 +372,6 @@ static void print_memory(const struct machine *machine, struct ceiling product)
 
 int main(int argc, char **argv)
 {
-    cpu_select_blas_core(argv);
     unsigned long milliseconds = 50;
     char *end = NULL;
     if (argc > 1)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/encoder/cpu.h"
 #include "engine/encoder/encoder.h"
 
 static void *read_file(const char *path, size_t *size)
@@ -58,7 +57,6 @@ static int embed_file(const struct encoder *encoder, struct encoder_workspace *w
 
 int main(int argc, char **argv)
 {
-    cpu_select_blas_core(argv);
     if (argc != 5) {
         fprintf(stderr, "usage: parity_embed WEIGHTS INPUT_SIZE CHIPS OUT\n");
         return 2;

@@ -13,6 +13,6 @@ typedef __m256 vec;
 #define vec_max(a, b)    _mm256_max_ps(a, b)
 #define vec_set(x)       _mm256_set1_ps(x)
 
-#include "engine/encoder/kernels/vector_kernels.h"
+#include "engine/encoder/kernels/vector_kernels.inc"
 
 #endif

@@ -13,6 +13,6 @@ typedef __m512 vec;
 #define vec_max(a, b)    _mm512_max_ps(a, b)
 #define vec_set(x)       _mm512_set1_ps(x)
 
-#include "engine/encoder/kernels/vector_kernels.h"
+#include "engine/encoder/kernels/vector_kernels.inc"
 
 #endif

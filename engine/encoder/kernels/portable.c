@@ -18,4 +18,4 @@ static inline vec vec_max(vec a, vec b)
     return (vec)(((lanes)a & larger) | ((lanes)b & ~larger));
 }
 
-#include "engine/encoder/kernels/vector_kernels.h"
+#include "engine/encoder/kernels/vector_kernels.inc"

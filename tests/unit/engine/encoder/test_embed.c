@@ -2,7 +2,6 @@
  * chips alone. */
 #include "tests/test.h"
 
-#include "engine/encoder/cpu.h"
 #include "engine/encoder/encoder.h"
 #include "tests/unit/engine/encoder/golden.h"
 #include "tests/unit/engine/encoder/weights.h"
@@ -241,10 +240,8 @@ static void refuses_input_sizes_out_of_range(void **state)
     encoder_destroy(NULL);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    (void)argc;
-    cpu_select_blas_core(argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_pytorch_on_basic_blocks),
         cmocka_unit_test(agrees_with_pytorch_on_bottlenecks),
