@@ -3,6 +3,7 @@
 #include "tests/test.h"
 
 #include "engine/encoder/encoder.h"
+#include "engine/encoder/random_weights.h"
 #include "tests/unit/engine/encoder/golden.h"
 #include "tests/unit/engine/encoder/weights.h"
 
@@ -178,6 +179,62 @@ static void a_chip_does_not_depend_on_its_batch(void **state)
     expect_independent_of_batch(&wide, ENCODER_INPUT_SIZE_MAX, 26, 12);
 }
 
+/* In batches of 2, 7 and all; a batch of one may take other algorithms. */
+static void expect_same_bytes_in_batches(const struct encoder *encoder, uint32_t size, uint32_t n)
+{
+    static const uint32_t batches[] = {2, 7};
+    const size_t dimension = encoder_info(encoder)->dimension;
+    float *chips = weights_noise(n, size, size);
+    float *together = embed(encoder, size, chips, n);
+    struct encoder_workspace *workspace = make_workspace(encoder, size);
+    float *out = calloc(n * dimension, sizeof(*out));
+    assert_non_null(out);
+    for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
+        const uint32_t batch = batches[i];
+        for (uint32_t first = 0; first + batch <= n; first += batch) {
+            encoder_embed(encoder, workspace, chips + (size_t)first * size * size, batch, out);
+            if (memcmp(out, together + first * dimension, batch * dimension * sizeof(*out)) != 0)
+                fail_msg("size %u: chips %u + %u of %u have other bytes in a batch of %u", size,
+                         first, batch, n, batch);
+        }
+    }
+    for (size_t i = 0; i < n * dimension; i++)
+        assert_true(isfinite(together[i]));
+    assert_memory_not_equal(together, together + dimension, dimension * sizeof(*together));
+    encoder_workspace_destroy(workspace);
+    free(out);
+    free(together);
+    free(chips);
+}
+
+static void same_bytes_in_any_batch(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {16, 17, 40, 100, 224};
+    struct encoder *encoder = make_encoder(&medium, pooled);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        expect_same_bytes_in_batches(encoder, sizes[i], ENCODER_BATCH);
+    expect_same_bytes_in_batches(encoder, ENCODER_INPUT_SIZE_MAX, 7);
+    encoder_destroy(encoder);
+}
+
+static void same_bytes_in_any_batch_of_a_published_network(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"resnet18", "resnet50"};
+    for (size_t i = 0; i < 2; i++) {
+        void *data = NULL;
+        size_t size = 0;
+        struct encoder *encoder = NULL;
+        assert_int_equal(random_weights_create(names[i], &data, &size, NULL), 0);
+        assert_int_equal(encoder_create(&encoder, data, size, NULL), 0);
+        free(data);
+        expect_same_bytes_in_batches(encoder, ENCODER_INPUT_SIZE_MIN, ENCODER_BATCH);
+        expect_same_bytes_in_batches(encoder, 72, 16);
+        encoder_destroy(encoder);
+    }
+}
+
 static void statistics_are_unit_vectors_mean_before_std(void **state)
 {
     (void)state;
@@ -249,6 +306,8 @@ int main(void)
         cmocka_unit_test(same_bytes_in_a_used_workspace),
         cmocka_unit_test(same_bytes_from_any_thread),
         cmocka_unit_test(a_chip_does_not_depend_on_its_batch),
+        cmocka_unit_test(same_bytes_in_any_batch),
+        cmocka_unit_test(same_bytes_in_any_batch_of_a_published_network),
         cmocka_unit_test(statistics_are_unit_vectors_mean_before_std),
         cmocka_unit_test(stays_finite_when_sums_overflow),
         cmocka_unit_test(refuses_input_sizes_out_of_range),
