@@ -40,18 +40,6 @@ int conv_pack(struct conv *conv, const float *weights, const float *bias, struct
     return 0;
 }
 
-/* One weight off the panels. */
-static float packed_weight(const struct conv *conv, uint32_t tap, uint32_t in, uint32_t out)
-{
-    const uint32_t padded = padded_channels(conv->out_channels);
-    const uint64_t n_rows = (uint64_t)conv->kernel * conv->kernel * conv->in_channels;
-    uint32_t column = 0;
-    while (column + panel_width(column, padded) <= out)
-        column += panel_width(column, padded);
-    const uint64_t row = (uint64_t)tap * conv->in_channels + in;
-    return conv->panels[n_rows * column + row * panel_width(column, padded) + out - column];
-}
-
 /* G g G^T for one pair of channels: `values` are p x p. */
 static void transform_weights(const struct winograd_matrices *matrices, uint32_t p,
                               const float taps[9], float *values)
@@ -91,12 +79,15 @@ int conv_pack_winograd(struct conv *conv, enum winograd_tile tile, struct error 
         while (column + panel_width(column, padded) <= out)
             column += panel_width(column, padded);
         const uint32_t width = panel_width(column, padded);
+        const uint64_t tap_floats = (uint64_t)conv->in_channels * width;
+        const float *weights =
+            conv->panels + 9 * (uint64_t)conv->in_channels * column + out - column;
         float *place = packed + (uint64_t)conv->in_channels * column + out - column;
-        for (uint32_t in = 0; in < conv->in_channels; in++, place += width) {
+        for (uint32_t in = 0; in < conv->in_channels; in++, weights += width, place += width) {
             float taps[9];
             float values[WINOGRAD_SIDE_MAX * WINOGRAD_SIDE_MAX];
             for (uint32_t tap = 0; tap < 9; tap++)
-                taps[tap] = packed_weight(conv, tap, in, out);
+                taps[tap] = weights[tap * tap_floats];
             transform_weights(&winograd_matrices[tile], p, taps, values);
             for (uint32_t i = 0; i < p * p; i++)
                 place[i * matrix_floats] = values[i];
