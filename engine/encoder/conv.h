@@ -48,9 +48,19 @@ enum conv_algorithm {
     CONV_DIRECT = WINOGRAD_TILES,
 };
 
+/* Whether the convolution can be computed by Winograd's tiles. */
+static inline bool conv_has_winograd(const struct conv *conv)
+{
+    return conv->kernel == 3 && conv->stride == 1;
+}
+
+/* Bytes of the weights that conv_pack_winograd makes. */
+uint64_t conv_winograd_bytes(const struct conv *conv, enum winograd_tile tile);
+
 /* The algorithm for n maps of this side: the one that should take the least time, by the work and
- * the weights to be read (conv_choice.c). */
-enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n);
+ * the weights to be read (conv_choice.c). Only the first n_winograd tiles are considered. */
+enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n,
+                                uint32_t n_winograd);
 const char *conv_algorithm_name(enum conv_algorithm algorithm);
 
 /* What a thread computes convolutions with. */

@@ -35,13 +35,14 @@ static double winograd_cycles(const struct conv *conv, enum winograd_tile tile, 
            tiles * planes * vectors * transform_cycles;
 }
 
-enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n)
+enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n,
+                                uint32_t n_winograd)
 {
     enum conv_algorithm best = CONV_DIRECT;
-    if (conv->kernel != 3 || conv->stride != 1)
+    if (!conv_has_winograd(conv))
         return best;
     double best_cycles = direct_cycles(conv, side, n);
-    for (enum winograd_tile tile = WINOGRAD_2; tile < WINOGRAD_TILES; tile++) {
+    for (enum winograd_tile tile = WINOGRAD_2; tile < n_winograd; tile++) {
         const double cycles = winograd_cycles(conv, tile, side, n);
         if (cycles < best_cycles) {
             best = (enum conv_algorithm)tile;

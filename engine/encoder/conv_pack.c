@@ -62,6 +62,12 @@ static void transform_weights(const struct winograd_matrices *matrices, uint32_t
     }
 }
 
+uint64_t conv_winograd_bytes(const struct conv *conv, enum winograd_tile tile)
+{
+    const uint64_t p = winograd_outputs(tile) + 2;
+    return p * p * conv->in_channels * padded_channels(conv->out_channels) * sizeof(float);
+}
+
 int conv_pack_winograd(struct conv *conv, enum winograd_tile tile, struct error *err)
 {
     if (conv->winograd[tile] != NULL)
@@ -70,10 +76,10 @@ int conv_pack_winograd(struct conv *conv, enum winograd_tile tile, struct error 
     const uint32_t n_out = conv->out_channels;
     const uint32_t padded = padded_channels(n_out);
     const uint64_t matrix_floats = (uint64_t)conv->in_channels * padded;
-    float *packed = allocate_floats(p * p * matrix_floats);
+    float *packed = allocate_bytes(conv_winograd_bytes(conv, tile));
     if (packed == NULL)
         return error_set_nomem(err, "a convolution's transformed weights");
-    memset(packed, 0, p * p * matrix_floats * sizeof(*packed));
+    memset(packed, 0, conv_winograd_bytes(conv, tile));
     for (uint32_t out = 0; out < n_out; out++) {
         uint32_t column = 0;
         while (column + panel_width(column, padded) <= out)

@@ -25,6 +25,7 @@ void layer_end(struct encoder_workspace *workspace, uint32_t index, uint64_t beg
 
 int encoder_workspace_measure(struct encoder_workspace *workspace, struct error *err)
 {
+    free(workspace->times);
     workspace->times = calloc(workspace->encoder->n_layers + 2, sizeof(*workspace->times));
     return workspace->times == NULL ? error_set_nomem(err, "the layers' times") : 0;
 }

@@ -13,6 +13,9 @@ enum {
 };
 
 static const uint64_t WORKSPACE_BYTES_MAX = UINT64_C(1) << 30;
+/* Of the transformed weights of all layers for one of Winograd's tiles, which can be seven times as
+ * large as the weights. The published ResNets need less. */
+static const uint64_t WINOGRAD_BYTES_MAX = UINT64_C(1) << 30;
 
 static uint64_t larger(uint64_t a, uint64_t b)
 {
@@ -84,11 +87,30 @@ static void count_stage(struct plan *plan, struct segment_cost *cost, const stru
     plan->map_floats[stage] = map_floats(side, encoder->info.widths[stage - 1]);
 }
 
+/* The tiles whose weights are granted: the first ones, as larger tiles have larger weights. */
+static uint32_t count_tiles(const struct encoder *encoder)
+{
+    uint32_t n = 0;
+    for (; n < WINOGRAD_TILES; n++) {
+        uint64_t n_bytes = 0;
+        for (uint32_t i = 0; i < encoder->n_blocks; i++) {
+            const struct block *block = &encoder->blocks[i];
+            for (uint32_t k = 0; k < block->n_convs; k++) {
+                if (conv_has_winograd(&block->convs[k]))
+                    n_bytes += conv_winograd_bytes(&block->convs[k], (enum winograd_tile)n);
+            }
+        }
+        if (n_bytes > WINOGRAD_BYTES_MAX)
+            break;
+    }
+    return n;
+}
+
 static void choose_algorithms(struct plan *plan, const struct conv *conv, struct layer *layer,
                               uint32_t n)
 {
-    layer->together = conv_choose(conv, layer->side, n);
-    layer->alone = conv_choose(conv, layer->side, 1);
+    layer->together = conv_choose(conv, layer->side, n, plan->n_winograd);
+    layer->alone = conv_choose(conv, layer->side, 1, plan->n_winograd);
     plan->plane_floats =
         larger(plan->plane_floats, conv_plane_floats(conv, layer->together, layer->side, n));
     plan->plane_floats =
@@ -161,6 +183,7 @@ int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_s
     if (made.layers == NULL)
         return error_set_nomem(err, "the encoder's plan");
     made.last_stage = last_pooled_stage(&encoder->info);
+    made.n_winograd = count_tiles(encoder);
     count_stem(&made, &costs[0], encoder);
     for (uint32_t stage = 1; stage <= made.last_stage; stage++)
         count_stage(&made, &costs[stage], encoder, stage);

@@ -62,6 +62,7 @@ struct plan {
     uint64_t map_floats[1 + ENCODER_STAGES]; /* of the map there */
     uint32_t last_stage;                     /* stages after it are not pooled, so not run */
     uint32_t segment_groups[1 + ENCODER_STAGES];
+    uint32_t n_winograd;                          /* of Winograd's tiles, the first ones are used */
     struct layer *layers;                         /* n_layers; of stages that do not run unused */
     uint64_t boundary_floats[1 + ENCODER_STAGES]; /* of the maps that each segment hands on */
     uint64_t scratch_floats;                      /* of each of four buffers within a segment */
