@@ -12,11 +12,13 @@ void *allocate_bytes(uint64_t n_bytes)
 {
     const bool large = n_bytes >= HUGE_PAGE;
     const uint64_t alignment = large ? HUGE_PAGE : KERNEL_ALIGNMENT;
-    const uint64_t size = (n_bytes + KERNEL_ALIGNMENT - 1) / KERNEL_ALIGNMENT * KERNEL_ALIGNMENT;
-    void *memory = aligned_alloc(alignment, size);
+    void *memory = NULL;
+    /* Not aligned_alloc, whose sizes must be multiples of the alignment. */
+    if (posix_memalign(&memory, alignment, n_bytes) != 0)
+        return NULL;
     /* Advice only: memory is as good without. */
-    if (memory != NULL && large)
-        madvise(memory, size, MADV_HUGEPAGE);
+    if (large)
+        madvise(memory, n_bytes, MADV_HUGEPAGE);
     return memory;
 }
 
