@@ -86,7 +86,7 @@ int encoder_workspace_measure(struct encoder_workspace *workspace, struct error 
 bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t index,
                              struct encoder_layer *out);
 
-/* Embeds n <= ENCODER_BATCH chips.
+/* Embeds n chips, 1 to ENCODER_BATCH.
  * chips: n x size x size, grey, 0..1, row-major, borrowed. out: n x dimension.
  * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:
  * stage by stage, mean before std. With only one pooled vector it is returned as pooled, not

@@ -170,7 +170,7 @@ void encoder_embed(const struct encoder *encoder, struct encoder_workspace *work
                    const float *chips, uint32_t n, float *out)
 {
     assert(workspace->encoder == encoder);
-    assert(n <= ENCODER_BATCH);
+    assert(n >= 1 && n <= ENCODER_BATCH);
     const struct plan *plan = &workspace->plan;
     const size_t chip_floats = (size_t)plan->input_size * plan->input_size;
     const uint32_t dimension = encoder->info.dimension;

@@ -1,7 +1,8 @@
 /* Kernels in GCC's and Clang's own vectors of four: SSE2 on any x86-64, NEON on any AArch64. */
 #include "engine/encoder/kernels/kernels.h"
 
-typedef float vec __attribute__((vector_size(16)));
+/* Maps are floats: a vector of them may be read from where floats were written. */
+typedef float vec __attribute__((vector_size(16), may_alias));
 typedef int lanes __attribute__((vector_size(16)));
 
 #define KERNELS          kernels_portable
