@@ -146,6 +146,55 @@ static void same_bytes_from_any_thread(void **state)
     encoder_destroy(encoder);
 }
 
+struct size_work {
+    const struct encoder *encoder;
+    uint32_t size;
+    float *chips;
+    float *out;
+};
+
+static void *embed_at_size(void *argument)
+{
+    const struct size_work *work = argument;
+    struct encoder_workspace *workspace = NULL;
+    if (encoder_workspace_create(&workspace, work->encoder, work->size, NULL) != 0)
+        return NULL;
+    encoder_embed(work->encoder, workspace, work->chips, ENCODER_BATCH, work->out);
+    encoder_workspace_destroy(workspace);
+    return NULL;
+}
+
+/* Sizes need weights of different algorithms, which one thread makes while others compute. */
+static void same_bytes_while_other_sizes_begin(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {100, 16, 40, 72, 48, 224};
+    enum { N_THREADS = sizeof(sizes) / sizeof(sizes[0]) };
+    struct encoder *encoder = make_encoder(&medium, pooled);
+    struct encoder *another = make_encoder(&medium, pooled);
+    const size_t n_floats = (size_t)ENCODER_BATCH * encoder_info(encoder)->dimension;
+    struct size_work work[N_THREADS];
+    pthread_t threads[N_THREADS];
+    for (uint32_t i = 0; i < N_THREADS; i++) {
+        float *out = calloc(n_floats, sizeof(*out));
+        assert_non_null(out);
+        work[i] =
+            (struct size_work){encoder, sizes[i], weights_noise(ENCODER_BATCH, sizes[i], i), out};
+    }
+    for (uint32_t i = 0; i < N_THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, embed_at_size, &work[i]), 0);
+    for (uint32_t i = 0; i < N_THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        float *wanted = embed(another, sizes[i], work[i].chips, ENCODER_BATCH);
+        assert_memory_equal(work[i].out, wanted, n_floats * sizeof(float));
+        free(wanted);
+        free(work[i].out);
+        free(work[i].chips);
+    }
+    encoder_destroy(another);
+    encoder_destroy(encoder);
+}
+
 /* Batches are cut into groups and row blocks inside: no chip may take part in another's vector.
  * Every `step`th chip from the last backwards is compared with itself alone. */
 static void expect_independent_of_batch(const struct weights_shape *shape, uint32_t size,
@@ -305,6 +354,7 @@ int main(void)
         cmocka_unit_test(agrees_with_pytorch_on_the_default_encoder),
         cmocka_unit_test(same_bytes_in_a_used_workspace),
         cmocka_unit_test(same_bytes_from_any_thread),
+        cmocka_unit_test(same_bytes_while_other_sizes_begin),
         cmocka_unit_test(a_chip_does_not_depend_on_its_batch),
         cmocka_unit_test(same_bytes_in_any_batch),
         cmocka_unit_test(same_bytes_in_any_batch_of_a_published_network),
