@@ -20,6 +20,7 @@ class ConfigError(ValueError):
 class Run:
     seed: int
     steps: int
+    start: str  # "nothing", or the SHA-256 of the weights that training starts from
     validation_episodes: int  # drawn from a seed of their own, never trained on; 0: no validation
 
 
@@ -28,13 +29,14 @@ class Episode:
     images: int
     ways: int  # classes of an image
     samples: int  # chips of a class
+    input_sizes: tuple[int, ...]  # to which chips are scaled; one of them a step, one that stands twice twice as often
 
 
 @dataclass(frozen=True)
 class Network:
     """A ResNet of BasicBlocks for one grey channel, and the vector made of its stages."""
 
-    input_size: int
+    input_size: int  # which the weights name as theirs
     mean: float  # of the input, with which it is normalised
     std: float
     stem: int  # channels
@@ -58,7 +60,8 @@ class Objective:
 class Optimiser:
     peak_rate: float
     last_rate: float
-    warm_up: int  # steps
+    warm_up: int  # steps, of each cycle
+    cycles: int  # of the cosine, of equal length; the weights at the end of each are kept
     momentum: float
     weight_decay: float
 
@@ -72,6 +75,7 @@ class World:
     uneven: tuple[float, ...]  # how much the ground under objects differs from chip to chip
     columns: tuple[float, ...]  # shares of 1, 2, 3, ... columns in a basis
     pitch: tuple[float, float]  # of lattices, pixels
+    contours_share: float  # of images with bend contours
     blur_share: float
     blur: tuple[float, float]  # standard deviation in pixels
     jitter_share: float
@@ -82,6 +86,8 @@ class World:
     correlated_share: float  # of the read noise
     lines_share: float
     lines: tuple[float, float]
+    smoothed_share: float  # of images whose noise is smoothed too
+    smoothed: tuple[float, float]  # standard deviation in pixels
     display_share: float
     display: tuple[float, float]  # exponent
     bright_field_share: float
@@ -125,8 +131,8 @@ def parse(kind: object, value: object, key: str) -> object:
     if is_dataclass(kind):
         return parse_section(kind, value, key)
     if kind is str:
-        if not isinstance(value, str) or not 0 < len(value) < 64:
-            raise ConfigError(f"{key} must be a text of 1 to 63 characters")
+        if not isinstance(value, str) or not 0 < len(value) <= 64:
+            raise ConfigError(f"{key} must be a text of 1 to 64 characters")
         return value
     if kind in (int, float):
         return number(kind, value, key)
@@ -162,6 +168,10 @@ def check(config: Config) -> None:
         "episode.images must be at least 1": config.episode.images >= 1,
         "episode.ways must be at least 2": config.episode.ways >= 2,
         "episode.samples must be at least 2": config.episode.samples >= 2,
+        "episode.input_sizes must be in 16..512": all(16 <= size <= 512 for size in config.episode.input_sizes),
+        'run.start must be "nothing" or a SHA-256 in small hexadecimal digits': config.run.start == "nothing"
+        or (len(config.run.start) == 64 and set(config.run.start) <= set("0123456789abcdef")),
+        "optimiser.cycles must be in 1..run.steps": 1 <= config.optimiser.cycles <= config.run.steps,
         "network.input_size must be in 16..512, as the engine wants it": 16 <= network.input_size <= 512,
         "network.std must be above 0": network.std > 0,
         "network.stem_kernel must be odd": network.stem_kernel % 2 == 1,
@@ -173,9 +183,9 @@ def check(config: Config) -> None:
         "world.lattices must be of square, hexagonal, rectangular, oblique": set(world.lattices)
         <= {"square", "hexagonal", "rectangular", "oblique"},
         "world.topics must be of those that draw.py knows": set(world.topics)
-        <= {"crystals", "interface", "objects", "atoms", "point", "extended", "microstructure", "textures"},
-        "world.profiles must be two or more of disc, sphere, spot, ring, lobes": len(world.profiles) > 1
-        and set(world.profiles) <= {"disc", "sphere", "spot", "ring", "lobes"},
+        <= {"crystals", "interface", "objects", "atoms", "point", "extended", "damage", "microstructure", "textures"},
+        "world.profiles must be two or more of disc, sphere, spot, ring, lobes, arcs, fringed": len(world.profiles) > 1
+        and set(world.profiles) <= {"disc", "sphere", "spot", "ring", "lobes", "arcs", "fringed"},
         "world.chip_sizes must be at least 16": min(world.chip_sizes) >= 16,
     }.items():
         if not good:

@@ -39,7 +39,10 @@ def provenance(config: Config) -> dict:
     """What is known before the first step: enough to do it again."""
     return {
         "data": "drawn, no photographs",
-        "data_recipe": {"file": "draw.py", "sha256": hashlib.sha256((HERE / "draw.py").read_bytes()).hexdigest()},
+        "data_recipe": [
+            {"file": name, "sha256": hashlib.sha256((HERE / name).read_bytes()).hexdigest()}
+            for name in ("scenes.py", "draw.py")
+        ],
         "commit": commit(),
         "torch": torch.__version__,
         "config": config.as_dict(),

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from config import Network
 
-TRAINING_FLOOR = 1e-10
+FLOOR = 1e-6  # of a dimension's standard deviation over the chips of an image, as in the service
+TRAINING_FLOOR = 1e-3  # in training: keeps the slope finite where a dimension hardly varies
+SILENT = 1e-12  # variance below which a channel is silent
 
 
 class Block(nn.Module):
@@ -82,24 +84,28 @@ def unit(v: Tensor) -> Tensor:
     return F.normalize(v, dim=1, eps=1e-12)
 
 
-def embed(maps: list[Tensor], floor: float = 0.0) -> Tensor:
-    """Mean and population standard deviation over positions of every pooled stage, each of unit length.
-
-    Training needs a small number (TRAINING_FLOOR) under the root, which keeps its slope finite. Elsewhere it does
-    harm: a channel that is silent for all chips must stay at 0, for what is left of it varies with the vector's
-    length, and standardising would raise that to the weight of a channel that sees something.
-    """
+def embed(maps: list[Tensor]) -> Tensor:
+    """Mean and population standard deviation over positions of every pooled stage, each of unit length."""
     parts = []
     for m in maps:
         m = m.float()
         mean = m.mean((2, 3), keepdim=True)
         parts.append(unit(mean.flatten(1)))
-        # Of squares of differences, not by the library's var, which is slow for channels-last maps.
-        parts.append(unit((((m - mean) ** 2).mean((2, 3)) + floor).sqrt()))
+        # Of squares of differences, not by the library's var, which is slow for channels-last maps. The root's slope
+        # at zero is infinite, and a small number under it would do harm: what it leaves in a silent channel varies
+        # with the length of the whole vector, and standardising would raise that to the weight of a channel that
+        # sees something. So a silent channel gives zero, and learns nothing from it.
+        variance = ((m - mean) ** 2).mean((2, 3))
+        parts.append(unit(torch.where(variance > SILENT, variance.clamp(min=SILENT).sqrt(), 0 * variance)))
     return torch.cat(parts, 1)
 
 
-def standardise(vectors: Tensor) -> Tensor:
-    """Per dimension over the given chips (those of one image), then to unit length, as the service does it."""
-    mean, std = vectors.mean(0), vectors.std(0, unbiased=False)
-    return unit((vectors - mean) / (std + 1e-6))
+def standardise(vectors: Tensor, floor: float = FLOOR) -> Tensor:
+    """Per dimension over the given chips (those of one image), then to unit length, as the service does it.
+
+    vectors: (..., chips, dimensions)
+    """
+    apart = vectors - vectors.mean(-2, keepdim=True)
+    if floor == FLOOR:
+        return F.normalize(apart / ((apart**2).mean(-2, keepdim=True).sqrt() + floor), dim=-1, eps=1e-12)
+    return F.normalize(apart / ((apart**2).mean(-2, keepdim=True) + floor**2).sqrt(), dim=-1, eps=1e-12)

@@ -9,8 +9,11 @@ on a CPU the same config gives the same file, with or without stops.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
+import random
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ import config as configs
 import draw
 import export
 from config import Config
-from model import TRAINING_FLOOR, Encoder, embed, standardise, unit
+from model import FLOOR, TRAINING_FLOOR, Encoder, embed, standardise, unit
 
 VALIDATION_SEED = 987_654
 CPU = torch.device("cpu")
@@ -44,8 +47,9 @@ class Episodes(Dataset):
 
 
 def drawn(config: Config, seed: int, number: int, device: torch.device) -> Tensor:
-    """(chips, 1, input_size, input_size)"""
-    chips = draw.episode(config.world, config.episode, seed, number, config.network.input_size, device)
+    """(chips, 1, side, side), the side one of the episode's input sizes"""
+    side = random.Random(seed * 1_000_033 + number).choice(config.episode.input_sizes)
+    chips = draw.episode(config.world, config.episode, seed, number, side, device)
     return chips.reshape(-1, 1, *chips.shape[-2:])
 
 
@@ -79,11 +83,9 @@ def cross_entropy(scores: Tensor) -> tuple[Tensor, Tensor]:
     return F.cross_entropy(flat, label), (flat.argmax(1) == label).float().mean()
 
 
-def by_image(vectors: Tensor, images: int) -> Tensor:
+def by_image(vectors: Tensor, images: int, floor: float = FLOOR) -> Tensor:
     """Standardised over the chips of each image, as the service classifies: (images, ways * samples, dimensions)."""
-    grouped = vectors.reshape(images, -1, vectors.shape[1])
-    std = (grouped.var(1, unbiased=False, keepdim=True) + 1e-6).sqrt()
-    return F.normalize((grouped - grouped.mean(1, keepdim=True)) / std, dim=2)
+    return standardise(vectors.reshape(images, -1, vectors.shape[1]), floor)
 
 
 class Objective(nn.Module):
@@ -101,10 +103,12 @@ class Objective(nn.Module):
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         images, ways = self.episode.images, self.episode.ways
         last = unit(maps[-1].float().mean((2, 3)))[None]
-        pooled = embed(maps, TRAINING_FLOOR)
+        pooled = embed(maps)
         all_last, _ = cross_entropy(self.scales[0] * logits(last, images * ways))
-        all_pooled, right = cross_entropy(self.scales[1] * logits(standardise(pooled)[None], images * ways))
-        within, right_within = cross_entropy(self.scales[2] * logits(by_image(pooled, images), ways))
+        together = standardise(pooled, TRAINING_FLOOR)[None]
+        all_pooled, right = cross_entropy(self.scales[1] * logits(together, images * ways))
+        apart = by_image(pooled, images, TRAINING_FLOOR)
+        within, right_within = cross_entropy(self.scales[2] * logits(apart, ways))
         weights = self.weights
         loss = weights.all_last * all_last + weights.all_pooled * all_pooled + weights.within_pooled * within
         return loss, right, right_within
@@ -151,6 +155,16 @@ class Trainer:
         self.progress = Progress()
         self.parts = {"net": self.net, "objective": self.objective, "optimiser": self.optimiser, "scaler": self.scaler}
 
+    def begin(self, start: Path) -> None:
+        """From other weights instead of random ones; what the optimiser knew of them is not among them."""
+        tensors, _ = export.read(start)
+        try:
+            missing = self.net.load_state_dict(tensors, strict=False).missing_keys
+        except RuntimeError as error:
+            raise SystemExit(f"{start}: {error}") from error
+        if any(not key.endswith("num_batches_tracked") for key in missing):
+            raise SystemExit(f"{start} lacks {', '.join(missing[:3])}, ...")
+
     def resume(self) -> None:
         """Goes on from the checkpoint, if there is one."""
         if not self.checkpoint.exists():
@@ -174,9 +188,21 @@ class Trainer:
         done = {"steps": step, "chips": step * layout.images * layout.ways * layout.samples}
         export.write(self.out, self.net.state_dict(), self.config, {**done, **self.provenance})
 
+    def cycle(self) -> int:
+        """Steps of one cycle; the last may be cut short."""
+        return -(-self.config.run.steps // self.config.optimiser.cycles)
+
+    def keep_cycle(self) -> None:
+        """The weights at the end of a cycle but the last, for average.py: OUT with .cycleN before its suffix."""
+        number, rest = divmod(self.progress.step, self.cycle())
+        if rest == 0 and number < self.config.optimiser.cycles:
+            self.save()
+            shutil.copyfile(self.out, self.out.with_suffix(f".cycle{number}{self.out.suffix}"))
+
     def learning_rate(self) -> float:
-        chosen, step = self.config.optimiser, self.progress.step
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.run.steps)))
+        chosen, length = self.config.optimiser, self.cycle()
+        step = self.progress.step % length
+        cosine = 0.5 * (1 + math.cos(math.pi * step / length))
         return chosen.peak_rate * min(1.0, (step + 1) / chosen.warm_up) * cosine + chosen.last_rate
 
     def learn(self, chips: Tensor) -> Tensor:
@@ -205,6 +231,7 @@ class Trainer:
             sums += self.learn(chips)
             now = time.monotonic()
             progress.spent = now - started
+            self.keep_cycle()
             if progress.step % tell == 0:
                 done = progress.step - told[1]
                 rate = done / (now - told[0])
@@ -230,6 +257,8 @@ def arguments() -> argparse.Namespace:
                         help="change one value of the config, in TOML's notation: network.input_size=96")
     parser.add_argument("--steps", type=int, help="short for --set run.steps=N")
     parser.add_argument("--seed", type=int, help="short for --set run.seed=N")
+    parser.add_argument("--start", type=Path, help="weights to start from instead of random ones; their SHA-256 becomes "
+                        "run.start of the config")
     parser.add_argument("--until", type=int, help="stop after this step, to go on later (0: the untrained network)")
     parser.add_argument("--tell", type=int, default=100, help="steps from one line of progress to the next")
     parser.add_argument("--workers", type=int, help="processes that draw (default: 1 on a CPU; beside a GPU that does "
@@ -245,13 +274,19 @@ def main() -> None:
     settings = options.set + [f"run.{key}={value}" for key in ("steps", "seed")
                               if (value := getattr(options, key)) is not None]
     try:
+        if options.start:
+            settings.append(f'run.start="{hashlib.sha256(options.start.read_bytes()).hexdigest()}"')
         config = configs.load(options.config, settings)
     except (configs.ConfigError, OSError) as error:
         raise SystemExit(f"{options.config}: {error}") from error
     device = torch.device(options.device)
     draw_device = torch.device(options.draw_device or options.device)
     torch.set_num_threads(options.threads)
+    if config.run.start != "nothing" and not options.start:
+        raise SystemExit(f"{options.config}: run.start wants the weights of that SHA-256: name them by --start")
     trainer = Trainer(config, options.out, device)
+    if options.start:
+        trainer.begin(options.start)
     trainer.resume()
 
     workers = options.workers
