@@ -93,6 +93,7 @@ class World:
     bright_field_share: float
     percentiles: tuple[float, float]  # of the whole image, as the service stretches it
     unseen_share: float  # of images with parts darker or brighter than all classes
+    unrelated_share: float  # of images whose classes have nothing in common: easy negatives, to measure the hard ones
     topics: dict[str, float]  # what tells the classes of an image apart
     lattices: dict[str, float]
     profiles: dict[str, float]  # of objects

@@ -23,16 +23,19 @@ from config import Config
 HERE = Path(__file__).resolve().parent
 
 
-def commit() -> str:
-    """The repository's commit, with "-modified" where the pipeline differs from it; "unknown" outside a checkout."""
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(HERE), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """The repository's commit, and git's hash of this directory, which stays the same when a commit is moved to another
+    branch; with "-modified" where the pipeline differs from them; "unknown" outside a checkout."""
     try:
-        git = ["git", "-C", str(HERE)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        status = [*git, "status", "--porcelain", "--", "."]
-        changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout.strip()
+        found = {"commit": git("rev-parse", "HEAD"), "pipeline_tree": git("rev-parse", "HEAD:./")}
+        changed = git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head + ("-modified" if changed else "")
+        return {"commit": "unknown", "pipeline_tree": "unknown"}
+    return {key: value + ("-modified" if changed else "") for key, value in found.items()}
 
 
 def provenance(config: Config) -> dict:
@@ -43,7 +46,7 @@ def provenance(config: Config) -> dict:
             {"file": name, "sha256": hashlib.sha256((HERE / name).read_bytes()).hexdigest()}
             for name in ("scenes.py", "draw.py")
         ],
-        "commit": commit(),
+        **versions(),
         "torch": torch.__version__,
         "config": config.as_dict(),
     }

@@ -254,6 +254,14 @@ def changed_shape(dice: Dice, s: Shape) -> Shape:
 
 def some_image(dice: Dice, ways: int, chip: int) -> list[Scene]:
     """The classes of one image."""
+    share = dice.world.unrelated_share
+    if share and dice.random() < share:
+        return [dice.choice(related_scenes(dice, ways, chip)) for _ in range(ways)]
+    return related_scenes(dice, ways, chip)
+
+
+def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
+    """Classes that differ in little: the hard negatives."""
     nothing = Shape("none")
     topic = chosen(dice, dice.world.topics)
     # Supports are wedges, folds and holey films, and foils bend: the ground under the objects that are asked for
