@@ -40,7 +40,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study parity bench-http bench-peers \
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study ablation parity bench-http bench-peers \
 	bench-smoke roofline performance golden train-smoke train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -162,6 +162,10 @@ performance: $(BUILD)/tests/parity/parity_embed all ## measure again; writes doc
 golden: ## make the fixture of the default encoder anew, with PyTorch, after its weights changed
 	@./deps.sh parity
 	@/usr/bin/python3 tests/fixtures/encoder/make.py models/default.safetensors
+
+ablation: all ## what each choice of a training is worth at equal short budgets; writes docs/accuracy.md (an hour)
+	@./deps.sh train
+	@nice /usr/bin/python3 models/training/ablation.py $(BUILD)/chipshot docs/accuracy.md
 
 train-smoke: all ## train a small encoder for a minute: it must beat chip mean+std on a synthetic scene
 	@./deps.sh train

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 import config as configs
-import draw
 import export
 from config import Config
 from model import Encoder
+from train import drawn
 
 STATISTICS_SEED, STATISTICS_EPISODES = 777, 100
 
@@ -38,8 +38,7 @@ def take_statistics(net: Encoder, config: Config) -> None:
             module.momentum = None  # a cumulative mean instead of an exponential one
     net.train()
     for number in range(STATISTICS_EPISODES):
-        chips = draw.episode(config.world, config.episode, STATISTICS_SEED, number, config.network.input_size)
-        net(chips.reshape(-1, 1, *chips.shape[-2:]))
+        net(drawn(config, STATISTICS_SEED, number, torch.device("cpu")))
 
 
 def main() -> None:

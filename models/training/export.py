@@ -21,6 +21,7 @@ from torch import Tensor
 from config import Config
 
 HERE = Path(__file__).resolve().parent
+RECIPE = ("scenes.py", "draw.py")  # what the drawn world is made by
 
 
 def git(*arguments: str) -> str:
@@ -44,7 +45,7 @@ def provenance(config: Config) -> dict:
         "data": "drawn, no photographs",
         "data_recipe": [
             {"file": name, "sha256": hashlib.sha256((HERE / name).read_bytes()).hexdigest()}
-            for name in ("scenes.py", "draw.py")
+            for name in RECIPE
         ],
         **versions(),
         "torch": torch.__version__,

@@ -1,0 +1,165 @@
+"""Unit tests of the training pipeline: what its parts promise each other. Run by `make train-determinism`."""
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models" / "training"))
+import ablation  # noqa: E402  (the path is set above)
+import config as configs  # noqa: E402
+import draw  # noqa: E402
+import export  # noqa: E402
+import scenes  # noqa: E402
+import train  # noqa: E402
+from model import Encoder, embed, standardise  # noqa: E402
+
+SMOKE = configs.DEFAULT.with_name("smoke.toml")
+CPU = torch.device("cpu")
+
+
+def smoke(*settings: str) -> configs.Config:
+    return configs.load(SMOKE, ["run.validation_episodes=0", *settings])
+
+
+class Vectors(unittest.TestCase):
+    def test_a_silent_channel_gives_zero_and_a_finite_slope(self) -> None:
+        maps = torch.rand(6, 4, 5, 5)
+        maps[:, 2] = 0
+        maps.requires_grad_()
+        vectors = embed([maps])
+        self.assertTrue(bool((vectors[:, [2, 6]] == 0).all()))
+        standardise(vectors, train.TRAINING_FLOOR)[:, :4].sum().backward()
+        self.assertTrue(bool(torch.isfinite(maps.grad).all()))
+
+    def test_a_silent_channel_stays_silent_when_standardised(self) -> None:
+        maps = torch.rand(6, 4, 5, 5) * torch.tensor([1, 1, 0, 1.0])[:, None, None]
+        for floor in (train.FLOOR, train.TRAINING_FLOOR):
+            self.assertEqual(standardise(embed([maps]), floor)[:, [2, 6]].abs().max().item(), 0)
+
+    def test_training_standardises_nearly_as_the_service(self) -> None:
+        vectors = 0.1 + 0.02 * torch.randn(24, 64)
+        apart = (standardise(vectors) - standardise(vectors, train.TRAINING_FLOOR)).abs().max().item()
+        self.assertLess(apart, 0.01)
+
+    def test_each_image_is_standardised_by_itself(self) -> None:
+        vectors = torch.rand(12, 8)
+        by_image = train.by_image(vectors, 3)
+        for image in range(3):
+            torch.testing.assert_close(by_image[image], standardise(vectors[4 * image : 4 * image + 4]))
+
+
+class Drawings(unittest.TestCase):
+    def test_patches_cover_their_share(self) -> None:
+        torch.manual_seed(1)
+        for fill in (0.1, 0.5):
+            drawn = draw.draw_patches(scenes.Shape("patches", size=6.0, fill=fill, soft=0.01), 200, 48)
+            self.assertAlmostEqual((drawn > 0.35).float().mean().item() / fill, 1.1, delta=0.2)
+
+    def test_lines_are_thin_and_dotted_ones_thinner(self) -> None:
+        covered = []
+        for waves in (0.0, 1.0):
+            torch.manual_seed(1)
+            drawn = draw.draw_lines(scenes.Shape("lines", size=1.0, count=1, waves=waves), 100, 64)
+            covered.append((drawn > 0.5).float().mean().item())
+        self.assertLess(covered[0], 0.06)
+        self.assertGreater(covered[0], 0.005)
+        self.assertLess(covered[1], 0.7 * covered[0])
+
+    def test_every_topic_draws_grey_values(self) -> None:
+        topics = list(smoke().world.topics)
+        for topic in topics:
+            only = [f"world.topics.{name}={1.0 if name == topic else 0.0}" for name in topics]
+            chosen = smoke(*only)
+            for number in range(3):
+                chips = draw.episode(chosen.world, chosen.episode, 5, number, 32)
+                self.assertLess((chips - 0.5).abs().max().item(), 0.5001, topic)
+                self.assertGreater(chips.std().item(), 0, topic)
+
+    def test_unrelated_classes_differ_more(self) -> None:
+        spread = []
+        for share in ("0.0", "1.0"):
+            chosen = smoke(f"world.unrelated_share={share}")
+            episodes = [draw.episode(chosen.world, chosen.episode, 3, number, 32) for number in range(12)]
+            brightness = torch.stack(episodes).mean((-1, -2))  # episodes, images, ways, samples
+            spread.append(brightness.mean(-1).std(-1).mean().item())
+        self.assertGreater(spread[1], spread[0])
+
+
+class Choices(unittest.TestCase):
+    def test_bad_values_are_named(self) -> None:
+        for setting, word in (
+            ('run.start="zz"', "run.start"),
+            ("optimiser.cycles=0", "optimiser.cycles"),
+            ("episode.input_sizes=[8]", "episode.input_sizes"),
+            ("episode.input_sizes=[]", "episode.input_sizes"),
+            ("world.unrelated_share=-1.0", "world.unrelated_share"),
+        ):
+            with self.assertRaisesRegex(configs.ConfigError, word):
+                smoke(setting)
+
+    def test_every_row_of_the_ablation_is_a_config_of_its_own(self) -> None:
+        chosen = {str(configs.load(configs.DEFAULT, ablation.BUDGET + row).as_dict()) for _, row in ablation.ROWS}
+        self.assertEqual(len(chosen), len(ablation.ROWS))
+
+
+class Training(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.out = Path(self.folder.name) / "net.safetensors"
+
+    def trainer(self, *settings: str) -> train.Trainer:
+        return train.Trainer(smoke(*settings), self.out, CPU)
+
+    def test_the_rate_falls_in_each_cycle_and_rises_again(self) -> None:
+        trainer = self.trainer("run.steps=10", "optimiser.cycles=2", "optimiser.warm_up=1")
+        rates = []
+        for trainer.progress.step in range(10):
+            rates.append(trainer.learning_rate())
+        self.assertEqual(rates[:5], rates[5:])
+        self.assertEqual(rates[:5], sorted(rates[:5], reverse=True))
+
+    def test_the_end_of_a_cycle_is_kept(self) -> None:
+        trainer = self.trainer("run.steps=10", "optimiser.cycles=2")
+        for trainer.progress.step in range(1, 11):
+            trainer.keep_cycle()
+        self.assertEqual([path.name for path in sorted(self.out.parent.glob("*.cycle*"))], ["net.cycle1.safetensors"])
+
+    def test_starts_from_given_weights(self) -> None:
+        first = self.trainer("run.seed=5")
+        first.save()
+        second = self.trainer("run.seed=6", f'run.start="{hashlib.sha256(self.out.read_bytes()).hexdigest()}"')
+        self.assertFalse(torch.equal(first.net.conv1.weight, second.net.conv1.weight))
+        second.begin(self.out)
+        tensors, said = export.read(self.out)
+        for name, tensor in second.net.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                torch.testing.assert_close(tensor, tensors[name], msg=name)
+        self.assertEqual(said["training"]["config"]["run"]["start"], "nothing")
+
+    def test_refuses_weights_of_another_shape(self) -> None:
+        self.trainer().save()
+        with self.assertRaises(SystemExit):
+            self.trainer("network.stem=8").begin(self.out)
+
+    def test_the_recipe_is_in_the_weights(self) -> None:
+        self.trainer().save()
+        said = export.read(self.out)[1]["training"]
+        self.assertEqual([entry["file"] for entry in said["data_recipe"]], list(export.RECIPE))
+        self.assertTrue(all(len(entry["sha256"]) == 64 for entry in said["data_recipe"]))
+
+    def test_input_sizes_are_those_of_the_config(self) -> None:
+        chosen = smoke("episode.input_sizes=[32, 40]")
+        sides = {train.drawn(chosen, 1, number, CPU).shape[-1] for number in range(12)}
+        self.assertEqual(sides, {32, 40})
+        self.assertEqual(Encoder(chosen.network).network.input_size, 48)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    unittest.main()
