@@ -22,7 +22,7 @@ import export
 HERE = Path(__file__).resolve().parent
 WORK = Path("build/ablation")
 # From nothing, and short: a rate that suits that, one cycle, and no questions afterwards.
-BUDGET = ["run.steps=600", "run.validation_episodes=0", "optimiser.cycles=1", "optimiser.peak_rate=0.1"]
+BUDGET = ["run.steps=250", "run.validation_episodes=0", "optimiser.cycles=1", "optimiser.peak_rate=0.1"]
 ROWS: list[tuple[str, list[str]]] = [
     ("the default: widths 32 64 128 256, two blocks a stage", []),
     ("the same with another seed", ["run.seed=2"]),
