@@ -136,6 +136,9 @@ def draw_material(m: Material, n: int, chip: int) -> Tensor:
         lost = (1 - per_chip(n, 0, 0.6)) * (per_chip(n, 0, 1) < 0.2)
         level = level * (1 - lost * torch.sigmoid(across / wide))
     contrast = m.contrast * (1 + 0.12 * random_normal(n))
+    if m.fading:
+        lost = m.fading * per_chip(n, 0, 1)
+        level, contrast = level * (1 - lost), contrast * (1 - 0.5 * lost)
     return level * (1 + contrast * (2 * pattern - 1))
 
 
@@ -190,7 +193,7 @@ def draw_patches(s: Shape, n: int, chip: int) -> Tensor:
     ranked = field.flatten(1).sort(1, descending=True).values
     place = (fill[:, :, 0] * (chip * chip - 1)).long()
     level = ranked.gather(1, place)[:, :, None]
-    return torch.sigmoid((field - level) / s.soft) * per_chip(n, 0.7, 1.0)
+    return torch.sigmoid((field - level) / s.soft) * per_chip(n, 0.5, 1.0)
 
 
 def draw_lines(s: Shape, n: int, chip: int) -> Tensor:

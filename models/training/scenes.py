@@ -58,6 +58,7 @@ class Material:
     level: float
     contrast: float
     uneven: float = 0.06  # how much the level differs from chip to chip, and half as much across one
+    fading: float = 0.0  # share of the level that the thinnest chips have lost
 
 
 @dataclass(frozen=True)
@@ -271,6 +272,12 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
     a, b = some_material(dice, 0.55), some_material(dice, 0.5)
     if topic in ("crystals", "point", "extended"):
         a = some_material(dice, 1.0)
+    # Specimens are wedges: towards the edge a lattice fades into the amorphous layers on it, and stays that lattice.
+    # What decides is then whether there is one, and which, not how bright it is.
+    wedge = topic in ("crystals", "interface") and dice.random() < 0.3
+    if wedge:
+        fading = dice.uniform(0.3, 0.85)
+        a, b = replace(a, fading=fading), replace(b, fading=fading)
     plain = Scene(a, b, nothing)
     if topic == "crystals":
         scenes = [plain, replace(plain, ground=changed_material(dice, a))]
@@ -319,9 +326,15 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
         a = replace(some_material(dice, 0.1), level=dice.uniform(0.25, 1.0), uneven=uneven)
         depth = dice.choice((-1, -1, -1, 1)) * log_uniform(dice, 0.06, 0.9)
         b = replace(changed_material(dice, a) if dice.random() < 0.3 else a, level=a.level * (1 + depth))
+        # The contrast of a defect depends on its depth and on the planes that diffract, so that what counts as clean
+        # has faint traces too: the question is one of degree.
         damage = some_damage(dice, chip)
-        scenes = [Scene(a, b, nothing), Scene(a, b, damage), Scene(a, b, changed_shape(dice, damage))]
-        scenes.append(Scene(a, b, some_damage(dice, chip)))
+        faint, half = (
+            replace(b, level=a.level + share * (b.level - a.level))
+            for share in (dice.choice((0.0, dice.uniform(0.05, 0.35))), dice.uniform(0.45, 0.7))
+        )
+        scenes = [Scene(a, faint, damage), Scene(a, b, damage), Scene(a, b, changed_shape(dice, damage))]
+        scenes += [Scene(a, b, some_damage(dice, chip)), Scene(a, half, damage)]
     elif topic == "extended":
         crystal = a.pattern
         assert isinstance(crystal, Crystal)
@@ -337,6 +350,10 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
         pitch = max(4.0, structure.size * dice.uniform(0.12, 0.4))
         fine = Shape("array", pitch, soft=0.1, fill=dice.uniform(0.15, 0.35))
         scenes = [Scene(a, b, structure), Scene(a, b, fine), Scene(a, b, nothing), Scene(b, a, nothing)]
+    if wedge:  # beyond the edge: what is left of the layers, or nothing
+        layer = dice.choice((Flat(), some_texture(dice)))
+        beyond = Material(layer, a.level * dice.uniform(0.0, 0.35), dice.uniform(0.0, 0.3), 0.15)
+        scenes.append(Scene(beyond, b, nothing))
     while len(scenes) < ways:
         scene = dice.choice(scenes)
         if scene.shape.kind != "none" and dice.random() < 0.5:
