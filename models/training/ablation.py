@@ -35,9 +35,9 @@ ROWS: list[tuple[str, list[str]]] = [
     ("without the question to all images together", ["objective.all_pooled=0.0"]),
     ("without the question within an image", ["objective.within_pooled=0.0"]),
     ("classes of an image unrelated: no hard negatives", ["world.unrelated_share=1.0"]),
-    ("without radiation damage, holes, bend contours, smoothed noise",
-     ["world.topics.damage=0.0", "world.uneven=[0.06, 0.06, 0.15, 0.3]", "world.contours_share=0.0",
-      "world.smoothed_share=0.0"]),
+    ("without radiation damage, bend contours, the most uneven supports",
+     ["world.topics.damage=0.0", "world.contours_share=0.0", "world.uneven=[0.06, 0.06, 0.15, 0.3]"]),
+    ("without wedges and smoothed noise", ["world.wedge_share=0.0", "world.smoothed_share=0.0"]),
 ]
 BEGIN, END = "<!-- ablation: begin, written by make ablation -->", "<!-- ablation: end -->"
 

@@ -75,6 +75,8 @@ class World:
     uneven: tuple[float, ...]  # how much the ground under objects differs from chip to chip
     columns: tuple[float, ...]  # shares of 1, 2, 3, ... columns in a basis
     pitch: tuple[float, float]  # of lattices, pixels
+    wedge_share: float  # of images of crystals that thin towards an edge
+    traces_share: float  # of images of damage whose clean chips have faint traces of it
     contours_share: float  # of images with bend contours
     blur_share: float
     blur: tuple[float, float]  # standard deviation in pixels

@@ -274,7 +274,7 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
         a = some_material(dice, 1.0)
     # Specimens are wedges: towards the edge a lattice fades into the amorphous layers on it, and stays that lattice.
     # What decides is then whether there is one, and which, not how bright it is.
-    wedge = topic in ("crystals", "interface") and dice.random() < 0.3
+    wedge = topic in ("crystals", "interface") and dice.random() < dice.world.wedge_share
     if wedge:
         fading = dice.uniform(0.3, 0.85)
         a, b = replace(a, fading=fading), replace(b, fading=fading)
@@ -329,10 +329,9 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
         # The contrast of a defect depends on its depth and on the planes that diffract, so that what counts as clean
         # has faint traces too: the question is one of degree.
         damage = some_damage(dice, chip)
-        faint, half = (
-            replace(b, level=a.level + share * (b.level - a.level))
-            for share in (dice.choice((0.0, dice.uniform(0.05, 0.35))), dice.uniform(0.45, 0.7))
-        )
+        trace = dice.uniform(0.05, 0.35) if dice.random() < dice.world.traces_share else 0.0
+        faint = replace(b, level=a.level + trace * (b.level - a.level))
+        half = replace(b, level=a.level + dice.uniform(0.45, 0.7) * (b.level - a.level))
         scenes = [Scene(a, faint, damage), Scene(a, b, damage), Scene(a, b, changed_shape(dice, damage))]
         scenes += [Scene(a, b, some_damage(dice, chip)), Scene(a, half, damage)]
     elif topic == "extended":
