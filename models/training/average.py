@@ -46,8 +46,10 @@ def main() -> None:
     parser.add_argument("encoders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--config", type=Path, default=configs.DEFAULT)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="as of train.py: network.input_size and network.pool_stages may differ from the training's")
     options = parser.parse_args()
-    config = configs.load(options.config)
+    config = configs.load(options.config, options.set)
     files = [export.read(path) for path in options.encoders]
     net = Encoder(config.network)
     net.load_state_dict(mean_of([tensors for tensors, _ in files]), strict=False)
