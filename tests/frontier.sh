@@ -43,7 +43,7 @@ echo "Encoder $name; $("$chipshot" --version); one thread of:" \
 echo
 echo "| input size | chips/s | pooled stages | statistics | dimension | mean accuracy | worst groups |"
 echo "|---|---|---|---|---|---|---|"
-for size in 32 48 64 96 32,64 48,96; do
+for size in 32 48 64 96 32,64 48,64 48,96; do
     speed=$(chips_per_second "$size")
     for stages in $stage_sets; do
         for statistic in $statistics; do
