@@ -6,11 +6,13 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models" / "training"))
 import ablation  # noqa: E402  (the path is set above)
+import average  # noqa: E402
 import config as configs  # noqa: E402
 import draw  # noqa: E402
 import export  # noqa: E402
@@ -152,6 +154,23 @@ class Training(unittest.TestCase):
         said = export.read(self.out)[1]["training"]
         self.assertEqual([entry["file"] for entry in said["data_recipe"]], list(export.RECIPE))
         self.assertTrue(all(len(entry["sha256"]) == 64 for entry in said["data_recipe"]))
+
+    def test_an_average_may_be_used_at_another_size(self) -> None:
+        ends = []
+        for seed in (5, 6):
+            self.trainer(f"run.seed={seed}").save()
+            ends.append(self.out.rename(self.out.with_name(f"{seed}.safetensors")))
+        words = ["average.py", *map(str, ends), "--out", str(self.out), "--config", str(SMOKE),
+                 "--set", "network.input_size=32", "--set", "network.pool_stages=[1, 4]"]
+        with mock.patch.object(sys, "argv", words), mock.patch.object(average, "STATISTICS_EPISODES", 1):
+            average.main()
+        tensors, said = export.read(self.out)
+        (first, _), (second, _) = map(export.read, ends)
+        self.assertEqual((said["input_size"], said["pool"]["stages"]), (32, [1, 4]))
+        self.assertEqual(len(said["training"]["average_of"]), 2)
+        name = "layer1.0.conv1.weight"
+        torch.testing.assert_close(tensors[name], (first[name] + second[name]) / 2, atol=1e-3, rtol=1e-3)
+        self.assertGreater((tensors["bn1.running_mean"] - first["bn1.running_mean"]).abs().max().item(), 0)
 
     def test_input_sizes_are_those_of_the_config(self) -> None:
         chosen = smoke("episode.input_sizes=[32, 40]")
