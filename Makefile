@@ -64,6 +64,7 @@ $(BUILD)/engine/encoder/kernels/%.o: CFLAGS += -O3
 ifeq ($(shell uname -m),x86_64)
 $(BUILD)/engine/encoder/kernels/avx2.o: CFLAGS += -mavx2 -mfma
 $(BUILD)/engine/encoder/kernels/avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+$(BUILD)/engine/encoder/kernels/avx512_bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma
 endif
 # Loops over embeddings, which -O2 leaves scalar. The order of sums stays as written.
 ifndef DEBUG

@@ -25,14 +25,14 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     return json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f}, s:o, s:{s:s, s:s, "
-        "s:o}, s:o*}",
+        "s:o}, s:o*, s:s}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
         normalise_method_name(normalise->method), "low", normalise->low, "high", normalise->high,
         "clahe", clahe, "classifier", "distance", classifier_distance_name(classifier->distance),
         "transform", classifier_transform_name(classifier->transform), "temperature", temperature,
-        "input_sizes", input_sizes);
+        "input_sizes", input_sizes, "precision", precision_name(params->precision));
 }
 
 char *job_params_to_text(const struct job_params *params)
@@ -147,6 +147,14 @@ static void read_input_size(json_t *value, const struct json_at *at, void *conte
         sizes->sides[sizes->n++] = side;
 }
 
+static void read_precision(json_t *value, const struct json_at *at, void *context)
+{
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) && precision_parse(name, context, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
 static void read_normalise(json_t *value, const struct json_at *at, void *context)
 {
     struct normalise_params *normalise = context;
@@ -195,6 +203,7 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[5] = json_value_field("classifier", presence, read_classifier, &params->classifier);
     fields[6] = json_array_field("input_sizes", JSON_OPTIONAL, 1, INPUT_SIZES_MAX, read_input_size,
                                  &params->input_sizes);
+    fields[7] = json_value_field("precision", JSON_OPTIONAL, read_precision, &params->precision);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)

@@ -125,6 +125,14 @@ static void check_encoder(struct reading *reading)
     db_encoder_clear(&encoder);
 }
 
+/* A stored job may name a precision that this machine lacks; a new one may not. */
+static void check_precision(struct reading *reading)
+{
+    struct error cause = {0};
+    if (precision_check(reading->params.precision, &cause) != 0)
+        FAULT(reading, "precision", "%s", cause.message);
+}
+
 /* Looks one image up and plans its grid, when the chip is known. */
 static void check_image(struct reading *reading, const char *id, const struct json_at *at)
 {
@@ -200,6 +208,7 @@ int job_request_read(struct api_call *call, json_t *json, const char *project_id
     reading.params.normalise = normalise_params_default;
     reading.params.classifier = classifier_params_default;
     read_fields(&reading, json);
+    check_precision(&reading);
     if (reading.support_set_id != NULL)
         check_support_set(&reading);
     if (reading.code == 0)

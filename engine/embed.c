@@ -20,6 +20,7 @@ struct embedder {
     struct pool *pool;
     const struct encoder *encoder;
     struct input_sizes sizes;
+    enum precision precision;
     uint32_t n_workers;
     struct worker_memory workers[];
 };
@@ -82,7 +83,7 @@ static int worker_init(struct worker_memory *worker, const struct embedder *embe
     int status = 0;
     for (uint32_t i = 0; i < sizes->n && status == 0; i++)
         status = encoder_workspace_create(&worker->workspaces[i], embedder->encoder,
-                                          sizes->sides[i], err);
+                                          sizes->sides[i], embedder->precision, err);
     if (status < 0)
         return status;
     size_t side = sizes->sides[sizes->n - 1]; /* the largest */
@@ -96,7 +97,7 @@ static int worker_init(struct worker_memory *worker, const struct embedder *embe
 }
 
 int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    const struct input_sizes *sizes, struct error *err)
+                    const struct input_sizes *sizes, enum precision precision, struct error *err)
 {
     if (sizes != NULL && input_sizes_check(sizes, err) < 0)
         return ERROR_INVALID;
@@ -106,6 +107,7 @@ int embedder_create(struct embedder **out, struct pool *pool, const struct encod
         return error_set_nomem(err, "an embedder");
     embedder->pool = pool;
     embedder->encoder = encoder;
+    embedder->precision = precision;
     if (sizes != NULL && sizes->n > 0)
         embedder->sizes = *sizes;
     else
@@ -144,6 +146,11 @@ const struct encoder *embedder_encoder(const struct embedder *embedder)
 const struct input_sizes *embedder_input_sizes(const struct embedder *embedder)
 {
     return &embedder->sizes;
+}
+
+enum precision embedder_precision(const struct embedder *embedder)
+{
+    return embedder->precision;
 }
 
 uint32_t embedder_dimension(const struct embedder *embedder)

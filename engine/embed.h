@@ -34,14 +34,16 @@ struct embedder;
 
 /* An embedder holds one workspace a pool worker and input size for one encoder. `pool` and
  * `encoder` are borrowed; `sizes` is copied (NULL: the encoder's own). Any number of lanes may use
- * one embedder at the same time. ERROR_INVALID as input_sizes_check and encoder_workspace_create.
+ * one embedder at the same time. ERROR_INVALID as input_sizes_check, precision_check and
+ * encoder_workspace_create.
  */
 int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    const struct input_sizes *sizes, struct error *err);
+                    const struct input_sizes *sizes, enum precision precision, struct error *err);
 void embedder_destroy(struct embedder *embedder);
 const struct encoder *embedder_encoder(const struct embedder *embedder);
 /* As used: n > 0. */
 const struct input_sizes *embedder_input_sizes(const struct embedder *embedder);
+enum precision embedder_precision(const struct embedder *embedder);
 /* Floats of an embedding: the encoder's dimension times the number of sizes. With several sizes
  * each size's part is divided by max(its Euclidean norm, 1e-12), so that none outweighs another. */
 uint32_t embedder_dimension(const struct embedder *embedder);

@@ -64,7 +64,8 @@ static int add_project_and_encoder(struct bench_rig *rig, const void *weights, s
     memcpy(rig->encoder_id, encoder.id, sizeof(rig->encoder_id));
     db_encoder_clear(&encoder);
     const double start = clock_now_seconds();
-    status = encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, &rig->encoder, err);
+    status = encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, PRECISION_FLOAT32,
+                                   &rig->encoder, err);
     rig->encoder_seconds = clock_now_seconds() - start;
     return status;
 }

@@ -17,6 +17,7 @@
 #include "engine/random.h"
 #include "server/cmd_bench_job.h"
 #include "server/command.h"
+#include "server/features.h"
 #include "server/peak_memory.h"
 #include "server/session.h"
 
@@ -25,6 +26,8 @@ enum { ROUNDS_MAX = 1000, THREADS_MAX = 256, ROUND_MS_MAX = 60000 };
 struct bench_options {
     const char *encoder_path;
     const char *architecture;
+    const char *precision_name;
+    enum precision precision; /* read from it */
     uint64_t size;
     uint64_t batch;
     uint64_t n_threads;
@@ -96,7 +99,8 @@ static int prepare_threads(const struct bench_options *options, struct bench *be
                                         .round_seconds = (double)options->round_ms / 1e3};
         if (thread->out == NULL)
             return error_set_nomem(err, "embeddings");
-        int status = encoder_workspace_create(&thread->workspace, bench->encoder, bench->size, err);
+        int status = encoder_workspace_create(&thread->workspace, bench->encoder, bench->size,
+                                              options->precision, err);
         if (status < 0)
             return status;
     }
@@ -320,6 +324,10 @@ static const struct command_option known_options[] = {
      .min = 1,
      .max = THREADS_MAX,
      .help = "threads that encode at the same time (default 1)"},
+    {.name = "precision",
+     .argument = "NAME",
+     .value.text = &given.precision_name,
+     .help = "float32 (default) or bfloat16"},
     {.name = "rounds",
      .argument = "N",
      .type = COMMAND_INTEGER,
@@ -363,7 +371,8 @@ int cmd_bench(int argc, char **argv)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     if (strcmp(operand, "encoder") != 0) {
         fprintf(stderr,
-                "chipshot: '%.100s' is not a benchmark (encoder or job); usage: chipshot %s\n",
+                "chipshot: '%.100s' is not a benchmark (encoder or job); usage: "
+                "chipshot %s\n",
                 operand, description.usage);
         return 2;
     }
@@ -372,5 +381,7 @@ int cmd_bench(int argc, char **argv)
         error_set(&err, ERROR_INVALID, "--encoder and --arch exclude each other");
         return command_fail_usage(&err);
     }
+    if (features_parse_precision(given.precision_name, &given.precision, &err) < 0)
+        return command_fail_usage(&err);
     return bench_encoder(&given, &err) == 0 ? command_end_output() : command_fail(&err);
 }

@@ -24,6 +24,8 @@ struct request {
     const char *edge;
     const char *input_size;
     struct input_sizes input_sizes; /* read from it */
+    const char *precision_name;
+    enum precision precision; /* read from it */
     uint64_t stride;
     uint64_t n_threads;
 };
@@ -57,7 +59,7 @@ static int load(const struct request *request, struct run *run, struct error *er
                        &run->grid, err);
     if (status == 0)
         status = session_create(&run->session, request->encoder_path, request->n_threads,
-                                &request->input_sizes, err);
+                                &request->input_sizes, request->precision, err);
     return status;
 }
 
@@ -201,65 +203,75 @@ static int run_request(const struct request *request, struct error *err)
     return status;
 }
 
+/* What the command line says; one a process. */
+static struct request given = {.edge = "drop"};
+
+static const struct command_option known_options[] = {
+    {.name = "image",
+     .argument = "FILE",
+     .value.text = &given.image_path,
+     .required = true,
+     .help = "micrograph (PNG)"},
+    {.name = "support",
+     .argument = "FILE",
+     .value.text = &given.support_path,
+     .required = true,
+     .help = "support set (JSON): chip size, classes, examples' corners"},
+    {.name = "out",
+     .argument = "DIR",
+     .value.text = &given.directory,
+     .required = true,
+     .help = "where to write; created when absent"},
+    {.name = "stride",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.stride,
+     .min = 1,
+     .max = CHIP_SIDE_MAX,
+     .help = "pixels from chip to chip (default: the chip's size)"},
+    {.name = "edge",
+     .argument = "POLICY",
+     .value.text = &given.edge,
+     .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
+    {.name = "encoder",
+     .argument = "FILE",
+     .value.text = &given.encoder_path,
+     .help = "safetensors weights (default: the built-in encoder)"},
+    {.name = "input-size",
+     .argument = "N[,N]",
+     .value.text = &given.input_size,
+     .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
+             "of\n                           several sizes are concatenated"},
+    {.name = "precision",
+     .argument = "NAME",
+     .value.text = &given.precision_name,
+     .help = "float32 (default), or bfloat16 where the processor has AVX512_BF16: faster, less "
+             "exact"},
+    {.name = "threads",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.n_threads,
+     .min = 1,
+     .max = 256,
+     .help = "worker threads (default: one a processor)"},
+};
+
+static const struct command description = {
+    .usage = "classify --image FILE --support FILE.json --out DIR [OPTION]...",
+    .summary = "Classifies every chip of an image by its nearest prototype; writes labels.csv, "
+               "overlay.png\nand statistics.json.",
+    .options = known_options,
+    .n_options = sizeof(known_options) / sizeof(known_options[0]),
+};
+
 int cmd_classify(int argc, char **argv)
 {
-    struct request request = {.edge = "drop"};
-    const struct command_option options[] = {
-        {.name = "image",
-         .argument = "FILE",
-         .value.text = &request.image_path,
-         .required = true,
-         .help = "micrograph (PNG)"},
-        {.name = "support",
-         .argument = "FILE",
-         .value.text = &request.support_path,
-         .required = true,
-         .help = "support set (JSON): chip size, classes, examples' corners"},
-        {.name = "out",
-         .argument = "DIR",
-         .value.text = &request.directory,
-         .required = true,
-         .help = "where to write; created when absent"},
-        {.name = "stride",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &request.stride,
-         .min = 1,
-         .max = CHIP_SIDE_MAX,
-         .help = "pixels from chip to chip (default: the chip's size)"},
-        {.name = "edge",
-         .argument = "POLICY",
-         .value.text = &request.edge,
-         .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
-        {.name = "encoder",
-         .argument = "FILE",
-         .value.text = &request.encoder_path,
-         .help = "safetensors weights (default: the built-in encoder)"},
-        {.name = "input-size",
-         .argument = "N[,N]",
-         .value.text = &request.input_size,
-         .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
-                 "of\n                           several sizes are concatenated"},
-        {.name = "threads",
-         .argument = "N",
-         .type = COMMAND_INTEGER,
-         .value.integer = &request.n_threads,
-         .min = 1,
-         .max = 256,
-         .help = "worker threads (default: one a processor)"},
-    };
-    const struct command command = {
-        .usage = "classify --image FILE --support FILE.json --out DIR [OPTION]...",
-        .summary = "Classifies every chip of an image by its nearest prototype; writes labels.csv, "
-                   "overlay.png\nand statistics.json.",
-        .options = options,
-        .n_options = sizeof(options) / sizeof(options[0]),
-    };
-    enum command_action action = command_parse(&command, argc, argv, NULL);
+    enum command_action action = command_parse(&description, argc, argv, NULL);
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    if (features_parse_input_sizes(request.input_size, &request.input_sizes, &err) < 0)
+    if (features_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
+        features_parse_precision(given.precision_name, &given.precision, &err) < 0)
         return command_fail_usage(&err);
-    return run_request(&request, &err) == 0 ? 0 : command_fail(&err);
+    return run_request(&given, &err) == 0 ? 0 : command_fail(&err);
 }

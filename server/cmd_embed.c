@@ -86,6 +86,11 @@ static const struct command_option known_options[] = {
      .value.text = &given.choice.input_sizes,
      .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
              "of\n                           several sizes are concatenated"},
+    {.name = "precision",
+     .argument = "NAME",
+     .value.text = &given.choice.precision,
+     .help = "float32 (default), or bfloat16 where the processor has AVX512_BF16: faster, less "
+             "exact"},
     {.name = "stages",
      .argument = "N[,N]",
      .value.text = &given.choice.stages,

@@ -14,10 +14,11 @@ struct weights {
     uint32_t n_entries;
 };
 
-/* One encoder at one choice of input sizes. */
+/* One encoder at one choice of input sizes and precision. */
 struct entry {
     struct loaded_encoder loaded; /* first: a loaded_encoder pointer is an entry pointer */
     struct input_sizes sizes;     /* as asked for */
+    enum precision precision;
     struct weights *weights;
     uint32_t n_users;
     uint64_t last_used; /* value of the store's clock */
@@ -118,20 +119,21 @@ static int fill_entry(struct encoder_store *store, const struct db_encoder *row,
             return status;
     }
     int status = embedder_create(&entry->loaded.embedder, store->pool, entry->weights->encoder,
-                                 &entry->sizes, &inner);
+                                 &entry->sizes, entry->precision, &inner);
     if (status < 0)
         error_set(err, inner.code, "%s: %.400s", what, inner.message);
     return status;
 }
 
 static int load_entry(struct encoder_store *store, const char *id, const struct input_sizes *sizes,
-                      struct entry **out, struct error *err)
+                      enum precision precision, struct entry **out, struct error *err)
 {
     struct db_encoder row = {0};
     struct entry *entry = calloc(1, sizeof(*entry));
     if (entry == NULL)
         return error_set_nomem(err, "an encoder");
     entry->sizes = *sizes;
+    entry->precision = precision;
     int status = db_encoder_get(store->db, id, &row, err);
     if (status == 0)
         status = fill_entry(store, &row, entry, err);
@@ -147,28 +149,29 @@ static int load_entry(struct encoder_store *store, const char *id, const struct 
 }
 
 static struct entry *find_entry(struct encoder_store *store, const char *id,
-                                const struct input_sizes *sizes)
+                                const struct input_sizes *sizes, enum precision precision)
 {
     struct entry *entry = store->entries;
     while (entry != NULL &&
-           (strcmp(entry->loaded.id, id) != 0 || entry->sizes.n != sizes->n ||
+           (strcmp(entry->loaded.id, id) != 0 || entry->precision != precision ||
+            entry->sizes.n != sizes->n ||
             memcmp(entry->sizes.sides, sizes->sides, sizes->n * sizeof(sizes->sides[0])) != 0))
         entry = entry->next;
     return entry;
 }
 
 int encoder_store_acquire(struct encoder_store *store, const char *id,
-                          const struct input_sizes *sizes, const struct loaded_encoder **out,
-                          struct error *err)
+                          const struct input_sizes *sizes, enum precision precision,
+                          const struct loaded_encoder **out, struct error *err)
 {
     static const struct input_sizes own = {0};
     int status = 0;
     if (sizes == NULL)
         sizes = &own;
     pthread_mutex_lock(&store->mutex);
-    struct entry *entry = find_entry(store, id, sizes);
+    struct entry *entry = find_entry(store, id, sizes, precision);
     if (entry == NULL) {
-        status = load_entry(store, id, sizes, &entry, err);
+        status = load_entry(store, id, sizes, precision, &entry, err);
         if (status == 0) {
             entry->next = store->entries;
             store->entries = entry;

@@ -52,6 +52,19 @@ int features_parse_input_sizes(const char *text, struct input_sizes *out, struct
     return 0;
 }
 
+int features_parse_precision(const char *text, enum precision *out, struct error *err)
+{
+    struct error inner = {0};
+    enum precision precision = PRECISION_FLOAT32;
+    int status = text != NULL ? precision_parse(text, &precision, &inner) : 0;
+    if (status == 0)
+        status = precision_check(precision, &inner);
+    if (status != 0)
+        return error_set(err, ERROR_INVALID, "--precision: %.300s", inner.message);
+    *out = precision;
+    return 0;
+}
+
 static int parse_stages(const char *text, struct features *features, struct error *err)
 {
     if (text == NULL)
@@ -91,10 +104,11 @@ static int parse_kind(const struct features_options *options, struct features *f
     if (strcmp(options->kind, "mean-std") != 0)
         return error_set(err, ERROR_INVALID, "--features: '%.100s' is not encoder or mean-std",
                          options->kind);
-    if (options->input_sizes != NULL || options->stages != NULL || options->statistics != NULL)
+    if (options->input_sizes != NULL || options->precision != NULL || options->stages != NULL ||
+        options->statistics != NULL)
         return error_set(err, ERROR_INVALID,
                          "--features mean-std has no encoder: it takes none of --input-size, "
-                         "--stages and --statistics");
+                         "--precision, --stages and --statistics");
     features->kind = FEATURES_MEAN_STD;
     return 0;
 }
@@ -105,6 +119,8 @@ int features_parse(const struct features_options *options, struct features *out,
     int status = parse_kind(options, &features, err);
     if (status == 0)
         status = features_parse_input_sizes(options->input_sizes, &features.input_sizes, err);
+    if (status == 0)
+        status = features_parse_precision(options->precision, &features.precision, err);
     if (status == 0)
         status = parse_stages(options->stages, &features, err);
     if (status == 0)
@@ -192,7 +208,8 @@ static int compute_encoder(const struct features *features, const struct manifes
                            float **out, uint32_t *dimension, struct error *err)
 {
     struct session session = {0};
-    int status = session_create(&session, encoder_path, n_threads, &features->input_sizes, err);
+    int status = session_create(&session, encoder_path, n_threads, &features->input_sizes,
+                                features->precision, err);
     if (status < 0)
         return status;
     const uint32_t whole = embedder_dimension(session.embedder);

@@ -17,6 +17,7 @@ enum features_kind { FEATURES_ENCODER, FEATURES_MEAN_STD };
 struct features_options {
     const char *kind;        /* "encoder" or "mean-std" */
     const char *input_sizes; /* "48,96" */
+    const char *precision;   /* "bfloat16" */
     const char *stages;      /* "2,3,4" */
     const char *statistics;  /* "mean,std" */
 };
@@ -24,6 +25,7 @@ struct features_options {
 struct features {
     enum features_kind kind;
     struct input_sizes input_sizes;
+    enum precision precision;
     bool some_stages; /* false: all that the encoder pools */
     bool stages[ENCODER_STAGES];
     bool some_statistics; /* false: all that the encoder pools */
@@ -36,6 +38,9 @@ int features_parse(const struct features_options *options, struct features *out,
 
 /* "48,96"; NULL: the encoder's own. ERROR_INVALID names the option --input-size. */
 int features_parse_input_sizes(const char *text, struct input_sizes *out, struct error *err);
+
+/* NULL: float32. ERROR_INVALID, naming --precision, also when the processor does not offer it. */
+int features_parse_precision(const char *text, enum precision *out, struct error *err);
 
 /* One row of *dimension floats a chip, in the manifest's order, malloc'd; `root` is the directory
  * of the images. Images are normalised whole, by the default method. encoder_path NULL: the

@@ -259,7 +259,8 @@ static int load_inputs(struct job_state *state, struct error *err)
         status = load_images(state, err);
     if (status == 0)
         status = encoder_store_acquire(state->engine->encoders, job->encoder_id,
-                                       &state->params.input_sizes, &state->encoder, err);
+                                       &state->params.input_sizes, state->params.precision,
+                                       &state->encoder, err);
     if (status == 0) {
         state->dimension = embedder_dimension(state->encoder->embedder);
         status = pool_lane_create(&state->lane, state->engine->pool, err);

@@ -38,7 +38,8 @@ int session_load_encoder(const char *path, struct encoder **out, struct error *e
 }
 
 int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
-                   const struct input_sizes *input_sizes, struct error *err)
+                   const struct input_sizes *input_sizes, enum precision precision,
+                   struct error *err)
 {
     struct session session = {0};
     uint32_t n = n_threads != 0 ? (uint32_t)n_threads : session_n_processors();
@@ -48,8 +49,8 @@ int session_create(struct session *out, const char *encoder_path, uint64_t n_thr
     if (status == 0)
         status = pool_lane_create(&session.lane, session.pool, err);
     if (status == 0)
-        status =
-            embedder_create(&session.embedder, session.pool, session.encoder, input_sizes, err);
+        status = embedder_create(&session.embedder, session.pool, session.encoder, input_sizes,
+                                 precision, err);
     if (status < 0)
         session_clear(&session);
     else

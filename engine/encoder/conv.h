@@ -25,13 +25,15 @@ struct conv {
     /* Of 3x3 convolutions of stride 1, on demand: [(m + 2)^2] matrices, each panel by panel:
      * [in_channels][width of the panel]. */
     float *winograd[WINOGRAD_TILES];
+    /* The same in words of two input channels (kernels.h), on demand; an odd last one is paired
+     * with zero. */
+    float *panel_pairs;
+    float *winograd_pairs; /* of WINOGRAD_2 */
 };
 
 /* Takes weights [kernel][kernel][in_channels][out_channels] and bias [out_channels], both borrowed.
  * The convolution is cleared with conv_clear, also after a failure. ERROR_NOMEM. */
 int conv_pack(struct conv *conv, const float *weights, const float *bias, struct error *err);
-/* Makes the weights of one Winograd tile, unless they are there. ERROR_NOMEM. */
-int conv_pack_winograd(struct conv *conv, enum winograd_tile tile, struct error *err);
 void conv_clear(struct conv *conv);
 
 /* Side of the map that a window of side `kernel` with padding kernel / 2 gives. */
@@ -46,7 +48,26 @@ enum conv_algorithm {
     CONV_WINOGRAD_4 = WINOGRAD_4,
     CONV_WINOGRAD_6 = WINOGRAD_6,
     CONV_DIRECT = WINOGRAD_TILES,
+    /* With products of bfloat16 values. */
+    CONV_BFLOAT16_WINOGRAD_2,
+    CONV_BFLOAT16_DIRECT,
 };
+
+static inline bool conv_is_reduced(enum conv_algorithm algorithm)
+{
+    return algorithm > CONV_DIRECT;
+}
+
+/* The algorithm without its precision. */
+static inline enum conv_algorithm conv_scheme(enum conv_algorithm algorithm)
+{
+    if (algorithm == CONV_BFLOAT16_DIRECT)
+        return CONV_DIRECT;
+    return algorithm == CONV_BFLOAT16_WINOGRAD_2 ? CONV_WINOGRAD_2 : algorithm;
+}
+
+/* Makes the weights that an algorithm needs, unless they are there. ERROR_NOMEM. */
+int conv_prepare(struct conv *conv, enum conv_algorithm algorithm, struct error *err);
 
 /* Whether the convolution can be computed by Winograd's tiles. */
 static inline bool conv_has_winograd(const struct conv *conv)
@@ -54,20 +75,23 @@ static inline bool conv_has_winograd(const struct conv *conv)
     return conv->kernel == 3 && conv->stride == 1;
 }
 
-/* Bytes of the weights that conv_pack_winograd makes. */
+/* Bytes of the weights of one of its tiles. */
 uint64_t conv_winograd_bytes(const struct conv *conv, enum winograd_tile tile);
 
 /* The algorithm for n maps of this side: the one that should take the least time, by the work and
- * the weights to be read (conv_choice.c). Only the first n_winograd tiles are considered. */
+ * the weights to be read (conv_choice.c). Only the first n_winograd tiles are considered.
+ * bfloat16: it may compute with such products. */
 enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n,
-                                uint32_t n_winograd);
+                                uint32_t n_winograd, bool bfloat16);
 const char *conv_algorithm_name(enum conv_algorithm algorithm);
 
 /* What a thread computes convolutions with. */
 struct conv_scratch {
     const struct kernels *kernels;
-    float *planes; /* conv_plane_floats */
-    float *zeros;  /* as many as the widest map has channels: stands for rows beside a map */
+    const struct kernels *reduced; /* NULL: none */
+    float *pairs;                  /* conv_pair_words */
+    float *planes;                 /* conv_plane_floats */
+    float *zeros; /* as many as the widest map has channels: stands for rows beside a map */
     const float *rows[CONV_KERNEL_MAX * 256];
     const float *residual[256];
     float *out[256];
@@ -76,6 +100,10 @@ struct conv_scratch {
 /* Floats of `planes` that the algorithm needs for n maps. */
 uint64_t conv_plane_floats(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
                            uint32_t n);
+
+/* Words of `pairs` that the algorithm needs for n maps. */
+uint64_t conv_pair_words(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
+                         uint32_t n);
 
 struct conv_call {
     const struct conv *conv;

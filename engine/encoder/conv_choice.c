@@ -9,21 +9,24 @@ static const double products_a_cycle = 28.0;
 static const double weight_bytes_a_cycle = 8.0;
 static const double transform_cycles = 4.0; /* a vector of 16 channels of one plane */
 
-static double products_cycles(double n_products, double weight_floats)
+/* Products of bfloat16 are two an instruction, and their weights half as long. */
+static const double bfloat16_gain = 2.0;
+
+static double products_cycles(double n_products, double n_weights, double gain)
 {
-    return n_products / products_a_cycle + weight_floats * 4.0 / weight_bytes_a_cycle;
+    return (n_products / products_a_cycle + n_weights * 4.0 / weight_bytes_a_cycle) / gain;
 }
 
-static double direct_cycles(const struct conv *conv, double side, double n)
+static double direct_cycles(const struct conv *conv, double side, double n, double gain)
 {
     const double channels = (double)conv->in_channels * conv->out_channels;
     /* Taps of an axis that see the map: all but one at each end. */
     const double taps = 3.0 * side - 2.0;
-    return products_cycles(n * taps * taps * channels, 9.0 * channels);
+    return products_cycles(n * taps * taps * channels, 9.0 * channels, gain);
 }
 
 static double winograd_cycles(const struct conv *conv, enum winograd_tile tile, uint32_t side,
-                              double n)
+                              double n, double gain)
 {
     const uint32_t m = winograd_outputs(tile);
     const double planes = (m + 2.0) * (m + 2.0);
@@ -31,24 +34,28 @@ static double winograd_cycles(const struct conv *conv, enum winograd_tile tile, 
     const double tiles = n * a_side * a_side;
     const double channels = (double)conv->in_channels * conv->out_channels;
     const double vectors = (conv->in_channels + conv->out_channels) / 16.0;
-    return products_cycles(tiles * planes * channels, planes * channels) +
+    return products_cycles(tiles * planes * channels, planes * channels, gain) +
            tiles * planes * vectors * transform_cycles;
 }
 
 enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n,
-                                uint32_t n_winograd)
+                                uint32_t n_winograd, bool bfloat16)
 {
-    enum conv_algorithm best = CONV_DIRECT;
+    enum conv_algorithm best = bfloat16 ? CONV_BFLOAT16_DIRECT : CONV_DIRECT;
     if (!conv_has_winograd(conv))
         return best;
-    double best_cycles = direct_cycles(conv, side, n);
+    double best_cycles = direct_cycles(conv, side, n, bfloat16 ? bfloat16_gain : 1.0);
     for (enum winograd_tile tile = WINOGRAD_2; tile < n_winograd; tile++) {
-        const double cycles = winograd_cycles(conv, tile, side, n);
+        const double cycles = winograd_cycles(conv, tile, side, n, 1.0);
         if (cycles < best_cycles) {
             best = (enum conv_algorithm)tile;
             best_cycles = cycles;
         }
     }
+    /* Larger tiles would magnify the rounding of values and weights. */
+    if (bfloat16 && n_winograd > WINOGRAD_2 &&
+        winograd_cycles(conv, WINOGRAD_2, side, n, bfloat16_gain) < best_cycles)
+        best = CONV_BFLOAT16_WINOGRAD_2;
     return best;
 }
 
@@ -65,13 +72,17 @@ const char *conv_algorithm_name(enum conv_algorithm algorithm)
         return "winograd 6x6";
     case CONV_DIRECT:
         return "direct";
+    case CONV_BFLOAT16_WINOGRAD_2:
+        return "bfloat16 winograd 2x2";
+    case CONV_BFLOAT16_DIRECT:
+        return "bfloat16 direct";
     }
     return "";
 }
 
 void conv_apply(struct conv_scratch *scratch, const struct conv_call *call)
 {
-    if (call->algorithm == CONV_DIRECT)
+    if (conv_scheme(call->algorithm) == CONV_DIRECT)
         conv_apply_direct(scratch, call);
     else
         conv_apply_winograd(scratch, call);

@@ -27,6 +27,11 @@ struct span {
 struct chunk {
     struct conv_scratch *scratch;
     const struct conv_call *call;
+    const struct kernels *kernels;
+    const float *in; /* the maps as the kernels want them, floats or words of two */
+    const float *panels;
+    uint32_t in_words; /* of a position */
+    uint32_t depth;    /* words that are multiplied */
     uint32_t capacity;
     uint32_t n;
     uint32_t n_taps;
@@ -42,9 +47,9 @@ static uint32_t smaller(uint32_t a, uint32_t b)
 static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t width)
 {
     const struct conv *conv = chunk->call->conv;
-    const uint32_t depth = conv->in_channels;
+    const uint32_t depth = chunk->depth;
     const uint64_t tap_floats = (uint64_t)depth * width;
-    const float *panel = conv->panels + (uint64_t)conv->kernel * conv->kernel * depth * column;
+    const float *panel = chunk->panels + (uint64_t)conv->kernel * conv->kernel * depth * column;
     const float *panels[9];
     for (uint32_t i = 0; i < chunk->n_taps; i++)
         panels[i] = panel + chunk->taps[i] * tap_floats;
@@ -65,7 +70,7 @@ static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t 
             .finish = tap + step >= chunk->n_taps,
             .relu = chunk->call->relu,
         };
-        chunk->scratch->kernels->gemm(&gemm);
+        chunk->kernels->gemm(&gemm);
     }
 }
 
@@ -103,8 +108,9 @@ static const float *tap_row(const struct chunk *chunk, uint32_t map, uint32_t y,
     if (row < padding || row - padding >= call->side || column < padding ||
         column - padding >= call->side)
         return chunk->scratch->zeros;
-    return call->in + (((size_t)map * call->side + row - padding) * call->side + column - padding) *
-                          padded_channels(conv->in_channels);
+    return chunk->in +
+           (((size_t)map * call->side + row - padding) * call->side + column - padding) *
+               chunk->in_words;
 }
 
 static void add_position(struct chunk *chunk, uint32_t out_side, uint32_t map, uint32_t y,
@@ -125,9 +131,9 @@ static void add_position(struct chunk *chunk, uint32_t out_side, uint32_t map, u
 }
 
 /* Chunks of nearly equal size. */
-static uint32_t chunk_capacity(const struct conv *conv, uint32_t n_rows)
+static uint32_t chunk_capacity(const struct chunk *chunk, uint32_t n_rows)
 {
-    uint32_t capacity = CHUNK_FLOATS / padded_channels(conv->in_channels);
+    uint32_t capacity = CHUNK_FLOATS / chunk->in_words;
     if (capacity < CHUNK_ROWS_MIN)
         capacity = CHUNK_ROWS_MIN;
     const uint32_t n_chunks =
@@ -139,7 +145,7 @@ static void multiply_class(struct chunk *chunk, uint32_t out_side, struct span r
                            struct span columns)
 {
     const uint32_t kernel = chunk->call->conv->kernel;
-    chunk->capacity = chunk_capacity(chunk->call->conv, chunk->call->n * rows.n * columns.n);
+    chunk->capacity = chunk_capacity(chunk, chunk->call->n * rows.n * columns.n);
     chunk->n_taps = 0;
     for (uint32_t y = rows.tap; y < rows.tap_end; y++) {
         for (uint32_t x = columns.tap; x < columns.tap_end; x++)
@@ -172,11 +178,44 @@ static uint32_t make_spans(const struct conv *conv, uint32_t side, uint32_t out_
     return n;
 }
 
+uint64_t conv_pair_words(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
+                         uint32_t n)
+{
+    if (algorithm != CONV_BFLOAT16_DIRECT)
+        return 0;
+    return (uint64_t)n * side * side * (padded_channels(conv->in_channels) / 2);
+}
+
+/* The operands in the call's precision. */
+static void begin_chunk(struct chunk *chunk)
+{
+    const struct conv_call *call = chunk->call;
+    const struct conv *conv = call->conv;
+    struct conv_scratch *scratch = chunk->scratch;
+    const uint32_t padded = padded_channels(conv->in_channels);
+    if (!conv_is_reduced(call->algorithm)) {
+        chunk->kernels = scratch->kernels;
+        chunk->in = call->in;
+        chunk->panels = conv->panels;
+        chunk->in_words = padded;
+        chunk->depth = conv->in_channels;
+        return;
+    }
+    chunk->kernels = scratch->reduced;
+    chunk->kernels->make_pairs(call->in, (size_t)call->n * call->side * call->side * padded,
+                               scratch->pairs);
+    chunk->in = scratch->pairs;
+    chunk->panels = conv->panel_pairs;
+    chunk->in_words = padded / 2;
+    chunk->depth = (conv->in_channels + 1) / 2;
+}
+
 void conv_apply_direct(struct conv_scratch *scratch, const struct conv_call *call)
 {
     const struct conv *conv = call->conv;
     const uint32_t out_side = window_output_side(call->side, conv->kernel, conv->stride);
     struct chunk chunk = {.scratch = scratch, .call = call};
+    begin_chunk(&chunk);
     struct span spans[3] = {{0, out_side, 0, conv->kernel}};
     const bool few = (uint64_t)call->n * out_side * out_side < FEW_ROWS;
     const uint32_t n_spans = few ? 1 : make_spans(conv, call->side, out_side, spans);

@@ -68,17 +68,16 @@ uint64_t conv_winograd_bytes(const struct conv *conv, enum winograd_tile tile)
     return p * p * conv->in_channels * padded_channels(conv->out_channels) * sizeof(float);
 }
 
-int conv_pack_winograd(struct conv *conv, enum winograd_tile tile, struct error *err)
+/* The weights of one Winograd tile; NULL: out of memory. */
+static float *make_winograd(const struct conv *conv, enum winograd_tile tile)
 {
-    if (conv->winograd[tile] != NULL)
-        return 0;
     const uint32_t p = winograd_outputs(tile) + 2;
     const uint32_t n_out = conv->out_channels;
     const uint32_t padded = padded_channels(n_out);
     const uint64_t matrix_floats = (uint64_t)conv->in_channels * padded;
     float *packed = allocate_bytes(conv_winograd_bytes(conv, tile));
     if (packed == NULL)
-        return error_set_nomem(err, "a convolution's transformed weights");
+        return NULL;
     memset(packed, 0, conv_winograd_bytes(conv, tile));
     for (uint32_t out = 0; out < n_out; out++) {
         uint32_t column = 0;
@@ -99,14 +98,92 @@ int conv_pack_winograd(struct conv *conv, enum winograd_tile tile, struct error 
                 place[i * matrix_floats] = values[i];
         }
     }
-    conv->winograd[tile] = packed;
-    return 0;
+    return packed;
+}
+
+/* The nearest bfloat16, ties to even; what is too large becomes infinite, as in the kernels. */
+static uint32_t bfloat16_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+/* Writes a panel of depth x width as words of two rows; returns the end of what was written. */
+static float *pair_panel(const float *panel, uint32_t depth, uint32_t width, float *out)
+{
+    for (uint32_t k = 0; k < depth; k += 2) {
+        const float *row = panel + (size_t)k * width;
+        for (uint32_t column = 0; column < width; column++, out++) {
+            const uint32_t low = bfloat16_bits(row[column]);
+            const uint32_t high = k + 1 < depth ? bfloat16_bits(row[width + column]) : 0;
+            const uint32_t word = high << 16 | low;
+            memcpy(out, &word, sizeof(*out));
+        }
+    }
+    return out;
+}
+
+/* Panels in pairs; NULL: out of memory. The panels of n_matrices lie matrix by matrix, or, with
+ * panels_outside, panel by panel with the matrices (taps) within. */
+static float *make_pairs(const struct conv *conv, const float *panels, uint64_t n_matrices,
+                         bool panels_outside)
+{
+    const uint32_t padded = padded_channels(conv->out_channels);
+    const uint32_t depth = conv->in_channels;
+    const uint32_t n_words = (depth + 1) / 2;
+    float *pairs = allocate_floats(n_matrices * n_words * padded);
+    float *next = pairs;
+    const uint64_t n_outside = panels_outside ? 1 : n_matrices;
+    const uint64_t n_inside = panels_outside ? n_matrices : 1;
+    for (uint64_t i = 0; i < n_outside && pairs != NULL; i++) {
+        for (uint32_t column = 0; column < padded; column += panel_width(column, padded)) {
+            const uint32_t width = panel_width(column, padded);
+            for (uint64_t k = 0; k < n_inside; k++, panels += (size_t)depth * width)
+                next = pair_panel(panels, depth, width, next);
+        }
+    }
+    return pairs;
+}
+
+/* Made by one of the two above. */
+static int keep(float **place, float *made, struct error *err)
+{
+    *place = made;
+    return made == NULL ? error_set_nomem(err, "a convolution's weights") : 0;
+}
+
+int conv_prepare(struct conv *conv, enum conv_algorithm algorithm, struct error *err)
+{
+    const enum conv_algorithm scheme = conv_scheme(algorithm);
+    const bool reduced = conv_is_reduced(algorithm);
+    if (scheme == CONV_DIRECT) {
+        if (!reduced || conv->panel_pairs != NULL)
+            return 0;
+        return keep(&conv->panel_pairs,
+                    make_pairs(conv, conv->panels, (uint64_t)conv->kernel * conv->kernel, true),
+                    err);
+    }
+    const enum winograd_tile tile = (enum winograd_tile)scheme;
+    float **place = reduced ? &conv->winograd_pairs : &conv->winograd[tile];
+    if (*place != NULL)
+        return 0;
+    float *made = make_winograd(conv, tile);
+    if (reduced && made != NULL) {
+        const uint64_t p = winograd_outputs(tile) + 2;
+        float *pairs = make_pairs(conv, made, p * p, false);
+        free(made);
+        made = pairs;
+    }
+    return keep(place, made, err);
 }
 
 void conv_clear(struct conv *conv)
 {
     free(conv->panels);
     free(conv->bias);
+    free(conv->panel_pairs);
+    free(conv->winograd_pairs);
     for (uint32_t tile = 0; tile < WINOGRAD_TILES; tile++)
         free(conv->winograd[tile]);
     *conv = (struct conv){0};

@@ -37,9 +37,10 @@ static uint32_t block_tiles_max(const struct conv *conv, enum winograd_tile tile
 uint64_t conv_plane_floats(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
                            uint32_t n)
 {
-    if (algorithm == CONV_DIRECT)
+    if (conv_scheme(algorithm) == CONV_DIRECT)
         return 0;
-    const enum winograd_tile tile = (enum winograd_tile)algorithm;
+    /* Values in pairs need less, which does not matter: products outnumber them. */
+    const enum winograd_tile tile = (enum winograd_tile)conv_scheme(algorithm);
     const uint32_t p = winograd_outputs(tile) + 2;
     /* Fewer maps can be cut into larger blocks than more maps, but into none larger than this. */
     const uint32_t block = smaller(block_tiles_max(conv, tile), n_tiles(tile, side, n));
@@ -49,14 +50,19 @@ uint64_t conv_plane_floats(const struct conv *conv, enum conv_algorithm algorith
 }
 
 /* products[i] = values[i] x the weights' matrix i. */
-static void multiply_planes(struct conv_scratch *scratch, const struct conv *conv,
-                            enum winograd_tile tile, uint32_t n, const float *values,
-                            size_t value_stride, float *products, size_t product_stride)
+static void multiply_planes(struct conv_scratch *scratch, const struct conv_call *call, uint32_t n,
+                            const float *values, size_t value_stride, float *products,
+                            size_t product_stride)
 {
+    const struct conv *conv = call->conv;
+    const bool reduced = conv_is_reduced(call->algorithm);
+    const enum winograd_tile tile = (enum winograd_tile)conv_scheme(call->algorithm);
     const uint32_t p = winograd_outputs(tile) + 2;
-    const size_t n_in = padded_channels(conv->in_channels);
+    const size_t n_in = padded_channels(conv->in_channels) / (reduced ? 2 : 1);
     const uint32_t n_out = padded_channels(conv->out_channels);
-    const float *weights = conv->winograd[tile];
+    const uint32_t depth = reduced ? (conv->in_channels + 1) / 2 : conv->in_channels;
+    const struct kernels *kernels = reduced ? scratch->reduced : scratch->kernels;
+    const float *weights = reduced ? conv->winograd_pairs : conv->winograd[tile];
     for (uint32_t i = 0; i < p * p; i++, values += value_stride, products += product_stride) {
         for (uint32_t k = 0; k < n; k++) {
             scratch->rows[k] = values + k * n_in;
@@ -66,15 +72,15 @@ static void multiply_planes(struct conv_scratch *scratch, const struct conv *con
             const struct gemm gemm = {
                 .n_rows = n,
                 .n_taps = 1,
-                .depth = conv->in_channels,
+                .depth = depth,
                 .width = panel_width(column, n_out),
                 .rows = scratch->rows,
                 .panels = &weights,
                 .out = scratch->out,
                 .column = column,
             };
-            scratch->kernels->gemm(&gemm);
-            weights += (size_t)conv->in_channels * gemm.width;
+            kernels->gemm(&gemm);
+            weights += (size_t)depth * gemm.width;
         }
     }
 }
@@ -82,14 +88,17 @@ static void multiply_planes(struct conv_scratch *scratch, const struct conv *con
 void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *call)
 {
     const struct conv *conv = call->conv;
-    const enum winograd_tile tile = (enum winograd_tile)call->algorithm;
+    const bool reduced = conv_is_reduced(call->algorithm);
+    const struct kernels *kernels = reduced ? scratch->reduced : scratch->kernels;
+    const enum winograd_tile tile = (enum winograd_tile)conv_scheme(call->algorithm);
     const uint32_t p = winograd_outputs(tile) + 2;
     const uint32_t all = n_tiles(tile, call->side, call->n);
     /* Blocks of nearly equal size. */
     const uint32_t block_max = block_tiles_max(conv, tile);
     const uint32_t n_blocks = (all + block_max - 1) / block_max;
     const uint32_t block = (all + n_blocks - 1) / n_blocks;
-    const size_t value_stride = (size_t)block * padded_channels(conv->in_channels) + PLANE_GAP;
+    const size_t n_in = padded_channels(conv->in_channels) / (reduced ? 2 : 1);
+    const size_t value_stride = block * n_in + PLANE_GAP;
     const size_t product_stride = (size_t)block * padded_channels(conv->out_channels) + PLANE_GAP;
     float *products = scratch->planes + p * p * value_stride;
     for (uint32_t first = 0; first < all; first += block) {
@@ -102,8 +111,8 @@ void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *c
             .planes = scratch->planes,
             .plane_stride = value_stride,
         };
-        scratch->kernels->winograd_input[tile](&part);
-        multiply_planes(scratch, conv, tile, part.n_tiles, scratch->planes, value_stride, products,
+        kernels->winograd_input[tile](&part);
+        multiply_planes(scratch, call, part.n_tiles, scratch->planes, value_stride, products,
                         product_stride);
         part.channels = padded_channels(conv->out_channels);
         part.planes = products;
@@ -112,6 +121,6 @@ void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *c
         part.bias = conv->bias;
         part.residual = call->residual;
         part.relu = call->relu;
-        scratch->kernels->winograd_output[tile](&part);
+        kernels->winograd_output[tile](&part);
     }
 }

@@ -223,7 +223,7 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
     if (status != 0)
         goto out;
     /* An encoder that cannot run at its own input size is refused now, not at the first job. */
-    status = plan_init(&plan, encoder, encoder->info.input_size, err);
+    status = plan_init(&plan, encoder, encoder->info.input_size, PRECISION_FLOAT32, err);
     if (status != 0)
         goto out;
     encoder->info.dimension = embedding_dimension(&encoder->info);

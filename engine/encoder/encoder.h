@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/encoder/precision.h"
 
 enum {
     ENCODER_STAGES = 4,
@@ -60,9 +61,10 @@ void encoder_destroy(struct encoder *encoder);
 const struct encoder_info *encoder_info(const struct encoder *encoder);
 
 /* A thread's memory for batches of up to ENCODER_BATCH chips of input_size pixels a side (0: the
- * encoder's own); planned once, no allocation afterwards. ERROR_INVALID: size out of range. */
+ * encoder's own); planned once, no allocation afterwards. ERROR_INVALID: size out of range, or as
+ * precision_check. */
 int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
-                             uint32_t input_size, struct error *err);
+                             uint32_t input_size, enum precision precision, struct error *err);
 void encoder_workspace_destroy(struct encoder_workspace *workspace);
 /* As encoder_info's flops_per_chip, at the workspace's input size. */
 uint64_t encoder_workspace_flops(const struct encoder_workspace *workspace);

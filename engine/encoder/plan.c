@@ -109,8 +109,13 @@ static uint32_t count_tiles(const struct encoder *encoder)
 static void choose_algorithms(struct plan *plan, const struct conv *conv, struct layer *layer,
                               uint32_t n)
 {
-    layer->together = conv_choose(conv, layer->side, n, plan->n_winograd);
-    layer->alone = conv_choose(conv, layer->side, 1, plan->n_winograd);
+    const bool bfloat16 = plan->precision == PRECISION_BFLOAT16;
+    layer->together = conv_choose(conv, layer->side, n, plan->n_winograd, bfloat16);
+    layer->alone = conv_choose(conv, layer->side, 1, plan->n_winograd, bfloat16);
+    plan->pair_words =
+        larger(plan->pair_words, conv_pair_words(conv, layer->together, layer->side, n));
+    plan->pair_words =
+        larger(plan->pair_words, conv_pair_words(conv, layer->alone, layer->side, 1));
     plan->plane_floats =
         larger(plan->plane_floats, conv_plane_floats(conv, layer->together, layer->side, n));
     plan->plane_floats =
@@ -137,6 +142,7 @@ uint64_t plan_arena_bytes(const struct plan *plan)
         boundaries += round_up(plan->boundary_floats[segment] * sizeof(float));
     return boundaries + SCRATCH_BUFFERS * round_up(plan->scratch_floats * sizeof(float)) +
            round_up(plan->plane_floats * sizeof(float)) +
+           round_up(plan->pair_words * sizeof(float)) +
            round_up(plan->padded_floats * sizeof(float)) + round_up(plan->widest * sizeof(float)) +
            round_up(2 * plan->widest * sizeof(double));
 }
@@ -172,12 +178,12 @@ static void size_buffers(struct plan *plan, const struct encoder *encoder,
 }
 
 int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_size,
-              struct error *err)
+              enum precision precision, struct error *err)
 {
     if (input_size < ENCODER_INPUT_SIZE_MIN || input_size > ENCODER_INPUT_SIZE_MAX)
         return error_set(err, ERROR_INVALID, "input size %u is not in %d..%d", input_size,
                          ENCODER_INPUT_SIZE_MIN, ENCODER_INPUT_SIZE_MAX);
-    struct plan made = {.input_size = input_size};
+    struct plan made = {.input_size = input_size, .precision = precision};
     struct segment_cost costs[1 + ENCODER_STAGES] = {{0}};
     made.layers = calloc(encoder->n_layers, sizeof(*made.layers));
     if (made.layers == NULL)

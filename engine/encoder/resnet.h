@@ -58,6 +58,7 @@ struct layer {
  * fewer from segment to segment: what one hands on fits in the next one's group. */
 struct plan {
     uint32_t input_size;
+    enum precision precision;
     uint32_t sides[1 + ENCODER_STAGES];      /* map side at the end of each segment */
     uint64_t map_floats[1 + ENCODER_STAGES]; /* of the map there */
     uint32_t last_stage;                     /* stages after it are not pooled, so not run */
@@ -67,6 +68,7 @@ struct plan {
     uint64_t boundary_floats[1 + ENCODER_STAGES]; /* of the maps that each segment hands on */
     uint64_t scratch_floats;                      /* of each of four buffers within a segment */
     uint64_t plane_floats;                        /* of Winograd's planes */
+    uint64_t pair_words;                          /* of maps in pairs */
     uint64_t padded_floats;                       /* of a chip with its border */
     uint32_t widest;                              /* channels of the widest map, padded */
     uint64_t flops_per_chip;
@@ -74,7 +76,7 @@ struct plan {
 
 /* ERROR_INVALID: the size is out of range, or a workspace would need too much memory. */
 int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_size,
-              struct error *err);
+              enum precision precision, struct error *err);
 void plan_clear(struct plan *plan);
 /* Bytes of the arena of a workspace. */
 uint64_t plan_arena_bytes(const struct plan *plan);

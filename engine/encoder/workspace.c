@@ -8,12 +8,8 @@
 
 static int pack_layer(struct conv *conv, const struct layer *layer, struct error *err)
 {
-    int status = 0;
-    if (layer->together != CONV_DIRECT)
-        status = conv_pack_winograd(conv, (enum winograd_tile)layer->together, err);
-    if (status == 0 && layer->alone != CONV_DIRECT)
-        status = conv_pack_winograd(conv, (enum winograd_tile)layer->alone, err);
-    return status;
+    int status = conv_prepare(conv, layer->together, err);
+    return status == 0 ? conv_prepare(conv, layer->alone, err) : status;
 }
 
 /* The blocks are the encoder's, and other threads may be reading them: weights of an algorithm are
@@ -27,6 +23,9 @@ static int pack_weights(const struct encoder *encoder, const struct plan *plan, 
         struct block *block = &encoder->blocks[i];
         for (uint32_t k = 0; k < block->n_convs && status == 0; k++)
             status = pack_layer(&block->convs[k], &plan->layers[block->first_layer + k], err);
+        if (status == 0 && block->has_downsample)
+            status = pack_layer(&block->downsample,
+                                &plan->layers[block->first_layer + block->n_convs], err);
     }
     pthread_mutex_unlock(mutex);
     return status;
@@ -53,6 +52,7 @@ static int lay_out(struct encoder_workspace *workspace, struct error *err)
     for (size_t i = 0; i < SCRATCH_BUFFERS; i++)
         workspace->scratch[i] = cut(&next, plan->scratch_floats * sizeof(float));
     workspace->conv.planes = cut(&next, plan->plane_floats * sizeof(float));
+    workspace->conv.pairs = cut(&next, plan->pair_words * sizeof(float));
     workspace->padded = cut(&next, plan->padded_floats * sizeof(float));
     memset(workspace->padded, 0, plan->padded_floats * sizeof(float));
     workspace->conv.zeros = cut(&next, plan->widest * sizeof(float));
@@ -62,15 +62,19 @@ static int lay_out(struct encoder_workspace *workspace, struct error *err)
 }
 
 int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
-                             uint32_t input_size, struct error *err)
+                             uint32_t input_size, enum precision precision, struct error *err)
 {
+    if (precision_check(precision, err) != 0)
+        return ERROR_INVALID;
     struct encoder_workspace *workspace = calloc(1, sizeof(*workspace));
     if (workspace == NULL)
         return error_set_nomem(err, "an encoder workspace");
     workspace->encoder = encoder;
     workspace->conv.kernels = kernels_best();
+    if (precision == PRECISION_BFLOAT16)
+        workspace->conv.reduced = kernels_bfloat16();
     const uint32_t size = input_size == 0 ? encoder->info.input_size : input_size;
-    int status = plan_init(&workspace->plan, encoder, size, err);
+    int status = plan_init(&workspace->plan, encoder, size, precision, err);
     if (status == 0)
         status = stem_plan_init(&workspace->stem, &encoder->stem, size, err);
     if (status == 0)

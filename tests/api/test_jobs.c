@@ -1,3 +1,4 @@
+#include "engine/encoder/precision.h"
 #include "tests/api/rig.h"
 
 /* A job's body with `more` behind the required members. */
@@ -31,6 +32,7 @@ static void a_job_is_stored_with_its_defaults(void **state)
     assert_string_equal(rig_text(rig, "/params/classifier/temperature"), "auto");
     assert_int_equal(json_array_size(rig_at(rig, "/params/input_sizes")), 1);
     assert_int_equal((int)rig_number(rig, "/params/input_sizes/0"), 32);
+    assert_string_equal(rig_text(rig, "/params/precision"), "float32");
     assert_true(json_is_null(rig_at(rig, "/error")));
     assert_true(json_is_null(rig_at(rig, "/started_at")));
     assert_int_equal(rig->n_changed, 1);
@@ -115,6 +117,31 @@ static void input_sizes_are_checked(void **state)
         post(rig, more);
         rig_assert_problem(rig, 422, "invalid");
         rig_assert_fault(rig, 1, cases[i].pointer, cases[i].detail);
+    }
+}
+
+/* What this processor offers is taken; the rest is refused, never computed in another precision. */
+static void precisions_are_checked(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    assert_int_equal(post(rig, ",\"precision\":\"float32\""), 202);
+    assert_string_equal(rig_text(rig, "/params/precision"), "float32");
+    post(rig, ",\"precision\":\"bfloat16\"");
+    if (precision_check(PRECISION_BFLOAT16, NULL) == 0) {
+        assert_int_equal(rig->response.status, 202);
+        assert_string_equal(rig_text(rig, "/params/precision"), "bfloat16");
+    } else {
+        rig_assert_problem(rig, 422, "invalid");
+        rig_assert_fault(rig, 1, "/precision", "'bfloat16' is not offered here");
+    }
+    static const char *const wrong[] = {"\"int8\"", "\"Float32\"", "\"\"", "16", "null"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char more[100];
+        snprintf(more, sizeof(more), ",\"precision\":%s", wrong[i]);
+        post(rig, more);
+        rig_assert_problem(rig, 422, "invalid");
+        rig_assert_fault(rig, 1, "/precision", i < 2 ? "is not float32 or bfloat16" : "");
     }
 }
 
@@ -309,6 +336,7 @@ int main(void)
         TEST(every_parameter_is_taken),
         TEST(every_faulty_parameter_is_named),
         TEST(input_sizes_are_checked),
+        TEST(precisions_are_checked),
         TEST(images_are_checked_one_by_one),
         TEST(limits_are_the_configured_ones),
         TEST(an_encoder_is_needed),

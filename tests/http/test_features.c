@@ -222,6 +222,8 @@ static void wrong_choices_are_refused(void **state)
         {"--input-size", "96,48"},
         {"--input-size", "16,17,18,19"},
         {"--input-size", "99999999999999999999"},
+        {"--precision", ""},
+        {"--precision", "int8"},
         {"--stages", ""},
         {"--stages", "0"},
         {"--stages", "5"},
@@ -234,6 +236,7 @@ static void wrong_choices_are_refused(void **state)
         {"--statistics", "median"},
         {"--features", "mean"},
         {"--features", "mean-std", "--input-size", "48"},
+        {"--features", "mean-std", "--precision", "float32"},
         {"--features", "mean-std", "--stages", "4"},
         {"--features", "mean-std", "--statistics", "mean"},
     };

@@ -5,20 +5,21 @@
 
 static const struct kernels *const all[] = {
 #if defined(__x86_64__)
-    &kernels_avx512,
-    &kernels_avx2,
+    &kernels_avx512_bf16, &kernels_avx512, &kernels_avx2,
 #endif
-    &kernels_portable,
-    &kernels_scalar,
+    &kernels_portable,    &kernels_scalar,
 };
 
 static bool runs_here(const struct kernels *kernels)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (kernels == &kernels_avx512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+        return avx512;
+    if (kernels == &kernels_avx512_bf16)
+        return avx512 && __builtin_cpu_supports("avx512bf16");
     if (kernels == &kernels_avx2)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
@@ -29,9 +30,18 @@ static bool runs_here(const struct kernels *kernels)
 const struct kernels *kernels_best(void)
 {
     size_t i = 0;
-    while (!runs_here(all[i]))
+    while (all[i]->make_pairs != NULL || !runs_here(all[i]))
         i++;
     return all[i];
+}
+
+const struct kernels *kernels_bfloat16(void)
+{
+#if defined(__x86_64__)
+    return runs_here(&kernels_avx512_bf16) ? &kernels_avx512_bf16 : NULL;
+#else
+    return NULL;
+#endif
 }
 
 const struct kernels *kernels_named(const char *name)

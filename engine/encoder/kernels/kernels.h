@@ -75,6 +75,10 @@ struct winograd {
     bool relu;
 };
 
+/* Kernels of reduced precision (make_pairs is not NULL) multiply words of two bfloat16 values, the
+ * one with the lower index in the lower half: `rows` and `panels` of their gemm and the planes that
+ * their winograd_input writes hold such words, and gemm's depth counts them. All else, sums
+ * included, is float32 as elsewhere. A word has the type float because it takes a float's place. */
 struct kernels {
     const char *name;
     void (*gemm)(const struct gemm *gemm);
@@ -83,6 +87,8 @@ struct kernels {
     /* 3x3, stride 2, padding 1, of values that are not negative: n maps of side x side x channels.
      */
     void (*max_pool)(const float *in, uint32_t n, uint32_t side, uint32_t channels, float *out);
+    /* Rounds n values, a multiple of KERNEL_LANES, to n / 2 words. */
+    void (*make_pairs)(const float *values, size_t n, float *pairs);
 };
 
 /* Plain loops; the reference of the others. */
@@ -92,10 +98,14 @@ extern const struct kernels kernels_portable;
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx2;   /* with FMA */
 extern const struct kernels kernels_avx512; /* F, BW, DQ and VL */
+/* Reduced precision; besides those: BF16. */
+extern const struct kernels kernels_avx512_bf16;
 #endif
 
 /* The fastest that this processor runs. */
 const struct kernels *kernels_best(void);
+/* Of reduced precision; NULL: none that this processor runs is faster than float32. */
+const struct kernels *kernels_bfloat16(void);
 /* By its name; NULL: unknown, or not for this processor. */
 const struct kernels *kernels_named(const char *name);
 

@@ -77,7 +77,7 @@ static float *embed(uint32_t n_threads, embed_progress progress, void *context, 
     if (*status == 0)
         *status = pool_lane_create(&lane, pool, NULL);
     if (*status == 0)
-        *status = embedder_create(&embedder, pool, encoder, NULL, NULL);
+        *status = embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL);
     if (*status == 0)
         *status = embed_grid(embedder, lane, pixels, &grid, progress, context, out, NULL);
     pool_lane_destroy(lane);
@@ -140,7 +140,7 @@ static void other_jobs_do_not_change_the_bytes(void **state)
     struct pool *pool = NULL;
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, 2, 64, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, NULL), 0);
+    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
     struct neighbour neighbours[3];
     pthread_t threads[3];
     for (size_t i = 0; i < 3; i++) {
@@ -173,7 +173,8 @@ static void stage_set(struct stage *stage, uint32_t n_threads)
     *stage = (struct stage){.grid = make_grid(), .out = calloc(1, matrix_size())};
     assert_int_equal(pool_create(&stage->pool, n_threads, 64, NULL), 0);
     assert_int_equal(pool_lane_create(&stage->lane, stage->pool, NULL), 0);
-    assert_int_equal(embedder_create(&stage->embedder, stage->pool, encoder, NULL, NULL), 0);
+    assert_int_equal(
+        embedder_create(&stage->embedder, stage->pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
     stage->source = (struct chip_source){.pixels = pixels, .image_width = SIDE};
 }
 
@@ -279,7 +280,7 @@ static void a_window_alone_does_not_depend_on_the_others(void **state)
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, 2, 64, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, NULL), 0);
+    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
     float *all = calloc(3 * dimension, sizeof(float));
     float *one = calloc(dimension, sizeof(float));
     assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, rects, 3, 1, all, NULL), 0);
@@ -303,7 +304,7 @@ static float *embed_at(uint32_t n_threads, const struct input_sizes *sizes, uint
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, n_threads, 64, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, sizes, NULL), 0);
+    assert_int_equal(embedder_create(&embedder, pool, encoder, sizes, PRECISION_FLOAT32, NULL), 0);
     *dimension = embedder_dimension(embedder);
     assert_int_equal(*dimension, encoder_info(encoder)->dimension * sizes->n);
     float *out = calloc((size_t)GRID_CHIPS * *dimension, sizeof(float));
@@ -358,8 +359,9 @@ static void wrong_sizes_are_refused(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct embedder *embedder = NULL;
         struct error err = {0};
-        assert_int_equal(embedder_create(&embedder, pool, encoder, &wrong[i].sizes, &err),
-                         ERROR_INVALID);
+        assert_int_equal(
+            embedder_create(&embedder, pool, encoder, &wrong[i].sizes, PRECISION_FLOAT32, &err),
+            ERROR_INVALID);
         assert_null(embedder);
         assert_non_null(strstr(err.message, wrong[i].message));
     }

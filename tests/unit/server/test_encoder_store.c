@@ -48,7 +48,7 @@ static void file_path(struct rig *rig, const char *id, char path[700])
 static const struct loaded_encoder *acquire(struct rig *rig, const char *id)
 {
     const struct loaded_encoder *encoder = NULL;
-    if (encoder_store_acquire(rig->encoders, id, NULL, &encoder, &rig->err) < 0)
+    if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err) < 0)
         fail_msg("%s", rig->err.message);
     assert_string_equal(encoder->id, id);
     return encoder;
@@ -57,7 +57,8 @@ static const struct loaded_encoder *acquire(struct rig *rig, const char *id)
 static bool is_refused(struct rig *rig, const char *id)
 {
     const struct loaded_encoder *encoder = NULL;
-    int status = encoder_store_acquire(rig->encoders, id, NULL, &encoder, &rig->err);
+    int status =
+        encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err);
     if (status == 0)
         encoder_store_release(rig->encoders, encoder);
     return status < 0;
@@ -109,12 +110,14 @@ static void a_damaged_file_is_named(void **state)
     /* Good weights, but of another encoder. */
     assert_ok(unlink(path));
     assert_ok(link(other_path, path));
-    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, &encoder, &rig->err),
-                     ERROR_CORRUPT);
+    assert_int_equal(
+        encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err),
+        ERROR_CORRUPT);
     assert_non_null(strstr(rig->err.message, id));
     assert_ok(unlink(path));
-    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, &encoder, &rig->err),
-                     ERROR_CORRUPT);
+    assert_int_equal(
+        encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err),
+        ERROR_CORRUPT);
     assert_non_null(strstr(rig->err.message, id));
     assert_null(encoder);
     assert_false(is_refused(rig, other));
@@ -126,8 +129,9 @@ static void an_unknown_encoder_is_not_found(void **state)
     const struct loaded_encoder *encoder = NULL;
     char id[DB_ID_SIZE];
     db_id_create("enc_", id);
-    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, &encoder, &rig->err),
-                     ERROR_NOT_FOUND);
+    assert_int_equal(
+        encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err),
+        ERROR_NOT_FOUND);
     assert_null(encoder);
 }
 
@@ -151,7 +155,7 @@ static void *use_often(void *argument)
     for (size_t i = 0; i < 30; i++) {
         const struct loaded_encoder *encoder = NULL;
         const char *id = list.items[1 + i % (list.n_items - 1)].id;
-        if (encoder_store_acquire(rig->encoders, id, NULL, &encoder, NULL) < 0 ||
+        if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, NULL) < 0 ||
             strcmp(encoder->id, id) != 0)
             return argument;
         encoder_store_release(rig->encoders, encoder);

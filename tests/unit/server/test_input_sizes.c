@@ -1,5 +1,5 @@
-/* Jobs at one input size and at several: right labels, and cached vectors that are never taken for
- * those of another choice. */
+/* Jobs at one input size and at several, and in each precision: right labels, and cached vectors
+ * that are never taken for those of another choice. */
 #include "tests/test.h"
 
 #include "api/job_params.h"
@@ -27,7 +27,7 @@ static int tear_down(void **state)
 
 /* Runs a job over the image at these sizes (none: left out, as in old texts). */
 static void run_at(struct rig *rig, const char *set, const char *image,
-                   const struct input_sizes *sizes, struct db_result *out)
+                   const struct input_sizes *sizes, enum precision precision, struct db_result *out)
 {
     char id[DB_ID_SIZE], images[1][DB_ID_SIZE];
     const struct job_params params = {
@@ -38,6 +38,7 @@ static void run_at(struct rig *rig, const char *set, const char *image,
         .normalise = normalise_params_default,
         .classifier = classifier_params_default,
         .input_sizes = *sizes,
+        .precision = precision,
     };
     char *text = job_params_to_text(&params);
     assert_non_null(text);
@@ -70,7 +71,7 @@ static void sizes_have_vectors_of_their_own(void **state)
     rig_start(rig, 1);
     for (size_t i = 0; i < RUNS; i++) {
         double before = rig_metric(rig, encoded);
-        run_at(rig, set, image, &runs[i].sizes, &results[i]);
+        run_at(rig, set, image, &runs[i].sizes, PRECISION_FLOAT32, &results[i]);
         assert_true(rig_metric(rig, encoded) - before == (runs[i].encodes ? RIG_CHIPS : 0));
         rig_assert_same(&results[i], &results[runs[i].same_as]);
         for (size_t k = 0; k < i; k++)
@@ -82,6 +83,33 @@ static void sizes_have_vectors_of_their_own(void **state)
         db_result_clear(&results[i]);
 }
 
+/* A job in another precision takes nothing from the cache that float32 left there, and twice the
+ * same gives the same bytes. */
+static void precisions_have_vectors_of_their_own(void **state)
+{
+    struct rig *rig = *state;
+    char image[DB_ID_SIZE], set[DB_ID_SIZE];
+    const struct input_sizes sizes = {1, {32}};
+    const enum precision runs[] = {PRECISION_FLOAT32, PRECISION_BFLOAT16, PRECISION_FLOAT32,
+                                   PRECISION_BFLOAT16};
+    struct db_result results[4] = {{.rows = 0}};
+    if (precision_check(PRECISION_BFLOAT16, NULL) != 0)
+        skip();
+    rig_add_image(rig, 1, SPLIT, image);
+    rig_add_plain_set(rig, image, set);
+    rig_start(rig, 1);
+    for (size_t i = 0; i < 4; i++) {
+        double before = rig_metric(rig, encoded);
+        run_at(rig, set, image, &sizes, runs[i], &results[i]);
+        assert_true(rig_metric(rig, encoded) - before == (i < 2 ? RIG_CHIPS : 0));
+    }
+    rig_assert_same(&results[0], &results[2]);
+    rig_assert_same(&results[1], &results[3]);
+    assert_memory_not_equal(results[0].distances, results[1].distances, RIG_CHIPS * sizeof(float));
+    for (size_t i = 0; i < 4; i++)
+        db_result_clear(&results[i]);
+}
+
 /* The same encoder at two choices of sizes shares its weights; each may go before the other. */
 static void weights_are_shared_and_freed_last(void **state)
 {
@@ -89,9 +117,15 @@ static void weights_are_shared_and_freed_last(void **state)
     const struct input_sizes one = {1, {32}}, two = {2, {32, 64}};
     const struct loaded_encoder *a = NULL, *b = NULL, *c = NULL;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one, &a, NULL), 0);
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &two, &b, NULL), 0);
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one, &c, NULL), 0);
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one,
+                                               PRECISION_FLOAT32, &a, NULL),
+                         0);
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &two,
+                                               PRECISION_FLOAT32, &b, NULL),
+                         0);
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one,
+                                               PRECISION_FLOAT32, &c, NULL),
+                         0);
         assert_ptr_equal(a, c);
         assert_ptr_not_equal(a, b);
         assert_ptr_equal(embedder_encoder(a->embedder), embedder_encoder(b->embedder));
@@ -103,8 +137,9 @@ static void weights_are_shared_and_freed_last(void **state)
     }
     struct error err = {0};
     const struct input_sizes wrong = {1, {513}};
-    assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &wrong, &a, &err),
-                     ERROR_INVALID);
+    assert_int_equal(
+        encoder_store_acquire(rig->encoders, rig->encoder_id, &wrong, PRECISION_FLOAT32, &a, &err),
+        ERROR_INVALID);
     assert_non_null(strstr(err.message, "input size 513"));
 }
 
@@ -112,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sizes_have_vectors_of_their_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(precisions_have_vectors_of_their_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(weights_are_shared_and_freed_last, set_up, tear_down),
     };
     return test_run(tests);

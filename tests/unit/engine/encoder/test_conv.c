@@ -190,8 +190,7 @@ static void expect_independent_maps(struct fixture *fixture, const struct conv_c
 static void check_algorithm(struct fixture *fixture, enum conv_algorithm algorithm)
 {
     if (algorithm != CONV_DIRECT)
-        assert_int_equal(conv_pack_winograd(&fixture->conv, (enum winograd_tile)algorithm, NULL),
-                         0);
+        assert_int_equal(conv_prepare(&fixture->conv, algorithm, NULL), 0);
     for (uint32_t n = 1; n <= MAPS; n++) {
         struct conv_call call = {
             .conv = &fixture->conv,
@@ -293,10 +292,10 @@ static void packing_again_changes_nothing(void **state)
     (void)state;
     struct fixture fixture;
     make_fixture(&fixture, 3, 5, 3, 1, 4);
-    assert_int_equal(conv_pack_winograd(&fixture.conv, WINOGRAD_4, NULL), 0);
+    assert_int_equal(conv_prepare(&fixture.conv, CONV_WINOGRAD_4, NULL), 0);
     const float *first = fixture.conv.winograd[WINOGRAD_4];
     assert_non_null(first);
-    assert_int_equal(conv_pack_winograd(&fixture.conv, WINOGRAD_4, NULL), 0);
+    assert_int_equal(conv_prepare(&fixture.conv, CONV_WINOGRAD_4, NULL), 0);
     assert_ptr_equal(fixture.conv.winograd[WINOGRAD_4], first);
     assert_null(fixture.conv.winograd[WINOGRAD_2]);
     clear_fixture(&fixture);
@@ -307,19 +306,19 @@ static void algorithms_are_chosen_by_shape(void **state)
 {
     (void)state;
     struct conv conv = {.in_channels = 64, .out_channels = 64, .kernel = 3, .stride = 2};
-    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES), CONV_DIRECT);
+    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, false), CONV_DIRECT);
     conv = (struct conv){.in_channels = 64, .out_channels = 64, .kernel = 1, .stride = 1};
-    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES), CONV_DIRECT);
+    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, false), CONV_DIRECT);
     conv.kernel = 3;
-    assert_int_not_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES), CONV_DIRECT);
+    assert_int_not_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, false), CONV_DIRECT);
     /* As far as tiles are granted: F(6)'s weights are 64 matrices. */
     for (uint32_t n = 1; n <= WINOGRAD_TILES; n++)
-        assert_true(conv_choose(&conv, 28, 32, n) < n);
-    assert_int_equal(conv_choose(&conv, 28, 32, 0), CONV_DIRECT);
+        assert_true(conv_choose(&conv, 28, 32, n, false) < n);
+    assert_int_equal(conv_choose(&conv, 28, 32, 0, false), CONV_DIRECT);
     assert_true(conv_winograd_bytes(&conv, WINOGRAD_6) == 64u * 64 * 64 * sizeof(float));
     /* One small map: the transformed weights' way from memory would cost more. */
     conv = (struct conv){.in_channels = 512, .out_channels = 512, .kernel = 3, .stride = 1};
-    assert_int_equal(conv_choose(&conv, 1, 1, WINOGRAD_TILES), CONV_DIRECT);
+    assert_int_equal(conv_choose(&conv, 1, 1, WINOGRAD_TILES, false), CONV_DIRECT);
     assert_int_equal(conv_plane_floats(&conv, CONV_DIRECT, 7, 32), 0);
     for (uint32_t i = 0; i < ALGORITHMS; i++) {
         for (uint32_t k = 0; k < i; k++)

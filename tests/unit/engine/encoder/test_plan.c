@@ -111,7 +111,7 @@ static bool plans(const struct shape *shape, uint32_t size)
     struct plan plan;
     struct error err = {0};
     make_encoder(&encoder, shape);
-    const int status = plan_init(&plan, &encoder, size, &err);
+    const int status = plan_init(&plan, &encoder, size, PRECISION_FLOAT32, &err);
     if (status == 0) {
         assert_int_equal(plan.widest, padded_channels(shape->width));
         check_plan(&encoder, &plan);
@@ -169,7 +169,8 @@ static void tiles_are_granted_by_the_memory_of_their_weights(void **state)
         struct encoder encoder;
         struct plan plan;
         make_encoder(&encoder, &shape);
-        assert_int_equal(plan_init(&plan, &encoder, ENCODER_INPUT_SIZE_MIN, NULL), 0);
+        assert_int_equal(
+            plan_init(&plan, &encoder, ENCODER_INPUT_SIZE_MIN, PRECISION_FLOAT32, NULL), 0);
         assert_int_equal(plan.n_winograd, cases[i].n_winograd);
         plan_clear(&plan);
         free(encoder.blocks);
