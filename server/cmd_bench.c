@@ -16,6 +16,7 @@
 #include "engine/encoder/random_weights.h"
 #include "engine/random.h"
 #include "server/cmd_bench_job.h"
+#include "server/cmd_bench_precision.h"
 #include "server/command.h"
 #include "server/features.h"
 #include "server/peak_memory.h"
@@ -363,15 +364,21 @@ static const struct command description = {
 
 int cmd_bench(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } others[] = {{"job", cmd_bench_job}, {"precision", cmd_bench_precision}};
     const char *operand = NULL;
-    if (argc > 1 && strcmp(argv[1], "job") == 0)
-        return cmd_bench_job(argc, argv);
+    for (size_t i = 0; argc > 1 && i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcmp(argv[1], others[i].name) == 0)
+            return others[i].run(argc, argv);
+    }
     enum command_action action = command_parse(&description, argc, argv, &operand);
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     if (strcmp(operand, "encoder") != 0) {
         fprintf(stderr,
-                "chipshot: '%.100s' is not a benchmark (encoder or job); usage: "
+                "chipshot: '%.100s' is not a benchmark (encoder, job or precision); usage: "
                 "chipshot %s\n",
                 operand, description.usage);
         return 2;

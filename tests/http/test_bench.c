@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "engine/encoder/precision.h"
 #include "tests/http/server.h"
 
 static double number(const json_t *report, const char *key)
@@ -89,6 +90,39 @@ static void the_report_can_be_read(void **state)
                                         "chips/s",    "GFLOP/s",       "peak memory"};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         assert_non_null(strstr(text, words[i]));
+}
+
+/* ---- bench precision ---- */
+
+static void each_offered_precision_is_measured(void **state)
+{
+    (void)state;
+    const char *arguments[] = {"bench",   "precision", "--json",   "--size",  "24",
+                               "--batch", "3",         "--rounds", "1",       "--round-ms",
+                               "10",      "--threads", "2",        "--scene", "ordered-oxide",
+                               NULL};
+    char text[4096];
+    json_error_t error;
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
+    json_t *report = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (report == NULL)
+        fail_msg("not one JSON object: %s: %s", error.text, text);
+    assert_true(number(report, "n_chips") > 100);
+    const json_t *precisions = json_object_get(report, "precisions");
+    const json_t *exact = json_object_get(precisions, "float32");
+    assert_true(number(exact, "chips_per_second") > 0);
+    assert_true(number(exact, "speed_ratio") == 1);
+    assert_true(number(exact, "max_error") == 0 && number(exact, "label_agreement") == 1);
+    const json_t *reduced = json_object_get(precisions, "bfloat16");
+    assert_true((reduced != NULL) == (precision_check(PRECISION_BFLOAT16, NULL) == 0));
+    if (reduced != NULL) {
+        assert_true(number(reduced, "chips_per_second") > 0);
+        assert_true(number(reduced, "mean_error") > 1e-5);
+        assert_true(number(reduced, "mean_error") < number(reduced, "max_error"));
+        assert_true(number(reduced, "max_error") < 0.05);
+        assert_true(number(reduced, "label_agreement") > 0.9);
+    }
+    json_decref(report);
 }
 
 /* ---- bench job ---- */
@@ -236,6 +270,7 @@ int main(void)
         cmocka_unit_test(an_encoder_file_is_measured),
         cmocka_unit_test(an_architecture_is_measured),
         cmocka_unit_test(the_report_can_be_read),
+        cmocka_unit_test(each_offered_precision_is_measured),
         cmocka_unit_test(a_job_is_measured),
         cmocka_unit_test(a_jobs_report_can_be_read),
         cmocka_unit_test(wrong_options_are_refused),
