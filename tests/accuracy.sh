@@ -21,8 +21,8 @@ for argument in "$@"; do
     keep) after= && protocol="$protocol $argument" && continue ;;
     esac
     case $argument in
-    --encoder=* | --input-size=* | --stages=* | --statistics=* | --features=*) ;;
-    --encoder | --input-size | --stages | --statistics | --features) after=skip ;;
+    --encoder=* | --input-size=* | --stages=* | --statistics=* | --features=* | --precision=*) ;;
+    --encoder | --input-size | --stages | --statistics | --features | --precision) after=skip ;;
     *=*) protocol="$protocol $argument" ;;
     *) protocol="$protocol $argument" after=keep ;;
     esac
