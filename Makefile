@@ -9,7 +9,7 @@ BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(DEBUG),/d
 Q := $(if $(V),,@)
 
 CC ?= cc
-PACKAGES := libmicrohttpd jansson libpng sqlite3 nettle zlib
+PACKAGES := libmicrohttpd jansson libpng sqlite3 nettle zlib libisal
 TEST_PACKAGES := cmocka libcurl
 WARNINGS := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wvla -Werror
 OPTIMISE := $(if $(DEBUG),-O0,-O2)

@@ -5,7 +5,7 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev
-libsqlite3-dev nettle-dev zlib1g-dev"
+libsqlite3-dev nettle-dev zlib1g-dev libisal-dev"
 demo="curl jq"
 test="curl jq libcurl4-openssl-dev libcmocka-dev"
 check="clang-format python3-minimal python3-yaml"

@@ -1,13 +1,15 @@
 /* Rows are inflated a block at a time and unfiltered from there into their place (W3C PNG
- * Specification, 9. Filtering). A Paeth byte waits for its left neighbour; so a block of eight
- * Paeth rows is undone at once, each row one pixel behind the one above it: then all that a step
- * needs of the row above was made by the step before.
+ * Specification, 9. Filtering). ISA-L inflates: as a stream, like zlib, but over twice as fast. A
+ * Paeth byte waits for its left neighbour; so a block of eight Paeth rows is undone at once, each
+ * row one pixel behind the one above it: then all that a step needs of the row above was made by
+ * the step before.
  */
 #include "engine/image/png_rows.h"
 
+#include <isa-l/crc.h>
+#include <isa-l/igzip_lib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 enum {
     BLOCK_ROWS = 8,
@@ -26,8 +28,8 @@ struct row_reader {
     const uint8_t *data;
     size_t size;
     size_t next; /* where the next chunk begins */
-    z_stream stream;
-    bool ended; /* the stream has */
+    bool fed;    /* there was image data */
+    struct inflate_state stream;
 };
 
 /* ---- chunks ---- */
@@ -58,7 +60,7 @@ static bool is_type(const uint8_t *type, const char *name)
 
 static bool has_checksum(const uint8_t *type, uint32_t length)
 {
-    return crc32(0, type, 4 + length) == read_u32(type + 4 + length);
+    return crc32_gzip_refl(0, type, 4 + (uint64_t)length) == read_u32(type + 4 + length);
 }
 
 /* Gives the stream the next IDAT chunk. */
@@ -70,26 +72,34 @@ static bool feed(struct row_reader *reader)
         if (!next_chunk(reader, &type, &length))
             return false;
         /* Once there was image data, it goes on to its end. */
-        if (reader->stream.total_in > 0 && !is_type(type, "IDAT"))
+        if (reader->fed && !is_type(type, "IDAT"))
             return false;
     } while (!is_type(type, "IDAT"));
-    reader->stream.next_in = (Bytef *)(uintptr_t)(type + 4);
+    reader->fed = true;
+    reader->stream.next_in = (uint8_t *)(uintptr_t)(type + 4);
     reader->stream.avail_in = length;
     return has_checksum(type, length);
 }
 
+static bool has_ended(const struct row_reader *reader)
+{
+    return reader->stream.block_state == ISAL_BLOCK_FINISH;
+}
+
 static bool inflate_bytes(struct row_reader *reader, uint8_t *out, size_t size)
 {
-    z_stream *stream = &reader->stream;
+    struct inflate_state *stream = &reader->stream;
     stream->next_out = out;
-    stream->avail_out = (uInt)size;
+    stream->avail_out = (uint32_t)size;
     while (stream->avail_out > 0) {
-        if (reader->ended || (stream->avail_in == 0 && !feed(reader)))
+        const uint32_t room = stream->avail_out;
+        if (has_ended(reader))
             return false;
-        int code = inflate(stream, Z_NO_FLUSH);
-        if (code == Z_STREAM_END)
-            reader->ended = true;
-        else if (code != Z_OK && code != Z_BUF_ERROR)
+        if (isal_inflate(stream) != ISAL_DECOMP_OK)
+            return false;
+        /* It may hold back some of what it has inflated: it is asked before it is fed. */
+        if (stream->avail_out == room && stream->avail_in == 0 && !has_ended(reader) &&
+            !feed(reader))
             return false;
     }
     return true;
@@ -98,21 +108,19 @@ static bool inflate_bytes(struct row_reader *reader, uint8_t *out, size_t size)
 /* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. */
 static bool check_end(struct row_reader *reader)
 {
-    z_stream *stream = &reader->stream;
+    struct inflate_state *stream = &reader->stream;
     uint8_t extra;
-    while (!reader->ended) {
+    while (!has_ended(reader)) {
         stream->next_out = &extra;
         stream->avail_out = 1;
-        if (stream->avail_in == 0 && !feed(reader))
+        if (isal_inflate(stream) != ISAL_DECOMP_OK || stream->avail_out == 0)
             return false;
-        int code = inflate(stream, Z_NO_FLUSH);
-        if (stream->avail_out == 0 || (code != Z_STREAM_END && code != Z_OK))
+        if (!has_ended(reader) && stream->avail_in == 0 && !feed(reader))
             return false;
-        reader->ended = code == Z_STREAM_END;
     }
     const uint8_t *type = NULL;
     uint32_t length = 0;
-    if (stream->avail_in > 0)
+    if (stream->avail_in > 0 || stream->read_in_length >= 8)
         return false;
     while (next_chunk(reader, &type, &length)) {
         /* Upper case: a chunk that must be understood, and a second IDAT is none of ours. */
@@ -263,15 +271,21 @@ enum png_rows_end png_rows_read(const uint8_t *data, size_t size, size_t row_siz
                                 uint32_t bytes_per_pixel, uint32_t height, uint8_t *out,
                                 samples_progress progress, void *context, uint32_t *n_rows)
 {
-    struct row_reader reader = {.data = data, .size = size, .next = SIGNATURE_SIZE};
     enum png_rows_end end = PNG_ROWS_IRREGULAR;
     *n_rows = 0;
     uint8_t *block = calloc(BLOCK_ROWS * (row_size + 1) + row_size, 1);
-    if (block != NULL && inflateInit(&reader.stream) == Z_OK) {
-        end = read_blocks(&reader, block, row_size, bytes_per_pixel, height, out, progress, context,
+    struct row_reader *reader = malloc(sizeof(*reader));
+    if (block != NULL && reader != NULL) {
+        reader->data = data;
+        reader->size = size;
+        reader->next = SIGNATURE_SIZE;
+        reader->fed = false;
+        isal_inflate_init(&reader->stream);
+        reader->stream.crc_flag = ISAL_ZLIB;
+        end = read_blocks(reader, block, row_size, bytes_per_pixel, height, out, progress, context,
                           n_rows);
-        inflateEnd(&reader.stream);
     }
+    free(reader);
     free(block);
     return end;
 }

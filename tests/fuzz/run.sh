@@ -17,6 +17,6 @@ for target in tests/fuzz/fuzz_*.c; do
     clang -std=c17 -D_GNU_SOURCE -I. -include base/banned.h -g -O1 \
         -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
         "$target" base/*.c engine/image/*.c engine/encoder/*.c $kernels \
-        $(pkg-config --cflags --libs jansson libpng zlib) -lm -pthread -o "$out/$name"
+        $(pkg-config --cflags --libs jansson libpng zlib libisal) -lm -pthread -o "$out/$name"
     "$out/$name" -max_total_time="${FUZZ_SECONDS:-60}" -artifact_prefix="$out/" "$out/corpus-$name"
 done
