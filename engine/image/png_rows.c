@@ -23,6 +23,10 @@ enum {
 };
 
 typedef int16_t lanes __attribute__((vector_size(BLOCK_ROWS * sizeof(int16_t))));
+typedef uint8_t bytes __attribute__((vector_size(16)));
+typedef uint16_t pairs __attribute__((vector_size(16)));
+typedef uint32_t fours __attribute__((vector_size(16)));
+typedef uint64_t eights __attribute__((vector_size(16)));
 
 struct row_reader {
     const uint8_t *data;
@@ -34,9 +38,9 @@ struct row_reader {
 
 /* ---- chunks ---- */
 
-static uint32_t read_u32(const uint8_t *bytes)
+static uint32_t read_u32(const uint8_t *from)
 {
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
 }
 
 /* Finds the next chunk, whose data may lie beyond the end of the file only if this fails. */
@@ -174,54 +178,152 @@ static bool unfilter_row(uint8_t filter, const uint8_t *in, const uint8_t *above
     return false;
 }
 
-static lanes absolute(lanes value)
+static lanes larger(lanes a, lanes b)
 {
-    const lanes zeros = {0};
-    const lanes negative = value < zeros;
-    return (value ^ negative) - negative;
+    lanes out;
+    for (size_t i = 0; i < BLOCK_ROWS; i++)
+        out[i] = a[i] > b[i] ? a[i] : b[i];
+    return out;
 }
 
-/* The same of eight neighbours at once. */
+/* The same of eight neighbours at once. What each row waits for is the chain from `left` and `up`
+ * to the result: differences are taken both ways, so that none is waited for to be negated. */
 static lanes paeth_lanes(lanes left, lanes up, lanes corner)
 {
     const lanes p = up - corner, q = left - corner;
-    const lanes to_left = absolute(p), to_up = absolute(q), to_corner = absolute(p + q);
+    const lanes minus_p = corner - up, minus_q = corner - left;
+    const lanes to_left = larger(p, minus_p), to_up = larger(q, minus_q);
+    const lanes to_corner = larger(p + q, minus_p + minus_q);
     const lanes is_left = (to_left <= to_up) & (to_left <= to_corner);
-    const lanes is_up = ~is_left & (to_up <= to_corner);
-    return (left & is_left) | (up & is_up) | (corner & ~(is_left | is_up));
+    const lanes is_up = to_up <= to_corner;
+    return (left & is_left) | (((up & is_up) | (corner & ~is_up)) & ~is_left);
 }
 
-/* Lane r is at pixel t - r of row r. Lanes that have not begun hold zeros, as the filter wants of
- * what lies left of a row; what lanes past their row's end hold reaches nothing. */
+/* ---- blocks of Paeth rows ---- */
+
+/* At step t lane r is at pixel t - r of row r. Lanes that have not begun hold zeros, as the filter
+ * wants of what lies left of a row; what lanes past their row's end hold reaches nothing. */
+struct front {
+    lanes made; /* by the step before */
+    lanes up;   /* what that step had above it */
+};
+
+static void step(struct front *front, lanes filtered, uint8_t above)
+{
+    static const lanes byte = {255, 255, 255, 255, 255, 255, 255, 255};
+    const lanes zeros = {0}, first = {above};
+    const lanes up = __builtin_shufflevector(front->made, zeros, 8, 0, 1, 2, 3, 4, 5, 6) | first;
+    front->made = (filtered + paeth_lanes(front->made, up, front->up)) & byte;
+    front->up = up;
+}
+
+static bytes low_bytes(bytes a, bytes b)
+{
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+static bytes high_bytes(bytes a, bytes b)
+{
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
+}
+
+static bytes low_fours(bytes a, bytes b)
+{
+    return (bytes)__builtin_shufflevector((fours)a, (fours)b, 0, 4, 1, 5);
+}
+
+static bytes high_fours(bytes a, bytes b)
+{
+    return (bytes)__builtin_shufflevector((fours)a, (fours)b, 2, 6, 3, 7);
+}
+
+static bytes load_eight(const uint8_t *from)
+{
+    uint64_t value;
+    memcpy(&value, from, sizeof(value));
+    return (bytes)(eights){value};
+}
+
+/* The lanes of eight steps, from t on. */
+static void load_steps(const uint8_t *in, size_t in_step, lanes steps[BLOCK_ROWS])
+{
+    const bytes zeros = {0};
+    bytes rows[BLOCK_ROWS / 2];
+    for (size_t r = 0; r < BLOCK_ROWS / 2; r++)
+        rows[r] = low_bytes(load_eight(in + 2 * r * (in_step - 1)),
+                            load_eight(in + (2 * r + 1) * (in_step - 1)));
+    const pairs a = (pairs)rows[0], b = (pairs)rows[1], c = (pairs)rows[2], d = (pairs)rows[3];
+    const bytes ab_low = (bytes)__builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    const bytes ab_high = (bytes)__builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+    const bytes cd_low = (bytes)__builtin_shufflevector(c, d, 0, 8, 1, 9, 2, 10, 3, 11);
+    const bytes cd_high = (bytes)__builtin_shufflevector(c, d, 4, 12, 5, 13, 6, 14, 7, 15);
+    const bytes columns[] = {low_fours(ab_low, cd_low), high_fours(ab_low, cd_low),
+                             low_fours(ab_high, cd_high), high_fours(ab_high, cd_high)};
+    for (size_t i = 0; i < BLOCK_ROWS / 2; i++) {
+        steps[2 * i] = (lanes)low_bytes(columns[i], zeros);
+        steps[2 * i + 1] = (lanes)high_bytes(columns[i], zeros);
+    }
+}
+
+static bytes narrow(lanes a, lanes b)
+{
+    return __builtin_shufflevector((bytes)a, (bytes)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22,
+                                   24, 26, 28, 30);
+}
+
+/* The way back. */
+static void store_steps(const lanes steps[BLOCK_ROWS], size_t out_step, uint8_t *out)
+{
+    const bytes a = narrow(steps[0], steps[1]), b = narrow(steps[2], steps[3]);
+    const bytes c = narrow(steps[4], steps[5]), d = narrow(steps[6], steps[7]);
+    const bytes ab_even = low_bytes(a, b), ab_odd = high_bytes(a, b);
+    const bytes cd_even = low_bytes(c, d), cd_odd = high_bytes(c, d);
+    const bytes ab_low = low_bytes(ab_even, ab_odd), ab_high = high_bytes(ab_even, ab_odd);
+    const bytes cd_low = low_bytes(cd_even, cd_odd), cd_high = high_bytes(cd_even, cd_odd);
+    const bytes rows[] = {low_fours(ab_low, cd_low), high_fours(ab_low, cd_low),
+                          low_fours(ab_high, cd_high), high_fours(ab_high, cd_high)};
+    for (size_t r = 0; r < BLOCK_ROWS; r++) {
+        const uint64_t row = ((eights)rows[r / 2])[r % 2];
+        memcpy(out + r * (out_step - 1), &row, sizeof(row));
+    }
+}
+
+/* A step at the rows' ends, where some lanes have no pixel. */
+static void step_partly(struct front *front, size_t t, const uint8_t *in, size_t in_step,
+                        const uint8_t *above, size_t n, uint8_t *out)
+{
+    lanes filtered = {0};
+    for (size_t r = 0; r < BLOCK_ROWS; r++)
+        filtered[r] = t >= r && t - r < n ? in[r * in_step + t - r] : 0;
+    step(front, filtered, t < n ? above[t] : 0);
+    for (size_t r = 0; r < BLOCK_ROWS; r++) {
+        if (t >= r && t - r < n)
+            out[r * n + t - r] = (uint8_t)front->made[r];
+    }
+}
+
 static void unfilter_paeth_rows(const uint8_t *in, size_t in_step, const uint8_t *above, size_t n,
                                 uint8_t *out)
 {
-    static const lanes byte = {255, 255, 255, 255, 255, 255, 255, 255};
-    lanes made = {0}, up = {0};
-    for (size_t t = 0; t < n + BLOCK_ROWS - 1; t++) {
-        const lanes corner = up;
-        lanes filtered = {0};
-        up = __builtin_shufflevector(made, made, 0, 0, 1, 2, 3, 4, 5, 6);
-        up[0] = t < n ? above[t] : 0;
-        if (t >= BLOCK_ROWS - 1 && t < n) {
-            for (size_t r = 0; r < BLOCK_ROWS; r++)
-                filtered[r] = in[r * in_step + t - r];
-        } else {
-            for (size_t r = 0; r < BLOCK_ROWS; r++)
-                filtered[r] = t >= r && t - r < n ? in[r * in_step + t - r] : 0;
+    struct front front = {0};
+    size_t t = 0;
+    while (t < BLOCK_ROWS - 1)
+        step_partly(&front, t++, in, in_step, above, n, out);
+    for (; t + BLOCK_ROWS <= n; t += BLOCK_ROWS) {
+        lanes steps[BLOCK_ROWS];
+        load_steps(in + t, in_step, steps);
+        for (size_t k = 0; k < BLOCK_ROWS; k++) {
+            step(&front, steps[k], above[t + k]);
+            steps[k] = front.made;
         }
-        made = (filtered + paeth_lanes(made, up, corner)) & byte;
-        if (t >= BLOCK_ROWS - 1 && t < n) {
-            for (size_t r = 0; r < BLOCK_ROWS; r++)
-                out[r * n + t - r] = (uint8_t)made[r];
-        } else {
-            for (size_t r = 0; r < BLOCK_ROWS; r++) {
-                if (t >= r && t - r < n)
-                    out[r * n + t - r] = (uint8_t)made[r];
-            }
-        }
+        store_steps(steps, n, out + t);
     }
+    while (t < n + BLOCK_ROWS - 1)
+        step_partly(&front, t++, in, in_step, above, n, out);
 }
+
+/* ---- all filters ---- */
 
 static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *above,
                            size_t row_size, size_t bpp, uint8_t *out)
