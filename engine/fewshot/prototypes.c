@@ -61,20 +61,22 @@ void prototypes_clear(struct prototypes *prototypes)
     memset(prototypes, 0, sizeof(*prototypes));
 }
 
-/* Four partial sums, always the same four, let the processor overlap the additions. */
+/* Partial sums, always the same ones, let the processor overlap the additions. */
 static double squared_euclidean(const double *a, const double *b, uint32_t dimension)
 {
-    double sums[4] = {0.0};
+    enum { PARTS = 8 };
+    double sums[PARTS] = {0.0};
     uint32_t d = 0;
-    for (; d + 4 <= dimension; d += 4) {
-        for (uint32_t k = 0; k < 4; k++) {
+    for (; d + PARTS <= dimension; d += PARTS) {
+        for (uint32_t k = 0; k < PARTS; k++) {
             double difference = a[d + k] - b[d + k];
             sums[k] += difference * difference;
         }
     }
     for (; d < dimension; d++)
         sums[0] += (a[d] - b[d]) * (a[d] - b[d]);
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 static double cosine(const double *a, const double *b, uint32_t dimension)
