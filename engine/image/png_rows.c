@@ -43,6 +43,17 @@ static uint32_t read_u32(const uint8_t *from)
     return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
 }
 
+/* Four letters of ASCII. */
+static bool is_name(const uint8_t *type)
+{
+    for (int i = 0; i < 4; i++) {
+        const uint8_t letter = type[i] & 0xdf; /* capital */
+        if (letter < 'A' || letter > 'Z')
+            return false;
+    }
+    return true;
+}
+
 /* Finds the next chunk, whose data may lie beyond the end of the file only if this fails. */
 static bool next_chunk(struct row_reader *reader, const uint8_t **type, uint32_t *length)
 {
@@ -53,6 +64,8 @@ static bool next_chunk(struct row_reader *reader, const uint8_t **type, uint32_t
     if (*length > reader->size - reader->next - CHUNK_OVERHEAD)
         return false;
     *type = chunk + 4;
+    if (!is_name(*type))
+        return false;
     reader->next += CHUNK_OVERHEAD + (size_t)*length;
     return true;
 }

@@ -166,6 +166,25 @@ static void damage_is_found_as_by_the_other_decoder(void **state)
     png_file_clear(&file);
 }
 
+/* Chunks between the image data and the end: to be skipped, to be understood, and no chunks. */
+static void chunks_after_the_rows_are_judged_as_by_the_other_decoder(void **state)
+{
+    (void)state;
+    static const char types[][5] = {"tEXt",          "abCd",  "ABCD", "IDAT",
+                                    " \x84\x02\x04", "ab\0d", "{bCd"};
+    const uint8_t raw[20] = {0};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        struct png_file file = {NULL, 0};
+        png_add_signature(&file);
+        png_add_ihdr(&file, 9, 2, 8, PNG_GREY, 0);
+        png_add_idat(&file, raw, sizeof(raw));
+        png_add_chunk(&file, types[i], "", 0);
+        png_add_iend(&file);
+        compare(&file);
+        png_file_clear(&file);
+    }
+}
+
 static void surplus_rows_are_judged_as_by_the_other_decoder(void **state)
 {
     (void)state;
@@ -306,6 +325,7 @@ int main(void)
         cmocka_unit_test(every_filter_is_undone),
         cmocka_unit_test(image_data_may_lie_in_many_chunks),
         cmocka_unit_test(damage_is_found_as_by_the_other_decoder),
+        cmocka_unit_test(chunks_after_the_rows_are_judged_as_by_the_other_decoder),
         cmocka_unit_test(surplus_rows_are_judged_as_by_the_other_decoder),
         cmocka_unit_test(other_kinds_have_no_samples),
         cmocka_unit_test(progress_can_stop),
