@@ -84,7 +84,9 @@ int samples_create(const void *data, size_t size, const struct image_limits *lim
 typedef bool (*samples_progress)(void *context, uint32_t n_rows);
 
 /* Fills the samples of the file that they were made for. ERROR_CANCELLED when progress (NULL: none)
- * said so; else as image_decode. */
+ * said so; else as image_decode, but for one thing: where image_decode refuses a code in the
+ * compressed data that leaves some bits without meaning, a file that does not use those bits and
+ * whose checksums are right may be read. */
 int samples_read(const void *data, size_t size, const struct image_limits *limits,
                  struct samples *samples, samples_progress progress, void *context,
                  struct error *err);

@@ -68,8 +68,8 @@ static void use_preview(const struct image *image)
     free(grey);
 }
 
-/* The decoder of plain grey rows agrees with libpng: `image` is decoded and not normalised yet,
- * `rc` what decoding gave. */
+/* The decoder of plain grey rows agrees with libpng on what both accept: `image` is decoded and not
+ * normalised yet, `rc` what decoding gave. */
 static void use_samples(const uint8_t *data, size_t size, int rc, const struct image *image)
 {
     struct samples samples;
@@ -77,7 +77,8 @@ static void use_samples(const uint8_t *data, size_t size, int rc, const struct i
     expect(made == 0 || made == ERROR_INVALID || made == ERROR_NOT_FOUND);
     if (made != 0)
         return;
-    expect(samples_read(data, size, &limits, &samples, NULL, NULL, NULL) == rc);
+    int read = samples_read(data, size, &limits, &samples, NULL, NULL, NULL);
+    expect(read == rc || (read == 0 && rc == ERROR_INVALID)); /* see samples_read */
     for (size_t i = 0; rc == 0 && i < (size_t)samples.width * samples.height; i++) {
         const uint8_t *sample = samples.data + i * (samples.bit_depth / 8);
         int value = samples.bit_depth == 8 ? sample[0] : sample[0] << 8 | sample[1];
