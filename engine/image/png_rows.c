@@ -1,8 +1,8 @@
 /* Rows are inflated a block at a time and unfiltered from there into their place (W3C PNG
  * Specification, 9. Filtering). ISA-L inflates: as a stream, like zlib, but over twice as fast. A
- * Paeth byte waits for its left neighbour; so a block of eight Paeth rows is undone at once, each
- * row one pixel behind the one above it: then all that a step needs of the row above was made by
- * the step before.
+ * Paeth byte waits for its left neighbour; so eight Paeth rows are undone at once, each row one
+ * pixel behind the one above it: then all that a step needs of the row above was made by the step
+ * before. A block is two times eight rows.
  */
 #include "engine/image/png_rows.h"
 
@@ -12,7 +12,8 @@
 #include <string.h>
 
 enum {
-    BLOCK_ROWS = 8,
+    LANES = 8,
+    BLOCK_ROWS = 2 * LANES,
     SIGNATURE_SIZE = 8,
     CHUNK_OVERHEAD = 12, /* length, type, checksum */
     FILTER_NONE = 0,
@@ -22,7 +23,7 @@ enum {
     FILTER_PAETH = 4,
 };
 
-typedef int16_t lanes __attribute__((vector_size(BLOCK_ROWS * sizeof(int16_t))));
+typedef int16_t lanes __attribute__((vector_size(LANES * sizeof(int16_t))));
 typedef uint8_t bytes __attribute__((vector_size(16)));
 typedef uint16_t pairs __attribute__((vector_size(16)));
 typedef uint32_t fours __attribute__((vector_size(16)));
@@ -223,7 +224,7 @@ static bool unfilter_row(uint8_t filter, const uint8_t *in, const uint8_t *above
 static inline lanes larger(lanes a, lanes b)
 {
     lanes out;
-    for (size_t i = 0; i < BLOCK_ROWS; i++)
+    for (size_t i = 0; i < LANES; i++)
         out[i] = a[i] > b[i] ? a[i] : b[i];
     return out;
 }
@@ -288,11 +289,11 @@ static bytes load_eight(const uint8_t *from)
 }
 
 /* The lanes of eight steps, from t on. */
-static void load_steps(const uint8_t *in, size_t in_step, lanes steps[BLOCK_ROWS])
+static void load_steps(const uint8_t *in, size_t in_step, lanes steps[LANES])
 {
     const bytes zeros = {0};
-    bytes rows[BLOCK_ROWS / 2];
-    for (size_t r = 0; r < BLOCK_ROWS / 2; r++)
+    bytes rows[LANES / 2];
+    for (size_t r = 0; r < LANES / 2; r++)
         rows[r] = low_bytes(load_eight(in + 2 * r * (in_step - 1)),
                             load_eight(in + (2 * r + 1) * (in_step - 1)));
     const pairs a = (pairs)rows[0], b = (pairs)rows[1], c = (pairs)rows[2], d = (pairs)rows[3];
@@ -302,7 +303,7 @@ static void load_steps(const uint8_t *in, size_t in_step, lanes steps[BLOCK_ROWS
     const bytes cd_high = (bytes)__builtin_shufflevector(c, d, 4, 12, 5, 13, 6, 14, 7, 15);
     const bytes columns[] = {low_fours(ab_low, cd_low), high_fours(ab_low, cd_low),
                              low_fours(ab_high, cd_high), high_fours(ab_high, cd_high)};
-    for (size_t i = 0; i < BLOCK_ROWS / 2; i++) {
+    for (size_t i = 0; i < LANES / 2; i++) {
         steps[2 * i] = (lanes)low_bytes(columns[i], zeros);
         steps[2 * i + 1] = (lanes)high_bytes(columns[i], zeros);
     }
@@ -315,7 +316,7 @@ static bytes narrow(lanes a, lanes b)
 }
 
 /* The way back. */
-static void store_steps(const lanes steps[BLOCK_ROWS], size_t out_step, uint8_t *out)
+static void store_steps(const lanes steps[LANES], size_t out_step, uint8_t *out)
 {
     const bytes a = narrow(steps[0], steps[1]), b = narrow(steps[2], steps[3]);
     const bytes c = narrow(steps[4], steps[5]), d = narrow(steps[6], steps[7]);
@@ -325,44 +326,92 @@ static void store_steps(const lanes steps[BLOCK_ROWS], size_t out_step, uint8_t 
     const bytes cd_low = low_bytes(cd_even, cd_odd), cd_high = high_bytes(cd_even, cd_odd);
     const bytes rows[] = {low_fours(ab_low, cd_low), high_fours(ab_low, cd_low),
                           low_fours(ab_high, cd_high), high_fours(ab_high, cd_high)};
-    for (size_t r = 0; r < BLOCK_ROWS; r++) {
+    for (size_t r = 0; r < LANES; r++) {
         const uint64_t row = ((eights)rows[r / 2])[r % 2];
         memcpy(out + r * (out_step - 1), &row, sizeof(row));
     }
 }
 
-/* A step at the rows' ends, where some lanes have no pixel. */
-static void step_partly(struct front *front, size_t t, const uint8_t *in, size_t in_step,
-                        const uint8_t *above, size_t n, uint8_t *out)
+/* Eight rows on their way. */
+struct run {
+    struct front front;
+    const uint8_t *in, *above;
+    uint8_t *out;
+    size_t in_step, n;
+    size_t t; /* the next step */
+};
+
+/* Steps at the rows' ends, where some lanes have no pixel. */
+static void run_partly(struct run *run, size_t end)
 {
-    lanes filtered = {0};
-    for (size_t r = 0; r < BLOCK_ROWS; r++)
-        filtered[r] = t >= r && t - r < n ? in[r * in_step + t - r] : 0;
-    step(front, filtered, t < n ? above[t] : 0);
-    for (size_t r = 0; r < BLOCK_ROWS; r++) {
-        if (t >= r && t - r < n)
-            out[r * n + t - r] = (uint8_t)front->made[r];
+    const size_t n = run->n;
+    for (size_t t = run->t; t < end; t++) {
+        lanes filtered = {0};
+        for (size_t r = 0; r < LANES; r++)
+            filtered[r] = t >= r && t - r < n ? run->in[r * run->in_step + t - r] : 0;
+        step(&run->front, filtered, t < n ? run->above[t] : 0);
+        for (size_t r = 0; r < LANES; r++) {
+            if (t >= r && t - r < n)
+                run->out[r * n + t - r] = (uint8_t)run->front.made[r];
+        }
     }
+    run->t = end;
 }
 
-static void unfilter_paeth_rows(const uint8_t *in, size_t in_step, const uint8_t *above, size_t n,
-                                uint8_t *out)
+static void run_to_end(struct run *run)
 {
-    struct front front = {0};
-    size_t t = 0;
-    while (t < BLOCK_ROWS - 1)
-        step_partly(&front, t++, in, in_step, above, n, out);
-    for (; t + BLOCK_ROWS <= n; t += BLOCK_ROWS) {
-        lanes steps[BLOCK_ROWS];
-        load_steps(in + t, in_step, steps);
-        for (size_t k = 0; k < BLOCK_ROWS; k++) {
-            step(&front, steps[k], above[t + k]);
-            steps[k] = front.made;
+    if (run->t < LANES - 1)
+        run_partly(run, LANES - 1);
+    for (; run->t + LANES <= run->n; run->t += LANES) {
+        lanes steps[LANES];
+        load_steps(run->in + run->t, run->in_step, steps);
+        for (size_t k = 0; k < LANES; k++) {
+            step(&run->front, steps[k], run->above[run->t + k]);
+            steps[k] = run->front.made;
         }
-        store_steps(steps, n, out + t);
+        store_steps(steps, run->n, run->out + run->t);
     }
-    while (t < n + BLOCK_ROWS - 1)
-        step_partly(&front, t++, in, in_step, above, n, out);
+    run_partly(run, run->n + LANES - 1);
+}
+
+/* The lower eight rows follow the upper ones so far behind that neither waits for the other: a
+ * step is a long chain, and the processor overlaps two of them. */
+static void run_both(struct run *upper, struct run *lower)
+{
+    struct front a = upper->front, b = lower->front;
+    for (; upper->t + LANES <= upper->n; upper->t += LANES, lower->t += LANES) {
+        lanes steps[LANES], steps_below[LANES];
+        load_steps(upper->in + upper->t, upper->in_step, steps);
+        load_steps(lower->in + lower->t, lower->in_step, steps_below);
+        for (size_t k = 0; k < LANES; k++) {
+            step(&a, steps[k], upper->above[upper->t + k]);
+            step(&b, steps_below[k], lower->above[lower->t + k]);
+            steps[k] = a.made;
+            steps_below[k] = b.made;
+        }
+        store_steps(steps, upper->n, upper->out + upper->t);
+        store_steps(steps_below, lower->n, lower->out + lower->t);
+    }
+    upper->front = a;
+    lower->front = b;
+}
+
+static void unfilter_paeth_block(const uint8_t *in, size_t in_step, const uint8_t *above, size_t n,
+                                 uint8_t *out)
+{
+    struct run upper = {.in = in, .above = above, .out = out, .in_step = in_step, .n = n};
+    struct run lower = upper;
+    lower.in = in + LANES * in_step;
+    lower.above = out + (LANES - 1) * n;
+    lower.out = out + LANES * n;
+    /* What the lower run reads in its steps up to t was written by the upper one's up to t + 7. */
+    if (n > 3 * LANES) {
+        run_partly(&upper, 3 * LANES - 1);
+        run_partly(&lower, LANES - 1);
+        run_both(&upper, &lower);
+    }
+    run_to_end(&upper);
+    run_to_end(&lower);
 }
 
 /* ---- all filters ---- */
@@ -374,7 +423,7 @@ static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *ab
     for (uint32_t r = 0; r < n_rows; r++)
         n_paeth += in[r * (row_size + 1)] == FILTER_PAETH ? 1 : 0;
     if (n_paeth == BLOCK_ROWS && bpp == 1) {
-        unfilter_paeth_rows(in + 1, row_size + 1, above, row_size, out);
+        unfilter_paeth_block(in + 1, row_size + 1, above, row_size, out);
         return true;
     }
     for (uint32_t r = 0; r < n_rows; r++) {
