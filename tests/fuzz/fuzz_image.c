@@ -2,8 +2,8 @@
  * is tried as it is and with its chunks' checksums put right, so that mutations get past them.
  *
  * With clang: -fsanitize=fuzzer,address,undefined over this file, base/error.c and engine/image/
- * (all of it), linked with libpng, zlib and libm. With any compiler: together with replay.c, which
- * feeds it files.
+ * (all of it), linked with libpng, zlib, ISA-L and libm. With any compiler: together with replay.c,
+ * which feeds it files.
  */
 #include <stdbool.h>
 #include <stdint.h>
