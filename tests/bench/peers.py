@@ -63,7 +63,7 @@ ROWS = [
     Row("resnet50", 224, 8, 1.4),
     Row("resnet101", 96, 16, 1.4),
     Row("resnet18", 64, 1, 1.5),
-    Row("default", 64, 32, None),
+    Row("default", 48, 32, None),
 ]
 SMOKE_ROWS = [Row("tiny", 40, 5, None)]
 
