@@ -233,6 +233,8 @@ void rig_insert(struct rig *rig, const char *set_id, const char (*images)[DB_ID_
                  .stride_y = stride},
         .normalise = normalise_params_default,
         .classifier = classifier_params_default,
+        /* A large job must outlast what a test does meanwhile, a few commits to a slow disk. */
+        .input_sizes = {.n = 1, .sides = {stride == 1 ? 112 : 48}},
     };
     char *text = job_params_to_text(&params);
     assert_non_null(text);
