@@ -16,6 +16,7 @@
 #include "engine/random.h"
 #include "engine/simulate/scene.h"
 #include "server/assets.h"
+#include "server/bench_encode.h"
 #include "server/clock.h"
 #include "server/files.h"
 #include "server/peak_memory.h"
@@ -226,23 +227,10 @@ struct round {
     double render;
 };
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int compare_rounds(const void *a, const void *b)
 {
-    return compare_doubles(&((const struct round *)a)->cold.seconds,
-                           &((const struct round *)b)->cold.seconds);
-}
-
-/* `values` are sorted. */
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof(values[0]), compare_doubles);
-    return (values[(n - 1) / 2] + values[n / 2]) / 2;
+    return bench_compare_doubles(&((const struct round *)a)->cold.seconds,
+                                 &((const struct round *)b)->cold.seconds);
 }
 
 static int run_round(struct bench_rig *rig, const struct bench_image *image,
@@ -273,13 +261,13 @@ static int summarise(struct round *rounds, size_t n, struct bench_job_report *re
         return error_set_nomem(err, "the report");
     for (size_t i = 0; i < n; i++)
         values[i] = rounds[i].encode;
-    report->encode_seconds = median(values, n);
+    report->encode_seconds = bench_median(values, n);
     for (size_t i = 0; i < n; i++)
         values[i] = rounds[i].cold.seconds / rounds[i].encode;
-    report->cold_to_encoder = median(values, n);
+    report->cold_to_encoder = bench_median(values, n);
     for (size_t i = 0; i < n; i++)
         values[i] = rounds[i].warm.seconds / rounds[i].cold.seconds;
-    report->warm_to_cold = median(values, n);
+    report->warm_to_cold = bench_median(values, n);
     qsort(rounds, n, sizeof(rounds[0]), compare_rounds);
     report->cold = rounds[(n - 1) / 2].cold;
     report->warm = rounds[(n - 1) / 2].warm;
@@ -341,7 +329,7 @@ static int measure_scale(struct bench_rig *rig, uint64_t n_chips, struct bench_s
         out->peak_memory = peak_memory();
     }
     if (status == 0)
-        out->seconds = median(times, n);
+        out->seconds = bench_median(times, n);
     input_clear(&input);
     return status;
 }

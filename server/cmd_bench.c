@@ -1,28 +1,21 @@
-/* chipshot bench: how fast this machine encodes.
- *
- * Threads encode at the same time, each with a workspace of its own, as the pool's workers do. A
- * round lasts until its time is over and every thread has ended the batch it was at; each thread's
- * rate is taken over its own time, so that the last batches do not distort the sum. The median over
+/* chipshot bench: how fast this machine encodes, in rounds of bench_encode.h. The median over
  * rounds is reported: a disturbance of one round does not show. */
 #include <inttypes.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/encoder/encoder.h"
-#include "engine/encoder/random_weights.h"
 #include "engine/random.h"
+#include "server/bench_encode.h"
 #include "server/cmd_bench_job.h"
 #include "server/cmd_bench_precision.h"
 #include "server/command.h"
 #include "server/features.h"
 #include "server/peak_memory.h"
-#include "server/session.h"
 
-enum { ROUNDS_MAX = 1000, THREADS_MAX = 256, ROUND_MS_MAX = 60000 };
+enum { ROUNDS_MAX = 1000, ROUND_MS_MAX = 60000 };
 
 struct bench_options {
     const char *encoder_path;
@@ -38,17 +31,6 @@ struct bench_options {
     bool layers;
 };
 
-struct bench_thread {
-    const struct encoder *encoder;
-    struct encoder_workspace *workspace;
-    float *chips; /* batch x size x size; borrowed, shared by all */
-    float *out;   /* batch x dimension */
-    uint32_t batch;
-    double round_seconds;
-    uint64_t n_chips;        /* of the last round */
-    double chips_per_second; /* of the last round */
-};
-
 struct bench {
     struct encoder *encoder;
     uint32_t size;
@@ -56,32 +38,12 @@ struct bench {
     uint32_t n_threads;
     struct bench_thread *threads;
     double rates[ROUNDS_MAX]; /* chips a second, ascending when measured */
+    double median;
     uint32_t n_rounds;
     uint64_t peak_memory; /* bytes */
 };
 
-static double now_seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
 /* ---- setting up ---- */
-
-static int load_encoder(const struct bench_options *options, struct encoder **out,
-                        struct error *err)
-{
-    if (options->architecture == NULL)
-        return session_load_encoder(options->encoder_path, out, err);
-    void *data = NULL;
-    size_t size = 0;
-    int status = random_weights_create(options->architecture, &data, &size, err);
-    if (status == 0)
-        status = encoder_create(out, data, size, err);
-    free(data);
-    return status;
-}
 
 static int prepare_threads(const struct bench_options *options, struct bench *bench,
                            struct error *err)
@@ -110,7 +72,8 @@ static int prepare_threads(const struct bench_options *options, struct bench *be
 
 static int prepare(const struct bench_options *options, struct bench *bench, struct error *err)
 {
-    int status = load_encoder(options, &bench->encoder, err);
+    int status =
+        bench_load_encoder(options->encoder_path, options->architecture, &bench->encoder, err);
     if (status < 0)
         return status;
     bench->size =
@@ -140,69 +103,19 @@ static void bench_clear(struct bench *bench)
 
 /* ---- measuring ---- */
 
-static void *encode_for_a_round(void *argument)
-{
-    struct bench_thread *thread = argument;
-    const double start = now_seconds();
-    double elapsed;
-    uint64_t n_chips = 0;
-    do {
-        encoder_embed(thread->encoder, thread->workspace, thread->chips, thread->batch,
-                      thread->out);
-        n_chips += thread->batch;
-        elapsed = now_seconds() - start;
-    } while (elapsed < thread->round_seconds);
-    thread->n_chips = n_chips;
-    thread->chips_per_second = (double)n_chips / elapsed;
-    return NULL;
-}
-
-static int run_round(struct bench *bench, double *out, struct error *err)
-{
-    pthread_t ids[THREADS_MAX];
-    uint32_t n = 0;
-    int code = 0;
-    while (n < bench->n_threads && code == 0) {
-        code = pthread_create(&ids[n], NULL, encode_for_a_round, &bench->threads[n]);
-        if (code == 0)
-            n++;
-    }
-    double rate = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        pthread_join(ids[i], NULL);
-        rate += bench->threads[i].chips_per_second;
-    }
-    if (code != 0)
-        return error_set_errno(err, code, "starting thread %" PRIu32, n + 1);
-    *out = rate;
-    return 0;
-}
-
-static int compare_rates(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int measure(struct bench *bench, uint32_t n_rounds, struct error *err)
 {
     double warm_up;
     peak_memory_forget();
-    int status = run_round(bench, &warm_up, err);
+    int status = bench_round(bench->threads, bench->n_threads, &warm_up, err);
     for (uint32_t i = 0; i < n_rounds && status == 0; i++)
-        status = run_round(bench, &bench->rates[i], err);
+        status = bench_round(bench->threads, bench->n_threads, &bench->rates[i], err);
     if (status < 0)
         return status;
     bench->n_rounds = n_rounds;
     bench->peak_memory = peak_memory();
-    qsort(bench->rates, n_rounds, sizeof(bench->rates[0]), compare_rates);
+    bench->median = bench_median(bench->rates, n_rounds);
     return 0;
-}
-
-static double median(const struct bench *bench)
-{
-    const uint32_t n = bench->n_rounds;
-    return (bench->rates[(n - 1) / 2] + bench->rates[n / 2]) / 2;
 }
 
 /* ---- reporting ---- */
@@ -218,9 +131,9 @@ static void print_text(const struct bench *bench, uint32_t batch)
            bench->size, bench->size, batch, bench->n_threads);
     printf("kernels:     %s\n", encoder_kernels());
     printf("speed:       %.1f chips/s (median of %" PRIu32 " rounds, %.1f to %.1f)\n",
-           median(bench), bench->n_rounds, bench->rates[0], bench->rates[bench->n_rounds - 1]);
+           bench->median, bench->n_rounds, bench->rates[0], bench->rates[bench->n_rounds - 1]);
     printf("arithmetic:  %.1f GFLOP/s (%.4f GFLOP a chip by direct convolution)\n",
-           median(bench) * gflop, gflop);
+           bench->median * gflop, gflop);
     printf("peak memory: %.1f MB\n", (double)bench->peak_memory / 1e6);
 }
 
@@ -235,9 +148,9 @@ static int print_json(const struct bench_options *options, const struct bench *b
         (json_int_t)info->n_parameters, "dimension", (json_int_t)info->dimension, "input_size",
         (json_int_t)bench->size, "batch", (json_int_t)options->batch, "threads",
         (json_int_t)bench->n_threads, "rounds", (json_int_t)bench->n_rounds, "round_ms",
-        (json_int_t)options->round_ms, "chips_per_second", median(bench), "chips_per_second_min",
+        (json_int_t)options->round_ms, "chips_per_second", bench->median, "chips_per_second_min",
         bench->rates[0], "chips_per_second_max", bench->rates[bench->n_rounds - 1],
-        "gflop_per_second", median(bench) * (double)flops / 1e9, "flop_per_chip", (json_int_t)flops,
+        "gflop_per_second", bench->median * (double)flops / 1e9, "flop_per_chip", (json_int_t)flops,
         "peak_rss_bytes", (json_int_t)bench->peak_memory, "kernels", encoder_kernels());
     char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
     if (text != NULL)
@@ -255,7 +168,7 @@ static int print_layers(struct bench *bench, struct error *err)
     int status = encoder_workspace_measure(thread->workspace, err);
     if (status < 0)
         return status;
-    encode_for_a_round(thread);
+    bench_encode(thread);
     const double n_chips = (double)thread->n_chips;
     struct encoder_layer layer;
     double seconds = 0.0;
@@ -323,7 +236,7 @@ static const struct command_option known_options[] = {
      .type = COMMAND_INTEGER,
      .value.integer = &given.n_threads,
      .min = 1,
-     .max = THREADS_MAX,
+     .max = BENCH_THREADS_MAX,
      .help = "threads that encode at the same time (default 1)"},
     {.name = "precision",
      .argument = "NAME",

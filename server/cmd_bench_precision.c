@@ -7,23 +7,20 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/embed.h"
-#include "engine/encoder/random_weights.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/normalise.h"
 #include "engine/simulate/scene.h"
-#include "server/clock.h"
+#include "server/bench_encode.h"
 #include "server/cmd_bench_precision.h"
 #include "server/command.h"
-#include "server/session.h"
 
-enum { ROUNDS_MAX = 1000, THREADS_MAX = 256, ROUND_MS_MAX = 60000, LANE_LIMIT = 1024 };
+enum { ROUNDS_MAX = 1000, ROUND_MS_MAX = 60000, LANE_LIMIT = 1024 };
 
 struct options {
     const char *encoder_path;
@@ -61,34 +58,13 @@ struct bench {
     struct outcome outcomes[PRECISIONS];
 };
 
-struct thread {
-    const struct bench *bench;
-    struct encoder_workspace *workspace;
-    const float *chips;
-    float *out;
-    double chips_per_second;
-};
-
 /* ---- the scene ---- */
-
-static int load_encoder(struct bench *bench, struct error *err)
-{
-    const struct options *options = bench->options;
-    if (options->architecture == NULL)
-        return session_load_encoder(options->encoder_path, &bench->encoder, err);
-    void *data = NULL;
-    size_t size = 0;
-    int status = random_weights_create(options->architecture, &data, &size, err);
-    if (status == 0)
-        status = encoder_create(&bench->encoder, data, size, err);
-    free(data);
-    return status;
-}
 
 static int prepare(struct bench *bench, struct error *err)
 {
     const struct scene_params params = {0};
-    int status = load_encoder(bench, err);
+    int status = bench_load_encoder(bench->options->encoder_path, bench->options->architecture,
+                                    &bench->encoder, err);
     if (status == 0)
         status = scene_draw(bench->options->scene, &params, &bench->scene, err);
     if (status != 0)
@@ -190,48 +166,8 @@ static void compare(const struct bench *bench, struct outcome *outcome)
 
 /* ---- speed ---- */
 
-static void *encode_for_a_round(void *argument)
-{
-    struct thread *thread = argument;
-    const struct options *options = thread->bench->options;
-    const double start = clock_now_seconds();
-    double elapsed;
-    uint64_t n_chips = 0;
-    do {
-        encoder_embed(thread->bench->encoder, thread->workspace, thread->chips,
-                      (uint32_t)options->batch, thread->out);
-        n_chips += options->batch;
-        elapsed = clock_now_seconds() - start;
-    } while (elapsed < (double)options->round_ms * 1e-3);
-    thread->chips_per_second = (double)n_chips / elapsed;
-    return NULL;
-}
-
-static int run_round(struct thread *threads, uint32_t n_threads, double *out, struct error *err)
-{
-    pthread_t ids[THREADS_MAX];
-    uint32_t n = 0;
-    int code = 0;
-    while (n < n_threads && code == 0) {
-        code = pthread_create(&ids[n], NULL, encode_for_a_round, &threads[n]);
-        n += code == 0 ? 1 : 0;
-    }
-    *out = 0.0;
-    for (uint32_t i = 0; i < n; i++) {
-        pthread_join(ids[i], NULL);
-        *out += threads[i].chips_per_second;
-    }
-    return code == 0 ? 0 : error_set_errno(err, code, "starting thread %" PRIu32, n + 1);
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The workspaces of all offered precisions: [PRECISIONS][n_threads]. */
-static int make_threads(const struct bench *bench, const float *chips, struct thread *threads,
+static int make_threads(const struct bench *bench, const float *chips, struct bench_thread *threads,
                         struct error *err)
 {
     const uint64_t n = bench->options->n_threads;
@@ -239,9 +175,11 @@ static int make_threads(const struct bench *bench, const float *chips, struct th
     for (uint64_t i = 0; i < PRECISIONS * n && status == 0; i++) {
         if (!bench->outcomes[i / n].offered)
             continue;
-        threads[i] = (struct thread){
-            .bench = bench,
+        threads[i] = (struct bench_thread){
+            .encoder = bench->encoder,
             .chips = chips,
+            .batch = (uint32_t)bench->options->batch,
+            .round_seconds = (double)bench->options->round_ms * 1e-3,
             .out = calloc(bench->options->batch * bench->dimension, sizeof(float)),
         };
         status = threads[i].out == NULL
@@ -252,7 +190,7 @@ static int make_threads(const struct bench *bench, const float *chips, struct th
     return status;
 }
 
-static int run_rounds(struct bench *bench, struct thread *threads, struct error *err)
+static int run_rounds(struct bench *bench, struct bench_thread *threads, struct error *err)
 {
     const uint32_t n_rounds = (uint32_t)bench->options->n_rounds;
     const uint32_t n_threads = (uint32_t)bench->options->n_threads;
@@ -262,14 +200,12 @@ static int run_rounds(struct bench *bench, struct thread *threads, struct error 
         for (enum precision i = 0; i < PRECISIONS && status == 0; i++) {
             double *rate = &bench->outcomes[i].rates[round > 0 ? round - 1 : 0];
             if (bench->outcomes[i].offered)
-                status = run_round(threads + (size_t)i * n_threads, n_threads, rate, err);
+                status = bench_round(threads + (size_t)i * n_threads, n_threads, rate, err);
         }
     }
     for (enum precision i = 0; i < PRECISIONS && status == 0; i++) {
         struct outcome *outcome = &bench->outcomes[i];
-        qsort(outcome->rates, n_rounds, sizeof(outcome->rates[0]), compare_doubles);
-        outcome->chips_per_second =
-            (outcome->rates[(n_rounds - 1) / 2] + outcome->rates[n_rounds / 2]) / 2;
+        outcome->chips_per_second = bench_median(outcome->rates, n_rounds);
     }
     return status;
 }
@@ -278,7 +214,7 @@ static int measure(struct bench *bench, struct error *err)
 {
     const size_t n_threads = PRECISIONS * (size_t)bench->options->n_threads;
     const uint32_t batch = (uint32_t)bench->options->batch;
-    struct thread *threads = calloc(n_threads, sizeof(*threads));
+    struct bench_thread *threads = calloc(n_threads, sizeof(*threads));
     float *chips = calloc((size_t)batch * bench->size * bench->size, sizeof(*chips));
     int status = threads == NULL || chips == NULL ? error_set_nomem(err, "a batch of chips") : 0;
     struct chip_resampler *resampler = NULL;
@@ -438,7 +374,7 @@ static const struct command_option known_options[] = {
      .type = COMMAND_INTEGER,
      .value.integer = &given.n_threads,
      .min = 1,
-     .max = THREADS_MAX,
+     .max = BENCH_THREADS_MAX,
      .help = "threads that encode at the same time (default 1)"},
     {.name = "rounds",
      .argument = "N",
