@@ -40,7 +40,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study ablation parity bench-http bench-peers \
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers \
 	bench-smoke roofline performance golden train-smoke train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -131,6 +131,10 @@ bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second beside a
 study: all ## prototypes against training from scratch and others; writes docs/accuracy.md (10 minutes)
 	@./deps.sh study
 	@/usr/bin/python3 models/study/study.py $(BUILD)/chipshot docs
+
+variants: all ## other classifiers on the same vectors, few-shot; writes docs/accuracy.md (a minute)
+	@./deps.sh study
+	@/usr/bin/python3 models/study/variants.py $(BUILD)/chipshot docs/accuracy.md
 
 parity: $(BUILD)/tests/parity/parity_embed all ## compare the encoder with PyTorch (Debian's python3-torch)
 	@./deps.sh parity

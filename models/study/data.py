@@ -92,12 +92,11 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def embed(chipshot: Path, manifest: Path, root: Path, out: Path) -> tuple[np.ndarray, float]:
+def embed(chipshot: Path, manifest: Path, root: Path, out: Path, *options: str) -> tuple[np.ndarray, float]:
     """Embeddings of a manifest's rows, and the processor seconds that `chipshot embed` took."""
     before = children_seconds()
-    subprocess.run(
-        [chipshot, "embed", "--manifest", manifest, "--root", root, "--out", out, "--threads", "1"], check=True
-    )
+    command = [chipshot, "embed", "--manifest", manifest, "--root", root, "--out", out, "--threads", "1", *options]
+    subprocess.run(command, check=True)
     return np.load(out), children_seconds() - before
 
 
