@@ -12,10 +12,9 @@
 #include "server/cmd_bench_job.h"
 #include "server/cmd_bench_precision.h"
 #include "server/command.h"
+#include "server/common_options.h"
 #include "server/features.h"
 #include "server/peak_memory.h"
-
-enum { ROUNDS_MAX = 1000, ROUND_MS_MAX = 60000 };
 
 struct bench_options {
     const char *encoder_path;
@@ -37,7 +36,7 @@ struct bench {
     float *chips;
     uint32_t n_threads;
     struct bench_thread *threads;
-    double rates[ROUNDS_MAX]; /* chips a second, ascending when measured */
+    double rates[OPTION_ROUNDS_MAX]; /* chips a second, ascending when measured */
     double median;
     uint32_t n_rounds;
     uint64_t peak_memory; /* bytes */
@@ -209,61 +208,19 @@ static struct bench_options given = {
     .batch = ENCODER_BATCH, .n_threads = 1, .n_rounds = 5, .round_ms = 500};
 
 static const struct command_option known_options[] = {
-    {.name = "encoder",
-     .argument = "FILE",
-     .value.text = &given.encoder_path,
-     .help = "safetensors weights (default: the built-in encoder)"},
-    {.name = "arch",
-     .argument = "NAME",
-     .value.text = &given.architecture,
-     .help = "random weights of resnet18, resnet34, resnet50 or resnet101 instead"},
-    {.name = "size",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.size,
-     .min = ENCODER_INPUT_SIZE_MIN,
-     .max = ENCODER_INPUT_SIZE_MAX,
-     .help = "input size in pixels (default: the encoder's)"},
-    {.name = "batch",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.batch,
-     .min = 1,
-     .max = ENCODER_BATCH,
-     .help = "chips a call (default 32, as in a job)"},
-    {.name = "threads",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_threads,
-     .min = 1,
-     .max = BENCH_THREADS_MAX,
-     .help = "threads that encode at the same time (default 1)"},
-    {.name = "precision",
-     .argument = "NAME",
-     .value.text = &given.precision_name,
-     .help = "float32 (default) or bfloat16"},
-    {.name = "rounds",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_rounds,
-     .min = 1,
-     .max = ROUNDS_MAX,
-     .help = "after one to warm up (default 5)"},
-    {.name = "round-ms",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.round_ms,
-     .min = 1,
-     .max = ROUND_MS_MAX,
-     .help = "least length of a round in milliseconds (default 500)"},
+    OPTION_ENCODER(&given.encoder_path),
+    OPTION_ARCHITECTURE(&given.architecture),
+    OPTION_SIZE(&given.size),
+    OPTION_BATCH(&given.batch),
+    OPTION_ENCODING_THREADS(&given.n_threads),
+    OPTION_PRECISION(&given.precision_name),
+    OPTION_ROUNDS(&given.n_rounds, "after one to warm up (default 5)"),
+    OPTION_ROUND_MS(&given.round_ms),
     {.name = "layers",
      .type = COMMAND_FLAG,
      .value.flag = &given.layers,
      .help = "then print where one thread's time goes"},
-    {.name = "json",
-     .type = COMMAND_FLAG,
-     .value.flag = &given.json,
-     .help = "print one JSON object"},
+    OPTION_JSON(&given.json),
 };
 
 static const struct command description = {

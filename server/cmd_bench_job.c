@@ -10,9 +10,8 @@
 
 #include "server/bench_job.h"
 #include "server/command.h"
+#include "server/common_options.h"
 #include "server/session.h"
-
-enum { ROUNDS_MAX = 1000, THREADS_MAX = 256 };
 
 static const uint64_t chips_max = 4000000;
 
@@ -145,36 +144,16 @@ static const struct command_option known_options[] = {
      .argument = "FILE",
      .value.text = &given.support_path,
      .help = "its support set, in the form that chipshot simulate writes"},
-    {.name = "encoder",
-     .argument = "FILE",
-     .value.text = &given.encoder_path,
-     .help = "safetensors weights (default: the built-in encoder)"},
-    {.name = "arch",
-     .argument = "NAME",
-     .value.text = &given.architecture,
-     .help = "random weights of resnet18, resnet34, resnet50 or resnet101 instead"},
-    {.name = "threads",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_threads,
-     .min = 1,
-     .max = THREADS_MAX,
-     .help = "worker threads (default: one a processor)"},
-    {.name = "rounds",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_rounds,
-     .min = 1,
-     .max = ROUNDS_MAX,
-     .help = "of encoder, cold job and warm job, after one to warm up (default 5)"},
+    OPTION_ENCODER(&given.encoder_path),
+    OPTION_ARCHITECTURE(&given.architecture),
+    OPTION_WORKERS(&given.n_threads),
+    OPTION_ROUNDS(&given.n_rounds,
+                  "of encoder, cold job and warm job, after one to warm up (default 5)"),
     {.name = "chips",
      .argument = "N,N,...",
      .value.text = &given.chips,
      .help = "then drawn images of about so many chips"},
-    {.name = "json",
-     .type = COMMAND_FLAG,
-     .value.flag = &given.json,
-     .help = "print one JSON object"},
+    OPTION_JSON(&given.json),
 };
 
 static const struct command description = {

@@ -19,8 +19,9 @@
 #include "server/bench_encode.h"
 #include "server/cmd_bench_precision.h"
 #include "server/command.h"
+#include "server/common_options.h"
 
-enum { ROUNDS_MAX = 1000, ROUND_MS_MAX = 60000, LANE_LIMIT = 1024 };
+enum { LANE_LIMIT = 1024 };
 
 struct options {
     const char *encoder_path;
@@ -39,7 +40,7 @@ struct outcome {
     bool offered;
     float *embeddings; /* n_chips x dimension */
     struct classification labels;
-    double rates[ROUNDS_MAX];
+    double rates[OPTION_ROUNDS_MAX];
     double chips_per_second; /* median */
     double max_error;        /* of a chip's embedding, relative L2, against float32 */
     double mean_error;
@@ -343,57 +344,18 @@ static struct options given = {.scene = "perovskite-on-diamond",
                                .round_ms = 500};
 
 static const struct command_option known_options[] = {
-    {.name = "encoder",
-     .argument = "FILE",
-     .value.text = &given.encoder_path,
-     .help = "safetensors weights (default: the built-in encoder)"},
-    {.name = "arch",
-     .argument = "NAME",
-     .value.text = &given.architecture,
-     .help = "random weights of resnet18, resnet34, resnet50 or resnet101 instead"},
+    OPTION_ENCODER(&given.encoder_path),
+    OPTION_ARCHITECTURE(&given.architecture),
     {.name = "scene",
      .argument = "NAME",
      .value.text = &given.scene,
      .help = "drawn scene to classify (default perovskite-on-diamond)"},
-    {.name = "size",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.size,
-     .min = ENCODER_INPUT_SIZE_MIN,
-     .max = ENCODER_INPUT_SIZE_MAX,
-     .help = "input size in pixels (default: the encoder's)"},
-    {.name = "batch",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.batch,
-     .min = 1,
-     .max = ENCODER_BATCH,
-     .help = "chips a call while speed is measured (default 32, as in a job)"},
-    {.name = "threads",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_threads,
-     .min = 1,
-     .max = BENCH_THREADS_MAX,
-     .help = "threads that encode at the same time (default 1)"},
-    {.name = "rounds",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_rounds,
-     .min = 1,
-     .max = ROUNDS_MAX,
-     .help = "of each precision, after one to warm up (default 5)"},
-    {.name = "round-ms",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.round_ms,
-     .min = 1,
-     .max = ROUND_MS_MAX,
-     .help = "least length of a round in milliseconds (default 500)"},
-    {.name = "json",
-     .type = COMMAND_FLAG,
-     .value.flag = &given.json,
-     .help = "print one JSON object"},
+    OPTION_SIZE(&given.size),
+    OPTION_BATCH(&given.batch),
+    OPTION_ENCODING_THREADS(&given.n_threads),
+    OPTION_ROUNDS(&given.n_rounds, "of each precision, after one to warm up (default 5)"),
+    OPTION_ROUND_MS(&given.round_ms),
+    OPTION_JSON(&given.json),
 };
 
 static const struct command description = {

@@ -9,6 +9,7 @@
 #include "engine/fewshot/maps.h"
 #include "engine/fewshot/statistics.h"
 #include "server/command.h"
+#include "server/common_options.h"
 #include "server/features.h"
 #include "server/files.h"
 #include "server/session.h"
@@ -233,27 +234,10 @@ static const struct command_option known_options[] = {
      .argument = "POLICY",
      .value.text = &given.edge,
      .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
-    {.name = "encoder",
-     .argument = "FILE",
-     .value.text = &given.encoder_path,
-     .help = "safetensors weights (default: the built-in encoder)"},
-    {.name = "input-size",
-     .argument = "N[,N]",
-     .value.text = &given.input_size,
-     .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
-             "of\n                           several sizes are concatenated"},
-    {.name = "precision",
-     .argument = "NAME",
-     .value.text = &given.precision_name,
-     .help = "float32 (default), or bfloat16 where the processor has AVX512_BF16: faster, less "
-             "exact"},
-    {.name = "threads",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_threads,
-     .min = 1,
-     .max = 256,
-     .help = "worker threads (default: one a processor)"},
+    OPTION_ENCODER(&given.encoder_path),
+    OPTION_INPUT_SIZES(&given.input_size),
+    OPTION_PRECISION(&given.precision_name),
+    OPTION_WORKERS(&given.n_threads),
 };
 
 static const struct command description = {

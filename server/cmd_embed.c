@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/command.h"
+#include "server/common_options.h"
 #include "server/features.h"
 #include "server/files.h"
 
@@ -62,54 +63,20 @@ static struct {
 } given;
 
 static const struct command_option known_options[] = {
-    {.name = "manifest",
-     .argument = "FILE",
-     .value.text = &given.manifest,
-     .required = true,
-     .help = "CSV with the columns image,x,y,size,label,group"},
-    {.name = "root",
-     .argument = "DIR",
-     .value.text = &given.root,
-     .required = true,
-     .help = "directory that the manifest's images are relative to"},
+    OPTION_MANIFEST(&given.manifest),
+    OPTION_ROOT(&given.root),
     {.name = "out",
      .argument = "FILE",
      .value.text = &given.out,
      .required = true,
      .help = "NumPy file to write: float32, one row a chip, in the manifest's order"},
-    {.name = "encoder",
-     .argument = "FILE",
-     .value.text = &given.encoder,
-     .help = "safetensors weights (default: the built-in encoder)"},
-    {.name = "input-size",
-     .argument = "N[,N]",
-     .value.text = &given.choice.input_sizes,
-     .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
-             "of\n                           several sizes are concatenated"},
-    {.name = "precision",
-     .argument = "NAME",
-     .value.text = &given.choice.precision,
-     .help = "float32 (default), or bfloat16 where the processor has AVX512_BF16: faster, less "
-             "exact"},
-    {.name = "stages",
-     .argument = "N[,N]",
-     .value.text = &given.choice.stages,
-     .help = "only these of the stages that the encoder pools"},
-    {.name = "statistics",
-     .argument = "NAMES",
-     .value.text = &given.choice.statistics,
-     .help = "only mean, only std, or mean,std of what the encoder pools"},
-    {.name = "features",
-     .argument = "NAME",
-     .value.text = &given.choice.kind,
-     .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
-    {.name = "threads",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_threads,
-     .min = 1,
-     .max = 256,
-     .help = "worker threads (default: one a processor)"},
+    OPTION_ENCODER(&given.encoder),
+    OPTION_INPUT_SIZES(&given.choice.input_sizes),
+    OPTION_PRECISION(&given.choice.precision),
+    OPTION_STAGES(&given.choice.stages),
+    OPTION_STATISTICS(&given.choice.statistics),
+    OPTION_FEATURES(&given.choice.kind),
+    OPTION_WORKERS(&given.n_threads),
 };
 
 static const struct command description = {

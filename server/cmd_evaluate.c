@@ -6,6 +6,7 @@
 
 #include "engine/fewshot/evaluate.h"
 #include "server/command.h"
+#include "server/common_options.h"
 #include "server/features.h"
 
 struct totals {
@@ -128,20 +129,9 @@ static struct {
 } given = {.shots = 5, .episodes = 20};
 
 static const struct command_option known_options[] = {
-    {.name = "manifest",
-     .argument = "FILE",
-     .value.text = &given.manifest,
-     .required = true,
-     .help = "CSV with the columns image,x,y,size,label,group"},
-    {.name = "root",
-     .argument = "DIR",
-     .value.text = &given.root,
-     .required = true,
-     .help = "directory that the manifest's images are relative to"},
-    {.name = "encoder",
-     .argument = "FILE",
-     .value.text = &given.encoder,
-     .help = "safetensors weights (default: the built-in encoder)"},
+    OPTION_MANIFEST(&given.manifest),
+    OPTION_ROOT(&given.root),
+    OPTION_ENCODER(&given.encoder),
     {.name = "shots",
      .argument = "N",
      .type = COMMAND_INTEGER,
@@ -162,28 +152,11 @@ static const struct command_option known_options[] = {
      .value.integer = &given.seed,
      .max = UINT64_MAX,
      .help = "of the draws (default 0)"},
-    {.name = "input-size",
-     .argument = "N[,N]",
-     .value.text = &given.choice.input_sizes,
-     .help = "pixels a side that chips are resampled to (default: the encoder's); the vectors "
-             "of\n                           several sizes are concatenated"},
-    {.name = "precision",
-     .argument = "NAME",
-     .value.text = &given.choice.precision,
-     .help = "float32 (default), or bfloat16 where the processor has AVX512_BF16: faster, less "
-             "exact"},
-    {.name = "stages",
-     .argument = "N[,N]",
-     .value.text = &given.choice.stages,
-     .help = "only these of the stages that the encoder pools"},
-    {.name = "statistics",
-     .argument = "NAMES",
-     .value.text = &given.choice.statistics,
-     .help = "only mean, only std, or mean,std of what the encoder pools"},
-    {.name = "features",
-     .argument = "NAME",
-     .value.text = &given.choice.kind,
-     .help = "encoder (default), or mean-std: each chip's mean and standard deviation"},
+    OPTION_INPUT_SIZES(&given.choice.input_sizes),
+    OPTION_PRECISION(&given.choice.precision),
+    OPTION_STAGES(&given.choice.stages),
+    OPTION_STATISTICS(&given.choice.statistics),
+    OPTION_FEATURES(&given.choice.kind),
     {.name = "distance",
      .argument = "NAME",
      .value.text = &given.distance,
@@ -192,13 +165,7 @@ static const struct command_option known_options[] = {
      .argument = "NAME",
      .value.text = &given.transform,
      .help = "none, l2, cl2n or standardise (default)"},
-    {.name = "threads",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.n_threads,
-     .min = 1,
-     .max = 256,
-     .help = "worker threads (default: one a processor)"},
+    OPTION_WORKERS(&given.n_threads),
 };
 
 static const struct command description = {
