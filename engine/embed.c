@@ -7,7 +7,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 /* What one pool worker owns; workers run one task at a time, so no lock is needed. */
 struct worker_memory {
@@ -163,13 +164,6 @@ static struct chip_rect chip_at(const struct embed_run *run, uint64_t index)
     return run->rects == NULL ? grid_chip(&run->grid, index) : run->rects[index];
 }
 
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* Chips of the next batch; 0 when there is none to be had now. Called with the mutex held. */
 static uint32_t next_batch(const struct embed_run *run)
 {
@@ -213,20 +207,20 @@ static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t f
     const uint32_t dimension = encoder_info(embedder->encoder)->dimension;
     const uint32_t row_floats = embedder_dimension(embedder);
     float *out = run->out + first * row_floats;
-    const double start = now_seconds();
+    const double start = clock_now_seconds();
     for (uint32_t i = 0; i < n; i++) {
         struct chip_rect rect = chip_at(run, first + i);
         chip_resample_source(run->resamplers[size_index], &run->source, rect.x, rect.y,
                              run->scratch + worker_index * run->scratch_size,
                              worker->chips + (size_t)i * side * side);
     }
-    const double resampled = now_seconds();
+    const double resampled = clock_now_seconds();
     float *vectors = embedder->sizes.n > 1 ? worker->vectors : out;
     encoder_embed(embedder->encoder, worker->workspaces[size_index], worker->chips, n, vectors);
     if (vectors != out)
         place_part(vectors, n, dimension, row_floats, out + (size_t)size_index * dimension);
     times->resample += resampled - start;
-    times->encode += now_seconds() - resampled;
+    times->encode += clock_now_seconds() - resampled;
 }
 
 static void embed_batch(void *argument, uint32_t worker_index);

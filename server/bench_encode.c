@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "engine/encoder/random_weights.h"
-#include "server/clock.h"
+#include "base/clock.h"
 #include "server/session.h"
 
 int bench_load_encoder(const char *path, const char *architecture, struct encoder **out,

@@ -17,7 +17,7 @@
 #include "engine/simulate/scene.h"
 #include "server/assets.h"
 #include "server/bench_encode.h"
-#include "server/clock.h"
+#include "base/clock.h"
 #include "server/files.h"
 #include "server/peak_memory.h"
 #include "server/support_file.h"

@@ -17,7 +17,7 @@
 #include "db/projects.h"
 #include "db/support_sets.h"
 #include "engine/encoder/encoder.h"
-#include "server/clock.h"
+#include "base/clock.h"
 
 enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 24, NO_TIMEOUT_MS = INT32_MAX };
 

@@ -19,7 +19,7 @@
 #include "db/jobs.h"
 #include "db/keys.h"
 #include "server/assets.h"
-#include "server/clock.h"
+#include "base/clock.h"
 #include "server/command.h"
 #include "server/config.h"
 #include "server/encoder_store.h"

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "server/clock.h"
+#include "base/clock.h"
 
 enum {
     MIN_AVERAGE_RATE = 16 * 1024, /* bytes per second beyond the body timeout */

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "api/problem.h"
+#include "base/clock.h"
 #include "server/auth.h"
 #include "server/content_coding.h"
 
@@ -15,7 +16,7 @@ struct exchange *exchange_create(const struct exchange_context *context, const c
     if (exchange == NULL)
         return NULL;
     exchange->context = context;
-    clock_gettime(CLOCK_MONOTONIC, &exchange->start);
+    exchange->start = clock_now_seconds();
     api_response_init(&exchange->response);
     exchange->target = strdup(target);
     if (exchange->target == NULL) {
@@ -38,13 +39,6 @@ void exchange_destroy(struct exchange *exchange)
     free(exchange->json);
     free(exchange->target);
     free(exchange);
-}
-
-static double seconds_since(const struct timespec *start)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) * 1e-9;
 }
 
 /* Compresses a text when the client takes that. A failure to compress is no failure to answer. */
@@ -95,7 +89,7 @@ static void settle(struct exchange *x)
     encode_body(x);
     mark_etag(x);
     metrics_http_request(x->context->parts.metrics, request_method_name(x->request.method),
-                         route_of(x), x->response.status, seconds_since(&x->start));
+                         route_of(x), x->response.status, clock_now_seconds() - x->start);
 }
 
 static enum exchange_next refuse(struct exchange *x, int status, const char *detail)
@@ -383,7 +377,7 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
     uint64_t out_size = response->fd_size > 0 ? response->fd_size : response->body_size;
     if (!x->answered)
         metrics_http_request(x->context->parts.metrics, request_method_name(x->request.method),
-                             route_of(x), 0, seconds_since(&x->start));
+                             route_of(x), 0, clock_now_seconds() - x->start);
     enum log_level level = LOG_LEVEL_INFO;
     if (response->status >= 500 && response->error_code != ERROR_BUSY)
         level = LOG_LEVEL_ERROR;
@@ -394,7 +388,7 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
         log_string("route", route_of(x)),
         log_integer("status", x->answered ? response->status : 0),
         log_string("outcome", outcome),
-        log_number("duration_ms", seconds_since(&x->start) * 1000),
+        log_number("duration_ms", (clock_now_seconds() - x->start) * 1000),
         log_integer("bytes_in", (int64_t)x->received),
         log_integer("bytes_out", x->answered ? (int64_t)out_size : 0),
         log_string("request_id", *x->request.request_id ? x->request.request_id : NULL),

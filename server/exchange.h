@@ -24,7 +24,7 @@ struct exchange_context {
 
 struct exchange {
     const struct exchange_context *context;
-    struct timespec start;      /* CLOCK_MONOTONIC, when the request line was read */
+    double start;               /* clock_now_seconds, when the request line was read */
     char *target;               /* raw, owned */
     struct api_header *headers; /* owned; the texts are the library's */
     char *rewritten[3];         /* owned texts of changed headers: conditions, Host */

@@ -9,7 +9,7 @@
 #include "db/blobs.h"
 #include "db/cache.h"
 #include "engine/encoder/encoder.h"
-#include "server/clock.h"
+#include "base/clock.h"
 #include "server/job_state.h"
 #include "server/stored_file.h"
 

@@ -14,7 +14,7 @@
 
 #include "db/results.h"
 #include "engine/fewshot/statistics.h"
-#include "server/clock.h"
+#include "base/clock.h"
 #include "server/job_state.h"
 
 /* What preparing the next image may take beside the one being embedded, in bytes. Larger images are

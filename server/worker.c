@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/clock.h"
+#include "base/clock.h"
 
 enum {
     WORKER_DRIVERS_MAX = 64,

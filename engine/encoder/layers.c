@@ -1,26 +1,19 @@
 /* Where the time of a run goes, layer by layer. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "engine/encoder/resnet.h"
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 uint64_t layer_begin(const struct encoder_workspace *workspace)
 {
-    return workspace->times == NULL ? 0 : now_ns();
+    return workspace->times == NULL ? 0 : clock_now_ns();
 }
 
 void layer_end(struct encoder_workspace *workspace, uint32_t index, uint64_t begin)
 {
     if (workspace->times != NULL)
-        workspace->times[index] += now_ns() - begin;
+        workspace->times[index] += clock_now_ns() - begin;
 }
 
 int encoder_workspace_measure(struct encoder_workspace *workspace, struct error *err)

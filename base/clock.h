@@ -1,6 +1,6 @@
 /* The clock for deadlines and durations inside the process; it never jumps. */
-#ifndef CHIPSHOT_SERVER_CLOCK_H
-#define CHIPSHOT_SERVER_CLOCK_H
+#ifndef CHIPSHOT_BASE_CLOCK_H
+#define CHIPSHOT_BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
@@ -19,6 +19,14 @@ static inline double clock_now_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Nanoseconds of CLOCK_MONOTONIC, to add up many short times. */
+static inline uint64_t clock_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 #endif
