@@ -13,6 +13,14 @@ static inline int64_t clock_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* The same, true to a tick of the kernel, for some nanoseconds: to be looked at again and again. */
+static inline int64_t clock_coarse_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* Seconds of CLOCK_MONOTONIC, to measure short times. */
 static inline double clock_now_seconds(void)
 {

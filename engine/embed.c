@@ -10,6 +10,8 @@
 
 #include "base/clock.h"
 
+#include "engine/give_way.h"
+
 /* What one pool worker owns; workers run one task at a time, so no lock is needed. */
 struct worker_memory {
     struct encoder_workspace *workspaces[INPUT_SIZES_MAX];
@@ -213,6 +215,7 @@ static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t f
         chip_resample_source(run->resamplers[size_index], &run->source, rect.x, rect.y,
                              run->scratch + worker_index * run->scratch_size,
                              worker->chips + (size_t)i * side * side);
+        give_way();
     }
     const double resampled = clock_now_seconds();
     float *vectors = embedder->sizes.n > 1 ? worker->vectors : out;

@@ -24,8 +24,8 @@ typedef void (*pool_task)(void *argument, uint32_t worker);
 int pool_create(struct pool **out, uint32_t n_workers, uint32_t lane_limit, struct error *err);
 /* Joins the threads. Every lane must have been destroyed before. */
 void pool_destroy(struct pool *pool);
-/* From now on the workers take only the processor time that nothing else wants (SCHED_IDLE), so
- * that a thread that answers a request runs at once. ERROR_IO: the system does not allow it. */
+/* From now on the workers take only the processor time that nothing else wants (SCHED_IDLE), but
+ * for what engine/give_way.h says. ERROR_IO: the system does not allow it. */
 int pool_make_background(struct pool *pool, struct error *err);
 uint32_t pool_n_workers(const struct pool *pool);
 /* Tasks waiting in all lanes, for metrics. */

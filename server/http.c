@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/give_way.h"
 #include "server/connections.h"
 #include "server/exchange.h"
 #include "server/listen.h"
@@ -63,6 +64,7 @@ static void on_connection(void *closure, struct MHD_Connection *connection, void
 static void *on_target(void *closure, const char *target, struct MHD_Connection *connection)
 {
     struct http_server *server = closure;
+    give_way_ask();
     connection_enter(server->connections, tracked(connection), CONNECTION_HEADERS);
     return exchange_create(&server->context, target == NULL ? "" : target);
 }

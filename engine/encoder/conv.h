@@ -85,7 +85,7 @@ enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t
                                 uint32_t n_winograd, bool bfloat16);
 const char *conv_algorithm_name(enum conv_algorithm algorithm);
 
-/* What a thread computes convolutions with. */
+/* What a thread computes convolutions with. Begins zeroed. */
 struct conv_scratch {
     const struct kernels *kernels;
     const struct kernels *reduced; /* NULL: none */
@@ -95,6 +95,7 @@ struct conv_scratch {
     const float *rows[CONV_KERNEL_MAX * 256];
     const float *residual[256];
     float *out[256];
+    uint64_t n_products; /* since the last look whether to give way */
 };
 
 /* Floats of `planes` that the algorithm needs for n maps. */
@@ -115,6 +116,10 @@ struct conv_call {
     const float *residual; /* maps like `out`, or NULL */
     bool relu;
 };
+
+/* Calls a product's kernel, and gives way to requests after some tens of microseconds of them. */
+void conv_multiply(struct conv_scratch *scratch, const struct kernels *kernels,
+                   const struct gemm *gemm);
 
 /* out = activation(conv(in) + bias + residual). */
 void conv_apply(struct conv_scratch *scratch, const struct conv_call *call);

@@ -70,7 +70,7 @@ static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t 
             .finish = tap + step >= chunk->n_taps,
             .relu = chunk->call->relu,
         };
-        chunk->kernels->gemm(&gemm);
+        conv_multiply(chunk->scratch, chunk->kernels, &gemm);
     }
 }
 

@@ -1,6 +1,7 @@
 /* A 3x3 convolution of stride 1 by Winograd's minimal filtering: tiles of the maps are transformed,
  * multiplied plane by plane and transformed back, as many at a time as the cache holds. */
 #include "engine/encoder/conv.h"
+#include "engine/give_way.h"
 
 enum {
     /* Floats of the planes of one block of tiles (512 KB), within these limits. */
@@ -79,7 +80,7 @@ static void multiply_planes(struct conv_scratch *scratch, const struct conv_call
                 .out = scratch->out,
                 .column = column,
             };
-            kernels->gemm(&gemm);
+            conv_multiply(scratch, kernels, &gemm);
             weights += (size_t)depth * gemm.width;
         }
     }
@@ -112,6 +113,7 @@ void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *c
             .plane_stride = value_stride,
         };
         kernels->winograd_input[tile](&part);
+        give_way();
         multiply_planes(scratch, call, part.n_tiles, scratch->planes, value_stride, products,
                         product_stride);
         part.channels = padded_channels(conv->out_channels);
@@ -122,5 +124,6 @@ void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *c
         part.residual = call->residual;
         part.relu = call->relu;
         kernels->winograd_output[tile](&part);
+        give_way();
     }
 }

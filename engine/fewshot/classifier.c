@@ -10,6 +10,7 @@
 #include "engine/fewshot/prototypes.h"
 #include "engine/fewshot/temperature.h"
 #include "engine/fewshot/transform.h"
+#include "engine/give_way.h"
 
 const struct classifier_params classifier_params_default = {
     .distance = CLASSIFIER_SQUARED_EUCLIDEAN,
@@ -141,6 +142,8 @@ static void classify(enum classifier_distance distance, const struct transform *
         result->distances[i] = (float)fmin(distances[label], FLT_MAX);
         softmax(distances, n_classes, distances[label], result->temperature,
                 result->probabilities + i * n_classes);
+        if (i % GIVE_WAY_CHIPS == 0)
+            give_way();
     }
 }
 

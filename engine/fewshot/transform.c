@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/give_way.h"
+
 enum { PARTS = 8 };
 
 /* Components of the encoder's unit-length parts are about 0.05 in size. A dimension that varies by
@@ -57,6 +59,8 @@ static void chip_statistics(const float *chips, uint64_t n_chips, uint32_t dimen
             mean[d] += before * weight;
             deviation[d] += before * (chip[d] - mean[d]);
         }
+        if (i % GIVE_WAY_CHIPS == 0)
+            give_way();
     }
     for (uint32_t d = 0; d < dimension; d++)
         deviation[d] = sqrt(deviation[d] / (double)n_chips);

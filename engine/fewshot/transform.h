@@ -11,6 +11,10 @@
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
 
+/* Threads look whether to give way each time they have treated so many chips, some tens of
+ * microseconds. */
+enum { GIVE_WAY_CHIPS = 32 };
+
 struct transform {
     enum classifier_transform kind;
     uint32_t dimension;

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/give_way.h"
+
 enum {
     LANES = 8,
     BLOCK_ROWS = 2 * LANES,
@@ -450,6 +452,7 @@ static enum png_rows_end read_blocks(struct row_reader *reader, uint8_t *block, 
             !unfilter_block(block, n, above, row_size, bpp, rows))
             return PNG_ROWS_IRREGULAR;
         above = rows + (n - 1) * row_size;
+        give_way();
         /* The last rows are told of when it is known that the file ends well. */
         if (y + n == height && !check_end(reader))
             return PNG_ROWS_IRREGULAR;
