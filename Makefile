@@ -125,7 +125,7 @@ picture: all ## make the README's picture anew, after the weights or the scene c
 	@./deps.sh demo
 	@tests/picture.sh $(BUILD)/chipshot docs/perovskite-on-diamond-overlay.png
 
-bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second beside a bare libmicrohttpd program (needs wrk)
+bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second and latency beside a bare libmicrohttpd program, idle and beside a job (needs wrk)
 	@tests/bench/http.sh $(BUILD)/chipshot $(BUILD)/tests/bench/http_baseline
 
 study: all ## prototypes against training from scratch and others; writes docs/accuracy.md (10 minutes)

@@ -1,10 +1,14 @@
 /* The least that an HTTP server on libmicrohttpd can do: every GET is answered with the same JSON,
  * with the library set up as in server/http.c (a thread a connection). What chipshot's own work on
  * a request costs shows beside it. Prints "listening on http://127.0.0.1:PORT" and serves until its
- * standard input ends. */
+ * standard input ends. An argument N: meanwhile N threads compute, with the policy SCHED_IDLE, to
+ * show what the scheduler makes of a server beside such threads. */
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,8 +48,26 @@ static enum MHD_Result on_request(void *closure, struct MHD_Connection *connecti
     return result;
 }
 
-int main(void)
+static void *spin(void *argument)
 {
+    const struct sched_param parameters = {.sched_priority = 0};
+    (void)argument;
+    pthread_setschedparam(pthread_self(), SCHED_IDLE, &parameters);
+    for (volatile uint64_t n = 0;; n++)
+        continue;
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const long n_spinning = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
+    for (long i = 0; i < n_spinning; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, spin, NULL) != 0) {
+            fprintf(stderr, "http_baseline: cannot start a thread\n");
+            return 1;
+        }
+    }
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
