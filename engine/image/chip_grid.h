@@ -75,7 +75,8 @@ int chip_resampler_create(struct chip_resampler **out, uint32_t width, uint32_t 
                           uint32_t out_width, uint32_t out_height, struct error *err);
 void chip_resampler_destroy(struct chip_resampler *resampler);
 
-/* Floats that chip_resample needs as scratch: at most (height + 7) x (out_width + 15) + 8 x width.
+/* Floats that chip_resample needs as scratch: at most (height + 15) x (out_width + 15) + 16 x
+ * width.
  */
 size_t chip_resampler_scratch(const struct chip_resampler *resampler);
 

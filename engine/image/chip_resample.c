@@ -14,13 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clones.h"
+
 enum {
     QUAD = 4,
-    BLOCK_ROWS = 2 * QUAD, /* rows of the window that are brought to the output's width at once */
-    STRIDE = 4 * QUAD,     /* rows in scratch have a multiple of that many floats */
+    WIDE = 16,
+    BLOCK_ROWS = WIDE, /* rows of the window that are brought to the output's width at once */
+    CACHE_LINE = 64,
+    STRIDE = WIDE, /* rows in scratch have a multiple of that many floats */
 };
 
 typedef float quad __attribute__((vector_size(QUAD * sizeof(float))));
+typedef float wide __attribute__((vector_size(WIDE * sizeof(float))));
 
 /* All outputs have n_taps weights, so that no loop's length depends on the output: where fewer
  * would do, the others are 0, which changes no sum of finite samples. */
@@ -161,102 +166,165 @@ size_t chip_resampler_scratch(const struct chip_resampler *resampler)
     return rows_size(resampler) + (size_t)resampler->horizontal.n_in * BLOCK_ROWS;
 }
 
-static quad load(const float *from)
+/* Copies of floats; as numbers they would pass through the vector registers. */
+typedef uint32_t float_bits;
+
+static inline float_bits bits_of(const float *value)
+{
+    float_bits bits;
+    memcpy(&bits, value, sizeof(bits));
+    return bits;
+}
+
+/* Four rows of a window as columns, BLOCK_ROWS apart. */
+static inline void take_pixels(const float *const rows[QUAD], size_t n, float_bits *columns)
+{
+    for (size_t i = 0; i < n; i++, columns += BLOCK_ROWS) {
+        for (size_t r = 0; r < QUAD; r++)
+            columns[r] = bits_of(rows[r] + i);
+    }
+}
+
+static inline void take_bytes(const uint8_t *const rows[QUAD], size_t n, const float *levels,
+                              float_bits *columns)
+{
+    for (size_t i = 0; i < n; i++, columns += BLOCK_ROWS) {
+        for (size_t r = 0; r < QUAD; r++)
+            columns[r] = bits_of(levels + rows[r][i]);
+    }
+}
+
+static inline void take_pairs(const uint8_t *const rows[QUAD], size_t n, const float *levels,
+                              float_bits *columns)
+{
+    for (size_t i = 0; i < n; i++, columns += BLOCK_ROWS) {
+        for (size_t r = 0; r < QUAD; r++)
+            columns[r] = bits_of(levels + (rows[r][2 * i] << 8 | rows[r][2 * i + 1]));
+    }
+}
+
+/* Asks for the samples of a block that is soon taken: rows of a window lie too far apart for the
+ * processor to see them come. */
+static void prefetch_block(const struct chip_source *source, const struct chip_rect *window,
+                           size_t first)
+{
+    const size_t size = source->pixels != NULL ? sizeof(float) : source->sample_size;
+    const char *begin =
+        source->pixels != NULL ? (const char *)source->pixels : (const char *)source->samples;
+    for (size_t r = first; r < first + BLOCK_ROWS && r < window->height; r++) {
+        const char *row = begin + ((window->y + r) * source->image_width + window->x) * size;
+        for (size_t i = 0; i < window->width * size; i += CACHE_LINE)
+            __builtin_prefetch(row + i);
+        __builtin_prefetch(row + window->width * size - 1);
+    }
+}
+
+/* A block of a window, from row `first` on, as floats. Past the window's end its last row is taken
+ * once more, to be used by nothing. */
+static void take_block(const struct chip_source *source, const struct chip_rect *window,
+                       size_t first, float_bits *columns)
+{
+    for (size_t r = 0; r < BLOCK_ROWS; r += QUAD) {
+        size_t begins[QUAD];
+        for (size_t k = 0; k < QUAD; k++) {
+            const size_t row = first + r + k < window->height ? first + r + k : window->height - 1u;
+            begins[k] = (window->y + row) * source->image_width + window->x;
+        }
+        if (source->pixels != NULL) {
+            const float *rows[QUAD];
+            for (size_t k = 0; k < QUAD; k++)
+                rows[k] = source->pixels + begins[k];
+            take_pixels(rows, window->width, columns + r);
+            continue;
+        }
+        const uint8_t *rows[QUAD];
+        for (size_t k = 0; k < QUAD; k++)
+            rows[k] = source->samples + begins[k] * source->sample_size;
+        if (source->sample_size == 1)
+            take_bytes(rows, window->width, source->levels, columns + r);
+        else
+            take_pairs(rows, window->width, source->levels, columns + r);
+    }
+}
+
+static inline __attribute__((always_inline)) quad load_quad(const float *from)
 {
     quad value;
     memcpy(&value, from, sizeof(value));
     return value;
 }
 
-static void store(float *to, quad value)
+static inline __attribute__((always_inline)) void store_quad(float *to, quad value)
 {
     memcpy(to, &value, sizeof(value));
 }
 
-/* One row of a window as floats, BLOCK_ROWS apart. */
-static void source_row(const struct chip_source *source, uint32_t x, size_t y, uint32_t n,
-                       float *columns)
+/* Four columns of BLOCK_ROWS rows, as rows. */
+static inline __attribute__((always_inline)) void store_rows(const float *columns, size_t stride,
+                                                             float *out)
 {
-    const size_t first = y * source->image_width + x;
-    const uint8_t *samples = source->samples;
-    const float *levels = source->levels;
-    if (source->pixels != NULL) {
-        for (size_t i = 0; i < n; i++)
-            columns[i * BLOCK_ROWS] = source->pixels[first + i];
-    } else if (source->sample_size == 1) {
-        samples += first;
-        for (size_t i = 0; i < n; i++)
-            columns[i * BLOCK_ROWS] = levels[samples[i]];
-    } else {
-        samples += 2 * first;
-        for (size_t i = 0; i < n; i++)
-            columns[i * BLOCK_ROWS] = levels[samples[2 * i] << 8 | samples[2 * i + 1]];
+    for (size_t r = 0; r < BLOCK_ROWS; r += QUAD, columns += QUAD, out += QUAD * stride) {
+        const quad a = load_quad(columns), b = load_quad(columns + BLOCK_ROWS);
+        const quad c = load_quad(columns + 2 * BLOCK_ROWS), d = load_quad(columns + 3 * BLOCK_ROWS);
+        const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        const quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        const quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        store_quad(out, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+        store_quad(out + stride, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+        store_quad(out + 2 * stride, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+        store_quad(out + 3 * stride, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
     }
 }
 
-/* Four columns of four rows, as rows. */
-static void store_rows(quad a, quad b, quad c, quad d, size_t stride, float *out)
+/* The sum of n_taps weighted vectors that are `step` floats apart. */
+static inline __attribute__((always_inline)) void
+add_taps(const float *weights, size_t n_taps, const float *from, size_t step, float to[WIDE])
 {
-    const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    const quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    const quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    store(out, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-    store(out + stride, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
-    store(out + 2 * stride, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-    store(out + 3 * stride, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+    wide sum, term;
+    memcpy(&term, from, sizeof(term));
+    sum = weights[0] * term;
+    for (size_t j = 1; j < n_taps; j++) {
+        memcpy(&term, from + j * step, sizeof(term));
+        sum += weights[j] * term;
+    }
+    memcpy(to, &sum, sizeof(sum));
 }
 
 /* A block of rows, given as columns: the same output of all of them is made at once. The last one
  * is repeated up to the stride. */
-static void resample_block(const struct axis *axis, const float *columns, size_t stride, float *out)
+VECTOR_CLONES static void resample_block(const struct axis *axis, const float *columns,
+                                         size_t stride, float *out)
 {
     const size_t n_taps = axis->n_taps;
     for (size_t i = 0; i < stride; i += QUAD) {
-        quad upper[QUAD], lower[QUAD];
+        float made[QUAD * BLOCK_ROWS];
         for (size_t k = 0; k < QUAD; k++) {
             const size_t output = i + k < axis->n_out ? i + k : axis->n_out - 1u;
-            const float *weights = axis->weights + output * n_taps;
-            const float *samples = columns + (size_t)axis->first[output] * BLOCK_ROWS;
-            quad a = weights[0] * load(samples), b = weights[0] * load(samples + QUAD);
-            for (size_t j = 1; j < n_taps; j++) {
-                samples += BLOCK_ROWS;
-                a += weights[j] * load(samples);
-                b += weights[j] * load(samples + QUAD);
-            }
-            upper[k] = a;
-            lower[k] = b;
+            add_taps(axis->weights + output * n_taps, n_taps,
+                     columns + (size_t)axis->first[output] * BLOCK_ROWS, BLOCK_ROWS,
+                     made + k * BLOCK_ROWS);
         }
-        store_rows(upper[0], upper[1], upper[2], upper[3], stride, out + i);
-        store_rows(lower[0], lower[1], lower[2], lower[3], stride, out + QUAD * stride + i);
+        store_rows(made, stride, out + i);
     }
 }
 
-/* A row of the output, of `width` floats, from rows that are `stride` apart. */
-static void resample_column(const struct axis *axis, size_t output, const float *rows,
-                            size_t stride, size_t width, float *out)
+/* The output, of `width` floats a row, from rows that are `stride` apart. */
+VECTOR_CLONES static void resample_columns(const struct axis *axis, const float *rows,
+                                           size_t stride, size_t width, float *out)
 {
-    const float *weights = axis->weights + output * axis->n_taps;
-    rows += axis->first[output] * stride;
-    for (size_t x = 0; x < width; x += STRIDE) {
-        const float *row = rows + x;
-        float made[STRIDE];
-        quad a = weights[0] * load(row), b = weights[0] * load(row + QUAD);
-        quad c = weights[0] * load(row + 2 * QUAD), d = weights[0] * load(row + 3 * QUAD);
-        for (size_t j = 1; j < axis->n_taps; j++) {
-            row += stride;
-            a += weights[j] * load(row);
-            b += weights[j] * load(row + QUAD);
-            c += weights[j] * load(row + 2 * QUAD);
-            d += weights[j] * load(row + 3 * QUAD);
-        }
-        float *to = width - x >= STRIDE ? out + x : made;
-        store(to, a);
-        store(to + QUAD, b);
-        store(to + 2 * QUAD, c);
-        store(to + 3 * QUAD, d);
-        if (to == made)
+    for (size_t i = 0; i < axis->n_out; i++, out += width) {
+        const float *weights = axis->weights + i * axis->n_taps;
+        const float *first = rows + axis->first[i] * stride;
+        for (size_t x = 0; x < width; x += WIDE) {
+            float made[WIDE];
+            if (width - x >= WIDE) {
+                add_taps(weights, axis->n_taps, first + x, stride, out + x);
+                continue;
+            }
+            add_taps(weights, axis->n_taps, first + x, stride, made);
             memcpy(out + x, made, (width - x) * sizeof(float));
+        }
     }
 }
 
@@ -265,18 +333,15 @@ void chip_resample_source(const struct chip_resampler *resampler, const struct c
 {
     const struct axis *horizontal = &resampler->horizontal;
     const struct axis *vertical = &resampler->vertical;
+    const struct chip_rect window = {x, y, horizontal->n_in, vertical->n_in};
     const size_t width = horizontal->n_out, stride = round_up(width, STRIDE);
-    const size_t height = vertical->n_in;
     float *columns = scratch + rows_size(resampler);
-    for (size_t row = 0; row < height; row += BLOCK_ROWS) {
-        /* Past the window's end its last row is taken once more, to be used by nothing. */
-        for (size_t r = 0; r < BLOCK_ROWS; r++)
-            source_row(source, x, y + (row + r < height ? row + r : height - 1), horizontal->n_in,
-                       columns + r);
+    for (size_t row = 0; row < window.height; row += BLOCK_ROWS) {
+        prefetch_block(source, &window, row + BLOCK_ROWS);
+        take_block(source, &window, row, (float_bits *)(void *)columns);
         resample_block(horizontal, columns, stride, scratch + row * stride);
     }
-    for (size_t i = 0; i < vertical->n_out; i++)
-        resample_column(vertical, i, scratch, stride, width, out + i * width);
+    resample_columns(vertical, scratch, stride, width, out);
 }
 
 void chip_resample(const struct chip_resampler *resampler, const float *pixels,
