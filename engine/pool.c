@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -38,6 +39,7 @@ struct worker {
     struct pool *pool;
     uint32_t index;
     pthread_t thread;
+    void *argument; /* of the task that runs; NULL: none */
 };
 
 struct pool {
@@ -108,9 +110,11 @@ static void *work(void *argument)
             break;
         struct pool_lane *lane;
         struct task task = take_task(pool, &lane);
+        worker->argument = task.argument;
         pthread_mutex_unlock(&pool->mutex);
         task.function(task.argument, worker->index);
         pthread_mutex_lock(&pool->mutex);
+        worker->argument = NULL;
         lane->n_running--;
         pthread_cond_broadcast(&lane->drained);
     }
@@ -276,5 +280,82 @@ void pool_lane_cancel(struct pool_lane *lane)
         lane->n_waiting = 0;
         pthread_cond_broadcast(&lane->drained);
     }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* ---- shared work ---- */
+
+/* Lives on the stack of the thread that asked, which leaves when no task knows it any more. */
+struct share {
+    pool_part function;
+    void *context;
+    uint32_t n_parts;
+    atomic_uint_fast64_t next;
+};
+
+static void run_parts(struct share *share, uint32_t slot)
+{
+    for (;;) {
+        const uint64_t part = atomic_fetch_add(&share->next, 1);
+        if (part >= share->n_parts)
+            return;
+        share->function(share->context, (uint32_t)part, slot);
+    }
+}
+
+static void help(void *argument, uint32_t worker)
+{
+    run_parts(argument, worker);
+}
+
+/* Takes back the tasks with this argument that no worker has begun. Called with the mutex held. */
+static void withdraw(struct pool_lane *lane, const void *argument)
+{
+    struct pool *pool = lane->pool;
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < lane->n_waiting; i++) {
+        const struct task task = lane->tasks[(lane->first + i) % pool->lane_limit];
+        if (task.argument != argument)
+            lane->tasks[(lane->first + n_kept++) % pool->lane_limit] = task;
+    }
+    if (n_kept == 0 && lane->n_waiting > 0)
+        ring_remove(pool, lane);
+    pool->n_waiting -= lane->n_waiting - n_kept;
+    lane->n_waiting = n_kept;
+    pthread_cond_broadcast(&lane->drained);
+}
+
+static bool is_running(const struct pool *pool, const void *argument)
+{
+    for (uint32_t i = 0; i < pool->n_workers; i++) {
+        if (pool->workers[i].argument == argument)
+            return true;
+    }
+    return false;
+}
+
+uint32_t pool_n_slots(const struct pool_lane *lane)
+{
+    return lane == NULL ? 1 : lane->pool->n_workers + 1;
+}
+
+void pool_share(struct pool_lane *lane, pool_part function, void *context, uint32_t n_parts)
+{
+    struct share share = {.function = function, .context = context, .n_parts = n_parts};
+    if (lane == NULL) {
+        run_parts(&share, 0);
+        return;
+    }
+    struct pool *pool = lane->pool;
+    /* As many helpers as there are parts besides the first; a full lane gives none. */
+    for (uint32_t i = 1; i < n_parts && i <= pool->n_workers; i++) {
+        if (pool_submit(lane, help, &share, NULL) < 0)
+            break;
+    }
+    run_parts(&share, pool->n_workers);
+    pthread_mutex_lock(&pool->mutex);
+    withdraw(lane, &share);
+    while (is_running(pool, &share))
+        pthread_cond_wait(&lane->drained, &pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
 }

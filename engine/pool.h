@@ -44,4 +44,16 @@ void pool_lane_wait_below(struct pool_lane *lane, uint32_t limit);
 void pool_lane_wait(struct pool_lane *lane);
 void pool_lane_cancel(struct pool_lane *lane);
 
+/* One part of a piece of work. `slot` is 0 .. n_workers: the index of a worker, or n_workers on the
+ * thread that asked; two parts with one slot never run at once. */
+typedef void (*pool_part)(void *context, uint32_t part, uint32_t slot);
+
+/* Calls `function` once for each part below n_parts and returns when all have ended. Workers that
+ * are free help the calling thread, which does all that they leave: it never waits behind other
+ * jobs' tasks, and there is no failure. `lane` NULL: no help, and the only slot is 0. Not to be
+ * called by a task. */
+void pool_share(struct pool_lane *lane, pool_part function, void *context, uint32_t n_parts);
+/* How many slots there are. */
+uint32_t pool_n_slots(const struct pool_lane *lane);
+
 #endif

@@ -264,6 +264,76 @@ static void workers_can_give_way(void **state)
     pool_destroy(pool);
 }
 
+enum { PARTS = 1000, SLOTS_MAX = 5 };
+
+struct shared_work {
+    atomic_uint n_runs[PARTS];
+    atomic_uint n_in_slot[SLOTS_MAX];
+    atomic_bool overlapped;
+};
+
+static void run_part(void *context, uint32_t part, uint32_t slot)
+{
+    struct shared_work *work = context;
+    if (atomic_fetch_add(&work->n_in_slot[slot], 1) != 0)
+        atomic_store(&work->overlapped, true);
+    atomic_fetch_add(&work->n_runs[part], 1);
+    atomic_fetch_sub(&work->n_in_slot[slot], 1);
+}
+
+static void check_all_ran_once(const struct shared_work *work, uint32_t n_parts)
+{
+    for (uint32_t i = 0; i < PARTS; i++)
+        assert_int_equal(atomic_load(&work->n_runs[i]), i < n_parts ? 1 : 0);
+    assert_false(atomic_load(&work->overlapped));
+}
+
+static void shared_parts_run_once_in_slots_of_their_own(void **state)
+{
+    (void)state;
+    struct pool *pool = make_pool(SLOTS_MAX - 1, 3); /* a lane takes fewer helpers than workers */
+    struct pool_lane *lane = make_lane(pool);
+    assert_int_equal(pool_n_slots(lane), SLOTS_MAX);
+    assert_int_equal(pool_n_slots(NULL), 1);
+    const uint32_t n_parts[] = {0, 1, 2, 7, PARTS};
+    for (size_t i = 0; i < sizeof(n_parts) / sizeof(n_parts[0]); i++) {
+        struct shared_work helped = {0}, alone = {0};
+        pool_share(lane, run_part, &helped, n_parts[i]);
+        pool_share(NULL, run_part, &alone, n_parts[i]);
+        check_all_ran_once(&helped, n_parts[i]);
+        check_all_ran_once(&alone, n_parts[i]);
+    }
+    assert_int_equal(pool_n_waiting(pool), 0);
+    pool_lane_destroy(lane);
+    pool_destroy(pool);
+}
+
+/* Workers that are busy with another job, or with this one, are not waited for. */
+static void shared_work_needs_no_worker(void **state)
+{
+    (void)state;
+    struct pool *pool = make_pool(2, 8);
+    struct pool_lane *lane = make_lane(pool), *other = make_lane(pool);
+    struct gate gate;
+    struct shared_work work = {0};
+    atomic_uint n_counted = 0;
+    gate_init(&gate);
+    assert_int_equal(pool_submit(other, pass_gate, &gate, NULL), 0);
+    assert_int_equal(pool_submit(lane, pass_gate, &gate, NULL), 0);
+    gate_wait_inside(&gate, 2);
+    assert_int_equal(pool_submit(lane, count, &n_counted, NULL), 0);
+    pool_share(lane, run_part, &work, PARTS);
+    check_all_ran_once(&work, PARTS);
+    assert_int_equal(pool_n_waiting(pool), 1); /* the lane's own task is left as it was */
+    gate_open(&gate);
+    pool_lane_wait(lane);
+    assert_int_equal(atomic_load(&n_counted), 1);
+    pool_lane_destroy(lane);
+    pool_lane_destroy(other);
+    pool_destroy(pool);
+    gate_clear(&gate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +344,8 @@ int main(void)
         cmocka_unit_test(many_lanes_at_once),
         cmocka_unit_test(thread_count_is_checked),
         cmocka_unit_test(workers_can_give_way),
+        cmocka_unit_test(shared_parts_run_once_in_slots_of_their_own),
+        cmocka_unit_test(shared_work_needs_no_worker),
     };
     return test_run(tests);
 }
