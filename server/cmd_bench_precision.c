@@ -113,7 +113,7 @@ static int classify(const struct bench *bench, struct outcome *outcome, struct e
     };
     if (status == 0)
         status = classifier_run(&classifier_params_default, &support, outcome->embeddings,
-                                bench->n_chips, &outcome->labels, err);
+                                bench->n_chips, NULL, &outcome->labels, err);
     free(vectors);
     free(class_of);
     return status;

@@ -110,8 +110,8 @@ static int classify(struct run *run, struct error *err)
         .dimension = dimension,
     };
     if (status == 0)
-        status =
-            classifier_run(&classifier_params_default, &support, run->chips, n, &run->result, err);
+        status = classifier_run(&classifier_params_default, &support, run->chips, n,
+                                run->session.lane, &run->result, err);
     return status;
 }
 

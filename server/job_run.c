@@ -118,7 +118,7 @@ static int classify_image(struct job_state *state, const struct support *support
     struct class_statistics statistics[CLASSIFIER_CLASSES_MAX];
     double start = clock_now_seconds();
     int status = classifier_run(&state->params.classifier, support, matrix,
-                                grid_n_chips(&image->grid), &classification, err);
+                                grid_n_chips(&image->grid), state->lane, &classification, err);
     if (status == 0)
         status = statistics_compute(classification.labels, classification.probabilities,
                                     image->grid.rows, image->grid.columns, classification.n_classes,

@@ -1,5 +1,6 @@
 /* One chip at a time: transform into a buffer, distances to the prototypes, softmax. Memory beside
- * the result does not grow with the number of chips. */
+ * the result does not grow with the number of chips. Threads share the chips, which do not depend
+ * on each other once the transform is known. */
 #include "engine/fewshot/classifier.h"
 
 #include <float.h>
@@ -11,6 +12,8 @@
 #include "engine/fewshot/temperature.h"
 #include "engine/fewshot/transform.h"
 #include "engine/give_way.h"
+
+enum { PART_CHIPS = 64 }; /* chips that a thread takes at once */
 
 const struct classifier_params classifier_params_default = {
     .distance = CLASSIFIER_SQUARED_EUCLIDEAN,
@@ -125,68 +128,91 @@ static void softmax(const double *distances, uint32_t n_classes, double nearest,
         probabilities[k] = (float)(weights[k] / sum);
 }
 
-static void classify(enum classifier_distance distance, const struct transform *transform,
-                     const struct prototypes *prototypes, const float *chips, double *buffer,
-                     struct classification *result)
+/* What is known before the first chip is classified. */
+struct plan {
+    enum classifier_distance distance;
+    const float *chips;
+    struct transform transform;
+    struct prototypes prototypes;
+    double *buffers; /* slots x dimension */
+    struct classification result;
+};
+
+static void classify_chip(const struct plan *plan, uint64_t chip, double *buffer)
 {
-    double distances[CLASSIFIER_CLASSES_MAX];
-    uint32_t dimension = prototypes->dimension;
-    uint32_t n_classes = prototypes->n_classes;
-    for (uint64_t i = 0; i < result->n_chips; i++) {
-        transform_apply(transform, chips + i * dimension, buffer);
-        for (uint32_t k = 0; k < n_classes; k++)
-            distances[k] = prototypes_distance(
-                distance, buffer, prototypes->means + (size_t)k * dimension, dimension);
-        uint32_t label = nearest_class(distances, n_classes);
-        result->labels[i] = (uint16_t)label;
-        result->distances[i] = (float)fmin(distances[label], FLT_MAX);
-        softmax(distances, n_classes, distances[label], result->temperature,
-                result->probabilities + i * n_classes);
-        if (i % GIVE_WAY_CHIPS == 0)
+    const struct prototypes *prototypes = &plan->prototypes;
+    const struct classification *result = &plan->result;
+    double distances[CLASSIFIER_CLASSES_MAX] = {0.0};
+    const uint32_t dimension = prototypes->dimension;
+    const uint32_t n_classes = prototypes->n_classes;
+    transform_apply(&plan->transform, plan->chips + chip * dimension, buffer);
+    for (uint32_t k = 0; k < n_classes; k++)
+        distances[k] = prototypes_distance(plan->distance, buffer,
+                                           prototypes->means + (size_t)k * dimension, dimension);
+    const uint32_t label = nearest_class(distances, n_classes);
+    result->labels[chip] = (uint16_t)label;
+    result->distances[chip] = (float)fmin(distances[label], FLT_MAX);
+    softmax(distances, n_classes, distances[label], result->temperature,
+            result->probabilities + chip * n_classes);
+}
+
+static void classify_part(void *context, uint32_t part, uint32_t slot)
+{
+    const struct plan *plan = context;
+    const uint64_t first = (uint64_t)part * PART_CHIPS, left = plan->result.n_chips - first;
+    const uint64_t end = first + (left < PART_CHIPS ? left : PART_CHIPS);
+    for (uint64_t chip = first; chip < end; chip++) {
+        classify_chip(plan, chip, plan->buffers + (size_t)slot * plan->prototypes.dimension);
+        if (chip % GIVE_WAY_CHIPS == 0)
             give_way();
     }
 }
 
+static int allocate(struct plan *plan, const struct support *support, uint32_t n_slots,
+                    struct error *err)
+{
+    struct classification *result = &plan->result;
+    plan->buffers = calloc((size_t)n_slots * support->dimension, sizeof(*plan->buffers));
+    result->labels = calloc(result->n_chips, sizeof(*result->labels));
+    result->probabilities =
+        calloc(result->n_chips * result->n_classes, sizeof(*result->probabilities));
+    result->distances = calloc(result->n_chips, sizeof(*result->distances));
+    if (plan->buffers == NULL || result->labels == NULL || result->probabilities == NULL ||
+        result->distances == NULL)
+        return error_set_nomem(err, "the classification of the chips");
+    return 0;
+}
+
 int classifier_run(const struct classifier_params *params, const struct support *support,
-                   const float *chips, uint64_t n_chips, struct classification *out,
-                   struct error *err)
+                   const float *chips, uint64_t n_chips, struct pool_lane *lane,
+                   struct classification *out, struct error *err)
 {
     int rc = check(params, support, n_chips, err);
     if (rc < 0)
         return rc;
-    struct transform transform = {0};
-    struct prototypes prototypes = {0};
-    struct classification result = {
-        .n_chips = n_chips, .n_classes = support->n_classes, .temperature = params->temperature};
-    double *buffer = calloc(support->dimension, sizeof(*buffer));
-    result.labels = calloc(n_chips, sizeof(*result.labels));
-    result.probabilities = calloc(n_chips * support->n_classes, sizeof(*result.probabilities));
-    result.distances = calloc(n_chips, sizeof(*result.distances));
-    if (buffer == NULL || result.labels == NULL || result.probabilities == NULL ||
-        result.distances == NULL) {
-        rc = error_set_nomem(err, "the classification of the chips");
-        goto out;
+    struct plan plan = {.distance = params->distance,
+                        .chips = chips,
+                        .result = {.n_chips = n_chips,
+                                   .n_classes = support->n_classes,
+                                   .temperature = params->temperature}};
+    rc = allocate(&plan, support, pool_n_slots(lane), err);
+    if (rc == 0)
+        rc = transform_init(&plan.transform, params->transform, chips, n_chips, support->dimension,
+                            lane, err);
+    if (rc == 0)
+        rc = prototypes_init(&plan.prototypes, support, &plan.transform, err);
+    if (rc == 0 && params->temperature == 0.0)
+        rc = temperature_fit(params->distance, support, &plan.transform, &plan.prototypes,
+                             &plan.result.temperature, err);
+    if (rc == 0) {
+        pool_share(lane, classify_part, &plan, (uint32_t)((n_chips - 1) / PART_CHIPS + 1));
+        *out = plan.result;
+        plan.result = (struct classification){0};
     }
-    rc = transform_init(&transform, params->transform, chips, n_chips, support->dimension, err);
-    if (rc < 0)
-        goto out;
-    rc = prototypes_init(&prototypes, support, &transform, err);
-    if (rc < 0)
-        goto out;
-    if (params->temperature == 0.0) {
-        rc = temperature_fit(params->distance, support, &transform, &prototypes,
-                             &result.temperature, err);
-        if (rc < 0)
-            goto out;
-    }
-    classify(params->distance, &transform, &prototypes, chips, buffer, &result);
-    *out = result;
-    result = (struct classification){0};
-out:
-    free(buffer);
-    transform_clear(&transform);
-    prototypes_clear(&prototypes);
-    classification_clear(&result);
+    free(plan.buffers);
+    transform_clear(&plan.transform);
+    prototypes_clear(&plan.prototypes);
+    classification_clear(&plan.result);
     return rc;
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/pool.h"
 
 enum { CLASSIFIER_CLASSES_MAX = 64, CLASSIFIER_EXAMPLES_MAX = 10000 };
 
@@ -60,8 +61,9 @@ struct classification {
 
 void classification_clear(struct classification *classification);
 
-/* Classifies n_chips embeddings (n_chips x dimension, borrowed). Sums run in a fixed order, so the
- * same input gives the same bytes. Ties go to the class with the lower index.
+/* Classifies n_chips embeddings (n_chips x dimension, borrowed). The pool's workers help where
+ * `lane` is not NULL (as in pool_share). Sums run in a fixed order, so the same input gives the
+ * same bytes whoever helps. Ties go to the class with the lower index.
  *
  * `auto` temperature: minimises the leave-one-out cross-entropy of the examples with Platt's
  * smoothed targets (Platt 1999), so that a separable support set does not saturate the
@@ -70,8 +72,8 @@ void classification_clear(struct classification *classification);
  * ERROR_INVALID: fewer than two classes, a class without examples, values that are not finite.
  * ERROR_NOMEM. */
 int classifier_run(const struct classifier_params *params, const struct support *support,
-                   const float *chips, uint64_t n_chips, struct classification *out,
-                   struct error *err);
+                   const float *chips, uint64_t n_chips, struct pool_lane *lane,
+                   struct classification *out, struct error *err);
 
 /* Margin of a chip: probability of its label minus that of the runner-up, 0..1. */
 float classification_margin(const struct classification *classification, uint64_t chip);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clones.h"
+
 static int count_examples(const struct support *support, uint32_t *counts, struct error *err)
 {
     for (uint32_t i = 0; i < support->n_examples; i++) {
@@ -62,21 +64,19 @@ void prototypes_clear(struct prototypes *prototypes)
 }
 
 /* Partial sums, always the same ones, let the processor overlap the additions. */
-static double squared_euclidean(const double *a, const double *b, uint32_t dimension)
+VECTOR_CLONES static double squared_euclidean(const double *a, const double *b, size_t n)
 {
-    enum { PARTS = 8 };
+    enum { PARTS = 32 };
     double sums[PARTS] = {0.0};
-    uint32_t d = 0;
-    for (; d + PARTS <= dimension; d += PARTS) {
-        for (uint32_t k = 0; k < PARTS; k++) {
-            double difference = a[d + k] - b[d + k];
-            sums[k] += difference * difference;
-        }
+    for (; n >= PARTS; n -= PARTS, a += PARTS, b += PARTS) {
+        for (size_t k = 0; k < PARTS; k++)
+            sums[k] += (a[k] - b[k]) * (a[k] - b[k]);
     }
-    for (; d < dimension; d++)
-        sums[0] += (a[d] - b[d]) * (a[d] - b[d]);
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    for (size_t i = 0; i < n; i++)
+        sums[i] += (a[i] - b[i]) * (a[i] - b[i]);
+    for (size_t k = 1; k < PARTS; k++)
+        sums[0] += sums[k];
+    return sums[0];
 }
 
 static double cosine(const double *a, const double *b, uint32_t dimension)

@@ -1,8 +1,8 @@
 /* none: x. l2: x / |x|. cl2n: (x - mean) / |x - mean| (Wang et al., SimpleShot, 2019).
  * standardise: z / |z| with z = (x - mean) / (std + STD_FLOOR), std being the population's over the
  * image's chips. A zero vector stays zero. Statistics are taken in one pass in double by Welford's
- * recurrence (Welford 1962), chip after chip: exact for a constant dimension, and the same bytes
- * whatever runs beside it.
+ * recurrence (Welford 1962), chip after chip: exact for a constant dimension. Threads share the
+ * dimensions and not the chips, so that the bytes are the same whatever their number.
  */
 #include "engine/fewshot/transform.h"
 
@@ -11,9 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clones.h"
 #include "engine/give_way.h"
 
-enum { PARTS = 8 };
+enum {
+    PARTS = 32,
+    COLUMNS = 128, /* dimensions that a thread takes at once: some lines of each vector */
+};
 
 /* Components of the encoder's unit-length parts are about 0.05 in size. A dimension that varies by
  * rounding alone must not be blown up to the weight of the others; the training of the default
@@ -21,17 +25,16 @@ enum { PARTS = 8 };
 static const double STD_FLOOR = 1e-6;
 
 /* x * 0 is 0 for a finite x and NaN otherwise, and NaN survives the sums. */
-static bool all_finite(const float *vector, uint32_t dimension)
+VECTOR_CLONES static bool all_finite(const float *values, size_t n)
 {
-    float sums[4 * PARTS] = {0};
-    uint32_t d = 0;
-    for (; d + 4 * PARTS <= dimension; d += 4 * PARTS) {
-        for (uint32_t k = 0; k < 4 * PARTS; k++)
-            sums[k] += vector[d + k] * 0.0f;
+    float sums[PARTS] = {0};
+    for (; n >= PARTS; n -= PARTS, values += PARTS) {
+        for (size_t k = 0; k < PARTS; k++)
+            sums[k] += values[k] * 0.0f;
     }
-    for (; d < dimension; d++)
-        sums[0] += vector[d] * 0.0f;
-    for (uint32_t k = 1; k < 4 * PARTS; k++)
+    for (size_t i = 0; i < n; i++)
+        sums[i] += values[i] * 0.0f;
+    for (size_t k = 1; k < PARTS; k++)
         sums[0] += sums[k];
     return sums[0] == 0.0f;
 }
@@ -47,49 +50,91 @@ int transform_check_finite(const float *vectors, uint64_t n_vectors, uint32_t di
     return 0;
 }
 
-/* Leaves the population standard deviation in `deviation`. */
-static void chip_statistics(const float *chips, uint64_t n_chips, uint32_t dimension,
-                            double *restrict mean, double *restrict deviation)
+/* The chips' statistics, shared by threads. */
+struct statistics {
+    const float *chips;
+    uint64_t n_chips;
+    uint32_t dimension;
+    double *mean, *deviation;
+};
+
+/* Of n columns of vectors that are `dimension` floats long; both outputs begin as zeros. Leaves the
+ * population standard deviation in `deviation`. */
+VECTOR_CLONES static void column_statistics(const float *chips, uint64_t n_chips, size_t dimension,
+                                            size_t n, double *restrict mean,
+                                            double *restrict deviation)
 {
-    for (uint64_t i = 0; i < n_chips; i++) {
-        const float *chip = chips + i * dimension;
-        double weight = 1.0 / (double)(i + 1);
-        for (uint32_t d = 0; d < dimension; d++) {
-            double before = chip[d] - mean[d];
+    for (uint64_t i = 0; i < n_chips; i++, chips += dimension) {
+        const double weight = 1.0 / (double)(i + 1);
+        for (size_t d = 0; d < n; d++) {
+            const double before = chips[d] - mean[d];
             mean[d] += before * weight;
-            deviation[d] += before * (chip[d] - mean[d]);
+            deviation[d] += before * (chips[d] - mean[d]);
         }
         if (i % GIVE_WAY_CHIPS == 0)
             give_way();
     }
-    for (uint32_t d = 0; d < dimension; d++)
+    for (size_t d = 0; d < n; d++)
         deviation[d] = sqrt(deviation[d] / (double)n_chips);
 }
 
-int transform_init(struct transform *transform, enum classifier_transform kind, const float *chips,
-                   uint64_t n_chips, uint32_t dimension, struct error *err)
+static void take_statistics(void *context, uint32_t part, uint32_t slot)
 {
-    int rc = transform_check_finite(chips, n_chips, dimension, "chip", err);
-    if (rc < 0)
-        return rc;
-    struct transform t = {.kind = kind, .dimension = dimension};
-    if (kind == CLASSIFIER_TRANSFORM_CL2N || kind == CLASSIFIER_TRANSFORM_STANDARDISE) {
-        t.mean = calloc(dimension, sizeof(*t.mean));
-        t.scale = calloc(dimension, sizeof(*t.scale));
-        if (t.mean == NULL || t.scale == NULL) {
-            transform_clear(&t);
-            return error_set_nomem(err, "the statistics of the chips");
-        }
-        chip_statistics(chips, n_chips, dimension, t.mean, t.scale);
-        for (uint32_t d = 0; d < dimension; d++) {
-            if (kind == CLASSIFIER_TRANSFORM_CL2N)
-                t.scale[d] = 1.0;
-            else
-                t.scale[d] = t.scale[d] > 0.0 ? 1.0 / (t.scale[d] + STD_FLOOR) : 0.0;
-        }
+    (void)slot;
+    const struct statistics *statistics = context;
+    const uint32_t first = part * COLUMNS, left = statistics->dimension - first;
+    column_statistics(statistics->chips + first, statistics->n_chips, statistics->dimension,
+                      left < COLUMNS ? left : COLUMNS, statistics->mean + first,
+                      statistics->deviation + first);
+}
+
+static bool are_finite(const double *values, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!isfinite(values[i]))
+            return false;
     }
-    *transform = t;
+    return true;
+}
+
+/* Fills mean and scale. A value that is not finite leaves its dimension's mean so. */
+static int learn(struct transform *transform, const float *chips, uint64_t n_chips,
+                 struct pool_lane *lane, struct error *err)
+{
+    const uint32_t dimension = transform->dimension;
+    struct statistics statistics = {chips, n_chips, dimension, calloc(dimension, sizeof(double)),
+                                    calloc(dimension, sizeof(double))};
+    transform->mean = statistics.mean;
+    transform->scale = statistics.deviation;
+    if (statistics.mean == NULL || statistics.deviation == NULL)
+        return error_set_nomem(err, "the statistics of the chips");
+    pool_share(lane, take_statistics, &statistics, (dimension + COLUMNS - 1) / COLUMNS);
+    if (!are_finite(statistics.mean, dimension))
+        return transform_check_finite(chips, n_chips, dimension, "chip", err);
+    double *scale = transform->scale;
+    for (uint32_t d = 0; d < dimension; d++) {
+        if (transform->kind == CLASSIFIER_TRANSFORM_CL2N)
+            scale[d] = 1.0;
+        else
+            scale[d] = scale[d] > 0.0 ? 1.0 / (scale[d] + STD_FLOOR) : 0.0;
+    }
     return 0;
+}
+
+int transform_init(struct transform *transform, enum classifier_transform kind, const float *chips,
+                   uint64_t n_chips, uint32_t dimension, struct pool_lane *lane, struct error *err)
+{
+    struct transform t = {.kind = kind, .dimension = dimension};
+    int rc = 0;
+    if (kind == CLASSIFIER_TRANSFORM_CL2N || kind == CLASSIFIER_TRANSFORM_STANDARDISE)
+        rc = learn(&t, chips, n_chips, lane, err);
+    else
+        rc = transform_check_finite(chips, n_chips, dimension, "chip", err);
+    if (rc < 0)
+        transform_clear(&t);
+    else
+        *transform = t;
+    return rc;
 }
 
 void transform_clear(struct transform *transform)
@@ -100,26 +145,34 @@ void transform_clear(struct transform *transform)
 }
 
 /* Partial sums, always the same ones, let the processor overlap the additions. */
-static double sum_of_squares(const double *values, uint32_t n)
+VECTOR_CLONES static double sum_of_squares(const double *values, size_t n)
 {
     double sums[PARTS] = {0};
-    uint32_t i = 0;
-    for (; i + PARTS <= n; i += PARTS) {
-        for (uint32_t k = 0; k < PARTS; k++)
-            sums[k] += values[i + k] * values[i + k];
+    for (; n >= PARTS; n -= PARTS, values += PARTS) {
+        for (size_t k = 0; k < PARTS; k++)
+            sums[k] += values[k] * values[k];
     }
-    for (; i < n; i++)
-        sums[0] += values[i] * values[i];
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    for (size_t i = 0; i < n; i++)
+        sums[i] += values[i] * values[i];
+    for (size_t k = 1; k < PARTS; k++)
+        sums[0] += sums[k];
+    return sums[0];
 }
 
 /* (in - mean) * scale */
-static void standardise(const struct transform *transform, const float *in, double *restrict out)
+VECTOR_CLONES static void standardise(const struct transform *transform, const float *in,
+                                      double *restrict out)
 {
     const double *mean = transform->mean, *scale = transform->scale;
-    for (uint32_t d = 0; d < transform->dimension; d++)
+    const size_t n = transform->dimension;
+    for (size_t d = 0; d < n; d++)
         out[d] = (in[d] - mean[d]) * scale[d];
+}
+
+VECTOR_CLONES static void multiply(double *values, size_t n, double factor)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] *= factor;
 }
 
 void transform_apply(const struct transform *transform, const float *in, double *out)
@@ -134,9 +187,6 @@ void transform_apply(const struct transform *transform, const float *in, double 
     if (transform->kind == CLASSIFIER_TRANSFORM_NONE)
         return;
     const double squared = sum_of_squares(out, dimension);
-    if (!(squared > 0.0))
-        return;
-    const double inverse = 1.0 / sqrt(squared);
-    for (uint32_t d = 0; d < dimension; d++)
-        out[d] *= inverse;
+    if (squared > 0.0)
+        multiply(out, dimension, 1.0 / sqrt(squared));
 }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
+#include "engine/pool.h"
 
 /* Threads look whether to give way each time they have treated so many chips, some tens of
  * microseconds. */
@@ -23,9 +24,9 @@ struct transform {
 };
 
 /* Learns the transform from the image's chips (n_chips x dimension, borrowed) and checks that every
- * value is finite. ERROR_INVALID, ERROR_NOMEM. */
+ * value is finite. `lane` as in pool_share. ERROR_INVALID, ERROR_NOMEM. */
 int transform_init(struct transform *transform, enum classifier_transform kind, const float *chips,
-                   uint64_t n_chips, uint32_t dimension, struct error *err);
+                   uint64_t n_chips, uint32_t dimension, struct pool_lane *lane, struct error *err);
 void transform_clear(struct transform *transform);
 
 /* Both hold `dimension` values. */

@@ -107,12 +107,13 @@ static void classifying_is_interrupted(void **state)
                                     .dimension = WIDTH * WIDTH};
     struct classification calm = {0}, disturbed = {0};
     yields_take();
-    assert_int_equal(classifier_run(&classifier_params_default, &support, vectors, N, &calm, NULL),
-                     0);
+    assert_int_equal(
+        classifier_run(&classifier_params_default, &support, vectors, N, NULL, &calm, NULL), 0);
     assert_int_equal(yields_take(), 0);
     give_way_ask();
     assert_int_equal(
-        classifier_run(&classifier_params_default, &support, vectors, N, &disturbed, NULL), 0);
+        classifier_run(&classifier_params_default, &support, vectors, N, NULL, &disturbed, NULL),
+        0);
     /* The chips' statistics, then their classes. */
     assert_true(yields_take() >= 2 * N / 32);
     yields_advance_clock(GIVE_WAY_MS);
