@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 enum { POOL_WORKERS_MAX = 256 };
@@ -283,30 +282,9 @@ void pool_lane_cancel(struct pool_lane *lane)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* ---- shared work ---- */
+/* ---- work that the thread which asked waits for ---- */
 
-/* Lives on the stack of the thread that asked, which leaves when no task knows it any more. */
-struct share {
-    pool_part function;
-    void *context;
-    uint32_t n_parts;
-    atomic_uint_fast64_t next;
-};
-
-static void run_parts(struct share *share, uint32_t slot)
-{
-    for (;;) {
-        const uint64_t part = atomic_fetch_add(&share->next, 1);
-        if (part >= share->n_parts)
-            return;
-        share->function(share->context, (uint32_t)part, slot);
-    }
-}
-
-static void help(void *argument, uint32_t worker)
-{
-    run_parts(argument, worker);
-}
+/* Such tasks point to what lives on that thread's stack: it leaves when no task does any more. */
 
 /* Takes back the tasks with this argument that no worker has begun. Called with the mutex held. */
 static void withdraw(struct pool_lane *lane, const void *argument)
@@ -334,6 +312,38 @@ static bool is_running(const struct pool *pool, const void *argument)
     return false;
 }
 
+static void settle(struct pool_lane *lane, const void *argument)
+{
+    struct pool *pool = lane->pool;
+    pthread_mutex_lock(&pool->mutex);
+    withdraw(lane, argument);
+    while (is_running(pool, argument))
+        pthread_cond_wait(&lane->drained, &pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+struct share {
+    pool_part function;
+    void *context;
+    uint32_t n_parts;
+    atomic_uint_fast64_t next;
+};
+
+static void run_parts(struct share *share, uint32_t slot)
+{
+    for (;;) {
+        const uint64_t part = atomic_fetch_add(&share->next, 1);
+        if (part >= share->n_parts)
+            return;
+        share->function(share->context, (uint32_t)part, slot);
+    }
+}
+
+static void help(void *argument, uint32_t worker)
+{
+    run_parts(argument, worker);
+}
+
 uint32_t pool_n_slots(const struct pool_lane *lane)
 {
     return lane == NULL ? 1 : lane->pool->n_workers + 1;
@@ -346,16 +356,33 @@ void pool_share(struct pool_lane *lane, pool_part function, void *context, uint3
         run_parts(&share, 0);
         return;
     }
-    struct pool *pool = lane->pool;
     /* As many helpers as there are parts besides the first; a full lane gives none. */
-    for (uint32_t i = 1; i < n_parts && i <= pool->n_workers; i++) {
+    const uint32_t n_workers = lane->pool->n_workers;
+    for (uint32_t i = 1; i < n_parts && i <= n_workers; i++) {
         if (pool_submit(lane, help, &share, NULL) < 0)
             break;
     }
-    run_parts(&share, pool->n_workers);
-    pthread_mutex_lock(&pool->mutex);
-    withdraw(lane, &share);
-    while (is_running(pool, &share))
-        pthread_cond_wait(&lane->drained, &pool->mutex);
-    pthread_mutex_unlock(&pool->mutex);
+    run_parts(&share, n_workers);
+    settle(lane, &share);
+}
+
+static void run_errand(void *argument, uint32_t worker)
+{
+    (void)worker;
+    struct pool_errand *errand = argument;
+    errand->function(errand->context);
+    errand->done = true;
+}
+
+void pool_errand_send(struct pool_errand *errand)
+{
+    errand->done = false;
+    pool_submit(errand->lane, run_errand, errand, NULL); /* refused: done when finished */
+}
+
+void pool_errand_finish(struct pool_errand *errand)
+{
+    settle(errand->lane, errand);
+    if (!errand->done)
+        run_errand(errand, 0);
 }

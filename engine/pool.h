@@ -10,6 +10,7 @@
 #ifndef CHIPSHOT_ENGINE_POOL_H
 #define CHIPSHOT_ENGINE_POOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -55,5 +56,18 @@ typedef void (*pool_part)(void *context, uint32_t part, uint32_t slot);
 void pool_share(struct pool_lane *lane, pool_part function, void *context, uint32_t n_parts);
 /* How many slots there are. */
 uint32_t pool_n_slots(const struct pool_lane *lane);
+
+/* Something that is to be done by the time of pool_errand_finish, by a worker if one is free. All
+ * fields but the last are the caller's; the errand stays where it is until finished. */
+struct pool_errand {
+    struct pool_lane *lane;
+    void (*function)(void *context);
+    void *context;
+    bool done;
+};
+
+void pool_errand_send(struct pool_errand *errand);
+/* Returns when the errand is done; where no worker has begun it, this thread does it. */
+void pool_errand_finish(struct pool_errand *errand);
 
 #endif

@@ -347,25 +347,36 @@ static void clear_pixels(struct job_matrix *matrix)
     matrix->levels = NULL;
 }
 
+/* The features go to the cache on a worker while this thread classifies and stores the result,
+ * which does not wait for it. */
+static void keep(void *context)
+{
+    struct job_matrix *matrix = context;
+    const struct job_state *state = matrix->state;
+    char key[KEY_SIZE];
+    const double start = clock_now_seconds();
+    write_grid_key(state, matrix->image, key);
+    db_cache_put(state->engine->db, key, grid_n_chips(&matrix->image->grid), state->dimension,
+                 matrix->values, NULL);
+    matrix->keep_seconds = clock_now_seconds() - start;
+}
+
 int job_matrix_finish(struct job_matrix *matrix, struct error *err)
 {
     struct job_state *state = matrix->state;
-    const uint64_t n = grid_n_chips(&matrix->image->grid);
     if (matrix->run != NULL) {
         struct embed_times times;
-        char key[KEY_SIZE];
         int status = embed_finish(matrix->run, &times, err);
         matrix->run = NULL;
         clear_pixels(matrix);
         job_time_workers(state, &times);
         if (status < 0)
             return status;
-        const double start = clock_now_seconds();
-        write_grid_key(state, matrix->image, key);
-        db_cache_put(state->engine->db, key, n, state->dimension, matrix->values, NULL);
-        job_time(state, JOB_PART_CACHE, start);
+        matrix->keep =
+            (struct pool_errand){.lane = state->lane, .function = keep, .context = matrix};
+        pool_errand_send(&matrix->keep);
     }
-    job_count_done(state, matrix->image, n);
+    job_count_done(state, matrix->image, grid_n_chips(&matrix->image->grid));
     return 0;
 }
 
@@ -374,6 +385,10 @@ void job_matrix_clear(struct job_matrix *matrix)
     if (matrix->run != NULL) {
         embed_cancel(matrix->run);
         embed_finish(matrix->run, NULL, NULL);
+    }
+    if (matrix->keep.function != NULL) {
+        pool_errand_finish(&matrix->keep);
+        job_add_time(matrix->state, JOB_PART_CACHE, matrix->keep_seconds);
     }
     clear_pixels(matrix);
     free(matrix->values);

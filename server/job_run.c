@@ -35,7 +35,7 @@ const char *job_part_name(enum job_part part)
     return names[part];
 }
 
-static void add_time(struct job_state *state, enum job_part part, double seconds)
+void job_add_time(struct job_state *state, enum job_part part, double seconds)
 {
     if (state->engine->times != NULL)
         state->engine->times->seconds[part] += seconds;
@@ -45,15 +45,15 @@ static void add_time(struct job_state *state, enum job_part part, double seconds
 double job_time(struct job_state *state, enum job_part part, double start)
 {
     const double now = clock_now_seconds();
-    add_time(state, part, now - start);
+    job_add_time(state, part, now - start);
     return now;
 }
 
 void job_time_workers(struct job_state *state, const struct embed_times *times)
 {
     const double n = pool_n_workers(state->engine->pool);
-    add_time(state, JOB_PART_CHIP, times->resample / n);
-    add_time(state, JOB_PART_ENCODE, times->encode / n);
+    job_add_time(state, JOB_PART_CHIP, times->resample / n);
+    job_add_time(state, JOB_PART_ENCODE, times->encode / n);
 }
 
 int job_check_stop(struct job_state *state, struct error *err)

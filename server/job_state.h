@@ -31,6 +31,7 @@ struct job_state {
 int job_check_stop(struct job_state *state, struct error *err);
 /* Counts chips of an image as done, once, also when its matrix is made a second time. */
 void job_count_done(struct job_state *state, struct job_image *image, uint64_t n_done);
+void job_add_time(struct job_state *state, enum job_part part, double seconds);
 /* Adds what passed since `start` to a part of the job, and returns the time now. */
 double job_time(struct job_state *state, enum job_part part, double start);
 /* The same for the worker threads' time, as the wall time of all of them at work. */
@@ -46,20 +47,22 @@ struct job_matrix {
     bool checked;        /* the file's hash was looked at */
     struct image pixels; /* until finished; or else: */
     struct samples samples;
-    float *levels;         /* of the samples, normalised */
-    uint64_t n_allowed;    /* chips whose samples have been read */
-    struct embed_run *run; /* NULL: not in flight */
-    uint64_t n_encoded;    /* chips; counted by workers while in flight */
-    float *values;         /* grid_n_chips x dimension */
+    float *levels;           /* of the samples, normalised */
+    uint64_t n_allowed;      /* chips whose samples have been read */
+    struct embed_run *run;   /* NULL: not in flight */
+    uint64_t n_encoded;      /* chips; counted by workers while in flight */
+    float *values;           /* grid_n_chips x dimension */
+    struct pool_errand keep; /* writes the cache; function NULL: it need not */
+    double keep_seconds;
 };
 
 /* Reads the cache, or else decodes the image and sets the workers on it. `out` is to be cleared,
  * also after a failure, and stays where it is until then. */
 int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job_image *image,
                      struct error *err);
-/* Waits for the workers and fills the cache; `values` is then valid until cleared. */
+/* Waits for the workers; `values` is then valid until cleared. The cache is filled meanwhile. */
 int job_matrix_finish(struct job_matrix *matrix, struct error *err);
-/* Stops what is still in flight. */
+/* Stops what is still in flight, but for the cache, which is filled by then. */
 void job_matrix_clear(struct job_matrix *matrix);
 /* Bytes that a matrix needs until it is finished, pixels included. */
 uint64_t job_matrix_size(const struct job_state *state, const struct job_image *image);
