@@ -1,20 +1,24 @@
 /* Rows are inflated a block at a time and unfiltered from there into their place (W3C PNG
  * Specification, 9. Filtering). ISA-L inflates: as a stream, like zlib, but over twice as fast. A
- * Paeth byte waits for its left neighbour; so eight Paeth rows are undone at once, each row one
+ * Paeth byte waits for its left neighbour; so sixteen Paeth rows are undone at once, each row one
  * pixel behind the one above it: then all that a step needs of the row above was made by the step
- * before. A block is two times eight rows.
+ * before. A block is two times sixteen rows.
  */
 #include "engine/image/png_rows.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 #include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clones.h"
 #include "engine/give_way.h"
 
 enum {
-    LANES = 8,
+    LANES = 16,
     BLOCK_ROWS = 2 * LANES,
     SIGNATURE_SIZE = 8,
     CHUNK_OVERHEAD = 12, /* length, type, checksum */
@@ -25,11 +29,7 @@ enum {
     FILTER_PAETH = 4,
 };
 
-typedef int16_t lanes __attribute__((vector_size(LANES * sizeof(int16_t))));
-typedef uint8_t bytes __attribute__((vector_size(16)));
-typedef uint16_t pairs __attribute__((vector_size(16)));
-typedef uint32_t fours __attribute__((vector_size(16)));
-typedef uint64_t eights __attribute__((vector_size(16)));
+typedef uint8_t bytes __attribute__((vector_size(LANES)));
 
 struct row_reader {
     const uint8_t *data;
@@ -223,25 +223,48 @@ static bool unfilter_row(uint8_t filter, const uint8_t *in, const uint8_t *above
     return false;
 }
 
-static inline lanes larger(lanes a, lanes b)
+#define INLINE static inline __attribute__((always_inline)) /* into the clones */
+
+/* The compiler does not find the instructions of the first case by itself. */
+#if defined(__SSE2__)
+INLINE bytes larger(bytes a, bytes b)
 {
-    lanes out;
-    for (size_t i = 0; i < LANES; i++)
-        out[i] = a[i] > b[i] ? a[i] : b[i];
-    return out;
+    return (bytes)_mm_max_epu8((__m128i)a, (__m128i)b);
 }
 
-/* The same of eight neighbours at once. What each row waits for is the chain from `left` and `up`
- * to the result: differences are taken both ways, so that none is waited for to be negated. */
-static inline lanes paeth_lanes(lanes left, lanes up, lanes corner)
+INLINE bytes smaller(bytes a, bytes b)
 {
-    const lanes p = up - corner, q = left - corner;
-    const lanes minus_p = corner - up, minus_q = corner - left;
-    const lanes to_left = larger(p, minus_p), to_up = larger(q, minus_q);
-    const lanes to_corner = larger(p + q, minus_p + minus_q);
-    const lanes is_left = (to_left <= to_up) & (to_left <= to_corner);
-    const lanes is_up = to_up <= to_corner;
-    return (left & is_left) | (((up & is_up) | (corner & ~is_up)) & ~is_left);
+    return (bytes)_mm_min_epu8((__m128i)a, (__m128i)b);
+}
+#else
+INLINE bytes larger(bytes a, bytes b)
+{
+    const bytes is_larger = (bytes)(a > b);
+    return (a & is_larger) | (b & ~is_larger);
+}
+
+INLINE bytes smaller(bytes a, bytes b)
+{
+    const bytes is_smaller = (bytes)(a < b);
+    return (a & is_smaller) | (b & ~is_smaller);
+}
+#endif
+
+/* The same of sixteen neighbours at once, in bytes. With low and high of left and up, the
+ * prediction is low where the corner is not below high, and high where it is not above low. Between
+ * them it is low, high or the corner, whichever low + high - corner is nearest to: to low it is
+ * high - corner, to high it is corner - low, to the corner it is the difference of the two; in a
+ * tie the corner comes last. Differences that would be negative are 0, and make the first two cases
+ * part of the third. */
+INLINE bytes paeth_lanes(bytes left, bytes up, bytes corner)
+{
+    const bytes low = smaller(left, up), high = larger(left, up);
+    const bytes to_low = larger(high, corner) - corner, to_high = larger(corner, low) - low;
+    const bytes farther = larger(to_low, to_high);
+    const bytes to_corner_if_high = farther - to_low, to_corner_if_low = farther - to_high;
+    const bytes is_low = (bytes)(larger(to_low, to_corner_if_high) == to_corner_if_high);
+    const bytes is_high = (bytes)(larger(to_high, to_corner_if_low) == to_corner_if_low);
+    return (low & is_low) | (((high & is_high) | (corner & ~is_high)) & ~is_low);
 }
 
 /* ---- blocks of Paeth rows ---- */
@@ -249,92 +272,53 @@ static inline lanes paeth_lanes(lanes left, lanes up, lanes corner)
 /* At step t lane r is at pixel t - r of row r. Lanes that have not begun hold zeros, as the filter
  * wants of what lies left of a row; what lanes past their row's end hold reaches nothing. */
 struct front {
-    lanes made; /* by the step before */
-    lanes up;   /* what that step had above it */
+    bytes made; /* by the step before */
+    bytes up;   /* what that step had above it */
 };
 
-static inline void step(struct front *front, lanes filtered, uint8_t above)
+INLINE void step(struct front *front, bytes filtered, uint8_t above)
 {
-    static const lanes byte = {255, 255, 255, 255, 255, 255, 255, 255};
-    const lanes zeros = {0}, first = {above};
-    const lanes up = __builtin_shufflevector(front->made, zeros, 8, 0, 1, 2, 3, 4, 5, 6) | first;
-    front->made = (filtered + paeth_lanes(front->made, up, front->up)) & byte;
+    const bytes zeros = {0}, first = {above};
+    const bytes up = __builtin_shufflevector(front->made, zeros, 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+                                             10, 11, 12, 13, 14) |
+                     first;
+    front->made = filtered + paeth_lanes(front->made, up, front->up);
     front->up = up;
 }
 
-static bytes low_bytes(bytes a, bytes b)
+/* Row r becomes byte r of all rows. */
+INLINE void transpose(bytes rows[LANES])
 {
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-static bytes high_bytes(bytes a, bytes b)
-{
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
-                                   31);
-}
-
-static bytes low_fours(bytes a, bytes b)
-{
-    return (bytes)__builtin_shufflevector((fours)a, (fours)b, 0, 4, 1, 5);
-}
-
-static bytes high_fours(bytes a, bytes b)
-{
-    return (bytes)__builtin_shufflevector((fours)a, (fours)b, 2, 6, 3, 7);
-}
-
-static bytes load_eight(const uint8_t *from)
-{
-    uint64_t value;
-    memcpy(&value, from, sizeof(value));
-    return (bytes)(eights){value};
-}
-
-/* The lanes of eight steps, from t on. */
-static void load_steps(const uint8_t *in, size_t in_step, lanes steps[LANES])
-{
-    const bytes zeros = {0};
-    bytes rows[LANES / 2];
-    for (size_t r = 0; r < LANES / 2; r++)
-        rows[r] = low_bytes(load_eight(in + 2 * r * (in_step - 1)),
-                            load_eight(in + (2 * r + 1) * (in_step - 1)));
-    const pairs a = (pairs)rows[0], b = (pairs)rows[1], c = (pairs)rows[2], d = (pairs)rows[3];
-    const bytes ab_low = (bytes)__builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-    const bytes ab_high = (bytes)__builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-    const bytes cd_low = (bytes)__builtin_shufflevector(c, d, 0, 8, 1, 9, 2, 10, 3, 11);
-    const bytes cd_high = (bytes)__builtin_shufflevector(c, d, 4, 12, 5, 13, 6, 14, 7, 15);
-    const bytes columns[] = {low_fours(ab_low, cd_low), high_fours(ab_low, cd_low),
-                             low_fours(ab_high, cd_high), high_fours(ab_high, cd_high)};
-    for (size_t i = 0; i < LANES / 2; i++) {
-        steps[2 * i] = (lanes)low_bytes(columns[i], zeros);
-        steps[2 * i + 1] = (lanes)high_bytes(columns[i], zeros);
+    for (size_t round = 0; round < 4; round++) {
+        bytes next[LANES];
+        for (size_t i = 0; i < LANES / 2; i++) {
+            const bytes a = rows[i], b = rows[i + LANES / 2];
+            next[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
+                                                  22, 7, 23);
+            next[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                                      13, 29, 14, 30, 15, 31);
+        }
+        memcpy(rows, next, sizeof(next));
     }
 }
 
-static bytes narrow(lanes a, lanes b)
+/* The lanes of sixteen steps, from t on. */
+INLINE void load_steps(const uint8_t *in, size_t in_step, bytes steps[LANES])
 {
-    return __builtin_shufflevector((bytes)a, (bytes)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22,
-                                   24, 26, 28, 30);
+    for (size_t r = 0; r < LANES; r++)
+        memcpy(&steps[r], in + r * (in_step - 1), sizeof(steps[r]));
+    transpose(steps);
 }
 
 /* The way back. */
-static void store_steps(const lanes steps[LANES], size_t out_step, uint8_t *out)
+INLINE void store_steps(bytes steps[LANES], size_t out_step, uint8_t *out)
 {
-    const bytes a = narrow(steps[0], steps[1]), b = narrow(steps[2], steps[3]);
-    const bytes c = narrow(steps[4], steps[5]), d = narrow(steps[6], steps[7]);
-    const bytes ab_even = low_bytes(a, b), ab_odd = high_bytes(a, b);
-    const bytes cd_even = low_bytes(c, d), cd_odd = high_bytes(c, d);
-    const bytes ab_low = low_bytes(ab_even, ab_odd), ab_high = high_bytes(ab_even, ab_odd);
-    const bytes cd_low = low_bytes(cd_even, cd_odd), cd_high = high_bytes(cd_even, cd_odd);
-    const bytes rows[] = {low_fours(ab_low, cd_low), high_fours(ab_low, cd_low),
-                          low_fours(ab_high, cd_high), high_fours(ab_high, cd_high)};
-    for (size_t r = 0; r < LANES; r++) {
-        const uint64_t row = ((eights)rows[r / 2])[r % 2];
-        memcpy(out + r * (out_step - 1), &row, sizeof(row));
-    }
+    transpose(steps);
+    for (size_t r = 0; r < LANES; r++)
+        memcpy(out + r * (out_step - 1), &steps[r], sizeof(steps[r]));
 }
 
-/* Eight rows on their way. */
+/* Sixteen rows on their way. */
 struct run {
     struct front front;
     const uint8_t *in, *above;
@@ -348,24 +332,25 @@ static void run_partly(struct run *run, size_t end)
 {
     const size_t n = run->n;
     for (size_t t = run->t; t < end; t++) {
-        lanes filtered = {0};
-        for (size_t r = 0; r < LANES; r++)
-            filtered[r] = t >= r && t - r < n ? run->in[r * run->in_step + t - r] : 0;
+        const size_t first = t < n ? 0 : t - n + 1, last = t < LANES ? t : LANES - 1;
+        uint8_t lanes[LANES] = {0};
+        bytes filtered;
+        for (size_t r = first; r <= last; r++)
+            lanes[r] = run->in[r * run->in_step + t - r];
+        memcpy(&filtered, lanes, sizeof(filtered));
         step(&run->front, filtered, t < n ? run->above[t] : 0);
-        for (size_t r = 0; r < LANES; r++) {
-            if (t >= r && t - r < n)
-                run->out[r * n + t - r] = (uint8_t)run->front.made[r];
-        }
+        memcpy(lanes, &run->front.made, sizeof(lanes));
+        for (size_t r = first; r <= last; r++)
+            run->out[r * n + t - r] = lanes[r];
     }
     run->t = end;
 }
 
-static void run_to_end(struct run *run)
+/* Steps for which all lanes have pixels, sixteen at once. */
+INLINE void run_wholly(struct run *run, size_t end)
 {
-    if (run->t < LANES - 1)
-        run_partly(run, LANES - 1);
-    for (; run->t + LANES <= run->n; run->t += LANES) {
-        lanes steps[LANES];
+    for (; run->t + LANES <= end; run->t += LANES) {
+        bytes steps[LANES];
         load_steps(run->in + run->t, run->in_step, steps);
         for (size_t k = 0; k < LANES; k++) {
             step(&run->front, steps[k], run->above[run->t + k]);
@@ -373,16 +358,15 @@ static void run_to_end(struct run *run)
         }
         store_steps(steps, run->n, run->out + run->t);
     }
-    run_partly(run, run->n + LANES - 1);
 }
 
-/* The lower eight rows follow the upper ones so far behind that neither waits for the other: a
- * step is a long chain, and the processor overlaps two of them. */
-static void run_both(struct run *upper, struct run *lower)
+/* The lower rows follow the upper ones so far behind that neither waits for the other: a step is a
+ * long chain, and the processor overlaps two of them. */
+INLINE void run_both(struct run *upper, struct run *lower)
 {
     struct front a = upper->front, b = lower->front;
     for (; upper->t + LANES <= upper->n; upper->t += LANES, lower->t += LANES) {
-        lanes steps[LANES], steps_below[LANES];
+        bytes steps[LANES], steps_below[LANES];
         load_steps(upper->in + upper->t, upper->in_step, steps);
         load_steps(lower->in + lower->t, lower->in_step, steps_below);
         for (size_t k = 0; k < LANES; k++) {
@@ -398,42 +382,66 @@ static void run_both(struct run *upper, struct run *lower)
     lower->front = b;
 }
 
-static void unfilter_paeth_block(const uint8_t *in, size_t in_step, const uint8_t *above, size_t n,
-                                 uint8_t *out)
+/* LANES rows. */
+VECTOR_CLONES static void unfilter_paeth_rows(const uint8_t *in, size_t in_step,
+                                              const uint8_t *above, size_t n, uint8_t *out)
+{
+    struct run run = {.in = in, .above = above, .out = out, .in_step = in_step, .n = n};
+    run_partly(&run, LANES - 1);
+    run_wholly(&run, n);
+    run_partly(&run, n + LANES - 1);
+}
+
+/* BLOCK_ROWS rows of more than 3 * LANES pixels. What the lower run reads in its steps up to t was
+ * written by the upper one's up to t + LANES - 1. */
+VECTOR_CLONES static void unfilter_paeth_block(const uint8_t *in, size_t in_step,
+                                               const uint8_t *above, size_t n, uint8_t *out)
 {
     struct run upper = {.in = in, .above = above, .out = out, .in_step = in_step, .n = n};
     struct run lower = upper;
     lower.in = in + LANES * in_step;
     lower.above = out + (LANES - 1) * n;
     lower.out = out + LANES * n;
-    /* What the lower run reads in its steps up to t was written by the upper one's up to t + 7. */
-    if (n > 3 * LANES) {
-        run_partly(&upper, 3 * LANES - 1);
-        run_partly(&lower, LANES - 1);
-        run_both(&upper, &lower);
-    }
-    run_to_end(&upper);
-    run_to_end(&lower);
+    run_partly(&upper, LANES - 1);
+    run_wholly(&upper, 3 * LANES);
+    run_partly(&lower, LANES - 1);
+    run_both(&upper, &lower);
+    run_partly(&upper, n + LANES - 1);
+    run_wholly(&lower, n);
+    run_partly(&lower, n + LANES - 1);
 }
 
 /* ---- all filters ---- */
 
+/* How many rows from the first on have the Paeth filter. */
+static uint32_t count_paeth(const uint8_t *in, uint32_t n_rows, size_t row_size)
+{
+    uint32_t n = 0;
+    while (n < n_rows && in[n * (row_size + 1)] == FILTER_PAETH)
+        n++;
+    return n;
+}
+
 static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *above,
                            size_t row_size, size_t bpp, uint8_t *out)
 {
-    uint32_t n_paeth = 0;
-    for (uint32_t r = 0; r < n_rows; r++)
-        n_paeth += in[r * (row_size + 1)] == FILTER_PAETH ? 1 : 0;
-    if (n_paeth == BLOCK_ROWS && bpp == 1) {
-        unfilter_paeth_block(in + 1, row_size + 1, above, row_size, out);
-        return true;
-    }
-    for (uint32_t r = 0; r < n_rows; r++) {
-        const uint8_t *row = in + r * (row_size + 1);
-        if (!unfilter_row(row[0], row + 1, above, row_size, bpp, out))
-            return false;
-        above = out;
-        out += row_size;
+    uint32_t n_done;
+    for (; n_rows > 0; n_rows -= n_done) {
+        const uint32_t n_paeth = bpp == 1 ? count_paeth(in, n_rows, row_size) : 0;
+        if (n_paeth == BLOCK_ROWS && row_size > 3 * LANES) {
+            n_done = BLOCK_ROWS;
+            unfilter_paeth_block(in + 1, row_size + 1, above, row_size, out);
+        } else if (n_paeth >= LANES) {
+            n_done = LANES;
+            unfilter_paeth_rows(in + 1, row_size + 1, above, row_size, out);
+        } else {
+            n_done = 1;
+            if (!unfilter_row(in[0], in + 1, above, row_size, bpp, out))
+                return false;
+        }
+        in += n_done * (row_size + 1);
+        out += n_done * row_size;
+        above = out - row_size;
     }
     return true;
 }
