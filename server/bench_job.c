@@ -22,7 +22,11 @@
 #include "server/peak_memory.h"
 #include "server/support_file.h"
 
-enum { DRAWN_CHIPS = 1024, SCALE_ROUNDS_MAX = 3 };
+enum {
+    DRAWN_CHIPS = 1024,
+    SCALE_ROUNDS_MAX = 3,
+    SCALE_CHIP_SIDE = 64, /* so that 64,000 chips keep within the default limit of an image */
+};
 
 static const char scene_name[] = "perovskite-on-diamond";
 static const size_t max_file_size = (size_t)2 << 30;
@@ -45,14 +49,14 @@ static void input_clear(struct input *input)
 
 /* ---- drawing ---- */
 
-/* The scene repeated until there are about `n_chips` chips, with noise of its own everywhere: a
- * copy would be compressed to nothing. */
-static uint16_t *repeat(const struct scene *scene, uint64_t n_chips, uint32_t *width,
+/* The scene repeated until there are about `n_chips` chips of `side` pixels, with noise of its own
+ * everywhere: a copy would be compressed to nothing. */
+static uint16_t *repeat(const struct scene *scene, uint64_t n_chips, uint32_t side, uint32_t *width,
                         uint32_t *height)
 {
     const uint64_t columns = (uint64_t)ceil(sqrt((double)n_chips));
     const uint64_t rows = (n_chips + columns / 2) / columns;
-    const uint64_t w = columns * scene->chip, h = (rows > 0 ? rows : 1) * scene->chip;
+    const uint64_t w = columns * side, h = (rows > 0 ? rows : 1) * side;
     uint16_t *pixels = malloc(w * h * sizeof(pixels[0]));
     struct random random;
     random_seed(&random, 1, 0);
@@ -68,10 +72,12 @@ static uint16_t *repeat(const struct scene *scene, uint64_t n_chips, uint32_t *w
     return pixels;
 }
 
-static int take_examples(const struct scene *scene, struct bench_support *out, struct error *err)
+/* The examples keep their places in the grid when its chips have another size. */
+static int take_examples(const struct scene *scene, uint32_t side, struct bench_support *out,
+                         struct error *err)
 {
-    struct bench_support support = {.chip_width = scene->chip,
-                                    .chip_height = scene->chip,
+    struct bench_support support = {.chip_width = side,
+                                    .chip_height = side,
                                     .n_classes = scene->n_classes,
                                     .examples = calloc(scene->n_examples, sizeof(*out->examples))};
     if (support.examples == NULL)
@@ -80,15 +86,16 @@ static int take_examples(const struct scene *scene, struct bench_support *out, s
         for (uint32_t i = 0; i < scene->n_examples; i++) {
             const struct scene_example *from = &scene->examples[i];
             if (from->class_index == c)
-                support.examples[support.n_examples++] =
-                    (struct bench_example){c, from->x, from->y};
+                support.examples[support.n_examples++] = (struct bench_example){
+                    c, from->x / scene->chip * side, from->y / scene->chip * side};
         }
     }
     *out = support;
     return 0;
 }
 
-static int draw(uint64_t n_chips, struct input *out, struct error *err)
+/* `side`: of the chips in pixels; 0: the scene's own. */
+static int draw(uint64_t n_chips, uint32_t side, struct input *out, struct error *err)
 {
     struct scene scene = {0};
     struct png_bytes png = {0};
@@ -97,17 +104,18 @@ static int draw(uint64_t n_chips, struct input *out, struct error *err)
     int status = scene_draw(scene_name, &params, &scene, err);
     if (status < 0)
         return status;
-    uint16_t *pixels = repeat(&scene, n_chips, &width, &height);
+    side = side > 0 ? side : scene.chip;
+    uint16_t *pixels = repeat(&scene, n_chips, side, &width, &height);
     if (pixels == NULL)
         status = error_set_nomem(err, "a drawn image");
-    if (status == 0 && (width < scene.width || height < scene.height))
+    if (status == 0 && (width / side < scene.columns || height / side < scene.rows))
         status = error_set(err, ERROR_INVALID,
                            "%" PRIu64 " chips are fewer than the %" PRIu32 " of the drawn scene",
                            n_chips, scene.rows * scene.columns);
     if (status == 0)
         status = png_write_grey16(pixels, width, height, scene.pixel_size_nm, &png, err);
     if (status == 0)
-        status = take_examples(&scene, &out->support, err);
+        status = take_examples(&scene, side, &out->support, err);
     out->png = (struct file_bytes){.data = png.data, .size = png.size};
     free(pixels);
     scene_clear(&scene);
@@ -309,7 +317,7 @@ static int measure_scale(struct bench_rig *rig, uint64_t n_chips, struct bench_s
     struct input input = {0};
     struct bench_image image;
     char set[DB_ID_SIZE];
-    int status = draw(n_chips, &input, err);
+    int status = draw(n_chips, SCALE_CHIP_SIDE, &input, err);
     if (status == 0)
         status = bench_rig_add_image(rig, input.png.data, input.png.size, &image, err);
     if (status == 0)
@@ -385,7 +393,7 @@ static int measure_main(struct bench_rig *rig, const struct bench_job_options *o
     struct input input = {0};
     struct bench_image image = {0};
     int status = options->image_path != NULL ? read_files(options, &input, err)
-                                             : draw(DRAWN_CHIPS, &input, err);
+                                             : draw(DRAWN_CHIPS, 0, &input, err);
     if (status == 0)
         status = bench_rig_add_image(rig, input.png.data, input.png.size, &image, err);
     file_bytes_clear(&input.png);

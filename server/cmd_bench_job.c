@@ -152,7 +152,7 @@ static const struct command_option known_options[] = {
     {.name = "chips",
      .argument = "N,N,...",
      .value.text = &given.chips,
-     .help = "then drawn images of about so many chips"},
+     .help = "then drawn images of about so many chips of 64 px"},
     OPTION_JSON(&given.json),
 };
 
