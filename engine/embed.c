@@ -12,6 +12,8 @@
 
 #include "engine/give_way.h"
 
+#define NO_CHIP UINT64_MAX
+
 /* What one pool worker owns; workers run one task at a time, so no lock is needed. */
 struct worker_memory {
     struct encoder_workspace *workspaces[INPUT_SIZES_MAX];
@@ -42,11 +44,12 @@ struct embed_run {
     float *out;
     embed_progress progress;
     void *context;
-    pthread_mutex_t mutex;   /* guards what follows, and serialises progress */
-    pthread_cond_t finished; /* n_tasks became 0 */
-    uint32_t n_tasks;        /* that wait in the lane or run */
-    uint64_t next;           /* first chip of the next batch */
-    uint64_t n_allowed;      /* chips, from the first, whose pixels are there */
+    pthread_mutex_t mutex;  /* guards what follows, and serialises progress */
+    pthread_cond_t changed; /* a task ended */
+    uint32_t n_tasks;       /* that wait in the lane or run */
+    uint64_t *running;      /* n_workers: first chip of a worker's batch; NO_CHIP: it has none */
+    uint64_t next;          /* first chip of the next batch */
+    uint64_t n_allowed;     /* chips, from the first, whose pixels are there */
     bool cancelled;
     struct embed_times times;
 };
@@ -175,12 +178,13 @@ static uint32_t next_batch(const struct embed_run *run)
 }
 
 /* Takes the next batch; returns the number of its chips. */
-static uint32_t take_batch(struct embed_run *run, uint64_t *first)
+static uint32_t take_batch(struct embed_run *run, uint32_t worker_index, uint64_t *first)
 {
     pthread_mutex_lock(&run->mutex);
     uint32_t n = next_batch(run);
     *first = run->next;
     run->next += n;
+    run->running[worker_index] = n > 0 ? *first : NO_CHIP;
     pthread_mutex_unlock(&run->mutex);
     return n;
 }
@@ -230,9 +234,11 @@ static void embed_batch(void *argument, uint32_t worker_index);
 
 /* The end of a task. Another batch is queued behind the other jobs' batches by the worker that ends
  * this one, so that no worker waits for the thread that began the run. */
-static void end_task(struct embed_run *run, uint32_t n, const struct embed_times *times)
+static void end_task(struct embed_run *run, uint32_t worker_index, uint32_t n,
+                     const struct embed_times *times)
 {
     pthread_mutex_lock(&run->mutex);
+    run->running[worker_index] = NO_CHIP;
     run->times.resample += times->resample;
     run->times.encode += times->encode;
     if (n > 0 && run->progress != NULL && !run->cancelled && !run->progress(run->context, n))
@@ -243,8 +249,8 @@ static void end_task(struct embed_run *run, uint32_t n, const struct embed_times
         more = false;
     }
     /* Under the mutex: the run is freed when the last task has let go of it. */
-    if (!more && --run->n_tasks == 0)
-        pthread_cond_signal(&run->finished);
+    run->n_tasks -= more ? 0 : 1;
+    pthread_cond_signal(&run->changed);
     pthread_mutex_unlock(&run->mutex);
 }
 
@@ -253,10 +259,10 @@ static void embed_batch(void *argument, uint32_t worker_index)
     struct embed_run *run = argument;
     struct embed_times times = {0};
     uint64_t first;
-    uint32_t n = take_batch(run, &first);
+    uint32_t n = take_batch(run, worker_index, &first);
     for (uint32_t i = 0; n > 0 && i < run->embedder->sizes.n; i++)
         embed_at_size(run, i, first, n, worker_index, &times);
-    end_task(run, n, &times);
+    end_task(run, worker_index, n, &times);
 }
 
 /* Makes tasks for the batches that can be had, one a worker at most: a cancelled run stops within
@@ -296,12 +302,24 @@ static int make_resamplers(struct embed_run *run, uint32_t chip_width, uint32_t 
     return run->scratch == NULL ? error_set_nomem(err, "resampling") : 0;
 }
 
+static int make_running(struct embed_run *run, struct error *err)
+{
+    const uint32_t n = run->embedder->n_workers;
+    run->running = calloc(n, sizeof(run->running[0]));
+    if (run->running == NULL)
+        return error_set_nomem(err, "an embedding");
+    for (uint32_t i = 0; i < n; i++)
+        run->running[i] = NO_CHIP;
+    return 0;
+}
+
 static void run_destroy(struct embed_run *run)
 {
     for (uint32_t i = 0; i < INPUT_SIZES_MAX; i++)
         chip_resampler_destroy(run->resamplers[i]);
     free(run->scratch);
-    pthread_cond_destroy(&run->finished);
+    free(run->running);
+    pthread_cond_destroy(&run->changed);
     pthread_mutex_destroy(&run->mutex);
     free(run);
 }
@@ -315,8 +333,10 @@ static int run_begin(struct embed_run **out, const struct embed_run *plan, uint3
         return error_set_nomem(err, "an embedding");
     *run = *plan;
     pthread_mutex_init(&run->mutex, NULL);
-    pthread_cond_init(&run->finished, NULL);
+    pthread_cond_init(&run->changed, NULL);
     int status = make_resamplers(run, chip_width, chip_height, err);
+    if (status == 0)
+        status = make_running(run, err);
     if (status == 0)
         status = submit_tasks(run, err);
     if (status < 0)
@@ -334,6 +354,25 @@ void embed_allow(struct embed_run *run, uint64_t n_chips)
     submit_tasks(run, NULL);
 }
 
+/* The first chip whose batch has not ended. Called with the mutex held. */
+static uint64_t first_needed(const struct embed_run *run)
+{
+    uint64_t first = run->next;
+    for (uint32_t i = 0; i < run->embedder->n_workers; i++)
+        first = run->running[i] < first ? run->running[i] : first;
+    return first;
+}
+
+bool embed_wait(struct embed_run *run, uint64_t n_chips)
+{
+    pthread_mutex_lock(&run->mutex);
+    while (!run->cancelled && first_needed(run) < n_chips)
+        pthread_cond_wait(&run->changed, &run->mutex);
+    const bool cancelled = run->cancelled;
+    pthread_mutex_unlock(&run->mutex);
+    return !cancelled;
+}
+
 void embed_cancel(struct embed_run *run)
 {
     pthread_mutex_lock(&run->mutex);
@@ -347,7 +386,7 @@ int embed_finish(struct embed_run *run, struct embed_times *times, struct error 
         return 0;
     pthread_mutex_lock(&run->mutex);
     while (run->n_tasks > 0)
-        pthread_cond_wait(&run->finished, &run->mutex);
+        pthread_cond_wait(&run->changed, &run->mutex);
     bool cancelled = run->cancelled;
     if (times != NULL)
         *times = run->times;

@@ -72,6 +72,11 @@ int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct p
  * embed_finish. */
 void embed_allow(struct embed_run *run, uint64_t n_chips);
 
+/* Waits until the pixels of the first `n_chips` chips, all of which are allowed, are not needed any
+ * more; the chips that share a batch with them must be allowed, too. False: the run is cancelled.
+ */
+bool embed_wait(struct embed_run *run, uint64_t n_chips);
+
 /* Batches that have not begun are left out: embed_finish returns soon, with ERROR_CANCELLED. */
 void embed_cancel(struct embed_run *run);
 

@@ -15,6 +15,8 @@
 
 enum { KEY_SIZE = 512 };
 
+static const uint64_t default_small_size = 256 << 20;
+
 /* ---- keys of the embedding cache ---- */
 
 /* All that an embedding depends on besides the window. The kernels are part of it: others round
@@ -210,13 +212,25 @@ static bool on_rows(void *context, uint32_t n_rows)
 {
     struct job_matrix *matrix = context;
     struct job_state *state = matrix->state;
-    const uint64_t n_chips = grid_chips_within(&matrix->image->grid, n_rows);
-    if (matrix->run != NULL && n_chips > matrix->n_allowed) {
+    const struct grid *grid = &matrix->image->grid;
+    const struct samples *samples = &matrix->samples;
+    if (matrix->run == NULL) {
+        samples_count(samples, matrix->n_counted, n_rows, matrix->counts);
+        matrix->n_counted = n_rows;
+        return atomic_load(&state->control->stop) == JOB_STOP_NONE;
+    }
+    const uint64_t n_chips = grid_chips_within(grid, n_rows);
+    if (n_chips > matrix->n_allowed) {
         if (state->engine->times != NULL && state->engine->times->first_batch == 0)
             state->engine->times->first_batch = clock_now_seconds();
         matrix->n_allowed = n_chips;
         embed_allow(matrix->run, n_chips);
     }
+    /* The next rows take the places of those that are in memory longest. */
+    const uint64_t n_next = (uint64_t)n_rows + SAMPLES_BLOCK_ROWS;
+    if (samples->n_held < samples->height && n_rows < samples->height && n_next > samples->n_held &&
+        !embed_wait(matrix->run, grid_chips_above(grid, (uint32_t)(n_next - samples->n_held))))
+        return false;
     return atomic_load(&state->control->stop) == JOB_STOP_NONE;
 }
 
@@ -260,22 +274,21 @@ static int begin_samples(struct job_matrix *matrix, const struct db_blob *file, 
     const char *sha256 = matrix->image->row.sha256;
     const struct samples *samples = &matrix->samples;
     const uint32_t n_levels = samples_n_levels(samples->bit_depth);
+    const bool is_whole = samples->n_held == samples->height;
     int status = check_size(matrix->image, samples->width, samples->height, err);
     if (status < 0)
         return status;
     const bool known = image_counts_get(db, sha256, counts, n_levels) &&
                        are_all(counts, n_levels, (uint64_t)samples->width * samples->height);
     if (!known) {
+        memset(counts, 0, n_levels * sizeof(counts[0]));
+        matrix->counts = counts;
         status = check_once(matrix, file, err); /* counts are kept */
         if (status == 0)
             status = read_samples(matrix, file, err);
-        const double start = clock_now_seconds();
-        memset(counts, 0, n_levels * sizeof(counts[0]));
-        if (status == 0) {
-            samples_count(samples, counts);
+        if (status == 0)
             image_counts_put(db, sha256, counts, n_levels);
-        }
-        job_time(matrix->state, JOB_PART_NORMALISE, start);
+        matrix->counts = NULL;
     }
     if (status == 0)
         status = make_levels(matrix, counts, err);
@@ -285,9 +298,25 @@ static int begin_samples(struct job_matrix *matrix, const struct db_blob *file, 
     const struct chip_source source = {.samples = samples->data,
                                        .sample_size = samples->bit_depth / 8,
                                        .levels = matrix->levels,
-                                       .image_width = grid->image_width};
-    status = begin_embedding(matrix, &source, known ? 0 : grid_n_chips(grid), err);
-    return status == 0 && known ? read_samples(matrix, file, err) : status;
+                                       .image_width = grid->image_width,
+                                       .n_held = is_whole ? 0 : samples->n_held};
+    const bool is_there = is_whole && !known;
+    status = begin_embedding(matrix, &source, is_there ? grid_n_chips(grid) : 0, err);
+    return status == 0 && !is_there ? read_samples(matrix, file, err) : status;
+}
+
+/* How many rows of an image's samples are held: of a large one as many as a batch for each worker
+ * and one more reach over, so that reading goes on while they are embedded. */
+static uint32_t rows_held(const struct job_state *state, const struct job_image *image)
+{
+    if (job_matrix_is_small(state, image))
+        return image->row.height;
+    const struct grid *grid = &image->grid;
+    const uint64_t n_chips = (uint64_t)ENCODER_BATCH * (pool_n_workers(state->engine->pool) + 1);
+    const uint64_t n_steps = (n_chips - 1) / grid->columns + 2;
+    const uint64_t rows =
+        grid->params.chip_height + n_steps * grid->params.stride_y + SAMPLES_BLOCK_ROWS;
+    return rows < image->row.height ? (uint32_t)rows : image->row.height;
 }
 
 /* Plain grey samples stay as they are in the file; other images and those that CLAHE works on are
@@ -299,7 +328,7 @@ static int begin_decoding(struct job_matrix *matrix, const struct db_blob *file,
     if (state->params.normalise.clahe.enabled)
         return begin_pixels(matrix, file, err);
     int status = samples_create(file->data, file->size, &state->engine->limits->image,
-                                &matrix->samples, &inner);
+                                rows_held(state, matrix->image), &matrix->samples, &inner);
     if (status == ERROR_NOT_FOUND)
         return begin_pixels(matrix, file, err);
     if (status < 0)
@@ -395,11 +424,12 @@ void job_matrix_clear(struct job_matrix *matrix)
     *matrix = (struct job_matrix){0};
 }
 
-uint64_t job_matrix_size(const struct job_state *state, const struct job_image *image)
+bool job_matrix_is_small(const struct job_state *state, const struct job_image *image)
 {
-    return ((uint64_t)image->row.width * image->row.height +
-            grid_n_chips(&image->grid) * state->dimension) *
-           sizeof(float);
+    const uint64_t small_size = state->engine->small_size;
+    const uint64_t n_floats = (uint64_t)image->row.width * image->row.height +
+                              grid_n_chips(&image->grid) * state->dimension;
+    return n_floats * sizeof(float) <= (small_size > 0 ? small_size : default_small_size);
 }
 
 /* ---- windows ---- */

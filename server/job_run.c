@@ -17,10 +17,6 @@
 #include "base/clock.h"
 #include "server/job_state.h"
 
-/* What preparing the next image may take beside the one being embedded, in bytes. Larger images are
- * taken one after the other: their encoding is long, so that little is lost. */
-static const uint64_t prepare_max_size = 512 << 20;
-
 /* ---- for all parts of job_run ---- */
 
 const char *job_part_name(enum job_part part)
@@ -197,9 +193,10 @@ static int begin_step(struct job_state *state, const struct step *step, struct j
 
 static bool may_prepare(const struct job_state *state, const struct step *steps)
 {
-    /* Two matrices of one image at once would count its chips twice. */
+    /* Large images are taken one after the other: their encoding is long, so that little is lost.
+     * Two matrices of one image at once would count its chips twice. */
     return steps[1].image != steps[0].image &&
-           job_matrix_size(state, &state->images[steps[1].image]) <= prepare_max_size;
+           job_matrix_is_small(state, &state->images[steps[1].image]);
 }
 
 static int run_steps(struct job_state *state, const struct step *steps, size_t n,

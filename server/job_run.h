@@ -43,6 +43,8 @@ struct job_engine {
     struct encoder_store *encoders;
     struct metrics *metrics;
     const struct api_limits *limits;
+    uint64_t small_size; /* bytes of float32 pixels and features up to which an image is held as a
+                            whole; 0: 256 MiB */
     struct job_times
         *times; /* NULL, or where a job says how long it took: with one job at a time */
 };

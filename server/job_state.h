@@ -47,6 +47,8 @@ struct job_matrix {
     bool checked;        /* the file's hash was looked at */
     struct image pixels; /* until finished; or else: */
     struct samples samples;
+    uint32_t *counts;        /* of the samples, while they are counted; borrowed */
+    uint32_t n_counted;      /* rows */
     float *levels;           /* of the samples, normalised */
     uint64_t n_allowed;      /* chips whose samples have been read */
     struct embed_run *run;   /* NULL: not in flight */
@@ -64,8 +66,10 @@ int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job
 int job_matrix_finish(struct job_matrix *matrix, struct error *err);
 /* Stops what is still in flight, but for the cache, which is filled by then. */
 void job_matrix_clear(struct job_matrix *matrix);
-/* Bytes that a matrix needs until it is finished, pixels included. */
-uint64_t job_matrix_size(const struct job_state *state, const struct job_image *image);
+/* Whether an image is small enough to be held as a whole, also while another one is embedded. Of a
+ * larger one a band of rows is in memory, where its format allows that: reading it waits for the
+ * workers. */
+bool job_matrix_is_small(const struct job_state *state, const struct job_image *image);
 
 /* Embeds a window that is no chip of the job's grids, in a batch of its own; `pixels` is decoded
  * when first needed. `out`: dimension floats. */

@@ -154,6 +154,18 @@ uint64_t grid_chips_within(const struct grid *grid, uint32_t n_rows)
     return (uint64_t)rows * grid->columns;
 }
 
+uint64_t grid_chips_above(const struct grid *grid, uint32_t y)
+{
+    const uint32_t offset = grid->params.offset_y;
+    if (y <= offset)
+        return 0;
+    uint64_t rows = (uint64_t)(y - offset - 1) / grid->params.stride_y + 1;
+    /* A last row that was shifted inwards begins earlier than at its regular place. */
+    if (row_y(grid, grid->rows - 1) < y)
+        rows = grid->rows;
+    return rows * grid->columns;
+}
+
 /* The index at or before `place` along an axis, or one more when only the shifted last chip can be
  * there. `place` >= offset. */
 static uint32_t nearest_index(uint32_t place, uint32_t offset, uint32_t stride, uint32_t n)

@@ -57,6 +57,9 @@ struct chip_rect grid_chip(const struct grid *grid, uint64_t index);
 /* How many chips, from the first, lie within the first `n_rows` rows of pixels. */
 uint64_t grid_chips_within(const struct grid *grid, uint32_t n_rows);
 
+/* How many chips, from the first, begin above row `y` of pixels. */
+uint64_t grid_chips_above(const struct grid *grid, uint32_t y);
+
 /* Index of the grid chip that is exactly `rect`, or -1. */
 int64_t grid_find(const struct grid *grid, const struct chip_rect *rect);
 
@@ -95,6 +98,7 @@ struct chip_source {
     uint32_t sample_size; /* bytes: 1 or 2 */
     const float *levels;
     uint32_t image_width;
+    uint32_t n_held; /* rows in memory (image.h); 0: all. Not fewer than a window has */
 };
 
 /* The same from either; where `levels` holds what the floats hold, to the byte the same. */

@@ -203,6 +203,15 @@ static inline void take_pairs(const uint8_t *const rows[QUAD], size_t n, const f
     }
 }
 
+/* Where row r of a window lies that begins within the rows in memory. */
+static size_t row_of(const struct chip_source *source, const struct chip_rect *window, size_t r)
+{
+    size_t row = window->y + r;
+    if (source->n_held > 0 && row >= source->n_held)
+        row -= source->n_held;
+    return row * source->image_width + window->x;
+}
+
 /* Asks for the samples of a block that is soon taken: rows of a window lie too far apart for the
  * processor to see them come. */
 static void prefetch_block(const struct chip_source *source, const struct chip_rect *window,
@@ -212,7 +221,7 @@ static void prefetch_block(const struct chip_source *source, const struct chip_r
     const char *begin =
         source->pixels != NULL ? (const char *)source->pixels : (const char *)source->samples;
     for (size_t r = first; r < first + BLOCK_ROWS && r < window->height; r++) {
-        const char *row = begin + ((window->y + r) * source->image_width + window->x) * size;
+        const char *row = begin + row_of(source, window, r) * size;
         for (size_t i = 0; i < window->width * size; i += CACHE_LINE)
             __builtin_prefetch(row + i);
         __builtin_prefetch(row + window->width * size - 1);
@@ -228,7 +237,7 @@ static void take_block(const struct chip_source *source, const struct chip_rect 
         size_t begins[QUAD];
         for (size_t k = 0; k < QUAD; k++) {
             const size_t row = first + r + k < window->height ? first + r + k : window->height - 1u;
-            begins[k] = (window->y + row) * source->image_width + window->x;
+            begins[k] = row_of(source, window, row);
         }
         if (source->pixels != NULL) {
             const float *rows[QUAD];
@@ -333,7 +342,8 @@ void chip_resample_source(const struct chip_resampler *resampler, const struct c
 {
     const struct axis *horizontal = &resampler->horizontal;
     const struct axis *vertical = &resampler->vertical;
-    const struct chip_rect window = {x, y, horizontal->n_in, vertical->n_in};
+    const struct chip_rect window = {x, source->n_held > 0 ? y % source->n_held : y,
+                                     horizontal->n_in, vertical->n_in};
     const size_t width = horizontal->n_out, stride = round_up(width, STRIDE);
     float *columns = scratch + rows_size(resampler);
     for (size_t row = 0; row < window.height; row += BLOCK_ROWS) {

@@ -146,7 +146,7 @@ uint32_t samples_n_levels(uint32_t bit_depth)
 }
 
 int samples_create(const void *data, size_t size, const struct image_limits *limits,
-                   struct samples *out, struct error *err)
+                   uint32_t n_held, struct samples *out, struct error *err)
 {
     struct image image;
     struct png_samples samples = {.present = false};
@@ -157,10 +157,16 @@ int samples_create(const void *data, size_t size, const struct image_limits *lim
         return error_set(err, ERROR_NOT_FOUND, "image: its pixels are not plain grey samples");
     const struct image_info *info = &image.info;
     /* Less than the float32 plane, which the limits admit. */
-    uint8_t *memory = malloc((size_t)info->width * info->height * (info->bit_depth / 8));
-    if (memory == NULL)
+    struct samples made = {info->width, info->height, info->bit_depth, info->height, NULL};
+    const uint64_t blocks = ((uint64_t)n_held + SAMPLES_BLOCK_ROWS - 1) / SAMPLES_BLOCK_ROWS;
+    /* The block that is read and the one above it. */
+    const uint64_t rows = (blocks > 2 ? blocks : 2) * SAMPLES_BLOCK_ROWS;
+    if (rows < info->height)
+        made.n_held = (uint32_t)rows;
+    made.data = malloc((size_t)made.n_held * made.width * (made.bit_depth / 8));
+    if (made.data == NULL)
         return error_set_nomem(err, "the image's pixels");
-    *out = (struct samples){info->width, info->height, info->bit_depth, memory};
+    *out = made;
     return 0;
 }
 
@@ -177,6 +183,7 @@ int samples_read(const void *data, size_t size, const struct image_limits *limit
         image.info.bit_depth != samples->bit_depth)
         return error_set(err, ERROR_INVALID, "image: not the file that the samples were made for");
     to.data = samples->data;
+    to.n_held = samples->n_held;
     return png_decode_samples(data, size, limits, &to, err);
 }
 
@@ -195,15 +202,16 @@ static void count_bytes(const uint8_t *data, size_t n, uint32_t *counts)
         counts[v] += tables[0][v] + tables[1][v] + tables[2][v] + tables[3][v];
 }
 
-void samples_count(const struct samples *samples, uint32_t *counts)
+void samples_count(const struct samples *samples, uint32_t first, uint32_t end, uint32_t *counts)
 {
-    const size_t n = (size_t)samples->width * samples->height;
-    if (samples->bit_depth == 8) {
-        count_bytes(samples->data, n, counts);
-        return;
+    const size_t width = samples->width, row_size = width * (samples->bit_depth / 8);
+    for (uint32_t y = first; y < end; y++) {
+        const uint8_t *row = samples->data + y % samples->n_held * row_size;
+        if (samples->bit_depth == 8)
+            count_bytes(row, width, counts);
+        for (size_t i = 0; samples->bit_depth == 16 && i < width; i++)
+            counts[row[2 * i] << 8 | row[2 * i + 1]]++;
     }
-    for (size_t i = 0; i < n; i++)
-        counts[samples->data[2 * i] << 8 | samples->data[2 * i + 1]]++;
 }
 
 void samples_clear(struct samples *samples)

@@ -68,19 +68,26 @@ int image_decode(const void *data, size_t size, const struct image_limits *limit
 struct samples {
     uint32_t width, height;
     uint32_t bit_depth; /* 8 or 16 */
-    uint8_t *data;      /* height x width x bit_depth / 8, most significant byte first; owned */
+    uint32_t n_held;    /* rows in memory; fewer than `height`: row y lies where y % n_held does */
+    uint8_t *data;      /* n_held x width x bit_depth / 8, most significant byte first; owned */
 };
+
+/* Rows are read so many at once. */
+enum { SAMPLES_BLOCK_ROWS = 32 };
 
 /* How often each value occurs: 256 or 65,536 counts. */
 enum { SAMPLE_LEVELS_MAX = 1 << 16 };
 uint32_t samples_n_levels(uint32_t bit_depth);
 
-/* Plans and allocates the samples of a file. ERROR_NOT_FOUND: its pixels are of another kind, to be
- * read by image_decode; else as image_probe. `out` is to be released with samples_clear. */
+/* Plans and allocates the samples of a file, of which at least `n_held` rows (or all) are in memory
+ * at a time. ERROR_NOT_FOUND: its pixels are of another kind, to be read by image_decode; else as
+ * image_probe. `out` is to be released with samples_clear. */
 int samples_create(const void *data, size_t size, const struct image_limits *limits,
-                   struct samples *out, struct error *err);
+                   uint32_t n_held, struct samples *out, struct error *err);
 
-/* Told of the rows read so far, from the top; now and then and at the end. False stops. */
+/* Told of the rows read so far, from the top; now and then and at the end. False stops. Afterwards
+ * the places of the next SAMPLES_BLOCK_ROWS rows are written: whoever needs what is there is to be
+ * waited for. */
 typedef bool (*samples_progress)(void *context, uint32_t n_rows);
 
 /* Fills the samples of the file that they were made for. ERROR_CANCELLED when progress (NULL: none)
@@ -91,8 +98,9 @@ int samples_read(const void *data, size_t size, const struct image_limits *limit
                  struct samples *samples, samples_progress progress, void *context,
                  struct error *err);
 
-/* Adds every sample to `counts` (samples_n_levels of them). */
-void samples_count(const struct samples *samples, uint32_t *counts);
+/* Adds every sample of rows first .. end - 1, which are in memory, to `counts` (samples_n_levels of
+ * them). */
+void samples_count(const struct samples *samples, uint32_t first, uint32_t end, uint32_t *counts);
 void samples_clear(struct samples *samples);
 
 /* Checks that the whole file decodes, in less memory than image_decode where the format allows it

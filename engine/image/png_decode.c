@@ -60,6 +60,7 @@ struct reader {
     struct png_samples *samples; /* NULL: not asked for; borrowed */
     bool truncated;
     bool out_of_memory;
+    bool stopped;      /* progress said so */
     char message[128]; /* libpng's, when it failed */
     jmp_buf failed;
 };
@@ -119,6 +120,8 @@ static int attempt(struct reader *reader, void (*step)(struct reader *), struct 
     }
     if (reader->out_of_memory)
         return error_set_nomem(err, "the PNG decoder");
+    if (reader->stopped)
+        return error_set(err, ERROR_CANCELLED, "stopped on request");
     if (reader->truncated)
         return error_set(err, ERROR_INVALID,
                          "image: the PNG file is truncated: it ends after %zu bytes, before its "
@@ -320,7 +323,14 @@ static void read_samples(struct reader *reader)
         png_error(reader->png, "unexpected row size");
     for (uint32_t y = 0; y < height; y++) {
         const bool told = y < samples->n_rows_told;
-        png_read_row(reader->png, told ? reader->row : samples->data + y * row_size, NULL);
+        uint8_t *row = samples->data + y % samples->n_held * row_size;
+        png_read_row(reader->png, told ? reader->row : row, NULL);
+        /* Of the last rows the caller tells, when the file has ended well. */
+        if (!told && (y + 1) % SAMPLES_BLOCK_ROWS == 0 && y + 1 < height &&
+            samples->progress != NULL && !samples->progress(samples->context, y + 1)) {
+            reader->stopped = true;
+            png_error(reader->png, "stopped");
+        }
     }
 }
 
@@ -419,8 +429,14 @@ int png_decode_samples(const void *data, size_t size, const struct image_limits 
     if (rc != 0)
         return rc;
     const uint32_t bytes = ihdr.bit_depth / 8;
-    switch (png_rows_read(data, size, (size_t)ihdr.width * bytes, bytes, ihdr.height, samples->data,
-                          samples->progress, samples->context, &n_rows)) {
+    const struct png_rows rows = {.row_size = (size_t)ihdr.width * bytes,
+                                  .bytes_per_pixel = bytes,
+                                  .height = ihdr.height,
+                                  .n_held = samples->n_held,
+                                  .out = samples->data,
+                                  .progress = samples->progress,
+                                  .context = samples->context};
+    switch (png_rows_read(data, size, &rows, &n_rows)) {
     case PNG_ROWS_DONE:
         return 0;
     case PNG_ROWS_STOPPED:

@@ -18,6 +18,7 @@ enum png_decode_goal {
 struct png_samples {
     bool present;     /* set: the file has samples */
     uint8_t *data;    /* PNG_DECODE_SAMPLES: where to */
+    uint32_t n_held;  /* rows there is room for (image.h) */
     uint32_t *counts; /* PNG_DECODE_VERIFY: how often each value occurs */
     samples_progress progress;
     void *context;

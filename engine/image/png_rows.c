@@ -19,7 +19,7 @@
 
 enum {
     LANES = 16,
-    BLOCK_ROWS = 2 * LANES,
+    BLOCK_ROWS = SAMPLES_BLOCK_ROWS,
     SIGNATURE_SIZE = 8,
     CHUNK_OVERHEAD = 12, /* length, type, checksum */
     FILTER_NONE = 0,
@@ -28,6 +28,8 @@ enum {
     FILTER_AVERAGE = 3,
     FILTER_PAETH = 4,
 };
+
+_Static_assert(BLOCK_ROWS == 2 * LANES, "two groups of rows follow each other");
 
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
 
@@ -448,36 +450,38 @@ static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *ab
 
 /* ---- all rows ---- */
 
-static enum png_rows_end read_blocks(struct row_reader *reader, uint8_t *block, size_t row_size,
-                                     uint32_t bpp, uint32_t height, uint8_t *out,
-                                     samples_progress progress, void *context, uint32_t *n_rows)
+static enum png_rows_end read_blocks(struct row_reader *reader, uint8_t *block,
+                                     const struct png_rows *rows, uint32_t *n_rows)
 {
+    const size_t row_size = rows->row_size;
+    const uint32_t height = rows->height;
     const uint8_t *above = block + BLOCK_ROWS * (row_size + 1); /* zeros */
     for (uint32_t y = 0; y < height; y += BLOCK_ROWS) {
         const uint32_t n = height - y < BLOCK_ROWS ? height - y : BLOCK_ROWS;
-        uint8_t *rows = out + y * row_size;
-        if (!inflate_bytes(reader, block, n * (row_size + 1)) ||
-            !unfilter_block(block, n, above, row_size, bpp, rows))
+        uint8_t *out = rows->out + y % rows->n_held * row_size;
+        if (!inflate_bytes(reader, block, n * (row_size + 1)))
             return PNG_ROWS_IRREGULAR;
-        above = rows + (n - 1) * row_size;
+        give_way();
+        if (!unfilter_block(block, n, above, row_size, rows->bytes_per_pixel, out))
+            return PNG_ROWS_IRREGULAR;
+        above = out + (n - 1) * row_size;
         give_way();
         /* The last rows are told of when it is known that the file ends well. */
         if (y + n == height && !check_end(reader))
             return PNG_ROWS_IRREGULAR;
         *n_rows = y + n;
-        if (progress != NULL && !progress(context, y + n))
+        if (rows->progress != NULL && !rows->progress(rows->context, y + n))
             return PNG_ROWS_STOPPED;
     }
     return PNG_ROWS_DONE;
 }
 
-enum png_rows_end png_rows_read(const uint8_t *data, size_t size, size_t row_size,
-                                uint32_t bytes_per_pixel, uint32_t height, uint8_t *out,
-                                samples_progress progress, void *context, uint32_t *n_rows)
+enum png_rows_end png_rows_read(const uint8_t *data, size_t size, const struct png_rows *rows,
+                                uint32_t *n_rows)
 {
     enum png_rows_end end = PNG_ROWS_IRREGULAR;
     *n_rows = 0;
-    uint8_t *block = calloc(BLOCK_ROWS * (row_size + 1) + row_size, 1);
+    uint8_t *block = calloc(BLOCK_ROWS * (rows->row_size + 1) + rows->row_size, 1);
     struct row_reader *reader = malloc(sizeof(*reader));
     if (block != NULL && reader != NULL) {
         reader->data = data;
@@ -486,8 +490,7 @@ enum png_rows_end png_rows_read(const uint8_t *data, size_t size, size_t row_siz
         reader->fed = false;
         isal_inflate_init(&reader->stream);
         reader->stream.crc_flag = ISAL_ZLIB;
-        end = read_blocks(reader, block, row_size, bytes_per_pixel, height, out, progress, context,
-                          n_rows);
+        end = read_blocks(reader, block, rows, n_rows);
     }
     free(reader);
     free(block);

@@ -16,10 +16,20 @@ enum png_rows_end {
     PNG_ROWS_IRREGULAR, /* not well-formed, or out of memory; the first *n_rows rows are whole */
 };
 
-/* `data` begins with a signature and an IHDR chunk that were checked. `out`: height x row_size
- * bytes. Progress as in samples_read; *n_rows are the rows told of. */
-enum png_rows_end png_rows_read(const uint8_t *data, size_t size, size_t row_size,
-                                uint32_t bytes_per_pixel, uint32_t height, uint8_t *out,
-                                samples_progress progress, void *context, uint32_t *n_rows);
+/* What is read, and where to. */
+struct png_rows {
+    size_t row_size;
+    uint32_t bytes_per_pixel;
+    uint32_t height;
+    uint32_t n_held; /* as in struct samples */
+    uint8_t *out;    /* n_held x row_size bytes */
+    samples_progress progress;
+    void *context;
+};
+
+/* `data` begins with a signature and an IHDR chunk that were checked. Progress as in samples_read;
+ * *n_rows are the rows told of. */
+enum png_rows_end png_rows_read(const uint8_t *data, size_t size, const struct png_rows *rows,
+                                uint32_t *n_rows);
 
 #endif

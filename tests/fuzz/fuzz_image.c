@@ -73,7 +73,7 @@ static void use_preview(const struct image *image)
 static void use_samples(const uint8_t *data, size_t size, int rc, const struct image *image)
 {
     struct samples samples;
-    int made = samples_create(data, size, &limits, &samples, NULL);
+    int made = samples_create(data, size, &limits, UINT32_MAX, &samples, NULL);
     expect(made == 0 || made == ERROR_INVALID || made == ERROR_NOT_FOUND);
     if (made != 0)
         return;

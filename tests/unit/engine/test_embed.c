@@ -231,6 +231,32 @@ static void a_run_that_is_cancelled_waits_for_no_pixels(void **state)
     stage_clear(&stage);
 }
 
+/* What is waited for is there, and its pixels may go. */
+static void a_wait_is_for_the_first_chips(void **state)
+{
+    (void)state;
+    int status = 0;
+    float *at_once = embed(1, NULL, NULL, &status);
+    const size_t vector_size = matrix_size() / GRID_CHIPS;
+    for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        struct stage stage;
+        struct embed_run *run = NULL;
+        stage_set(&stage, n_threads);
+        assert_int_equal(stage_begin(&stage, 0, &run), 0);
+        assert_true(embed_wait(run, 0));
+        embed_allow(run, GRID_CHIPS);
+        for (uint64_t n = 0; n <= GRID_CHIPS; n += n + 1) {
+            assert_true(embed_wait(run, n));
+            assert_memory_equal(at_once, stage.out, n * vector_size);
+        }
+        embed_cancel(run);
+        assert_false(embed_wait(run, 0));
+        assert_int_equal(embed_finish(run, NULL, NULL), ERROR_CANCELLED);
+        stage_clear(&stage);
+    }
+    free(at_once);
+}
+
 static void two_runs_share_a_lane(void **state)
 {
     (void)state;
@@ -390,6 +416,7 @@ int main(void)
         cmocka_unit_test(other_jobs_do_not_change_the_bytes),
         cmocka_unit_test(chips_allowed_bit_by_bit_give_the_same_bytes),
         cmocka_unit_test(a_run_that_is_cancelled_waits_for_no_pixels),
+        cmocka_unit_test(a_wait_is_for_the_first_chips),
         cmocka_unit_test(two_runs_share_a_lane),
         cmocka_unit_test(progress_can_cancel),
         cmocka_unit_test(a_window_alone_does_not_depend_on_the_others),

@@ -134,7 +134,8 @@ static void decoding_is_interrupted(void **state)
     assert_int_equal(png_write_grey8(pixels, SIDE, SIDE, &png, NULL), 0);
     free(pixels);
     struct samples samples = {0};
-    assert_int_equal(samples_create(png.data, png.size, &image_limits_default, &samples, NULL), 0);
+    assert_int_equal(
+        samples_create(png.data, png.size, &image_limits_default, SIDE, &samples, NULL), 0);
     give_way_ask();
     yields_take();
     assert_int_equal(

@@ -213,11 +213,16 @@ static void chips_within_rows_are_counted(void **state)
         };
         struct grid grid = plan(params, 12, 20 + trial % 13);
         for (uint32_t n_rows = 0; n_rows <= grid.image_height; n_rows++) {
-            uint64_t expected = 0;
+            uint64_t expected = 0, above = 0;
             for (uint64_t i = 0; i < grid_n_chips(&grid); i++) {
                 struct chip_rect rect = grid_chip(&grid, i);
                 expected += rect.y + rect.height <= n_rows ? 1 : 0;
+                above += rect.y < n_rows ? 1 : 0;
             }
+            if (grid_chips_above(&grid, n_rows) != above)
+                fail_msg("trial %u, %u rows: %llu chips begin above, not %llu", trial, n_rows,
+                         (unsigned long long)grid_chips_above(&grid, n_rows),
+                         (unsigned long long)above);
             if (grid_chips_within(&grid, n_rows) != expected)
                 fail_msg("trial %u, %u rows: %llu chips, not %llu", trial, n_rows,
                          (unsigned long long)grid_chips_within(&grid, n_rows),

@@ -178,6 +178,22 @@ static void samples_give_the_bytes_of_floats(void **state)
             chip_resample_source(resampler, &source, x, 23, scratch, found);
             assert_memory_equal(expected, found, sizeof(expected));
         }
+        /* Only twenty rows in memory: 23 to 39 lie at 3 to 19, 20 to 22 would lie before them. */
+        const struct chip_source held = {.samples = samples + (size_t)size * 20 * SIDE,
+                                         .sample_size = size,
+                                         .levels = levels,
+                                         .image_width = SIDE,
+                                         .n_held = 20};
+        chip_resample_source(resampler, &held, 9, 23, scratch, found);
+        chip_resample(resampler, plane, SIDE, 9, 23, scratch, expected);
+        assert_memory_equal(expected, found, sizeof(expected));
+        /* Rows 30 to 46 of an image: ten at the end, then seven at the beginning. */
+        static float wrapped[17 * SIDE];
+        memcpy(wrapped, plane + (20 + 10) * SIDE, 10 * SIDE * sizeof(float));
+        memcpy(wrapped + 10 * SIDE, plane + 20 * SIDE, 7 * SIDE * sizeof(float));
+        chip_resample_source(resampler, &held, 9, 30, scratch, found);
+        chip_resample(resampler, wrapped, SIDE, 9, 0, scratch, expected);
+        assert_memory_equal(expected, found, sizeof(expected));
     }
     free(scratch);
     chip_resampler_destroy(resampler);

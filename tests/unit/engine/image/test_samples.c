@@ -6,7 +6,14 @@
 #include "engine/image/normalise.h"
 #include "tests/unit/engine/image/png_builder.h"
 
-enum { WIDTH = 67, HEIGHT = 77, MAX_BYTES = 2 * WIDTH * HEIGHT, MIXED = 5, N_FILTERS = 6 };
+enum {
+    WIDTH = 67,
+    HEIGHT = 77,
+    MAX_BYTES = 2 * WIDTH * HEIGHT,
+    MIXED = 5,
+    N_FILTERS = 6,
+    ALL_ROWS = 1 << 20
+};
 
 static uint8_t paeth(int a, int b, int c)
 {
@@ -103,7 +110,8 @@ static void compare(const struct png_file *file)
     struct told told = {0};
     struct error errors[2] = {{0}};
     int expected = image_decode(file->data, file->size, &image_limits_default, &image, &errors[0]);
-    int rc = samples_create(file->data, file->size, &image_limits_default, &samples, &errors[1]);
+    int rc = samples_create(file->data, file->size, &image_limits_default, ALL_ROWS, &samples,
+                            &errors[1]);
     if (rc == 0)
         rc = samples_read(file->data, file->size, &image_limits_default, &samples, on_rows, &told,
                           &errors[1]);
@@ -156,7 +164,7 @@ static void damage_is_found_as_by_the_other_decoder(void **state)
         struct error err = {0};
         struct samples samples = {.data = NULL};
         /* A header that says something else may be right: then there are no samples. */
-        if (samples_create(file.data, file.size, &image_limits_default, &samples, &err) !=
+        if (samples_create(file.data, file.size, &image_limits_default, ALL_ROWS, &samples, &err) !=
             ERROR_NOT_FOUND)
             compare(&file);
         samples_clear(&samples);
@@ -203,6 +211,94 @@ static void surplus_rows_are_judged_as_by_the_other_decoder(void **state)
     }
 }
 
+/* Rows as they are told of, in memory that does not hold all of them. */
+struct gathered {
+    const struct samples *samples;
+    uint8_t *rows;
+    uint32_t n;
+    uint32_t stop_at;
+};
+
+static bool gather(void *context, uint32_t n_rows)
+{
+    struct gathered *gathered = context;
+    const struct samples *samples = gathered->samples;
+    const size_t row_size = (size_t)samples->width * (samples->bit_depth / 8);
+    assert_true(n_rows > gathered->n);
+    for (uint32_t y = gathered->n; y < n_rows; y++)
+        memcpy(gathered->rows + y * row_size, samples->data + y % samples->n_held * row_size,
+               row_size);
+    gathered->n = n_rows;
+    return gathered->stop_at == 0 || n_rows < gathered->stop_at;
+}
+
+/* Also a file that libpng has to read, because of a chunk that the other decoder does not know. */
+static void a_band_of_rows_is_enough(void **state)
+{
+    (void)state;
+    enum { TALL = 10 * SAMPLES_BLOCK_ROWS + 5, NARROW = 3 };
+    static uint8_t raw[TALL * (NARROW + 1)], rows[TALL * NARROW];
+    for (uint32_t y = 0; y < TALL; y++) {
+        for (uint32_t x = 0; x < NARROW; x++)
+            raw[y * (NARROW + 1) + 1 + x] = (uint8_t)(7 * y + x);
+    }
+    for (int odd = 0; odd < 2; odd++) {
+        struct png_file file = {NULL, 0};
+        png_add_signature(&file);
+        png_add_ihdr(&file, NARROW, TALL, 8, PNG_GREY, 0);
+        if (odd == 1)
+            png_add_chunk(&file, "abcd", "", 0);
+        png_add_idat(&file, raw, sizeof(raw));
+        if (odd == 1)
+            png_add_chunk(&file, "tEXt", "Comment\0none", 12);
+        png_add_iend(&file);
+        for (uint32_t n_held = 1; n_held < 400; n_held += 133) {
+            struct samples samples;
+            assert_int_equal(
+                samples_create(file.data, file.size, &image_limits_default, n_held, &samples, NULL),
+                0);
+            assert_true(samples.n_held >= n_held || samples.n_held == TALL);
+            assert_true(samples.n_held == TALL || samples.n_held % SAMPLES_BLOCK_ROWS == 0);
+            struct gathered gathered = {.samples = &samples, .rows = rows};
+            memset(rows, 0, sizeof(rows));
+            assert_int_equal(samples_read(file.data, file.size, &image_limits_default, &samples,
+                                          gather, &gathered, NULL),
+                             0);
+            assert_int_equal(gathered.n, TALL);
+            for (uint32_t i = 0; i < TALL * NARROW; i++)
+                assert_int_equal(rows[i], (uint8_t)(7 * (i / NARROW) + i % NARROW));
+            samples_clear(&samples);
+        }
+        png_file_clear(&file);
+    }
+}
+
+/* What is wrong is found at the end, when libpng has told of the rows that lie before it. */
+static void a_band_of_a_damaged_file_can_be_stopped(void **state)
+{
+    (void)state;
+    enum { TALL = 10 * SAMPLES_BLOCK_ROWS, NARROW = 3 };
+    static uint8_t raw[TALL * (NARROW + 1)], rows[TALL * NARROW];
+    struct png_file file = {NULL, 0};
+    struct samples samples;
+    raw[5 * SAMPLES_BLOCK_ROWS * (NARROW + 1)] = 4;
+    raw[9 * SAMPLES_BLOCK_ROWS * (NARROW + 1)] = 99; /* no filter */
+    png_add_signature(&file);
+    png_add_ihdr(&file, NARROW, TALL, 8, PNG_GREY, 0);
+    png_add_idat(&file, raw, sizeof(raw));
+    png_add_iend(&file);
+    for (uint32_t stop_at = 0; stop_at < TALL; stop_at += 3 * SAMPLES_BLOCK_ROWS) {
+        assert_int_equal(
+            samples_create(file.data, file.size, &image_limits_default, 1, &samples, NULL), 0);
+        struct gathered gathered = {.samples = &samples, .rows = rows, .stop_at = stop_at};
+        assert_int_equal(samples_read(file.data, file.size, &image_limits_default, &samples, gather,
+                                      &gathered, NULL),
+                         stop_at == 0 ? ERROR_INVALID : ERROR_CANCELLED);
+        samples_clear(&samples);
+    }
+    png_file_clear(&file);
+}
+
 static void other_kinds_have_no_samples(void **state)
 {
     (void)state;
@@ -225,7 +321,7 @@ static void other_kinds_have_no_samples(void **state)
         pixels.samples = values;
         struct png_file file = png_build(&pixels);
         assert_int_equal(
-            samples_create(file.data, file.size, &image_limits_default, &samples, NULL),
+            samples_create(file.data, file.size, &image_limits_default, ALL_ROWS, &samples, NULL),
             ERROR_NOT_FOUND);
         assert_int_equal(image_verify_count(file.data, file.size, &image_limits_default, &info,
                                             counts, &n_levels, NULL),
@@ -242,8 +338,8 @@ static void progress_can_stop(void **state)
     struct png_file file = build(WIDTH, HEIGHT, 8, 4, 1);
     struct samples samples;
     struct told told = {.stop_at = 1};
-    assert_int_equal(samples_create(file.data, file.size, &image_limits_default, &samples, NULL),
-                     0);
+    assert_int_equal(
+        samples_create(file.data, file.size, &image_limits_default, ALL_ROWS, &samples, NULL), 0);
     assert_int_equal(
         samples_read(file.data, file.size, &image_limits_default, &samples, on_rows, &told, NULL),
         ERROR_CANCELLED);
@@ -258,8 +354,8 @@ static void samples_of_another_file_are_refused(void **state)
     (void)state;
     struct png_file small = build(8, 8, 8, 0, 1), large = build(WIDTH, HEIGHT, 16, 0, 1);
     struct samples samples;
-    assert_int_equal(samples_create(small.data, small.size, &image_limits_default, &samples, NULL),
-                     0);
+    assert_int_equal(
+        samples_create(small.data, small.size, &image_limits_default, ALL_ROWS, &samples, NULL), 0);
     assert_int_equal(
         samples_read(large.data, large.size, &image_limits_default, &samples, NULL, NULL, NULL),
         ERROR_INVALID);
@@ -290,13 +386,15 @@ static void levels_are_those_of_the_pixels(void **state)
         uint32_t n_levels = 0;
         const size_t counts_size = samples_n_levels(bit_depth) * sizeof(counts[0]);
         assert_int_equal(
-            samples_create(file.data, file.size, &image_limits_default, &samples, NULL), 0);
+            samples_create(file.data, file.size, &image_limits_default, ALL_ROWS, &samples, NULL),
+            0);
         assert_int_equal(
             samples_read(file.data, file.size, &image_limits_default, &samples, NULL, NULL, NULL),
             0);
         memset(counts, 0, counts_size);
         memset(verified, 0, counts_size);
-        samples_count(&samples, counts);
+        samples_count(&samples, 0, HEIGHT / 2, counts);
+        samples_count(&samples, HEIGHT / 2, HEIGHT, counts);
         assert_int_equal(image_verify_count(file.data, file.size, &image_limits_default, &info,
                                             verified, &n_levels, NULL),
                          0);
@@ -329,6 +427,8 @@ int main(void)
         cmocka_unit_test(damage_is_found_as_by_the_other_decoder),
         cmocka_unit_test(chunks_after_the_rows_are_judged_as_by_the_other_decoder),
         cmocka_unit_test(surplus_rows_are_judged_as_by_the_other_decoder),
+        cmocka_unit_test(a_band_of_rows_is_enough),
+        cmocka_unit_test(a_band_of_a_damaged_file_can_be_stopped),
         cmocka_unit_test(other_kinds_have_no_samples),
         cmocka_unit_test(progress_can_stop),
         cmocka_unit_test(samples_of_another_file_are_refused),
