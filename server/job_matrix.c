@@ -65,18 +65,6 @@ static const char *what_is(const struct job_image *image, char what[WHAT_SIZE])
     return what;
 }
 
-/* ERROR_CORRUPT when an image's file is not what it was when it was uploaded: whoever changed it
- * behind our back gets an error and never a result. */
-static int check_file(struct job_state *state, const struct job_image *image,
-                      const struct db_blob *file, struct error *err)
-{
-    char what[WHAT_SIZE];
-    const double start = clock_now_seconds();
-    int status = stored_file_check(file, what_is(image, what), image->row.sha256, err);
-    job_time(state, JOB_PART_READ, start);
-    return status;
-}
-
 static int name_image(const struct job_image *image, const struct error *inner, struct error *err)
 {
     return error_set(err, inner->code, "image %s: %.400s", image->row.id, inner->message);
@@ -187,18 +175,43 @@ static int begin_embedding(struct job_matrix *matrix, const struct chip_source *
                             err);
 }
 
-static int check_once(struct job_matrix *matrix, const struct db_blob *file, struct error *err)
+/* ERROR_CORRUPT when an image's file is not what it was when it was uploaded: whoever changed it
+ * behind our back gets an error and never a result. */
+static void check_file(void *context)
 {
-    if (matrix->checked)
+    struct job_matrix *matrix = context;
+    const struct job_image *image = matrix->image;
+    char what[WHAT_SIZE];
+    const double start = clock_now_seconds();
+    stored_file_check(matrix->file, what_is(image, what), image->row.sha256, &matrix->check_error);
+    matrix->check_seconds = clock_now_seconds() - start;
+}
+
+/* A worker that has no chips yet checks the file while this thread decodes it. */
+static void begin_check(struct job_matrix *matrix, const struct db_blob *file)
+{
+    matrix->file = file;
+    matrix->check = (struct pool_errand){
+        .lane = matrix->state->lane, .function = check_file, .context = matrix};
+    pool_errand_send(&matrix->check);
+}
+
+/* What the check found; 0 when that was said before. */
+static int finish_check(struct job_matrix *matrix, struct error *err)
+{
+    if (matrix->check.function == NULL)
         return 0;
-    matrix->checked = true;
-    return check_file(matrix->state, matrix->image, file, err);
+    pool_errand_finish(&matrix->check);
+    matrix->check.function = NULL;
+    job_add_time(matrix->state, JOB_PART_READ, matrix->check_seconds);
+    const struct error *found = &matrix->check_error;
+    return found->code < 0 ? error_set(err, found->code, "%s", found->message) : 0;
 }
 
 static int begin_pixels(struct job_matrix *matrix, const struct db_blob *file, struct error *err)
 {
     const struct grid *grid = &matrix->image->grid;
-    int status = check_once(matrix, file, err);
+    int status = finish_check(matrix, err);
     if (status == 0)
         status = decode_pixels(matrix->state, matrix->image, file, &matrix->pixels, err);
     if (status < 0)
@@ -283,7 +296,7 @@ static int begin_samples(struct job_matrix *matrix, const struct db_blob *file, 
     if (!known) {
         memset(counts, 0, n_levels * sizeof(counts[0]));
         matrix->counts = counts;
-        status = check_once(matrix, file, err); /* counts are kept */
+        status = finish_check(matrix, err); /* counts are kept */
         if (status == 0)
             status = read_samples(matrix, file, err);
         if (status == 0)
@@ -358,10 +371,10 @@ int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job
     if (status < 0)
         return status;
     struct error inner = {0};
+    begin_check(out, &file);
     status = begin_decoding(out, &file, &inner);
-    /* Where the workers are busy by now, the check costs no time; and a file that was changed is
-     * called that, whatever else is wrong with it. */
-    int checked = check_once(out, &file, err);
+    /* A file that was changed is called that, whatever else is wrong with it. */
+    int checked = finish_check(out, err);
     if (checked == 0 && status < 0)
         error_set(err, inner.code, "%s", inner.message);
     db_blob_close(&file);

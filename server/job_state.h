@@ -3,6 +3,7 @@
 #define CHIPSHOT_SERVER_JOB_STATE_H
 
 #include "api/job_params.h"
+#include "db/blobs.h"
 #include "db/images.h"
 #include "db/support_sets.h"
 #include "engine/fewshot/classifier.h"
@@ -44,7 +45,10 @@ void job_time_workers(struct job_state *state, const struct embed_times *times);
 struct job_matrix {
     struct job_state *state;
     struct job_image *image;
-    bool checked;        /* the file's hash was looked at */
+    struct pool_errand check;   /* of the file's hash, while it is open; function NULL: none */
+    const struct db_blob *file; /* what is checked; borrowed */
+    struct error check_error;
+    double check_seconds;
     struct image pixels; /* until finished; or else: */
     struct samples samples;
     uint32_t *counts;        /* of the samples, while they are counted; borrowed */
