@@ -76,25 +76,18 @@ static void run_stage(const struct encoder *encoder, struct encoder_workspace *w
     }
 }
 
-/* Writes one map's statistics at `out`. sums: 2 x n_channels. */
+/* Writes one map's statistics at `out`. */
 static void pool_map(const struct encoder_info *info, const float *map, uint32_t n_positions,
-                     uint32_t n_channels, double *sums, bool normalised, float *out)
+                     uint32_t n_channels, bool normalised, float *out)
 {
-    float *next = out;
-    const uint32_t stride = padded_channels(n_channels);
-    channel_means(map, n_positions, stride, n_channels, sums);
-    if (info->pool_mean) {
-        for (uint32_t c = 0; c < n_channels; c++)
-            next[c] = (float)sums[c];
-        if (normalised)
-            l2_normalise(next, n_channels);
-        next += n_channels;
-    }
-    if (info->pool_std) {
-        channel_deviations(map, n_positions, stride, n_channels, sums, sums + n_channels, next);
-        if (normalised)
-            l2_normalise(next, n_channels);
-    }
+    float *means = info->pool_mean ? out : NULL;
+    float *deviations = !info->pool_std ? NULL : info->pool_mean ? out + n_channels : out;
+    channel_statistics(map, n_positions, padded_channels(n_channels), n_channels, means,
+                       deviations);
+    if (normalised && means != NULL)
+        l2_normalise(means, n_channels);
+    if (normalised && deviations != NULL)
+        l2_normalise(deviations, n_channels);
 }
 
 static bool pools_one_vector(const struct encoder_info *info)
@@ -128,8 +121,7 @@ static void pool_stage(const struct encoder *encoder, struct encoder_workspace *
     const bool normalised = !pools_one_vector(info);
     out += stage_offset(info, stage);
     for (uint32_t chip = 0; chip < n; chip++, maps += map_floats, out += info->dimension)
-        pool_map(info, maps, side * side, info->widths[stage - 1], workspace->sums, normalised,
-                 out);
+        pool_map(info, maps, side * side, info->widths[stage - 1], normalised, out);
     layer_end(workspace, encoder->n_layers + 1, begin);
 }
 

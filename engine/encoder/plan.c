@@ -143,8 +143,7 @@ uint64_t plan_arena_bytes(const struct plan *plan)
     return boundaries + SCRATCH_BUFFERS * round_up(plan->scratch_floats * sizeof(float)) +
            round_up(plan->plane_floats * sizeof(float)) +
            round_up(plan->pair_words * sizeof(float)) +
-           round_up(plan->padded_floats * sizeof(float)) + round_up(plan->widest * sizeof(float)) +
-           round_up(2 * plan->widest * sizeof(double));
+           round_up(plan->padded_floats * sizeof(float)) + round_up(plan->widest * sizeof(float));
 }
 
 static uint32_t last_pooled_stage(const struct encoder_info *info)

@@ -1,35 +1,61 @@
-/* Sums run in double precision: a standard deviation is a small difference of large numbers. */
+/* Sums run in double precision: a standard deviation is a small difference of large numbers. Each
+ * channel adds its positions in order, whatever the width of the vectors. */
 #include "engine/encoder/pooling.h"
 
 #include <math.h>
 #include <string.h>
 
-void channel_means(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
-                   double *means)
+#include "base/clones.h"
+#include "engine/encoder/kernels/kernels.h"
+
+enum {
+    BLOCK = KERNEL_LANES
+}; /* channels whose sums are held in registers while the positions pass */
+
+typedef float block __attribute__((vector_size(BLOCK * sizeof(float))));
+typedef double sums __attribute__((vector_size(BLOCK * sizeof(double))));
+
+static inline __attribute__((always_inline)) sums load_block(const float *from)
 {
-    memset(means, 0, sizeof(*means) * n_channels);
-    for (uint32_t position = 0; position < n_positions; position++, in += stride) {
-        for (uint32_t c = 0; c < n_channels; c++)
-            means[c] += (double)in[c];
-    }
-    for (uint32_t c = 0; c < n_channels; c++)
-        means[c] /= n_positions;
+    block values;
+    memcpy(&values, from, sizeof(values));
+    return __builtin_convertvector(values, sums);
 }
 
-void channel_deviations(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
-                        const double *means, double *squares, float *deviations)
+VECTOR_CLONES
+static void block_statistics(const float *in, uint32_t n_positions, uint32_t stride, double *means,
+                             double *squares)
 {
-    memset(squares, 0, sizeof(*squares) * n_channels);
-    for (uint32_t position = 0; position < n_positions; position++, in += stride) {
-        for (uint32_t c = 0; c < n_channels; c++) {
-            const double difference = (double)in[c] - means[c];
-            squares[c] += difference * difference;
-        }
+    sums mean = {0}, square = {0};
+    for (uint32_t position = 0; position < n_positions; position++)
+        mean += load_block(in + (size_t)position * stride);
+    mean /= (double)n_positions;
+    memcpy(means, &mean, sizeof(mean));
+    if (squares == NULL)
+        return;
+    for (uint32_t position = 0; position < n_positions; position++) {
+        const sums difference = load_block(in + (size_t)position * stride) - mean;
+        square += difference * difference;
     }
-    for (uint32_t c = 0; c < n_channels; c++)
-        deviations[c] = (float)sqrt(squares[c] / n_positions);
+    square /= (double)n_positions;
+    memcpy(squares, &square, sizeof(square));
 }
 
+void channel_statistics(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
+                        float *means, float *deviations)
+{
+    double mean[BLOCK], square[BLOCK];
+    for (uint32_t first = 0; first < n_channels; first += BLOCK) {
+        const uint32_t n = n_channels - first < BLOCK ? n_channels - first : BLOCK;
+        block_statistics(in + first, n_positions, stride, mean, deviations == NULL ? NULL : square);
+        for (uint32_t c = 0; c < n && means != NULL; c++)
+            means[first + c] = (float)mean[c];
+        for (uint32_t c = 0; c < n && deviations != NULL; c++)
+            deviations[first + c] = (float)sqrt(square[c]);
+    }
+}
+
+VECTOR_CLONES
 void l2_normalise(float *vector, uint32_t n)
 {
     double square = 0.0;

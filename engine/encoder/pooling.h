@@ -5,14 +5,10 @@
 
 #include <stdint.h>
 
-/* Mean of each channel over the positions of one map. */
-void channel_means(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
-                   double *means);
-
-/* Population standard deviation of each channel around those means; squares: scratch of
- * n_channels. */
-void channel_deviations(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
-                        const double *means, double *squares, float *deviations);
+/* Mean and population standard deviation of each channel over the positions of one map; either may
+ * be NULL. The stride is n_channels padded to KERNEL_LANES, all of which are read. */
+void channel_statistics(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
+                        float *means, float *deviations);
 
 /* Divides the vector by max(its Euclidean norm, 1e-12). */
 void l2_normalise(float *vector, uint32_t n);

@@ -90,8 +90,7 @@ struct encoder_workspace {
     float *boundaries[1 + ENCODER_STAGES];
     float *scratch[SCRATCH_BUFFERS];
     float *padded;
-    double *sums; /* two channel vectors */
-    void *arena;  /* owns all buffers */
+    void *arena; /* owns all buffers */
     struct conv_scratch conv;
     bool alone; /* the call has one chip */
     /* Nanoseconds of the stem, of each layer and of pooling; NULL: not measured. */

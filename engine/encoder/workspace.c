@@ -57,7 +57,6 @@ static int lay_out(struct encoder_workspace *workspace, struct error *err)
     memset(workspace->padded, 0, plan->padded_floats * sizeof(float));
     workspace->conv.zeros = cut(&next, plan->widest * sizeof(float));
     memset(workspace->conv.zeros, 0, plan->widest * sizeof(float));
-    workspace->sums = cut(&next, 2 * plan->widest * sizeof(double));
     return 0;
 }
 
