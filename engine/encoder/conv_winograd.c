@@ -70,18 +70,20 @@ static void multiply_planes(struct conv_scratch *scratch, const struct conv_call
             scratch->out[k] = products + (size_t)k * n_out;
         }
         for (uint32_t column = 0; column < n_out; column += panel_width(column, n_out)) {
+            const uint32_t width = panel_width(column, n_out);
             const struct gemm gemm = {
                 .n_rows = n,
                 .n_taps = 1,
                 .depth = depth,
-                .width = panel_width(column, n_out),
+                .width = width,
                 .rows = scratch->rows,
                 .panels = &weights,
+                .ahead = weights + (size_t)depth * width,
                 .out = scratch->out,
                 .column = column,
             };
             conv_multiply(scratch, kernels, &gemm);
-            weights += (size_t)depth * gemm.width;
+            weights += (size_t)depth * width;
         }
     }
 }

@@ -37,9 +37,12 @@ struct gemm {
     uint32_t n_rows;
     uint32_t n_taps;
     uint32_t depth;
-    uint32_t width;               /* columns: 64, 32 or 16 */
-    const float *const *rows;     /* [n_taps][n_rows], each of `depth` floats */
-    const float *const *panels;   /* [n_taps], each depth x width */
+    uint32_t width;             /* columns: 64, 32 or 16 */
+    const float *const *rows;   /* [n_taps][n_rows], each of `depth` floats */
+    const float *const *panels; /* [n_taps], each depth x width */
+    /* Where as many floats as the panels have are read soon, which come closer to the processor
+     * meanwhile; any address does no harm. NULL: not known. */
+    const float *ahead;
     float *const *out;            /* [n_rows] */
     const float *const *residual; /* [n_rows], or NULL */
     uint32_t column;              /* of out and residual at which the panel begins */

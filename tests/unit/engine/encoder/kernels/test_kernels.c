@@ -4,6 +4,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <sys/mman.h>
 
 #include "engine/encoder/kernels/kernels.h"
 #include "tests/unit/engine/encoder/floats.h"
@@ -192,6 +193,37 @@ static void products_with_any_options(void **state)
     }
 }
 
+/* What is fetched ahead need not be memory that may be read, and changes no byte. */
+static void products_with_anything_ahead(void **state)
+{
+    (void)state;
+    float *unreadable = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(unreadable, MAP_FAILED);
+    for (size_t set = 0; set < VECTOR_SETS; set++) {
+        const struct kernels *kernels = kernels_named(vector_sets[set]);
+        for (uint32_t i = 0; kernels != NULL && i < ROWS_MAX * 3; i++) {
+            const struct shape shape = {.n_rows = 1 + i / 3,
+                                        .n_taps = 2,
+                                        .depth = 33,
+                                        .width = widths[i % 3],
+                                        .options = i % OPTIONS};
+            struct product product;
+            make_product(&product, &shape, 1.0f);
+            float *start = floats_copy(product.out, product.n_out);
+            kernels->gemm(&product.gemm);
+            float *wanted = floats_copy(product.out, product.n_out);
+            memcpy(product.out, start, product.n_out * sizeof(*start));
+            product.gemm.ahead = unreadable;
+            kernels->gemm(&product.gemm);
+            assert_memory_equal(product.out, wanted, product.n_out * sizeof(*wanted));
+            free(wanted);
+            free(start);
+            clear_product(&product);
+        }
+    }
+    munmap(unreadable, 4096);
+}
+
 /* Flushed to zero they would be wrong by all of their value. */
 static void products_of_denormal_numbers(void **state)
 {
@@ -331,6 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_any_shape),
         cmocka_unit_test(products_with_any_options),
+        cmocka_unit_test(products_with_anything_ahead),
         cmocka_unit_test(products_of_denormal_numbers),
         cmocka_unit_test(relu_makes_zero_of_what_is_not_a_number),
         cmocka_unit_test(max_pool_of_any_side),
