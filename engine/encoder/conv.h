@@ -112,7 +112,7 @@ struct conv_call {
     uint32_t n;
     uint32_t side; /* of the maps of `in` */
     const float *in;
-    float *out;            /* overlaps nothing else */
+    float *out;            /* overlaps nothing but the residual, which may be the same maps */
     const float *residual; /* maps like `out`, or NULL */
     bool relu;
 };

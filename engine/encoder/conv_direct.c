@@ -35,7 +35,9 @@ struct chunk {
     uint32_t capacity;
     uint32_t n;
     uint32_t n_taps;
-    uint32_t taps[9]; /* numbers of their weights */
+    uint32_t taps[9];     /* numbers of their weights */
+    uint32_t tap_rows[9]; /* their offsets from an output's centre, modulo 2^32 */
+    uint32_t tap_columns[9];
 };
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -54,6 +56,9 @@ static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t 
     for (uint32_t i = 0; i < chunk->n_taps; i++)
         panels[i] = panel + chunk->taps[i] * tap_floats;
     const uint32_t step = tap_floats < CHUNK_FLOATS ? (uint32_t)(CHUNK_FLOATS / tap_floats) : 1;
+    /* Between the steps sums lie in `out`: a residual that is there is what they begin with. */
+    const bool begun = conv->kernel > 1 && chunk->call->residual == chunk->call->out;
+    const bool adds = chunk->call->residual != NULL && !begun;
     for (uint32_t tap = 0; tap < chunk->n_taps; tap += step) {
         const struct gemm gemm = {
             .n_rows = chunk->n,
@@ -62,11 +67,12 @@ static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t 
             .width = width,
             .rows = chunk->scratch->rows + (size_t)tap * chunk->n,
             .panels = panels + tap,
+            .ahead = panels[tap] + smaller(chunk->n_taps - tap, step) * tap_floats,
             .out = chunk->scratch->out,
-            .residual = chunk->call->residual == NULL ? NULL : chunk->scratch->residual,
+            .residual = adds ? chunk->scratch->residual : NULL,
             .column = column,
             .bias = conv->bias + column,
-            .accumulate = tap > 0,
+            .accumulate = begun || tap > 0,
             .finish = tap + step >= chunk->n_taps,
             .relu = chunk->call->relu,
         };
@@ -97,37 +103,34 @@ static void multiply_chunk(struct chunk *chunk)
     chunk->n = 0;
 }
 
-static const float *tap_row(const struct chunk *chunk, uint32_t map, uint32_t y, uint32_t x,
-                            uint32_t tap)
+/* Appends the positions x..x + n of one output row. */
+static void add_positions(struct chunk *chunk, uint32_t out_side, uint32_t map, uint32_t y,
+                          uint32_t x, uint32_t n)
 {
     const struct conv_call *call = chunk->call;
-    const struct conv *conv = call->conv;
-    const uint32_t padding = conv->kernel / 2;
-    const uint32_t row = y * conv->stride + tap / conv->kernel;
-    const uint32_t column = x * conv->stride + tap % conv->kernel;
-    if (row < padding || row - padding >= call->side || column < padding ||
-        column - padding >= call->side)
-        return chunk->scratch->zeros;
-    return chunk->in +
-           (((size_t)map * call->side + row - padding) * call->side + column - padding) *
-               chunk->in_words;
-}
-
-static void add_position(struct chunk *chunk, uint32_t out_side, uint32_t map, uint32_t y,
-                         uint32_t x)
-{
-    const struct conv_call *call = chunk->call;
+    const uint32_t side = call->side;
+    const uint32_t stride = call->conv->stride;
     struct conv_scratch *scratch = chunk->scratch;
-    const size_t at =
-        (((size_t)map * out_side + y) * out_side + x) * padded_channels(call->conv->out_channels);
-    for (uint32_t i = 0; i < chunk->n_taps; i++)
-        scratch->rows[(size_t)i * chunk->capacity + chunk->n] =
-            tap_row(chunk, map, y, x, chunk->taps[i]);
-    scratch->out[chunk->n] = call->out + at;
-    if (call->residual != NULL)
-        scratch->residual[chunk->n] = call->residual + at;
-    if (++chunk->n == chunk->capacity)
-        multiply_chunk(chunk);
+    for (uint32_t i = 0; i < chunk->n_taps; i++) {
+        const float **rows = scratch->rows + (size_t)i * chunk->capacity + chunk->n;
+        /* Beside the map coordinates wrap around and exceed its side. */
+        const uint32_t row = y * stride + chunk->tap_rows[i];
+        uint32_t column = x * stride + chunk->tap_columns[i];
+        const size_t at = row < side ? ((size_t)map * side + row) * side * chunk->in_words : 0;
+        for (uint32_t k = 0; k < n; k++, column += stride)
+            rows[k] = row < side && column < side
+                          ? chunk->in + at + (size_t)column * chunk->in_words
+                          : scratch->zeros;
+    }
+    const size_t out_words = padded_channels(call->conv->out_channels);
+    const size_t at = (((size_t)map * out_side + y) * out_side + x) * out_words;
+    for (uint32_t k = 0; k < n; k++)
+        scratch->out[chunk->n + k] = call->out + at + k * out_words;
+    if (call->residual != NULL) {
+        for (uint32_t k = 0; k < n; k++)
+            scratch->residual[chunk->n + k] = call->residual + at + k * out_words;
+    }
+    chunk->n += n;
 }
 
 /* Chunks of nearly equal size. */
@@ -148,13 +151,22 @@ static void multiply_class(struct chunk *chunk, uint32_t out_side, struct span r
     chunk->capacity = chunk_capacity(chunk, chunk->call->n * rows.n * columns.n);
     chunk->n_taps = 0;
     for (uint32_t y = rows.tap; y < rows.tap_end; y++) {
-        for (uint32_t x = columns.tap; x < columns.tap_end; x++)
-            chunk->taps[chunk->n_taps++] = y * kernel + x;
+        for (uint32_t x = columns.tap; x < columns.tap_end; x++) {
+            chunk->taps[chunk->n_taps] = y * kernel + x;
+            chunk->tap_rows[chunk->n_taps] = y - kernel / 2;
+            chunk->tap_columns[chunk->n_taps++] = x - kernel / 2;
+        }
     }
     for (uint32_t map = 0; map < chunk->call->n; map++) {
         for (uint32_t y = rows.first; y < rows.first + rows.n; y++) {
-            for (uint32_t x = columns.first; x < columns.first + columns.n; x++)
-                add_position(chunk, out_side, map, y, x);
+            for (uint32_t x = columns.first; x < columns.first + columns.n;) {
+                const uint32_t n =
+                    smaller(columns.first + columns.n - x, chunk->capacity - chunk->n);
+                add_positions(chunk, out_side, map, y, x, n);
+                x += n;
+                if (chunk->n == chunk->capacity)
+                    multiply_chunk(chunk);
+            }
         }
     }
     multiply_chunk(chunk);

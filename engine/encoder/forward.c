@@ -1,5 +1,6 @@
-/* The forward pass. Buffers of a segment: scratch 0 and 1 hold a block's input and output in turn,
- * 2 and 3 the maps between its convolutions and its downsampled input. */
+/* The forward pass. The blocks of a stage all write to the same maps, the stage's output: a block's
+ * last convolution adds to its input where it lies, so that what it reads is what it overwrites and
+ * takes the cache's place once. Scratch 0 and 1 hold the maps between a block's convolutions. */
 #include "engine/encoder/encoder.h"
 
 #include <assert.h>
@@ -43,6 +44,7 @@ static void run_conv(struct encoder_workspace *workspace, const struct conv *con
     layer_end(workspace, 1 + number, begin);
 }
 
+/* `out` may be `in`. */
 static void run_block(const struct block *block, struct encoder_workspace *workspace,
                       const float *in, uint32_t n, float *out)
 {
@@ -50,14 +52,15 @@ static void run_block(const struct block *block, struct encoder_workspace *works
     const float *map = in;
     const uint32_t last = block->n_convs - 1;
     for (uint32_t i = 0; i < last; i++) {
-        float *next = workspace->scratch[2 + i];
+        float *next = workspace->scratch[i];
         run_conv(workspace, &block->convs[i], first + i, map, n, NULL, true, next);
         map = next;
     }
     const float *residual = in;
     if (block->has_downsample) {
-        /* The buffer that the last convolution does not read. */
-        float *downsampled = workspace->scratch[map == workspace->scratch[2] ? 3 : 2];
+        /* Where the sum will be; else the buffer that the last convolution does not read. */
+        float *free_scratch = workspace->scratch[map == workspace->scratch[0] ? 1 : 0];
+        float *downsampled = out != in ? out : free_scratch;
         run_conv(workspace, &block->downsample, first + block->n_convs, in, n, NULL, false,
                  downsampled);
         residual = downsampled;
@@ -70,9 +73,8 @@ static void run_stage(const struct encoder *encoder, struct encoder_workspace *w
 {
     const uint32_t end = encoder->first_block[stage];
     for (uint32_t i = encoder->first_block[stage - 1]; i < end; i++) {
-        float *next = i + 1 == end ? out : workspace->scratch[i % 2];
-        run_block(&encoder->blocks[i], workspace, in, n, next);
-        in = next;
+        run_block(&encoder->blocks[i], workspace, in, n, out);
+        in = out;
     }
 }
 

@@ -36,8 +36,9 @@ static uint64_t map_floats(uint32_t side, uint32_t n_channels)
 
 /* What one segment needs per chip. */
 struct segment_cost {
-    uint64_t map_floats;  /* its largest map within */
-    uint64_t n_positions; /* of its smallest map */
+    uint64_t map_floats;    /* its largest map within */
+    uint64_t output_floats; /* the largest that a block of it puts out */
+    uint64_t n_positions;   /* of its smallest map */
 };
 
 /* Adds a convolution of a map of this side to the work; returns the output's side. */
@@ -65,6 +66,7 @@ static void count_stem(struct plan *plan, struct segment_cost *cost, const struc
     const uint32_t side = count_conv(plan, cost, &conv, plan->input_size);
     plan->sides[0] = window_output_side(side, 3, 2);
     plan->map_floats[0] = map_floats(plan->sides[0], stem->out_channels);
+    cost->output_floats = plan->map_floats[0];
 }
 
 static void count_stage(struct plan *plan, struct segment_cost *cost, const struct encoder *encoder,
@@ -82,6 +84,8 @@ static void count_stage(struct plan *plan, struct segment_cost *cost, const stru
             layer[k].side = side;
             side = count_conv(plan, cost, &block->convs[k], side);
         }
+        const uint32_t n_channels = block->convs[block->n_convs - 1].out_channels;
+        cost->output_floats = larger(cost->output_floats, map_floats(side, n_channels));
     }
     plan->sides[stage] = side;
     plan->map_floats[stage] = map_floats(side, encoder->info.widths[stage - 1]);
@@ -169,11 +173,11 @@ static void size_buffers(struct plan *plan, const struct encoder *encoder,
         plan->segment_groups[segment] = (uint32_t)group;
         plan->scratch_floats = larger(plan->scratch_floats, group * cost->map_floats);
         if (segment > 0) {
-            plan->boundary_floats[segment - 1] = group * plan->map_floats[segment - 1];
+            plan->boundary_floats[segment - 1] = group * costs[segment - 1].output_floats;
             choose_in_stage(plan, encoder, segment);
         }
     }
-    plan->boundary_floats[plan->last_stage] = group * plan->map_floats[plan->last_stage];
+    plan->boundary_floats[plan->last_stage] = group * costs[plan->last_stage].output_floats;
 }
 
 int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_size,

@@ -65,8 +65,8 @@ struct plan {
     uint32_t segment_groups[1 + ENCODER_STAGES];
     uint32_t n_winograd;                          /* of Winograd's tiles, the first ones are used */
     struct layer *layers;                         /* n_layers; of stages that do not run unused */
-    uint64_t boundary_floats[1 + ENCODER_STAGES]; /* of the maps that each segment hands on */
-    uint64_t scratch_floats;                      /* of each of four buffers within a segment */
+    uint64_t boundary_floats[1 + ENCODER_STAGES]; /* of the maps that each segment works in */
+    uint64_t scratch_floats;                      /* of each of two buffers within a segment */
     uint64_t plane_floats;                        /* of Winograd's planes */
     uint64_t pair_words;                          /* of maps in pairs */
     uint64_t padded_floats;                       /* of a chip with its border */
@@ -81,7 +81,7 @@ void plan_clear(struct plan *plan);
 /* Bytes of the arena of a workspace. */
 uint64_t plan_arena_bytes(const struct plan *plan);
 
-enum { SCRATCH_BUFFERS = 4 };
+enum { SCRATCH_BUFFERS = 2 };
 
 struct encoder_workspace {
     const struct encoder *encoder; /* borrowed */

@@ -129,7 +129,7 @@ static void expect_guards(const struct fixture *fixture, const struct conv_call 
 }
 
 /* Applied to the first n maps, with exactly the planes that are promised to suffice for MAPS. */
-static float *apply(struct fixture *fixture, struct conv_call *call)
+static float *apply(struct fixture *fixture, struct conv_call *call, bool in_place)
 {
     const size_t n_planes = conv_plane_floats(&fixture->conv, call->algorithm, fixture->side, MAPS);
     const size_t n_out = call->n * fixture->map_floats;
@@ -137,7 +137,13 @@ static float *apply(struct fixture *fixture, struct conv_call *call)
     float *out = floats_filled(n_out + GUARDS, FLOATS_GUARD);
     fixture->scratch.planes = planes;
     call->out = out;
+    const float *residual = call->residual;
+    if (in_place && residual != NULL) {
+        memcpy(out, residual, n_out * sizeof(*out));
+        call->residual = out;
+    }
     conv_apply(&fixture->scratch, call);
+    call->residual = residual;
     expect_guards(fixture, call, planes + n_planes, "planes overflow");
     expect_guards(fixture, call, out + n_out, "outputs overflow");
     free(planes);
@@ -169,7 +175,7 @@ static void expect_sums(const struct fixture *fixture, const struct conv_call *c
 
 /* Each map alone has the bytes that it has among others. */
 static void expect_independent_maps(struct fixture *fixture, const struct conv_call *together,
-                                    const float *found)
+                                    bool in_place, const float *found)
 {
     const size_t in_floats =
         (size_t)fixture->side * fixture->side * padded_channels(fixture->conv.in_channels);
@@ -179,7 +185,7 @@ static void expect_independent_maps(struct fixture *fixture, const struct conv_c
         call.in += map * in_floats;
         if (call.residual != NULL)
             call.residual += map * fixture->map_floats;
-        float *alone = apply(fixture, &call);
+        float *alone = apply(fixture, &call, in_place);
         if (memcmp(alone, found + map * fixture->map_floats,
                    fixture->map_floats * sizeof(*alone)) != 0)
             fail_with(fixture, &call, "a map alone has other bytes", 0.0);
@@ -187,7 +193,8 @@ static void expect_independent_maps(struct fixture *fixture, const struct conv_c
     }
 }
 
-static void check_algorithm(struct fixture *fixture, enum conv_algorithm algorithm)
+/* in_place: the residual, where there is one, lies where the output will be. */
+static void check_algorithm(struct fixture *fixture, enum conv_algorithm algorithm, bool in_place)
 {
     if (algorithm != CONV_DIRECT)
         assert_int_equal(conv_prepare(&fixture->conv, algorithm, NULL), 0);
@@ -201,10 +208,10 @@ static void check_algorithm(struct fixture *fixture, enum conv_algorithm algorit
             .residual = n % 2 != 0 ? fixture->residual : NULL,
             .relu = (n / 2 + fixture->side) % 2 == 0,
         };
-        float *found = apply(fixture, &call);
+        float *found = apply(fixture, &call, in_place);
         expect_sums(fixture, &call, found);
         if (n == MAPS)
-            expect_independent_maps(fixture, &call, found);
+            expect_independent_maps(fixture, &call, in_place, found);
         free(found);
     }
 }
@@ -217,8 +224,10 @@ static void check_conv(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stri
     make_fixture(&fixture, in, out, kernel, stride, side);
     fixture.scratch.kernels = kernels;
     const bool any = kernel == 3 && stride == 1;
-    for (uint32_t i = any ? 0 : CONV_DIRECT; i < ALGORITHMS; i++)
-        check_algorithm(&fixture, (enum conv_algorithm)i);
+    for (uint32_t i = any ? 0 : CONV_DIRECT; i < ALGORITHMS; i++) {
+        check_algorithm(&fixture, (enum conv_algorithm)i, false);
+        check_algorithm(&fixture, (enum conv_algorithm)i, true);
+    }
     clear_fixture(&fixture);
 }
 

@@ -4,6 +4,7 @@
 
 #include "engine/encoder/encoder.h"
 #include "engine/encoder/random_weights.h"
+#include "tests/unit/engine/encoder/floats.h"
 #include "tests/unit/engine/encoder/golden.h"
 #include "tests/unit/engine/encoder/weights.h"
 
@@ -230,6 +231,91 @@ static void a_chip_does_not_depend_on_its_batch(void **state)
     expect_independent_of_batch(&wide, ENCODER_INPUT_SIZE_MAX, 26, 12);
 }
 
+static float *find_value(struct weights_tensor *tensor, uint32_t out, uint32_t in, uint32_t tap)
+{
+    const uint32_t n_in = tensor->rank == 4 ? tensor->shape[1] : 1;
+    const uint32_t n_taps = tensor->rank == 4 ? tensor->shape[2] * tensor->shape[3] : 1;
+    return &tensor->values[((size_t)out * n_in + in) * n_taps + tap];
+}
+
+/* Gives a tensor more channels, all of them zero. */
+static void widen(struct weights *weights, const char *name, uint32_t out, uint32_t in)
+{
+    const struct weights_tensor *found = weights_find(weights, name);
+    struct weights_tensor old = *found;
+    old.values = floats_copy(found->values, weights_n_elements(found));
+    weights_remove(weights, name);
+    const uint32_t shape[] = {out, in, old.shape[2], old.shape[3]};
+    struct weights_tensor *new = weights_add(weights, name, old.rank, shape);
+    memset(new->values, 0, weights_n_elements(new) * sizeof(float));
+    const uint32_t n_in = old.rank == 4 ? old.shape[1] : 1;
+    const uint32_t n_taps = old.rank == 4 ? old.shape[2] * old.shape[3] : 1;
+    for (uint32_t i = 0; i < old.shape[0] * n_in * n_taps; i++)
+        *find_value(new, i / n_taps / n_in, i / n_taps % n_in, i % n_taps) = old.values[i];
+    free(old.values);
+}
+
+/* A downsample that hands on the channels that there are before and after it. */
+static void add_identity(struct weights *weights, const char *block, uint32_t out, uint32_t in)
+{
+    static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
+    char name[64];
+    snprintf(name, sizeof(name), "%s.downsample.0.weight", block);
+    struct weights_tensor *matrix =
+        weights_add(weights, name, 4, (const uint32_t[]){out, in, 1, 1});
+    memset(matrix->values, 0, weights_n_elements(matrix) * sizeof(float));
+    for (uint32_t i = 0; i < out && i < in; i++)
+        *find_value(matrix, i, i, 0) = 1.0f;
+    for (uint32_t i = 0; i < 4; i++) {
+        snprintf(name, sizeof(name), "%s.downsample.1.%s", block, parts[i]);
+        struct weights_tensor *norm = weights_add(weights, name, 1, &out);
+        for (uint32_t k = 0; k < out; k++)
+            norm->values[k] = i % 3 == 0 ? 1.0f : 0.0f;
+    }
+}
+
+/* The blocks of a stage share its maps. One of them may be wider than the stage's last, and any may
+ * have a downsample: with channels of zeros and identities the embeddings stay what they were. */
+static void blocks_of_a_stage_may_differ_in_width(void **state)
+{
+    (void)state;
+    enum { SIZE = 100, WIDE = 90, N = ENCODER_BATCH };
+    struct encoder *plain = make_encoder(&medium, pooled);
+    struct weights *weights = weights_create(&medium);
+    weights->metadata = pooled;
+    const uint32_t width = medium.widths[0];
+    static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
+    widen(weights, "layer1.0.conv2.weight", WIDE, width);
+    for (uint32_t i = 0; i < 4; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "layer1.0.bn2.%s", parts[i]);
+        widen(weights, name, WIDE, 0);
+    }
+    add_identity(weights, "layer1.0", WIDE, width);
+    widen(weights, "layer1.1.conv1.weight", width, WIDE);
+    add_identity(weights, "layer1.1", width, WIDE);
+    size_t n_bytes = 0;
+    uint8_t *data = weights_write(weights, &n_bytes);
+    struct encoder *wide = NULL;
+    assert_int_equal(encoder_create(&wide, data, n_bytes, NULL), 0);
+    float *chips = weights_noise(N, SIZE, 1);
+    float *wanted = embed(plain, SIZE, chips, N);
+    float *found = embed(wide, SIZE, chips, N);
+    for (uint32_t i = 0; i < N; i++) {
+        const size_t dimension = encoder_info(plain)->dimension;
+        const double error = golden_error(found + i * dimension, wanted + i * dimension, dimension);
+        if (!(error < 2e-5))
+            fail_msg("chip %u: error %g", i, error);
+    }
+    free(found);
+    free(wanted);
+    free(chips);
+    free(data);
+    weights_destroy(weights);
+    encoder_destroy(wide);
+    encoder_destroy(plain);
+}
+
 /* In batches of 2, 7 and all; a batch of one may take other algorithms. */
 static void expect_same_bytes_in_batches(const struct encoder *encoder, uint32_t size, uint32_t n)
 {
@@ -360,6 +446,7 @@ int main(void)
         cmocka_unit_test(same_bytes_from_any_thread),
         cmocka_unit_test(same_bytes_while_other_sizes_begin),
         cmocka_unit_test(a_chip_does_not_depend_on_its_batch),
+        cmocka_unit_test(blocks_of_a_stage_may_differ_in_width),
         cmocka_unit_test(same_bytes_in_any_batch),
         cmocka_unit_test(same_bytes_in_any_batch_of_a_published_network),
         cmocka_unit_test(statistics_are_unit_vectors_mean_before_std),

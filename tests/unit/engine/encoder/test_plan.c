@@ -11,14 +11,15 @@ static const uint64_t GIBIBYTE = UINT64_C(1) << 30;
 /* A network of so many BasicBlocks a stage, `width` wide throughout, with no weights. */
 struct shape {
     uint32_t width;
+    uint32_t first_width; /* if not 0, of what the first of more blocks of a stage puts out */
     uint32_t depth;
     uint32_t last_stage; /* that is pooled */
 };
 
-static struct conv make_conv(uint32_t width, uint32_t kernel, uint32_t stride)
+static struct conv make_conv(uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride)
 {
     return (struct conv){
-        .in_channels = width, .out_channels = width, .kernel = kernel, .stride = stride};
+        .in_channels = in, .out_channels = out, .kernel = kernel, .stride = stride};
 }
 
 static void make_encoder(struct encoder *encoder, const struct shape *shape)
@@ -38,13 +39,17 @@ static void make_encoder(struct encoder *encoder, const struct shape *shape)
     encoder->blocks = calloc(encoder->n_blocks, sizeof(*encoder->blocks));
     assert_non_null(encoder->blocks);
     for (uint32_t i = 0; i < encoder->n_blocks; i++) {
-        const uint32_t stride = i > 0 && i % shape->depth == 0 ? 2 : 1;
+        const uint32_t number = i % shape->depth;
+        const uint32_t stride = i > 0 && number == 0 ? 2 : 1;
+        const bool varies = shape->first_width != 0 && shape->depth > 1;
+        const uint32_t in = varies && number == 1 ? shape->first_width : shape->width;
+        const uint32_t out = varies && number == 0 ? shape->first_width : shape->width;
         struct block *block = &encoder->blocks[i];
         *block = (struct block){
             .n_convs = 2,
-            .convs = {make_conv(shape->width, 3, stride), make_conv(shape->width, 3, 1)},
-            .has_downsample = stride == 2,
-            .downsample = make_conv(shape->width, 1, stride),
+            .convs = {make_conv(in, shape->width, 3, stride), make_conv(shape->width, out, 3, 1)},
+            .has_downsample = stride == 2 || in != out,
+            .downsample = make_conv(in, out, 1, stride),
             .first_layer = encoder->n_layers};
         encoder->n_layers += block->has_downsample ? 3 : 2;
     }
@@ -91,11 +96,16 @@ static void check_plan(const struct encoder *encoder, const struct plan *plan)
     }
     for (uint32_t i = 0; i < encoder->first_block[plan->last_stage]; i++) {
         const struct block *block = &encoder->blocks[i];
+        const uint32_t stage = 1 + i / encoder->info.depths[0];
+        assert_true(plan->boundary_floats[stage] >=
+                    (uint64_t)plan->segment_groups[stage] * plan->sides[stage] *
+                        plan->sides[stage] *
+                        padded_channels(block->convs[block->n_convs - 1].out_channels));
         for (uint32_t k = 0; k < block->n_convs; k++) {
             const struct layer *layer = &plan->layers[block->first_layer + k];
             assert_true(plan->plane_floats >=
                         conv_plane_floats(&block->convs[k], layer->alone, layer->side, 1));
-            for (uint32_t n = 1; n <= plan->segment_groups[1 + i / encoder->info.depths[0]]; n++)
+            for (uint32_t n = 1; n <= plan->segment_groups[stage]; n++)
                 assert_true(plan->plane_floats >=
                             conv_plane_floats(&block->convs[k], layer->together, layer->side, n));
         }
@@ -113,7 +123,8 @@ static bool plans(const struct shape *shape, uint32_t size)
     make_encoder(&encoder, shape);
     const int status = plan_init(&plan, &encoder, size, PRECISION_FLOAT32, &err);
     if (status == 0) {
-        assert_int_equal(plan.widest, padded_channels(shape->width));
+        if (shape->first_width <= shape->width || shape->depth == 1)
+            assert_int_equal(plan.widest, padded_channels(shape->width));
         check_plan(&encoder, &plan);
         plan_clear(&plan);
     } else {
@@ -133,6 +144,9 @@ static void usual_networks_are_planned(void **state)
         const struct shape shape = {
             .width = widths[i % 6], .depth = 1 + i % 7, .last_stage = 1 + i / 30};
         assert_true(plans(&shape, sizes[i / 6 % 5]));
+        struct shape varied = shape;
+        varied.first_width = widths[(i + 1) % 6];
+        assert_true(plans(&varied, sizes[i / 6 % 5]));
     }
 }
 
