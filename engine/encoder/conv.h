@@ -46,6 +46,7 @@ enum conv_algorithm {
     CONV_WINOGRAD_2 = WINOGRAD_2,
     CONV_WINOGRAD_3 = WINOGRAD_3,
     CONV_WINOGRAD_4 = WINOGRAD_4,
+    CONV_WINOGRAD_5 = WINOGRAD_5,
     CONV_WINOGRAD_6 = WINOGRAD_6,
     CONV_DIRECT = WINOGRAD_TILES,
     /* With products of bfloat16 values. */

@@ -68,6 +68,8 @@ const char *conv_algorithm_name(enum conv_algorithm algorithm)
         return "winograd 3x3";
     case CONV_WINOGRAD_4:
         return "winograd 4x4";
+    case CONV_WINOGRAD_5:
+        return "winograd 5x5";
     case CONV_WINOGRAD_6:
         return "winograd 6x6";
     case CONV_DIRECT:

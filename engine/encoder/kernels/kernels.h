@@ -54,11 +54,11 @@ struct gemm {
 
 /* Winograd's minimal filtering F(m x m, 3 x 3) (Lavin and Gray, CVPR 2016): m x m outputs of a 3x3
  * convolution from a tile of (m + 2)^2 inputs with (m + 2)^2 products a channel pair. */
-enum winograd_tile { WINOGRAD_2, WINOGRAD_3, WINOGRAD_4, WINOGRAD_6, WINOGRAD_TILES };
+enum winograd_tile { WINOGRAD_2, WINOGRAD_3, WINOGRAD_4, WINOGRAD_5, WINOGRAD_6, WINOGRAD_TILES };
 
 static inline uint32_t winograd_outputs(enum winograd_tile tile)
 {
-    static const uint32_t outputs[WINOGRAD_TILES] = {2, 3, 4, 6};
+    static const uint32_t outputs[WINOGRAD_TILES] = {2, 3, 4, 5, 6};
     return outputs[tile];
 }
 

@@ -127,6 +127,7 @@ static void transform_output(const struct winograd *winograd, enum winograd_tile
 WINOGRAD_FUNCTIONS(2)
 WINOGRAD_FUNCTIONS(3)
 WINOGRAD_FUNCTIONS(4)
+WINOGRAD_FUNCTIONS(5)
 WINOGRAD_FUNCTIONS(6)
 
 static void max_pool(const float *in, uint32_t n, uint32_t side, uint32_t channels, float *out)
@@ -152,7 +153,9 @@ static void max_pool(const float *in, uint32_t n, uint32_t side, uint32_t channe
 const struct kernels kernels_scalar = {
     .name = "scalar",
     .gemm = multiply,
-    .winograd_input = {winograd_input_2, winograd_input_3, winograd_input_4, winograd_input_6},
-    .winograd_output = {winograd_output_2, winograd_output_3, winograd_output_4, winograd_output_6},
+    .winograd_input = {winograd_input_2, winograd_input_3, winograd_input_4, winograd_input_5,
+                       winograd_input_6},
+    .winograd_output = {winograd_output_2, winograd_output_3, winograd_output_4, winograd_output_5,
+                        winograd_output_6},
     .max_pool = max_pool,
 };

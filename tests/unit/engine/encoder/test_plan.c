@@ -173,9 +173,9 @@ static void tiles_are_granted_by_the_memory_of_their_weights(void **state)
         uint32_t depth;
         uint32_t n_winograd;
     } cases[] = {
-        /* 8 x depth - 3 products of width squared, of 4 x 16, 25, 36 or 64 bytes each. */
-        {64, 3, 4},   {512, 2, 4},  {1024, 1, 3},  {1400, 1, 2},
-        {1800, 1, 1}, {2048, 1, 0}, {8192, 50, 0},
+        /* 8 x depth - 3 products of width squared, of 4 x 16, 25, 36, 49 or 64 bytes each. */
+        {64, 3, 5},   {512, 2, 5},  {1024, 1, 4}, {1200, 1, 3},
+        {1400, 1, 2}, {1800, 1, 1}, {2048, 1, 0}, {8192, 50, 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct shape shape = {

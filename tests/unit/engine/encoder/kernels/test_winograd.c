@@ -198,6 +198,12 @@ static void transforms_of_4x4_outputs(void **state)
     compare_sides(WINOGRAD_4);
 }
 
+static void transforms_of_5x5_outputs(void **state)
+{
+    (void)state;
+    compare_sides(WINOGRAD_5);
+}
+
 static void transforms_of_6x6_outputs(void **state)
 {
     (void)state;
@@ -280,6 +286,7 @@ int main(void)
         cmocka_unit_test(transforms_of_2x2_outputs),
         cmocka_unit_test(transforms_of_3x3_outputs),
         cmocka_unit_test(transforms_of_4x4_outputs),
+        cmocka_unit_test(transforms_of_5x5_outputs),
         cmocka_unit_test(transforms_of_6x6_outputs),
         cmocka_unit_test(output_writes_its_tiles_alone),
         cmocka_unit_test(transforms_of_denormal_numbers),
