@@ -9,7 +9,7 @@ enum {
     /* Floats of one scratch buffer (256 KB): a segment's maps stay in the second-level cache. */
     SCRATCH_FLOATS_GOAL = 64 * 1024,
     /* Products of fewer rows spend their time fetching the weights. */
-    ROWS_GOAL = 1024,
+    ROWS_GOAL = 768,
 };
 
 static const uint64_t WORKSPACE_BYTES_MAX = UINT64_C(1) << 30;
