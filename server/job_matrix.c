@@ -27,7 +27,7 @@ static void write_key(const struct job_state *state, const struct job_image *ima
     const struct normalise_params *n = &state->params.normalise;
     char sizes[INPUT_SIZES_TEXT];
     input_sizes_text(embedder_input_sizes(state->encoder->embedder), sizes);
-    snprintf(out, KEY_SIZE, "3|%s|%s|%s %s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
+    snprintf(out, KEY_SIZE, "4|%s|%s|%s %s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
              image->row.sha256, state->encoder->sha256, encoder_kernels(),
              precision_name(embedder_precision(state->encoder->embedder)), sizes, window,
              normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
