@@ -9,19 +9,20 @@ BUILD := build$(if $(SANITIZE),/$(subst $(comma),-,$(SANITIZE)))$(if $(DEBUG),/d
 Q := $(if $(V),,@)
 
 CC ?= cc
+PKG_CONFIG ?= pkg-config
 PACKAGES := libmicrohttpd jansson libpng sqlite3 nettle zlib libisal
 TEST_PACKAGES := cmocka libcurl
 WARNINGS := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wvla -Werror
 OPTIMISE := $(if $(DEBUG),-O0,-O2)
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 CPPFLAGS += -I. -D_GNU_SOURCE -DCHIPSHOT_VERSION='"$(VERSION)"' -include base/banned.h \
-	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+	$(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
 CFLAGS += -std=c17 -g $(OPTIMISE) $(WARNINGS) $(SANITIZE_FLAGS) -fstack-protector-strong -pthread
 # Sums must not depend on how the compiler contracts or reorders them: results are reproducible.
 CFLAGS += -ffp-contract=off
 LDFLAGS += $(SANITIZE_FLAGS) -pthread -Wl,-z,relro,-z,now
-LDLIBS += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm
-TEST_LDLIBS := $(shell pkg-config --libs $(TEST_PACKAGES) 2>/dev/null)
+LDLIBS += $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm
+TEST_LDLIBS := $(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES) 2>/dev/null)
 
 LAYERS := base engine db api server
 SOURCES := $(sort $(foreach layer,$(LAYERS),$(shell find $(layer) -name '*.c')))
@@ -35,8 +36,9 @@ TEST_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(TEST_SOURCES) $(TEST_HELPERS))
 PROGRAM_OBJECTS := $(BUILD)/tests/parity/parity_embed.o $(BUILD)/tests/bench/roofline.o \
 	$(BUILD)/tests/bench/http_baseline.o
 LIBRARY := $(BUILD)/libchipshot.a
-# TESTS picks test programs by words of their names.
-SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),$(filter %/$(word),$(TEST_PROGRAMS)))),$(TEST_PROGRAMS))
+# TESTS picks test programs by their names or folders (test_pool, unit/engine).
+SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
+	$(filter %/$(word) $(BUILD)/tests/$(word)/%,$(TEST_PROGRAMS)))),$(TEST_PROGRAMS))
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
@@ -51,7 +53,7 @@ help: ## list the targets
 # Without the libraries the first compiler error would be a riddle.
 .PHONY: libraries
 libraries:
-	@pkg-config --exists $(PACKAGES) || { echo "make: libraries are missing; run 'make deps'" >&2; exit 1; }
+	@$(PKG_CONFIG) --exists $(PACKAGES) || { echo "make: libraries are missing; run 'make deps'" >&2; exit 1; }
 
 $(BUILD)/%.o: %.c | libraries
 	@mkdir -p $(@D)
@@ -61,7 +63,7 @@ $(BUILD)/%.o: %.c | libraries
 # Each set of kernels is compiled for its own instructions; the program asks the processor before it
 # calls one. -O3 unrolls their small loops.
 $(BUILD)/engine/encoder/kernels/%.o: CFLAGS += -O3
-ifeq ($(shell uname -m),x86_64)
+ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
 $(BUILD)/engine/encoder/kernels/avx2.o: CFLAGS += -mavx2 -mfma
 $(BUILD)/engine/encoder/kernels/avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 $(BUILD)/engine/encoder/kernels/avx512_bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma
@@ -80,7 +82,7 @@ $(ASSETS): server/assets.S models/default.safetensors openapi.yaml
 
 $(LIBRARY): $(LIBRARY_OBJECTS) $(ASSETS)
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/chipshot: $(BUILD)/server/main.o $(LIBRARY)
 	@$(if $(V),,echo "  LD   $@")
@@ -89,7 +91,7 @@ $(BUILD)/chipshot: $(BUILD)/server/main.o $(LIBRARY)
 $(BUILD)/libtests.a: $(patsubst %.c,$(BUILD)/%.o,$(TEST_HELPERS))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libtests.a $(LIBRARY)
 	@$(if $(V),,echo "  LD   $@")
@@ -112,7 +114,7 @@ demo: ## run the main job on synthetic and real micrographs, through HTTP
 test: deps-test ## build and run all tests
 	@$(MAKE) --no-print-directory test-run
 
-test-run: all $(SELECTED_TESTS) ## run the tests, installing nothing; TESTS='test_pool ...' picks some
+test-run: all $(SELECTED_TESTS) ## run the tests, installing nothing; TESTS='test_pool unit/engine ...' picks some
 	@CHIPSHOT_BINARY=$(abspath $(BUILD)/chipshot) tests/run.sh $(SELECTED_TESTS)
 
 accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
@@ -153,8 +155,8 @@ bench-smoke: $(BUILD)/tests/parity/parity_embed all ## try the programs that mea
 	@/usr/bin/python3 tests/bench/work.py
 
 # The one program that uses OpenBLAS: as the measure of a good matrix product.
-$(BUILD)/tests/bench/roofline: LDLIBS += $(shell pkg-config --libs openblas 2>/dev/null)
-$(BUILD)/tests/bench/roofline.o: CPPFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
+$(BUILD)/tests/bench/roofline: LDLIBS += $(shell $(PKG_CONFIG) --libs openblas 2>/dev/null)
+$(BUILD)/tests/bench/roofline.o: CPPFLAGS += $(shell $(PKG_CONFIG) --cflags openblas 2>/dev/null)
 
 roofline: ## what this machine's arithmetic and memory can do at best
 	@./deps.sh build bench

@@ -38,9 +38,11 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
     exit 0
 fi
 
+# Libraries may be there for other architectures too.
+architecture=$(dpkg --print-architecture)
 missing=""
 for package in $wanted; do
-    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package:$architecture" 2>/dev/null || true)
     [ "$status" = installed ] || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

@@ -2,6 +2,7 @@
 # Runs test programs in parallel, each in its own temporary directory, and counts their results.
 # Usage: run.sh PROGRAM...   Prints failing programs' output and ends with "N passed, N failed"
 # (", N skipped" follows when tests were).
+# EMULATOR='qemu-aarch64-static' runs programs that were built for another processor.
 set -u
 
 logs=$(mktemp -d)
@@ -14,7 +15,7 @@ printf '%s\n' "$@" | xargs -P "$jobs" -I{} sh -c '
     program=$1
     name=$(echo "$program" | tr / _)
     mkdir -p "$logs/$name.tmp"
-    TMPDIR="$logs/$name.tmp" timeout "${TEST_TIMEOUT:-600}" "$program" >"$logs/$name.log" 2>&1
+    TMPDIR="$logs/$name.tmp" timeout "${TEST_TIMEOUT:-600}" ${EMULATOR:-} "$program" >"$logs/$name.log" 2>&1
     status=$?
     # A crash ends a program before its TAP lines are complete: it counts as one failure.
     if [ $status -ne 0 ] && ! grep -q "^not ok" "$logs/$name.log"; then

@@ -6,6 +6,8 @@
 static const struct kernels *const all[] = {
 #if defined(__x86_64__)
     &kernels_avx512_bf16, &kernels_avx512, &kernels_avx2,
+#elif defined(__aarch64__)
+    &kernels_neon,
 #endif
     &kernels_portable,    &kernels_scalar,
 };

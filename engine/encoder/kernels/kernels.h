@@ -96,13 +96,15 @@ struct kernels {
 
 /* Plain loops; the reference of the others. */
 extern const struct kernels kernels_scalar;
-/* Vectors of four that any compiler knows (SSE2, NEON). */
+/* Vectors of four that any compiler knows. */
 extern const struct kernels kernels_portable;
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx2;   /* with FMA */
 extern const struct kernels kernels_avx512; /* F, BW, DQ and VL */
 /* Reduced precision; besides those: BF16. */
 extern const struct kernels kernels_avx512_bf16;
+#elif defined(__aarch64__)
+extern const struct kernels kernels_neon; /* of every such processor */
 #endif
 
 /* The fastest that this processor runs. */

@@ -1,4 +1,5 @@
-/* Kernels in GCC's and Clang's own vectors of four: SSE2 on any x86-64, NEON on any AArch64. */
+/* Kernels in GCC's and Clang's own vectors of four, for processors that have no
+ * kernels of their own: SSE2 on any x86-64. */
 #include "engine/encoder/kernels/kernels.h"
 
 /* Maps are floats: a vector of them may be read from where floats were written. */

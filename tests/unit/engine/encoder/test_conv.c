@@ -284,8 +284,8 @@ static void many_channels(void **state)
 static void every_set_of_kernels(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx512", "avx2", "portable", "scalar"};
-    for (uint32_t i = 0; i < 4; i++) {
+    static const char *const names[] = {"avx512", "avx2", "neon", "portable", "scalar"};
+    for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const struct kernels *kernels = kernels_named(names[i]);
         if (kernels == NULL)
             continue;

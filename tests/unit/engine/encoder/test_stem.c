@@ -136,7 +136,7 @@ static void compare(const struct fixture *fixture, const char *name)
 
 static void check_stem(uint32_t in, uint32_t out, uint32_t kernel, uint32_t size)
 {
-    static const char *const names[] = {"avx512", "avx2", "portable", "scalar"};
+    static const char *const names[] = {"avx512", "avx2", "neon", "portable", "scalar"};
     struct fixture fixture;
     make_stem(&fixture, in, out, kernel);
     assert_int_equal(stem_fold(&fixture.stem, mean, deviation, NULL), 0);
@@ -145,7 +145,7 @@ static void check_stem(uint32_t in, uint32_t out, uint32_t kernel, uint32_t size
     assert_int_equal(fixture.plan.side, (size + 1) / 2);
     fixture.chips = floats_random((size_t)CHIPS * size * size, size, 0.0f, 1.0f);
     fixture.n_out = (size_t)CHIPS * fixture.plan.side * fixture.plan.side * padded_channels(out);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         compare(&fixture, names[i]);
     clear_fixture(&fixture);
 }

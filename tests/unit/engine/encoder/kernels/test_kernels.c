@@ -11,8 +11,8 @@
 
 enum { ROWS_MAX = 20, TAPS_MAX = 3, OPTIONS = 16 };
 
-static const char *const vector_sets[] = {"avx512", "avx2", "portable"};
-enum { VECTOR_SETS = sizeof(vector_sets) / sizeof(vector_sets[0]) };
+static const char *const sets[] = {"avx512", "avx2", "neon", "portable", "scalar"};
+enum { SETS = sizeof(sets) / sizeof(sets[0]), VECTOR_SETS = SETS - 1 };
 
 /* Sums of up to 192 products, rounded in another order or without fused multiply-adds. */
 static const double TOLERANCE = 2e-6;
@@ -161,7 +161,7 @@ static void products_of_any_shape(void **state)
 {
     (void)state;
     for (size_t set = 0; set < VECTOR_SETS; set++) {
-        const struct kernels *kernels = kernels_named(vector_sets[set]);
+        const struct kernels *kernels = kernels_named(sets[set]);
         uint32_t options = 0;
         for (uint32_t i = 0; kernels != NULL && i < ROWS_MAX * TAPS_MAX * 4 * 3; i++) {
             struct shape shape = {.n_rows = 1 + i % ROWS_MAX,
@@ -180,7 +180,7 @@ static void products_with_any_options(void **state)
 {
     (void)state;
     for (size_t set = 0; set < VECTOR_SETS; set++) {
-        const struct kernels *kernels = kernels_named(vector_sets[set]);
+        const struct kernels *kernels = kernels_named(sets[set]);
         for (uint32_t i = 0; kernels != NULL && i < OPTIONS * 3 * 2; i++) {
             const struct shape shape = {.n_rows = 11,
                                         .n_taps = 2,
@@ -200,7 +200,7 @@ static void products_with_anything_ahead(void **state)
     float *unreadable = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(unreadable, MAP_FAILED);
     for (size_t set = 0; set < VECTOR_SETS; set++) {
-        const struct kernels *kernels = kernels_named(vector_sets[set]);
+        const struct kernels *kernels = kernels_named(sets[set]);
         for (uint32_t i = 0; kernels != NULL && i < ROWS_MAX * 3; i++) {
             const struct shape shape = {.n_rows = 1 + i / 3,
                                         .n_taps = 2,
@@ -229,7 +229,7 @@ static void products_of_denormal_numbers(void **state)
 {
     (void)state;
     for (size_t set = 0; set < VECTOR_SETS; set++) {
-        const struct kernels *kernels = kernels_named(vector_sets[set]);
+        const struct kernels *kernels = kernels_named(sets[set]);
         for (uint32_t width = 0; kernels != NULL && width < 3; width++) {
             const struct shape shape = {
                 .n_rows = 9, .n_taps = 1, .depth = 7, .width = widths[width], .options = 4};
@@ -248,9 +248,8 @@ static void products_of_denormal_numbers(void **state)
 static void relu_makes_zero_of_what_is_not_a_number(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx512", "avx2", "portable", "scalar"};
-    for (size_t set = 0; set < 4; set++) {
-        const struct kernels *kernels = kernels_named(names[set]);
+    for (size_t set = 0; set < SETS; set++) {
+        const struct kernels *kernels = kernels_named(sets[set]);
         for (uint32_t width = 0; kernels != NULL && width < 3; width++) {
             const struct shape shape = {
                 .n_rows = 7, .n_taps = 1, .depth = 7, .width = widths[width], .options = 4 | 8};
@@ -318,9 +317,8 @@ static void check_max_pool(const struct kernels *kernels, uint32_t n, uint32_t s
 static void max_pool_of_any_side(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx512", "avx2", "portable", "scalar"};
-    for (size_t set = 0; set < 4; set++) {
-        const struct kernels *kernels = kernels_named(names[set]);
+    for (size_t set = 0; set < SETS; set++) {
+        const struct kernels *kernels = kernels_named(sets[set]);
         for (uint32_t side = 1; kernels != NULL && side <= 9; side++) {
             for (uint32_t n = 1; n <= 3; n++)
                 check_max_pool(kernels, n, side, n * KERNEL_LANES);
@@ -339,12 +337,12 @@ static void kernels_are_found_by_their_names(void **state)
     assert_ptr_equal(kernels_named("scalar"), &kernels_scalar);
     assert_ptr_equal(kernels_named("portable"), &kernels_portable);
     for (size_t set = 0; set < VECTOR_SETS; set++) {
-        const struct kernels *kernels = kernels_named(vector_sets[set]);
+        const struct kernels *kernels = kernels_named(sets[set]);
         if (kernels == NULL)
             print_message("note: this processor has no %s; those kernels are not tested\n",
-                          vector_sets[set]);
+                          sets[set]);
         else
-            assert_string_equal(kernels->name, vector_sets[set]);
+            assert_string_equal(kernels->name, sets[set]);
     }
 }
 
@@ -353,9 +351,9 @@ static void best_kernels_run_here(void **state)
 {
     (void)state;
     size_t set = 0;
-    while (kernels_named(vector_sets[set]) == NULL)
+    while (kernels_named(sets[set]) == NULL)
         set++;
-    assert_ptr_equal(kernels_best(), kernels_named(vector_sets[set]));
+    assert_ptr_equal(kernels_best(), kernels_named(sets[set]));
 }
 
 int main(void)

@@ -11,8 +11,8 @@
 
 enum { SIDE_MAX = 13, MAPS = 2 };
 
-static const char *const vector_sets[] = {"avx512", "avx2", "portable"};
-enum { VECTOR_SETS = sizeof(vector_sets) / sizeof(vector_sets[0]) };
+static const char *const sets[] = {"avx512", "avx2", "neon", "portable", "scalar"};
+enum { SETS = sizeof(sets) / sizeof(sets[0]), VECTOR_SETS = SETS - 1 };
 
 static const double TOLERANCE = 2e-6;
 
@@ -168,7 +168,7 @@ static void compare(const struct kernels *kernels, enum winograd_tile tile, uint
 static void compare_sides(enum winograd_tile tile)
 {
     for (size_t set = 0; set < VECTOR_SETS; set++) {
-        const struct kernels *kernels = kernels_named(vector_sets[set]);
+        const struct kernels *kernels = kernels_named(sets[set]);
         for (uint32_t side = 1; kernels != NULL && side <= SIDE_MAX; side++) {
             const uint32_t n = n_tiles_of(tile, side);
             const uint32_t channels = (1 + side % 3) * KERNEL_LANES;
@@ -214,9 +214,8 @@ static void transforms_of_6x6_outputs(void **state)
 static void output_writes_its_tiles_alone(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx512", "avx2", "portable", "scalar"};
-    for (uint32_t i = 0; i < 4 * WINOGRAD_TILES; i++) {
-        const struct kernels *kernels = kernels_named(names[i / WINOGRAD_TILES]);
+    for (uint32_t i = 0; i < SETS * WINOGRAD_TILES; i++) {
+        const struct kernels *kernels = kernels_named(sets[i / WINOGRAD_TILES]);
         if (kernels == NULL)
             continue;
         const enum winograd_tile tile = (enum winograd_tile)(i % WINOGRAD_TILES);
@@ -242,7 +241,7 @@ static void transforms_of_denormal_numbers(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < VECTOR_SETS * WINOGRAD_TILES; i++) {
-        const struct kernels *kernels = kernels_named(vector_sets[i / WINOGRAD_TILES]);
+        const struct kernels *kernels = kernels_named(sets[i / WINOGRAD_TILES]);
         if (kernels == NULL)
             continue;
         const enum winograd_tile tile = (enum winograd_tile)(i % WINOGRAD_TILES);
@@ -261,9 +260,8 @@ static void transforms_of_denormal_numbers(void **state)
 static void relu_makes_zero_of_what_is_not_a_number(void **state)
 {
     (void)state;
-    static const char *const names[] = {"avx512", "avx2", "portable", "scalar"};
-    for (uint32_t i = 0; i < 4 * WINOGRAD_TILES; i++) {
-        const struct kernels *kernels = kernels_named(names[i / WINOGRAD_TILES]);
+    for (uint32_t i = 0; i < SETS * WINOGRAD_TILES; i++) {
+        const struct kernels *kernels = kernels_named(sets[i / WINOGRAD_TILES]);
         if (kernels == NULL)
             continue;
         struct fixture fixture;
