@@ -67,6 +67,7 @@ ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
 $(BUILD)/engine/encoder/kernels/avx2.o: CFLAGS += -mavx2 -mfma
 $(BUILD)/engine/encoder/kernels/avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 $(BUILD)/engine/encoder/kernels/avx512_bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma
+$(BUILD)/engine/encoder/kernels/avx512_vnni.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma
 endif
 # Loops over embeddings, which -O2 leaves scalar. The order of sums stays as written.
 ifndef DEBUG

@@ -23,7 +23,7 @@ struct job_params {
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
  *  "normalise":{"method","low","high"},"clahe":null|{"clip_limit","tiles"},
  *  "classifier":{"distance","transform","temperature":"auto"|number},
- *  "input_sizes":[pixels, ...],"precision":"float32"|"bfloat16"} */
+ *  "input_sizes":[pixels, ...],"precision":"float32"|"bfloat16"|"int8"} */
 json_t *job_params_to_json(const struct job_params *params);
 /* malloc'd text, NULL on allocation failure. */
 char *job_params_to_text(const struct job_params *params);

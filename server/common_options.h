@@ -45,8 +45,8 @@ enum {
                 "vectors of\n                           several sizes are concatenated")
 #define OPTION_PRECISION(target)                                                                   \
     OPTION_TEXT("precision", "NAME", target,                                                       \
-                "float32 (default), or bfloat16 where the processor has AVX512_BF16: faster, "     \
-                "less exact")
+                "float32 (default); faster and less exact, if the processor has AVX512_BF16 or "   \
+                "AVX512_VNNI:\n                           bfloat16, int8")
 #define OPTION_STAGES(target)                                                                      \
     OPTION_TEXT("stages", "N[,N]", target, "only these of the stages that the encoder pools")
 #define OPTION_STATISTICS(target)                                                                  \

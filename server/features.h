@@ -17,7 +17,7 @@ enum features_kind { FEATURES_ENCODER, FEATURES_MEAN_STD };
 struct features_options {
     const char *kind;        /* "encoder" or "mean-std" */
     const char *input_sizes; /* "48,96" */
-    const char *precision;   /* "bfloat16" */
+    const char *precision;   /* "bfloat16" or "int8" */
     const char *stages;      /* "2,3,4" */
     const char *statistics;  /* "mean,std" */
 };

@@ -8,7 +8,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/encoder/kernels/int8.h"
 #include "engine/encoder/kernels/kernels.h"
+#include "engine/encoder/precision.h"
 
 enum { CONV_KERNEL_MAX = 15 };
 
@@ -29,6 +31,9 @@ struct conv {
      * with zero. */
     float *panel_pairs;
     float *winograd_pairs; /* of WINOGRAD_2 */
+    /* In words of four input channels (int8.h), on demand; channels beyond the last are zero. */
+    float *panel_quads;
+    float *weight_steps; /* [padded out_channels] */
 };
 
 /* Takes weights [kernel][kernel][in_channels][out_channels] and bias [out_channels], both borrowed.
@@ -52,23 +57,26 @@ enum conv_algorithm {
     /* With products of bfloat16 values. */
     CONV_BFLOAT16_WINOGRAD_2,
     CONV_BFLOAT16_DIRECT,
+    /* Of int8 values. */
+    CONV_INT8_DIRECT,
 };
 
-static inline bool conv_is_reduced(enum conv_algorithm algorithm)
+static inline bool conv_is_bfloat16(enum conv_algorithm algorithm)
 {
-    return algorithm > CONV_DIRECT;
+    return algorithm == CONV_BFLOAT16_WINOGRAD_2 || algorithm == CONV_BFLOAT16_DIRECT;
 }
 
 /* The algorithm without its precision. */
 static inline enum conv_algorithm conv_scheme(enum conv_algorithm algorithm)
 {
-    if (algorithm == CONV_BFLOAT16_DIRECT)
+    if (algorithm == CONV_BFLOAT16_DIRECT || algorithm == CONV_INT8_DIRECT)
         return CONV_DIRECT;
     return algorithm == CONV_BFLOAT16_WINOGRAD_2 ? CONV_WINOGRAD_2 : algorithm;
 }
 
 /* Makes the weights that an algorithm needs, unless they are there. ERROR_NOMEM. */
 int conv_prepare(struct conv *conv, enum conv_algorithm algorithm, struct error *err);
+int conv_prepare_int8(struct conv *conv, struct error *err);
 
 /* Whether the convolution can be computed by Winograd's tiles. */
 static inline bool conv_has_winograd(const struct conv *conv)
@@ -81,31 +89,33 @@ uint64_t conv_winograd_bytes(const struct conv *conv, enum winograd_tile tile);
 
 /* The algorithm for n maps of this side: the one that should take the least time, by the work and
  * the weights to be read (conv_choice.c). Only the first n_winograd tiles are considered.
- * bfloat16: it may compute with such products. */
+ * It may compute with products of the given precision. */
 enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n,
-                                uint32_t n_winograd, bool bfloat16);
+                                uint32_t n_winograd, enum precision precision);
 const char *conv_algorithm_name(enum conv_algorithm algorithm);
 
 /* What a thread computes convolutions with. Begins zeroed. */
 struct conv_scratch {
     const struct kernels *kernels;
-    const struct kernels *reduced; /* NULL: none */
-    float *pairs;                  /* conv_pair_words */
-    float *planes;                 /* conv_plane_floats */
-    float *zeros; /* as many as the widest map has channels: stands for rows beside a map */
+    const struct kernels *bfloat16; /* NULL: none, as the next */
+    const struct int8_kernels *int8;
+    float *words;  /* conv_map_words */
+    float *planes; /* conv_plane_floats */
+    float *zeros;  /* as many as the widest map has channels: stands for rows beside a map */
     const float *rows[CONV_KERNEL_MAX * 256];
     const float *residual[256];
     float *out[256];
-    uint64_t n_products; /* since the last look whether to give way */
+    float row_scales[256]; /* of int8 */
+    uint64_t n_products;   /* since the last look whether to give way */
 };
 
 /* Floats of `planes` that the algorithm needs for n maps. */
 uint64_t conv_plane_floats(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
                            uint32_t n);
 
-/* Words of `pairs` that the algorithm needs for n maps. */
-uint64_t conv_pair_words(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
-                         uint32_t n);
+/* Words of `words` that the algorithm needs for n maps. */
+uint64_t conv_map_words(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
+                        uint32_t n);
 
 struct conv_call {
     const struct conv *conv;
@@ -119,7 +129,7 @@ struct conv_call {
 };
 
 /* Calls a product's kernel, and gives way to requests after some tens of microseconds of them. */
-void conv_multiply(struct conv_scratch *scratch, const struct kernels *kernels,
+void conv_multiply(struct conv_scratch *scratch, void (*product)(const struct gemm *gemm),
                    const struct gemm *gemm);
 
 /* out = activation(conv(in) + bias + residual). */
@@ -127,5 +137,9 @@ void conv_apply(struct conv_scratch *scratch, const struct conv_call *call);
 /* Its two ways. */
 void conv_apply_direct(struct conv_scratch *scratch, const struct conv_call *call);
 void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *call);
+/* Rounds n maps to words of int8 values, each with a step of its own, so that a map's result does
+ * not depend on the others. */
+void conv_round_maps(const struct int8_kernels *kernels, const float *maps, uint32_t n,
+                     size_t map_floats, float *words, float *steps);
 
 #endif

@@ -9,20 +9,27 @@ static const double products_a_cycle = 28.0;
 static const double weight_bytes_a_cycle = 8.0;
 static const double transform_cycles = 4.0; /* a vector of 16 channels of one plane */
 
-/* Products of bfloat16 are two an instruction, and their weights half as long. */
-static const double bfloat16_gain = 2.0;
+/* Products of bfloat16 are two an instruction, and their weights half as long; of int8 four. */
+static const double gains[PRECISIONS] = {1.0, 2.0, 4.0};
+/* A vector of 16 channels that int8 rounds before the products or scales after them. */
+static const double int8_cycles = 7.0;
+/* Products that a sum of 32 bits holds, whatever the values. */
+static const uint32_t int8_products_max = INT32_MAX / (INT8_VALUE_MAX * INT8_WEIGHT_MAX);
 
 static double products_cycles(double n_products, double n_weights, double gain)
 {
     return (n_products / products_a_cycle + n_weights * 4.0 / weight_bytes_a_cycle) / gain;
 }
 
-static double direct_cycles(const struct conv *conv, double side, double n, double gain)
+static double direct_cycles(const struct conv *conv, double side, double n,
+                            enum precision precision)
 {
     const double channels = (double)conv->in_channels * conv->out_channels;
     /* Taps of an axis that see the map: all but one at each end. */
     const double taps = 3.0 * side - 2.0;
-    return products_cycles(n * taps * taps * channels, 9.0 * channels, gain);
+    const double vectors = n * side * side * (conv->in_channels + conv->out_channels) / 16.0;
+    return products_cycles(n * taps * taps * channels, 9.0 * channels, gains[precision]) +
+           (precision == PRECISION_INT8 ? vectors * int8_cycles : 0.0);
 }
 
 static double winograd_cycles(const struct conv *conv, enum winograd_tile tile, uint32_t side,
@@ -39,12 +46,17 @@ static double winograd_cycles(const struct conv *conv, enum winograd_tile tile, 
 }
 
 enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n,
-                                uint32_t n_winograd, bool bfloat16)
+                                uint32_t n_winograd, enum precision precision)
 {
-    enum conv_algorithm best = bfloat16 ? CONV_BFLOAT16_DIRECT : CONV_DIRECT;
+    static const enum conv_algorithm direct[PRECISIONS] = {CONV_DIRECT, CONV_BFLOAT16_DIRECT,
+                                                           CONV_INT8_DIRECT};
+    if (precision == PRECISION_INT8 &&
+        conv->kernel * conv->kernel * conv->in_channels > int8_products_max)
+        precision = PRECISION_FLOAT32;
+    enum conv_algorithm best = direct[precision];
     if (!conv_has_winograd(conv))
         return best;
-    double best_cycles = direct_cycles(conv, side, n, bfloat16 ? bfloat16_gain : 1.0);
+    double best_cycles = direct_cycles(conv, side, n, precision);
     for (enum winograd_tile tile = WINOGRAD_2; tile < n_winograd; tile++) {
         const double cycles = winograd_cycles(conv, tile, side, n, 1.0);
         if (cycles < best_cycles) {
@@ -53,8 +65,8 @@ enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t
         }
     }
     /* Larger tiles would magnify the rounding of values and weights. */
-    if (bfloat16 && n_winograd > WINOGRAD_2 &&
-        winograd_cycles(conv, WINOGRAD_2, side, n, bfloat16_gain) < best_cycles)
+    if (precision == PRECISION_BFLOAT16 && n_winograd > WINOGRAD_2 &&
+        winograd_cycles(conv, WINOGRAD_2, side, n, gains[precision]) < best_cycles)
         best = CONV_BFLOAT16_WINOGRAD_2;
     return best;
 }
@@ -78,6 +90,8 @@ const char *conv_algorithm_name(enum conv_algorithm algorithm)
         return "bfloat16 winograd 2x2";
     case CONV_BFLOAT16_DIRECT:
         return "bfloat16 direct";
+    case CONV_INT8_DIRECT:
+        return "int8 direct";
     }
     return "";
 }

@@ -27,9 +27,11 @@ struct span {
 struct chunk {
     struct conv_scratch *scratch;
     const struct conv_call *call;
-    const struct kernels *kernels;
-    const float *in; /* the maps as the kernels want them, floats or words of two */
+    const float *in; /* the maps as the kernels want them, floats or words of several values */
     const float *panels;
+    const float *map_steps; /* of int8 only, as the next */
+    const float *column_scales;
+    void (*gemm)(const struct gemm *gemm);
     uint32_t in_words; /* of a position */
     uint32_t depth;    /* words that are multiplied */
     uint32_t capacity;
@@ -55,9 +57,14 @@ static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t 
     const float *panels[9];
     for (uint32_t i = 0; i < chunk->n_taps; i++)
         panels[i] = panel + chunk->taps[i] * tap_floats;
-    const uint32_t step = tap_floats < CHUNK_FLOATS ? (uint32_t)(CHUNK_FLOATS / tap_floats) : 1;
-    /* Between the steps sums lie in `out`: a residual that is there is what they begin with. */
-    const bool begun = conv->kernel > 1 && chunk->call->residual == chunk->call->out;
+    const bool in_place = conv->kernel > 1 && chunk->call->residual == chunk->call->out;
+    /* Between the steps sums lie in `out`: a residual that is there is what they begin with, or,
+     * where they are whole numbers, stays there until all taps are added at once. */
+    const bool whole = chunk->column_scales != NULL;
+    const bool begun = in_place && !whole;
+    const uint32_t step = in_place && whole           ? chunk->n_taps
+                          : tap_floats < CHUNK_FLOATS ? (uint32_t)(CHUNK_FLOATS / tap_floats)
+                                                      : 1;
     const bool adds = chunk->call->residual != NULL && !begun;
     for (uint32_t tap = 0; tap < chunk->n_taps; tap += step) {
         const struct gemm gemm = {
@@ -72,11 +79,13 @@ static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t 
             .residual = adds ? chunk->scratch->residual : NULL,
             .column = column,
             .bias = conv->bias + column,
+            .row_scales = chunk->scratch->row_scales,
+            .column_scales = chunk->column_scales == NULL ? NULL : chunk->column_scales + column,
             .accumulate = begun || tap > 0,
             .finish = tap + step >= chunk->n_taps,
             .relu = chunk->call->relu,
         };
-        conv_multiply(chunk->scratch, chunk->kernels, &gemm);
+        conv_multiply(chunk->scratch, chunk->gemm, &gemm);
     }
 }
 
@@ -129,6 +138,10 @@ static void add_positions(struct chunk *chunk, uint32_t out_side, uint32_t map, 
     if (call->residual != NULL) {
         for (uint32_t k = 0; k < n; k++)
             scratch->residual[chunk->n + k] = call->residual + at + k * out_words;
+    }
+    if (chunk->map_steps != NULL) {
+        for (uint32_t k = 0; k < n; k++)
+            scratch->row_scales[chunk->n + k] = chunk->map_steps[map];
     }
     chunk->n += n;
 }
@@ -190,36 +203,67 @@ static uint32_t make_spans(const struct conv *conv, uint32_t side, uint32_t out_
     return n;
 }
 
-uint64_t conv_pair_words(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
-                         uint32_t n)
+uint64_t conv_map_words(const struct conv *conv, enum conv_algorithm algorithm, uint32_t side,
+                        uint32_t n)
 {
-    if (algorithm != CONV_BFLOAT16_DIRECT)
-        return 0;
-    return (uint64_t)n * side * side * (padded_channels(conv->in_channels) / 2);
+    const uint64_t n_floats = (uint64_t)n * side * side * padded_channels(conv->in_channels);
+    if (algorithm == CONV_INT8_DIRECT)
+        return n_floats / 4 + n; /* and the maps' steps */
+    return algorithm == CONV_BFLOAT16_DIRECT ? n_floats / 2 : 0;
 }
 
-/* The operands in the call's precision. */
-static void begin_chunk(struct chunk *chunk)
+static void begin_int8(struct chunk *chunk)
 {
     const struct conv_call *call = chunk->call;
     const struct conv *conv = call->conv;
     struct conv_scratch *scratch = chunk->scratch;
     const uint32_t padded = padded_channels(conv->in_channels);
-    if (!conv_is_reduced(call->algorithm)) {
-        chunk->kernels = scratch->kernels;
-        chunk->in = call->in;
-        chunk->panels = conv->panels;
-        chunk->in_words = padded;
-        chunk->depth = conv->in_channels;
-        return;
-    }
-    chunk->kernels = scratch->reduced;
-    chunk->kernels->make_pairs(call->in, (size_t)call->n * call->side * call->side * padded,
-                               scratch->pairs);
-    chunk->in = scratch->pairs;
+    const size_t map_floats = (size_t)call->side * call->side * padded;
+    float *steps = scratch->words + call->n * map_floats / 4;
+    conv_round_maps(scratch->int8, call->in, call->n, map_floats, scratch->words, steps);
+    chunk->gemm = scratch->int8->gemm;
+    chunk->in = scratch->words;
+    chunk->panels = conv->panel_quads;
+    chunk->map_steps = steps;
+    chunk->column_scales = conv->weight_steps;
+    chunk->in_words = padded / 4;
+    chunk->depth = (conv->in_channels + 3) / 4;
+}
+
+static void begin_bfloat16(struct chunk *chunk)
+{
+    const struct conv_call *call = chunk->call;
+    const struct conv *conv = call->conv;
+    struct conv_scratch *scratch = chunk->scratch;
+    const uint32_t padded = padded_channels(conv->in_channels);
+    scratch->bfloat16->make_pairs(call->in, (size_t)call->n * call->side * call->side * padded,
+                                  scratch->words);
+    chunk->gemm = scratch->bfloat16->gemm;
+    chunk->in = scratch->words;
     chunk->panels = conv->panel_pairs;
     chunk->in_words = padded / 2;
     chunk->depth = (conv->in_channels + 1) / 2;
+}
+
+static void begin_float32(struct chunk *chunk)
+{
+    const struct conv *conv = chunk->call->conv;
+    chunk->gemm = chunk->scratch->kernels->gemm;
+    chunk->in = chunk->call->in;
+    chunk->panels = conv->panels;
+    chunk->in_words = padded_channels(conv->in_channels);
+    chunk->depth = conv->in_channels;
+}
+
+/* The operands in the call's precision. */
+static void begin_chunk(struct chunk *chunk)
+{
+    if (chunk->call->algorithm == CONV_INT8_DIRECT)
+        begin_int8(chunk);
+    else if (chunk->call->algorithm == CONV_BFLOAT16_DIRECT)
+        begin_bfloat16(chunk);
+    else
+        begin_float32(chunk);
 }
 
 void conv_apply_direct(struct conv_scratch *scratch, const struct conv_call *call)

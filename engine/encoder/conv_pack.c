@@ -155,8 +155,10 @@ static int keep(float **place, float *made, struct error *err)
 
 int conv_prepare(struct conv *conv, enum conv_algorithm algorithm, struct error *err)
 {
+    if (algorithm == CONV_INT8_DIRECT)
+        return conv_prepare_int8(conv, err);
     const enum conv_algorithm scheme = conv_scheme(algorithm);
-    const bool reduced = conv_is_reduced(algorithm);
+    const bool reduced = conv_is_bfloat16(algorithm);
     if (scheme == CONV_DIRECT) {
         if (!reduced || conv->panel_pairs != NULL)
             return 0;
@@ -184,6 +186,8 @@ void conv_clear(struct conv *conv)
     free(conv->bias);
     free(conv->panel_pairs);
     free(conv->winograd_pairs);
+    free(conv->panel_quads);
+    free(conv->weight_steps);
     for (uint32_t tile = 0; tile < WINOGRAD_TILES; tile++)
         free(conv->winograd[tile]);
     *conv = (struct conv){0};

@@ -56,13 +56,13 @@ static void multiply_planes(struct conv_scratch *scratch, const struct conv_call
                             size_t product_stride)
 {
     const struct conv *conv = call->conv;
-    const bool reduced = conv_is_reduced(call->algorithm);
+    const bool reduced = conv_is_bfloat16(call->algorithm);
     const enum winograd_tile tile = (enum winograd_tile)conv_scheme(call->algorithm);
     const uint32_t p = winograd_outputs(tile) + 2;
     const size_t n_in = padded_channels(conv->in_channels) / (reduced ? 2 : 1);
     const uint32_t n_out = padded_channels(conv->out_channels);
     const uint32_t depth = reduced ? (conv->in_channels + 1) / 2 : conv->in_channels;
-    const struct kernels *kernels = reduced ? scratch->reduced : scratch->kernels;
+    const struct kernels *kernels = reduced ? scratch->bfloat16 : scratch->kernels;
     const float *weights = reduced ? conv->winograd_pairs : conv->winograd[tile];
     for (uint32_t i = 0; i < p * p; i++, values += value_stride, products += product_stride) {
         for (uint32_t k = 0; k < n; k++) {
@@ -82,7 +82,7 @@ static void multiply_planes(struct conv_scratch *scratch, const struct conv_call
                 .out = scratch->out,
                 .column = column,
             };
-            conv_multiply(scratch, kernels, &gemm);
+            conv_multiply(scratch, kernels->gemm, &gemm);
             weights += (size_t)depth * width;
         }
     }
@@ -91,8 +91,8 @@ static void multiply_planes(struct conv_scratch *scratch, const struct conv_call
 void conv_apply_winograd(struct conv_scratch *scratch, const struct conv_call *call)
 {
     const struct conv *conv = call->conv;
-    const bool reduced = conv_is_reduced(call->algorithm);
-    const struct kernels *kernels = reduced ? scratch->reduced : scratch->kernels;
+    const bool reduced = conv_is_bfloat16(call->algorithm);
+    const struct kernels *kernels = reduced ? scratch->bfloat16 : scratch->kernels;
     const enum winograd_tile tile = (enum winograd_tile)conv_scheme(call->algorithm);
     const uint32_t p = winograd_outputs(tile) + 2;
     const uint32_t all = n_tiles(tile, call->side, call->n);

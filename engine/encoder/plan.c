@@ -113,13 +113,11 @@ static uint32_t count_tiles(const struct encoder *encoder)
 static void choose_algorithms(struct plan *plan, const struct conv *conv, struct layer *layer,
                               uint32_t n)
 {
-    const bool bfloat16 = plan->precision == PRECISION_BFLOAT16;
-    layer->together = conv_choose(conv, layer->side, n, plan->n_winograd, bfloat16);
-    layer->alone = conv_choose(conv, layer->side, 1, plan->n_winograd, bfloat16);
-    plan->pair_words =
-        larger(plan->pair_words, conv_pair_words(conv, layer->together, layer->side, n));
-    plan->pair_words =
-        larger(plan->pair_words, conv_pair_words(conv, layer->alone, layer->side, 1));
+    layer->together = conv_choose(conv, layer->side, n, plan->n_winograd, plan->precision);
+    layer->alone = conv_choose(conv, layer->side, 1, plan->n_winograd, plan->precision);
+    plan->map_words =
+        larger(plan->map_words, conv_map_words(conv, layer->together, layer->side, n));
+    plan->map_words = larger(plan->map_words, conv_map_words(conv, layer->alone, layer->side, 1));
     plan->plane_floats =
         larger(plan->plane_floats, conv_plane_floats(conv, layer->together, layer->side, n));
     plan->plane_floats =
@@ -146,7 +144,7 @@ uint64_t plan_arena_bytes(const struct plan *plan)
         boundaries += round_up(plan->boundary_floats[segment] * sizeof(float));
     return boundaries + SCRATCH_BUFFERS * round_up(plan->scratch_floats * sizeof(float)) +
            round_up(plan->plane_floats * sizeof(float)) +
-           round_up(plan->pair_words * sizeof(float)) +
+           round_up(plan->map_words * sizeof(float)) +
            round_up(plan->padded_floats * sizeof(float)) + round_up(plan->widest * sizeof(float));
 }
 

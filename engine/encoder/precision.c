@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-#include "engine/encoder/kernels/kernels.h"
+#include "engine/encoder/kernels/int8.h"
 
-static const char *const names[PRECISIONS] = {"float32", "bfloat16"};
+static const char *const names[PRECISIONS] = {"float32", "bfloat16", "int8"};
 
 const char *precision_name(enum precision precision)
 {
@@ -19,19 +19,28 @@ int precision_parse(const char *name, enum precision *out, struct error *err)
             return 0;
         }
     }
-    return error_set(err, ERROR_INVALID, "precision '%.50s' is not float32 or bfloat16", name);
+    return error_set(err, ERROR_INVALID, "precision '%.50s' is not float32, bfloat16 or int8",
+                     name);
 }
 
-int precision_check_on(enum precision precision, bool avx512_bf16, struct error *err)
+int precision_check_on(enum precision precision, bool has_instructions, struct error *err)
 {
-    if (precision == PRECISION_BFLOAT16 && !avx512_bf16)
+    static const char *const instructions[PRECISIONS] = {
+        [PRECISION_BFLOAT16] = "AVX512_BF16", [PRECISION_INT8] = "AVX512_VNNI"};
+    if (instructions[precision] != NULL && !has_instructions)
         return error_set(err, ERROR_INVALID,
-                         "precision 'bfloat16' is not offered here: the processor lacks "
-                         "AVX512_BF16, without which it is no faster than float32");
+                         "precision '%s' is not offered here: the processor lacks %s, without "
+                         "which it is no faster than float32",
+                         names[precision], instructions[precision]);
     return 0;
 }
 
 int precision_check(enum precision precision, struct error *err)
 {
-    return precision_check_on(precision, kernels_bfloat16() != NULL, err);
+    const bool has[PRECISIONS] = {
+        [PRECISION_FLOAT32] = true,
+        [PRECISION_BFLOAT16] = kernels_bfloat16() != NULL,
+        [PRECISION_INT8] = int8_kernels() != NULL,
+    };
+    return precision_check_on(precision, has[precision], err);
 }

@@ -68,7 +68,7 @@ struct plan {
     uint64_t boundary_floats[1 + ENCODER_STAGES]; /* of the maps that each segment works in */
     uint64_t scratch_floats;                      /* of each of two buffers within a segment */
     uint64_t plane_floats;                        /* of Winograd's planes */
-    uint64_t pair_words;                          /* of maps in pairs */
+    uint64_t map_words;                           /* of maps in reduced precision */
     uint64_t padded_floats;                       /* of a chip with its border */
     uint32_t widest;                              /* channels of the widest map, padded */
     uint64_t flops_per_chip;

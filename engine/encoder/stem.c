@@ -175,7 +175,7 @@ static void apply_row(const struct stem *stem, const struct stem_plan *plan,
             .finish = true,
             .relu = true,
         };
-        conv_multiply(scratch, scratch->kernels, &gemm);
+        conv_multiply(scratch, scratch->kernels->gemm, &gemm);
     }
 }
 

@@ -52,7 +52,7 @@ static int lay_out(struct encoder_workspace *workspace, struct error *err)
     for (size_t i = 0; i < SCRATCH_BUFFERS; i++)
         workspace->scratch[i] = cut(&next, plan->scratch_floats * sizeof(float));
     workspace->conv.planes = cut(&next, plan->plane_floats * sizeof(float));
-    workspace->conv.pairs = cut(&next, plan->pair_words * sizeof(float));
+    workspace->conv.words = cut(&next, plan->map_words * sizeof(float));
     workspace->padded = cut(&next, plan->padded_floats * sizeof(float));
     memset(workspace->padded, 0, plan->padded_floats * sizeof(float));
     workspace->conv.zeros = cut(&next, plan->widest * sizeof(float));
@@ -71,7 +71,9 @@ int encoder_workspace_create(struct encoder_workspace **out, const struct encode
     workspace->encoder = encoder;
     workspace->conv.kernels = kernels_best();
     if (precision == PRECISION_BFLOAT16)
-        workspace->conv.reduced = kernels_bfloat16();
+        workspace->conv.bfloat16 = kernels_bfloat16();
+    if (precision == PRECISION_INT8)
+        workspace->conv.int8 = int8_kernels();
     const uint32_t size = input_size == 0 ? encoder->info.input_size : input_size;
     int status = plan_init(&workspace->plan, encoder, size, precision, err);
     if (status == 0)

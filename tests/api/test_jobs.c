@@ -127,21 +127,26 @@ static void precisions_are_checked(void **state)
     rig_fill(rig);
     assert_int_equal(post(rig, ",\"precision\":\"float32\""), 202);
     assert_string_equal(rig_text(rig, "/params/precision"), "float32");
-    post(rig, ",\"precision\":\"bfloat16\"");
-    if (precision_check(PRECISION_BFLOAT16, NULL) == 0) {
-        assert_int_equal(rig->response.status, 202);
-        assert_string_equal(rig_text(rig, "/params/precision"), "bfloat16");
-    } else {
-        rig_assert_problem(rig, 422, "invalid");
-        rig_assert_fault(rig, 1, "/precision", "'bfloat16' is not offered here");
+    for (enum precision i = PRECISION_BFLOAT16; i < PRECISIONS; i++) {
+        char more[100], detail[100];
+        snprintf(more, sizeof(more), ",\"precision\":\"%s\"", precision_name(i));
+        post(rig, more);
+        if (precision_check(i, NULL) == 0) {
+            assert_int_equal(rig->response.status, 202);
+            assert_string_equal(rig_text(rig, "/params/precision"), precision_name(i));
+        } else {
+            snprintf(detail, sizeof(detail), "'%s' is not offered here", precision_name(i));
+            rig_assert_problem(rig, 422, "invalid");
+            rig_assert_fault(rig, 1, "/precision", detail);
+        }
     }
-    static const char *const wrong[] = {"\"int8\"", "\"Float32\"", "\"\"", "16", "null"};
+    static const char *const wrong[] = {"\"int4\"", "\"Float32\"", "\"\"", "16", "null"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         char more[100];
         snprintf(more, sizeof(more), ",\"precision\":%s", wrong[i]);
         post(rig, more);
         rig_assert_problem(rig, 422, "invalid");
-        rig_assert_fault(rig, 1, "/precision", i < 2 ? "is not float32 or bfloat16" : "");
+        rig_assert_fault(rig, 1, "/precision", i < 2 ? "is not float32, bfloat16 or int8" : "");
     }
 }
 

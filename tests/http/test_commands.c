@@ -73,8 +73,8 @@ static void mistakes_are_named_in_one_line(void **state)
     tool_assert_refused(2, "1..11");
     tool_run("embed", "--manifest", "m", "--root", "r", "--out", "o", "--input-size", "513");
     tool_assert_refused(2, "input size 513 is not within 16..512");
-    tool_run("classify", "--image", "i", "--support", "s", "--out", "o", "--precision", "int8");
-    tool_assert_refused(2, "--precision: precision 'int8' is not float32 or bfloat16");
+    tool_run("classify", "--image", "i", "--support", "s", "--out", "o", "--precision", "int4");
+    tool_assert_refused(2, "--precision: precision 'int4' is not float32, bfloat16 or int8");
     tool_run("embed", "--manifest", "m", "--root", "r", "--out", "o", "--threads", "2x");
     tool_assert_refused(2, "'2x'");
     tool_run("serve", "--no-such-option");

@@ -223,7 +223,7 @@ static void wrong_choices_are_refused(void **state)
         {"--input-size", "16,17,18,19"},
         {"--input-size", "99999999999999999999"},
         {"--precision", ""},
-        {"--precision", "int8"},
+        {"--precision", "int4"},
         {"--stages", ""},
         {"--stages", "0"},
         {"--stages", "5"},

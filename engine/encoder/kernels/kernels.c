@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "engine/encoder/kernels/int8.h"
+
 static const struct kernels *const all[] = {
 #if defined(__x86_64__)
     &kernels_avx512_bf16, &kernels_avx512, &kernels_avx2,
@@ -44,6 +46,15 @@ const struct kernels *kernels_bfloat16(void)
 #else
     return NULL;
 #endif
+}
+
+const struct int8_kernels *int8_kernels(void)
+{
+#if defined(__x86_64__)
+    if (runs_here(&kernels_avx512) && __builtin_cpu_supports("avx512vnni"))
+        return &int8_avx512_vnni;
+#endif
+    return NULL;
 }
 
 const struct kernels *kernels_named(const char *name)

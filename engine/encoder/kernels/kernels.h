@@ -47,6 +47,8 @@ struct gemm {
     const float *const *residual; /* [n_rows], or NULL */
     uint32_t column;              /* of out and residual at which the panel begins */
     const float *bias;            /* `width` floats */
+    const float *row_scales;      /* [n_rows], of int8 only (int8.h) */
+    const float *column_scales;   /* `width` floats, of int8 only */
     bool accumulate;              /* the sum begins with what is in out, not with zero */
     bool finish; /* add bias and residual, then ReLU if wanted; else the bare sum */
     bool relu;

@@ -315,19 +315,20 @@ static void algorithms_are_chosen_by_shape(void **state)
 {
     (void)state;
     struct conv conv = {.in_channels = 64, .out_channels = 64, .kernel = 3, .stride = 2};
-    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, false), CONV_DIRECT);
+    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, PRECISION_FLOAT32), CONV_DIRECT);
     conv = (struct conv){.in_channels = 64, .out_channels = 64, .kernel = 1, .stride = 1};
-    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, false), CONV_DIRECT);
+    assert_int_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, PRECISION_FLOAT32), CONV_DIRECT);
     conv.kernel = 3;
-    assert_int_not_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, false), CONV_DIRECT);
+    assert_int_not_equal(conv_choose(&conv, 28, 32, WINOGRAD_TILES, PRECISION_FLOAT32),
+                         CONV_DIRECT);
     /* As far as tiles are granted: F(6)'s weights are 64 matrices. */
     for (uint32_t n = 1; n <= WINOGRAD_TILES; n++)
-        assert_true(conv_choose(&conv, 28, 32, n, false) < n);
-    assert_int_equal(conv_choose(&conv, 28, 32, 0, false), CONV_DIRECT);
+        assert_true(conv_choose(&conv, 28, 32, n, PRECISION_FLOAT32) < n);
+    assert_int_equal(conv_choose(&conv, 28, 32, 0, PRECISION_FLOAT32), CONV_DIRECT);
     assert_true(conv_winograd_bytes(&conv, WINOGRAD_6) == 64u * 64 * 64 * sizeof(float));
     /* One small map: the transformed weights' way from memory would cost more. */
     conv = (struct conv){.in_channels = 512, .out_channels = 512, .kernel = 3, .stride = 1};
-    assert_int_equal(conv_choose(&conv, 1, 1, WINOGRAD_TILES, false), CONV_DIRECT);
+    assert_int_equal(conv_choose(&conv, 1, 1, WINOGRAD_TILES, PRECISION_FLOAT32), CONV_DIRECT);
     assert_int_equal(conv_plane_floats(&conv, CONV_DIRECT, 7, 32), 0);
     for (uint32_t i = 0; i < ALGORITHMS; i++) {
         for (uint32_t k = 0; k < i; k++)

@@ -19,22 +19,25 @@ static void skip_without_bfloat16(void)
 static void names_are_known_and_offers_depend_on_the_processor(void **state)
 {
     (void)state;
+    static const char *const instructions[PRECISIONS] = {"", "AVX512_BF16", "AVX512_VNNI"};
     struct error err = {0};
-    enum precision precision = PRECISION_BFLOAT16;
-    assert_int_equal(precision_parse("float32", &precision, &err), 0);
-    assert_int_equal(precision, PRECISION_FLOAT32);
-    assert_int_equal(precision_parse("bfloat16", &precision, &err), 0);
-    assert_int_equal(precision, PRECISION_BFLOAT16);
-    assert_int_equal(precision_parse("int8", &precision, &err), ERROR_INVALID);
-    assert_string_equal(err.message, "precision 'int8' is not float32 or bfloat16");
-    assert_int_equal(precision, PRECISION_BFLOAT16);
-    for (int has = 0; has <= 1; has++) {
-        assert_int_equal(precision_check_on(PRECISION_FLOAT32, has, &err), 0);
-        assert_int_equal(precision_check_on(PRECISION_BFLOAT16, has, &err),
-                         has ? 0 : ERROR_INVALID);
+    enum precision precision = PRECISIONS;
+    for (enum precision i = 0; i < PRECISIONS; i++) {
+        assert_int_equal(precision_parse(precision_name(i), &precision, &err), 0);
+        assert_int_equal(precision, i);
     }
-    assert_non_null(strstr(err.message, "'bfloat16' is not offered here"));
-    assert_non_null(strstr(err.message, "AVX512_BF16"));
+    assert_string_equal(precision_name(PRECISION_INT8), "int8");
+    assert_int_equal(precision_parse("int4", &precision, &err), ERROR_INVALID);
+    assert_string_equal(err.message, "precision 'int4' is not float32, bfloat16 or int8");
+    assert_int_equal(precision, PRECISION_INT8);
+    for (enum precision i = 0; i < PRECISIONS; i++) {
+        const bool always = i == PRECISION_FLOAT32;
+        assert_int_equal(precision_check_on(i, true, &err), 0);
+        assert_int_equal(precision_check_on(i, false, &err), always ? 0 : ERROR_INVALID);
+        assert_true(always || strstr(err.message, "is not offered here") != NULL);
+        assert_true(always || strstr(err.message, precision_name(i)) != NULL);
+        assert_true(always || strstr(err.message, instructions[i]) != NULL);
+    }
 }
 
 /* ---- convolutions ---- */
@@ -111,19 +114,47 @@ static void example_clear(struct example *example)
     free(example->scratch.zeros);
 }
 
+/* Makes the largest value of each map 255 steps and the largest weight of each output channel 127,
+ * with steps of powers of two, so that int8 rounds nothing either. */
+static void make_int8_exact(struct example *example)
+{
+    const struct shape *shape = &example->shape;
+    const size_t map_floats = (size_t)shape->side * shape->side * padded_channels(shape->in);
+    for (uint32_t map = 0; map < shape->n; map++) {
+        float *values = example->in + map * map_floats;
+        for (size_t i = 0; i < map_floats; i++)
+            values[i] = ldexpf(fabsf(values[i]), (int)(map % 3));
+        values[map % shape->in] = ldexpf(255.0f, (int)(map % 3));
+    }
+    const uint32_t padded = padded_channels(shape->out);
+    const uint64_t n_rows = (uint64_t)shape->kernel * shape->kernel * shape->in;
+    float *panel = example->conv.panels;
+    for (uint32_t column = 0; column < padded; column += panel_width(column, padded)) {
+        const uint32_t width = panel_width(column, padded);
+        for (uint32_t k = 0; k < width && column + k < shape->out; k++) {
+            panel[k % n_rows * width + k] = k % 2 == 0 ? 127.0f : -127.0f;
+            for (uint64_t row = 0; row < n_rows; row++)
+                panel[row * width + k] *= ldexpf(1.0f, -(int)(k % 4));
+        }
+        panel += n_rows * width;
+    }
+}
+
 /* The convolution's maps; to be freed. */
 static float *apply(struct example *example, enum conv_algorithm algorithm, bool relu)
 {
     const struct shape *shape = &example->shape;
     struct conv_scratch *scratch = &example->scratch;
     scratch->kernels = kernels_named("scalar");
-    scratch->reduced = kernels_bfloat16();
+    scratch->bfloat16 = kernels_bfloat16();
+    if (scratch->int8 == NULL)
+        scratch->int8 = &int8_scalar;
     scratch->planes =
         allocate_floats(1 + conv_plane_floats(&example->conv, algorithm, shape->side, shape->n));
-    scratch->pairs =
-        allocate_floats(1 + conv_pair_words(&example->conv, algorithm, shape->side, shape->n));
+    scratch->words =
+        allocate_floats(1 + conv_map_words(&example->conv, algorithm, shape->side, shape->n));
     float *out = malloc(example->n_out * sizeof(*out));
-    assert_true(scratch->planes != NULL && scratch->pairs != NULL && out != NULL);
+    assert_true(scratch->planes != NULL && scratch->words != NULL && out != NULL);
     assert_int_equal(conv_prepare(&example->conv, algorithm, NULL), 0);
     const struct conv_call call = {
         .conv = &example->conv,
@@ -138,20 +169,22 @@ static float *apply(struct example *example, enum conv_algorithm algorithm, bool
     conv_apply(scratch, &call);
     memcpy(out, example->out, example->n_out * sizeof(*out));
     free(scratch->planes);
-    free(scratch->pairs);
+    free(scratch->words);
     return out;
 }
+
+static const struct shape shapes[] = {
+    {1, 1, 1, 1, 1, 1},    {3, 5, 3, 1, 5, 3},     {16, 16, 3, 1, 2, 2},  {17, 33, 3, 2, 7, 5},
+    {31, 64, 1, 2, 9, 2},  {40, 80, 1, 1, 4, 32},  {64, 48, 3, 1, 16, 1}, {5, 130, 3, 1, 3, 7},
+    {96, 112, 3, 2, 8, 3}, {130, 20, 3, 1, 1, 13}, {64, 64, 3, 1, 8, 9},
+};
+enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 
 static void products_of_whole_numbers_are_exact(void **state)
 {
     (void)state;
-    static const struct shape shapes[] = {
-        {1, 1, 1, 1, 1, 1},    {3, 5, 3, 1, 5, 3},     {16, 16, 3, 1, 2, 2},  {17, 33, 3, 2, 7, 5},
-        {31, 64, 1, 2, 9, 2},  {40, 80, 1, 1, 4, 32},  {64, 48, 3, 1, 16, 1}, {5, 130, 3, 1, 3, 7},
-        {96, 112, 3, 2, 8, 3}, {130, 20, 3, 1, 1, 13}, {64, 64, 3, 1, 8, 9},
-    };
     skip_without_bfloat16();
-    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+    for (size_t i = 0; i < SHAPES; i++) {
         struct example example;
         example_init(&example, &shapes[i]);
         const bool winograd = shapes[i].kernel == 3 && shapes[i].stride == 1;
@@ -173,7 +206,106 @@ static void products_of_whole_numbers_are_exact(void **state)
     }
 }
 
-static void values_are_rounded_to_the_nearest_even(void **state)
+static void expect_int8_exact(struct example *example, const struct int8_kernels *kernels,
+                              size_t number)
+{
+    example->scratch.int8 = kernels;
+    for (int relu = 0; relu <= 1; relu++) {
+        float *wanted = apply(example, CONV_DIRECT, relu);
+        float *found = apply(example, CONV_INT8_DIRECT, relu);
+        for (uint64_t k = 0; k < example->n_out; k++) {
+            if (wanted[k] != found[k])
+                fail_msg("shape %zu, %s, value %zu: %g, not %g", number, kernels->name, (size_t)k,
+                         (double)found[k], (double)wanted[k]);
+        }
+        free(wanted);
+        free(found);
+    }
+}
+
+static void int8_products_of_whole_numbers_are_exact(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SHAPES; i++) {
+        struct example example;
+        example_init(&example, &shapes[i]);
+        make_int8_exact(&example);
+        expect_int8_exact(&example, &int8_scalar, i);
+        if (int8_kernels() != NULL)
+            expect_int8_exact(&example, int8_kernels(), i);
+        example_clear(&example);
+    }
+}
+
+/* A map of zeros has no step, and neither have maps or weights that are next to nothing. */
+static void int8_of_next_to_nothing(void **state)
+{
+    (void)state;
+    static const float factors[] = {0.0f, 0x1p-149f, 0x1p-130f};
+    static const struct shape shape = {20, 33, 3, 1, 4, 2};
+    for (size_t i = 0; i < 6; i++) {
+        struct example example;
+        example_init(&example, &shape);
+        make_int8_exact(&example);
+        float *values = i < 3 ? example.in : example.conv.panels;
+        const uint64_t n =
+            i < 3 ? (uint64_t)shape.n * shape.side * shape.side * 32 : 9 * (uint64_t)shape.in * 48;
+        for (uint64_t k = 0; k < n; k++)
+            values[k] *= factors[i % 3];
+        float *found = apply(&example, CONV_INT8_DIRECT, false);
+        for (uint64_t k = 0; k < example.n_out; k++)
+            assert_true(fabsf(found[k] - example.conv.bias[k % 48]) < 1e-30f);
+        if (int8_kernels() != NULL) {
+            example.scratch.int8 = int8_kernels();
+            float *again = apply(&example, CONV_INT8_DIRECT, false);
+            assert_memory_equal(again, found, example.n_out * sizeof(*found));
+            free(again);
+        }
+        free(found);
+        example_clear(&example);
+    }
+}
+
+/* Weights that overflowed when batch norm was folded in have no steps; other channels keep theirs.
+ */
+static void int8_of_weights_that_overflowed(void **state)
+{
+    (void)state;
+    static const struct shape shape = {20, 33, 1, 1, 4, 2};
+    enum { CHANNEL = 3, WIDTH = 32 };
+    struct example example;
+    example_init(&example, &shape);
+    make_int8_exact(&example);
+    float *wanted = apply(&example, CONV_DIRECT, false);
+    example.conv.panels[5 * WIDTH + CHANNEL] = INFINITY;
+    float *found = apply(&example, CONV_INT8_DIRECT, false);
+    const int8_t *quads = (const int8_t *)example.conv.panel_quads;
+    for (uint32_t k = 0; k < shape.in; k++)
+        assert_int_equal(quads[(k / 4 * WIDTH + CHANNEL) * 4 + k % 4], 0);
+    for (uint64_t k = 0; k < example.n_out; k++)
+        assert_true(k % 48 == CHANNEL || found[k] == wanted[k]);
+    free(found);
+    free(wanted);
+    example_clear(&example);
+}
+
+/* Sums of 32 bits hold 66,311 products of the largest values. */
+static void int8_is_chosen_where_sums_hold(void **state)
+{
+    (void)state;
+    struct conv conv = {.in_channels = 7367, .out_channels = 512, .kernel = 3, .stride = 2};
+    assert_int_equal(conv_choose(&conv, 8, 32, WINOGRAD_TILES, PRECISION_INT8), CONV_INT8_DIRECT);
+    conv.in_channels = 7369;
+    assert_int_equal(conv_choose(&conv, 8, 32, WINOGRAD_TILES, PRECISION_INT8), CONV_DIRECT);
+    /* Few channels cost more to round than float32's tiles cost. */
+    conv = (struct conv){.in_channels = 32, .out_channels = 32, .kernel = 3, .stride = 1};
+    assert_int_equal(conv_scheme(conv_choose(&conv, 12, 32, WINOGRAD_TILES, PRECISION_INT8)),
+                     CONV_WINOGRAD_6);
+    conv = (struct conv){.in_channels = 256, .out_channels = 256, .kernel = 3, .stride = 1};
+    assert_int_equal(conv_choose(&conv, 14, 32, WINOGRAD_TILES, PRECISION_INT8), CONV_INT8_DIRECT);
+}
+
+static void bfloat16_values_are_rounded_to_the_nearest_even(void **state)
 {
     (void)state;
     skip_without_bfloat16();
@@ -222,11 +354,51 @@ static double relative_error(const float *found, const float *wanted, size_t n)
     return sqrt(error / squares);
 }
 
+enum { CHIPS = 21 };
+
+/* A chip's bytes are the same after other chips, however bright those are. */
+static void expect_independence(const struct encoder *encoder, enum precision precision,
+                                const float *chips, const float *embeddings)
+{
+    enum { CHIP = 7, BRIGHT = 2, AMONG = 5, PIXELS = 48 * 48 };
+    const uint32_t dimension = encoder_info(encoder)->dimension;
+    float *others = calloc((size_t)AMONG * PIXELS, sizeof(*others));
+    assert_non_null(others);
+    for (size_t i = 0; i < (size_t)BRIGHT * PIXELS; i++)
+        others[i] = 30.0f * chips[i];
+    memcpy(others + BRIGHT * PIXELS, chips + CHIP * PIXELS, PIXELS * sizeof(*others));
+    float *found = embed(encoder, precision, others, AMONG);
+    assert_memory_equal(found + (size_t)BRIGHT * dimension, embeddings + (size_t)CHIP * dimension,
+                        dimension * sizeof(*found));
+    free(found);
+    free(others);
+}
+
+static void check_precision(const struct encoder *encoder, enum precision precision,
+                            const float *chips, const float *exact)
+{
+    static const double errors_max[PRECISIONS] = {0.0, 2e-2, 5e-2};
+    const size_t n_floats = CHIPS * (size_t)encoder_info(encoder)->dimension;
+    float *reduced = embed(encoder, precision, chips, CHIPS);
+    float *again = embed(encoder, precision, chips, CHIPS);
+    const double error = relative_error(reduced, exact, n_floats);
+    assert_true(error > 1e-5 && error < errors_max[precision]);
+    assert_memory_equal(again, reduced, n_floats * sizeof(float));
+    expect_independence(encoder, precision, chips, reduced);
+    /* This precision's weights, made meanwhile, change nothing. */
+    free(again);
+    again = embed(encoder, PRECISION_FLOAT32, chips, CHIPS);
+    assert_memory_equal(again, exact, n_floats * sizeof(float));
+    free(again);
+    free(reduced);
+}
+
 static void embeddings_are_near_those_of_float32(void **state)
 {
     (void)state;
-    enum { CHIPS = 21 };
-    skip_without_bfloat16();
+    if (precision_check(PRECISION_BFLOAT16, NULL) != 0 &&
+        precision_check(PRECISION_INT8, NULL) != 0)
+        skip();
     for (int bottleneck = 0; bottleneck <= 1; bottleneck++) {
         const struct weights_shape shape = {.bottleneck = bottleneck,
                                             .in_channels = 1,
@@ -238,20 +410,12 @@ static void embeddings_are_near_those_of_float32(void **state)
         uint8_t *data = weights_write(weights, &size);
         struct encoder *encoder = NULL;
         assert_int_equal(encoder_create(&encoder, data, size, NULL), 0);
-        const size_t n_floats = CHIPS * (size_t)encoder_info(encoder)->dimension;
         float *chips = weights_noise(CHIPS, 48, 3);
         float *exact = embed(encoder, PRECISION_FLOAT32, chips, CHIPS);
-        float *reduced = embed(encoder, PRECISION_BFLOAT16, chips, CHIPS);
-        float *again = embed(encoder, PRECISION_BFLOAT16, chips, CHIPS);
-        const double error = relative_error(reduced, exact, n_floats);
-        assert_true(error > 1e-5 && error < 2e-2);
-        assert_memory_equal(again, reduced, n_floats * sizeof(float));
-        /* The other precision's weights, made meanwhile, change nothing. */
-        free(again);
-        again = embed(encoder, PRECISION_FLOAT32, chips, CHIPS);
-        assert_memory_equal(again, exact, n_floats * sizeof(float));
-        free(again);
-        free(reduced);
+        for (enum precision i = PRECISION_BFLOAT16; i < PRECISIONS; i++) {
+            if (precision_check(i, NULL) == 0)
+                check_precision(encoder, i, chips, exact);
+        }
         free(exact);
         free(chips);
         encoder_destroy(encoder);
@@ -265,7 +429,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_known_and_offers_depend_on_the_processor),
         cmocka_unit_test(products_of_whole_numbers_are_exact),
-        cmocka_unit_test(values_are_rounded_to_the_nearest_even),
+        cmocka_unit_test(int8_products_of_whole_numbers_are_exact),
+        cmocka_unit_test(int8_of_next_to_nothing),
+        cmocka_unit_test(int8_of_weights_that_overflowed),
+        cmocka_unit_test(int8_is_chosen_where_sums_hold),
+        cmocka_unit_test(bfloat16_values_are_rounded_to_the_nearest_even),
         cmocka_unit_test(embeddings_are_near_those_of_float32),
     };
     return test_run(tests);
