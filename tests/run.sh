@@ -17,6 +17,8 @@ printf '%s\n' "$@" | xargs -P "$jobs" -I{} sh -c '
     mkdir -p "$logs/$name.tmp"
     TMPDIR="$logs/$name.tmp" timeout "${TEST_TIMEOUT:-600}" ${EMULATOR:-} "$program" >"$logs/$name.log" 2>&1
     status=$?
+    # Some versions of cmocka call skipped tests not ok.
+    sed -i "s/^not ok \([0-9]* # SKIP\)/ok \1/" "$logs/$name.log"
     # A crash ends a program before its TAP lines are complete: it counts as one failure.
     if [ $status -ne 0 ] && ! grep -q "^not ok" "$logs/$name.log"; then
         echo "not ok - $program exited with status $status" >>"$logs/$name.log"
