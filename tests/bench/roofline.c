@@ -1,6 +1,7 @@
 /* The ceilings of this machine: `make roofline` prints them as a table in Markdown.
  *
- * Arithmetic: fused multiply-adds on registers alone, and OpenBLAS's matrix product, which a GEMM
+ * Arithmetic: fused multiply-adds on registers alone, also of the reduced precisions that the
+ * processor has instructions for, and OpenBLAS's matrix product, which a GEMM
  * of the encoder can at best reach. Memory: the triad a = b + s * c (McCalpin's STREAM) on arrays
  * that fit each cache and on arrays that fit none, counting three arrays' bytes; what the caches
  * fetch before writing is not counted. On n threads each has arrays and matrices of its own, as the
@@ -63,41 +64,43 @@ static double now_seconds(void)
 
 #if defined(__x86_64__)
 
-__attribute__((target("avx512f"))) static double fma_avx512(struct work *work)
-{
-    (void)work;
-    const __m512 factor = _mm512_set1_ps(0.999f), term = _mm512_set1_ps(0.001f);
-    __m512 sums[FMA_CHAINS];
-    for (int i = 0; i < FMA_CHAINS; i++)
-        sums[i] = _mm512_set1_ps((float)i);
-    for (int k = 0; k < FMA_ITERATIONS; k++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < FMA_CHAINS; i++)
-            sums[i] = _mm512_fmadd_ps(sums[i], factor, term);
+/* A step named `name` that runs `step(sum)` on chains of sums of the type vec, each of n products
+ * and additions; `to_float` takes their total. */
+#define CHAINS(name, instructions, vec, start, step, add, to_float, n)                             \
+    __attribute__((target(instructions))) static double name(struct work *work)                    \
+    {                                                                                              \
+        (void)work;                                                                                \
+        vec sums[FMA_CHAINS];                                                                      \
+        for (int i = 0; i < FMA_CHAINS; i++)                                                       \
+            sums[i] = start(i);                                                                    \
+        for (int k = 0; k < FMA_ITERATIONS; k++) {                                                 \
+            _Pragma("GCC unroll 12") for (int i = 0; i < FMA_CHAINS; i++) sums[i] = step(sums[i]); \
+        }                                                                                          \
+        for (int i = 1; i < FMA_CHAINS; i++)                                                       \
+            sums[0] = add(sums[0], sums[i]);                                                       \
+        sink = to_float(sums[0]);                                                                  \
+        return 2.0 * (n)*FMA_CHAINS * FMA_ITERATIONS;                                              \
     }
-    for (int i = 1; i < FMA_CHAINS; i++)
-        sums[0] = _mm512_add_ps(sums[0], sums[i]);
-    sink = _mm512_cvtss_f32(sums[0]);
-    return 2.0 * 16 * FMA_CHAINS * FMA_ITERATIONS;
-}
 
-__attribute__((target("avx2,fma"))) static double fma_avx2(struct work *work)
-{
-    (void)work;
-    const __m256 factor = _mm256_set1_ps(0.999f), term = _mm256_set1_ps(0.001f);
-    __m256 sums[FMA_CHAINS];
-    for (int i = 0; i < FMA_CHAINS; i++)
-        sums[i] = _mm256_set1_ps((float)i);
-    for (int k = 0; k < FMA_ITERATIONS; k++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < FMA_CHAINS; i++)
-            sums[i] = _mm256_fmadd_ps(sums[i], factor, term);
-    }
-    for (int i = 1; i < FMA_CHAINS; i++)
-        sums[0] = _mm256_add_ps(sums[0], sums[i]);
-    sink = _mm256_cvtss_f32(sums[0]);
-    return 2.0 * 8 * FMA_CHAINS * FMA_ITERATIONS;
-}
+#define START_512(i)  _mm512_set1_ps((float)(i))
+#define STEP_512(sum) _mm512_fmadd_ps(sum, _mm512_set1_ps(0.999f), _mm512_set1_ps(0.001f))
+CHAINS(fma_avx512, "avx512f", __m512, START_512, STEP_512, _mm512_add_ps, _mm512_cvtss_f32, 16)
+
+#define START_256(i)  _mm256_set1_ps((float)(i))
+#define STEP_256(sum) _mm256_fmadd_ps(sum, _mm256_set1_ps(0.999f), _mm256_set1_ps(0.001f))
+CHAINS(fma_avx2, "avx2,fma", __m256, START_256, STEP_256, _mm256_add_ps, _mm256_cvtss_f32, 8)
+
+/* Pairs of bfloat16 values: those of a float32 word whose halves are equal. */
+#define PAIRS          (__m512bh) _mm512_set1_epi32(0x3f803f80)
+#define STEP_BF16(sum) _mm512_dpbf16_ps(sum, PAIRS, PAIRS)
+CHAINS(dot_bfloat16, "avx512f,avx512bf16", __m512, START_512, STEP_BF16, _mm512_add_ps,
+       _mm512_cvtss_f32, 32)
+
+#define START_INT8(i)   _mm512_set1_epi32(i)
+#define STEP_INT8(sum)  _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(3), _mm512_set1_epi8(-5))
+#define FLOAT_INT8(sum) (float)_mm512_cvtsi512_si32(sum)
+CHAINS(dot_int8, "avx512f,avx512bw,avx512vnni", __m512i, START_INT8, STEP_INT8, _mm512_add_epi32,
+       FLOAT_INT8, 64)
 
 #endif
 
@@ -328,6 +331,12 @@ static void print_arithmetic(struct machine *machine)
                   (struct work){.step = fma_avx512, .n = TRIAD_BLOCK}, false);
         machine->triad = triad_avx512;
     }
+    if (__builtin_cpu_supports("avx512bf16"))
+        print_row(machine, "multiply-add of bfloat16 on registers, AVX512_BF16", "GFLOP/s",
+                  (struct work){.step = dot_bfloat16, .n = TRIAD_BLOCK}, false);
+    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"))
+        print_row(machine, "multiply-add of int8 on registers, AVX512_VNNI", "GOP/s",
+                  (struct work){.step = dot_int8, .n = TRIAD_BLOCK}, false);
 #endif
 }
 
