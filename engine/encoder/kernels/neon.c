@@ -11,10 +11,10 @@ typedef float vec __attribute__((vector_size(16), may_alias));
 #define KERNELS_NAME     "neon"
 #define VECTOR_LANES     4
 #define TILE_VECTORS     4
+#define TILE_ROWS        5 /* six, with six values beside them, would not fit */
 #define vec_fma(a, b, c) ((vec)vfmaq_f32(c, a, b))
-/* The number when one is not a number. */
-#define vec_max(a, b) ((vec)vmaxnmq_f32(a, b))
-#define vec_set(x)    ((vec)vdupq_n_f32(x))
+#define vec_max(a, b)    ((vec)vmaxnmq_f32(a, b)) /* the number when one is not a number */
+#define vec_set(x)       ((vec)vdupq_n_f32(x))
 
 #include "engine/encoder/kernels/vector_kernels.inc"
 
