@@ -24,7 +24,7 @@
 
 enum {
     DRAWN_CHIPS = 1024,
-    SCALE_ROUNDS_MAX = 3,
+    SCALE_ROUNDS_MAX = 15,
     SCALE_CHIP_SIDE = 64, /* so that 64,000 chips keep within the default limit of an image */
 };
 

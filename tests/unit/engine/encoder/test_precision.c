@@ -54,6 +54,7 @@ struct example {
     float *in, *residual, *out;
     uint64_t n_out;
     struct conv_scratch scratch;
+    bool in_place; /* the residual lies where the output will be */
 };
 
 static uint32_t next_random(uint32_t *state)
@@ -156,6 +157,7 @@ static float *apply(struct example *example, enum conv_algorithm algorithm, bool
     float *out = malloc(example->n_out * sizeof(*out));
     assert_true(scratch->planes != NULL && scratch->words != NULL && out != NULL);
     assert_int_equal(conv_prepare(&example->conv, algorithm, NULL), 0);
+    memcpy(example->out, example->residual, example->n_out * sizeof(*out));
     const struct conv_call call = {
         .conv = &example->conv,
         .algorithm = algorithm,
@@ -163,7 +165,9 @@ static float *apply(struct example *example, enum conv_algorithm algorithm, bool
         .side = shape->side,
         .in = example->in,
         .out = example->out,
-        .residual = relu ? example->residual : NULL,
+        .residual = !relu               ? NULL
+                    : example->in_place ? example->out
+                                        : example->residual,
         .relu = relu,
     };
     conv_apply(scratch, &call);
@@ -176,7 +180,7 @@ static float *apply(struct example *example, enum conv_algorithm algorithm, bool
 static const struct shape shapes[] = {
     {1, 1, 1, 1, 1, 1},    {3, 5, 3, 1, 5, 3},     {16, 16, 3, 1, 2, 2},  {17, 33, 3, 2, 7, 5},
     {31, 64, 1, 2, 9, 2},  {40, 80, 1, 1, 4, 32},  {64, 48, 3, 1, 16, 1}, {5, 130, 3, 1, 3, 7},
-    {96, 112, 3, 2, 8, 3}, {130, 20, 3, 1, 1, 13}, {64, 64, 3, 1, 8, 9},
+    {96, 112, 3, 2, 8, 3}, {130, 20, 3, 1, 1, 13}, {64, 64, 3, 1, 8, 9},  {520, 64, 3, 1, 3, 2},
 };
 enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 
@@ -210,8 +214,11 @@ static void expect_int8_exact(struct example *example, const struct int8_kernels
                               size_t number)
 {
     example->scratch.int8 = kernels;
-    for (int relu = 0; relu <= 1; relu++) {
+    for (int way = 0; way < 3; way++) {
+        const bool relu = way > 0;
+        example->in_place = false;
         float *wanted = apply(example, CONV_DIRECT, relu);
+        example->in_place = way == 2;
         float *found = apply(example, CONV_INT8_DIRECT, relu);
         for (uint64_t k = 0; k < example->n_out; k++) {
             if (wanted[k] != found[k])
