@@ -247,7 +247,7 @@ static void a_band_of_rows_is_enough(void **state)
         png_add_signature(&file);
         png_add_ihdr(&file, NARROW, TALL, 8, PNG_GREY, 0);
         if (odd == 1)
-            png_add_chunk(&file, "abcd", "", 0);
+            png_add_chunk(&file, "abCd", "", 0);
         png_add_idat(&file, raw, sizeof(raw));
         if (odd == 1)
             png_add_chunk(&file, "tEXt", "Comment\0none", 12);
