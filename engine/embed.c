@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-
 #include "engine/give_way.h"
 
 #define NO_CHIP UINT64_MAX

@@ -5,11 +5,19 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/encoder/random_weights.h"
 #include "base/clock.h"
+#include "engine/encoder/random_weights.h"
 #include "server/session.h"
+
+int bench_check_encoder(const char *path, const char *architecture, struct error *err)
+{
+    if (path != NULL && architecture != NULL)
+        return error_set(err, ERROR_INVALID, "--encoder and --arch exclude each other");
+    return 0;
+}
 
 int bench_load_encoder(const char *path, const char *architecture, struct encoder **out,
                        struct error *err)
@@ -44,7 +52,7 @@ void *bench_encode(void *argument)
 
 int bench_round(struct bench_thread *threads, uint32_t n, double *out, struct error *err)
 {
-    pthread_t ids[BENCH_THREADS_MAX];
+    pthread_t ids[OPTION_THREADS_MAX];
     uint32_t n_started = 0;
     int code = 0;
     while (n_started < n && code == 0) {
@@ -73,4 +81,15 @@ double bench_median(double *values, size_t n)
 {
     qsort(values, n, sizeof(values[0]), bench_compare_doubles);
     return (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
+
+int bench_print_json(json_t *root, struct error *err)
+{
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
+    if (text != NULL)
+        puts(text);
+    int status = text != NULL ? 0 : error_set_nomem(err, "the report");
+    free(text);
+    json_decref(root);
+    return status;
 }

@@ -3,14 +3,16 @@
 #ifndef CHIPSHOT_SERVER_BENCH_ENCODE_H
 #define CHIPSHOT_SERVER_BENCH_ENCODE_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "engine/encoder/encoder.h"
+#include "server/common_options.h"
 
-enum { BENCH_THREADS_MAX = 256 };
-
+/* ERROR_INVALID: both were given. */
+int bench_check_encoder(const char *path, const char *architecture, struct error *err);
 /* Random weights of `architecture`, else the file at `path`, else (both NULL) the built-in one. */
 int bench_load_encoder(const char *path, const char *architecture, struct encoder **out,
                        struct error *err);
@@ -31,7 +33,7 @@ struct bench_thread {
  * NULL. */
 void *bench_encode(void *thread);
 
-/* One round of up to BENCH_THREADS_MAX threads at the same time; `out` is the sum of their rates.
+/* One round of up to OPTION_THREADS_MAX threads at the same time; `out` is the sum of their rates.
  */
 int bench_round(struct bench_thread *threads, uint32_t n, double *out, struct error *err);
 
@@ -39,5 +41,8 @@ int bench_round(struct bench_thread *threads, uint32_t n, double *out, struct er
 int bench_compare_doubles(const void *a, const void *b);
 /* Sorts the n > 0 values. */
 double bench_median(double *values, size_t n);
+
+/* Prints the report on one line and releases it; NULL: it could not be made (ERROR_NOMEM). */
+int bench_print_json(json_t *root, struct error *err);
 
 #endif

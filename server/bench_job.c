@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "engine/encoder/encoder.h"
 #include "engine/encoder/random_weights.h"
 #include "engine/image/png_write.h"
@@ -17,7 +18,6 @@
 #include "engine/simulate/scene.h"
 #include "server/assets.h"
 #include "server/bench_encode.h"
-#include "base/clock.h"
 #include "server/files.h"
 #include "server/peak_memory.h"
 #include "server/support_file.h"

@@ -10,6 +10,7 @@
 
 #include "api/image_counts.h"
 #include "api/job_params.h"
+#include "base/clock.h"
 #include "db/blobs.h"
 #include "db/encoders.h"
 #include "db/images.h"
@@ -17,7 +18,6 @@
 #include "db/projects.h"
 #include "db/support_sets.h"
 #include "engine/encoder/encoder.h"
-#include "base/clock.h"
 
 enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 24, NO_TIMEOUT_MS = INT32_MAX };
 

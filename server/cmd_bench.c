@@ -151,13 +151,7 @@ static int print_json(const struct bench_options *options, const struct bench *b
         bench->rates[0], "chips_per_second_max", bench->rates[bench->n_rounds - 1],
         "gflop_per_second", bench->median * (double)flops / 1e9, "flop_per_chip", (json_int_t)flops,
         "peak_rss_bytes", (json_int_t)bench->peak_memory, "kernels", encoder_kernels());
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
-    if (text != NULL)
-        puts(text);
-    int status = text != NULL ? 0 : error_set_nomem(err, "the report");
-    free(text);
-    json_decref(root);
-    return status;
+    return bench_print_json(root, err);
 }
 
 /* One more round on one thread, with a clock around every layer. */
@@ -254,10 +248,8 @@ int cmd_bench(int argc, char **argv)
         return 2;
     }
     struct error err = {0};
-    if (given.encoder_path != NULL && given.architecture != NULL) {
-        error_set(&err, ERROR_INVALID, "--encoder and --arch exclude each other");
+    if (bench_check_encoder(given.encoder_path, given.architecture, &err) < 0)
         return command_fail_usage(&err);
-    }
     if (features_parse_precision(given.precision_name, &given.precision, &err) < 0)
         return command_fail_usage(&err);
     return bench_encoder(&given, &err) == 0 ? command_end_output() : command_fail(&err);

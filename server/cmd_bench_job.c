@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/bench_encode.h"
 #include "server/bench_job.h"
 #include "server/command.h"
 #include "server/common_options.h"
@@ -95,13 +96,7 @@ static int print_json(const struct bench_job_options *options,
         "render_seconds", report->render_seconds, "cold", run_to_json(&report->cold), "warm",
         run_to_json(&report->warm), "cold_to_encoder", report->cold_to_encoder, "warm_to_cold",
         report->warm_to_cold, "memory", memory, "scales", scales_to_json(report));
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
-    if (text != NULL)
-        puts(text);
-    int status = text != NULL ? 0 : error_set_nomem(err, "the report");
-    free(text);
-    json_decref(root);
-    return status;
+    return bench_print_json(root, err);
 }
 
 /* ---- options ---- */
@@ -176,8 +171,8 @@ static int read_options(struct bench_job_options *out, struct error *err)
         .n_threads = given.n_threads != 0 ? (uint32_t)given.n_threads : session_n_processors(),
         .n_rounds = (uint32_t)given.n_rounds,
     };
-    if (given.encoder_path != NULL && given.architecture != NULL)
-        return error_set(err, ERROR_INVALID, "--encoder and --arch exclude each other");
+    if (bench_check_encoder(given.encoder_path, given.architecture, err) < 0)
+        return ERROR_INVALID;
     if ((given.image_path == NULL) != (given.support_path == NULL))
         return error_set(err, ERROR_INVALID, "--image and --support need each other");
     return parse_chips(given.chips, out->scales, &out->n_scales, err);

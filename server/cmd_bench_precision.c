@@ -296,13 +296,7 @@ static int print_json(const struct bench *bench, struct error *err)
                              "threads", (json_int_t)bench->options->n_threads, "rounds",
                              (json_int_t)bench->options->n_rounds, "scene", bench->scene.name,
                              "n_chips", (json_int_t)bench->n_chips, "precisions", precisions);
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_REAL_PRECISION(6));
-    if (text != NULL)
-        puts(text);
-    int status = text != NULL ? 0 : error_set_nomem(err, "the report");
-    free(text);
-    json_decref(root);
-    return status;
+    return bench_print_json(root, err);
 }
 
 static int run(const struct options *options, struct error *err)
@@ -375,9 +369,7 @@ int cmd_bench_precision(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    if (given.encoder_path != NULL && given.architecture != NULL) {
-        error_set(&err, ERROR_INVALID, "--encoder and --arch exclude each other");
+    if (bench_check_encoder(given.encoder_path, given.architecture, &err) < 0)
         return command_fail_usage(&err);
-    }
     return run(&given, &err) == 0 ? command_end_output() : command_fail(&err);
 }

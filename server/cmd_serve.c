@@ -15,11 +15,11 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "base/clock.h"
 #include "db/cache.h"
 #include "db/jobs.h"
 #include "db/keys.h"
 #include "server/assets.h"
-#include "base/clock.h"
 #include "server/command.h"
 #include "server/config.h"
 #include "server/encoder_store.h"

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "api/image_counts.h"
+#include "base/clock.h"
 #include "db/blobs.h"
 #include "db/cache.h"
 #include "engine/encoder/encoder.h"
-#include "base/clock.h"
 #include "server/job_state.h"
 #include "server/stored_file.h"
 

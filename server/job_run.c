@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "db/results.h"
 #include "engine/fewshot/statistics.h"
-#include "base/clock.h"
 #include "server/job_state.h"
 
 /* ---- for all parts of job_run ---- */

@@ -3,9 +3,10 @@
 #include <sched.h>
 
 #include "server/assets.h"
+#include "server/common_options.h"
 #include "server/files.h"
 
-enum { LANE_LIMIT = 1024, THREADS_MAX = 256 /* of a pool */ };
+enum { LANE_LIMIT = 1024 };
 
 static const size_t max_file_size = (size_t)2 << 30;
 
@@ -14,7 +15,7 @@ uint32_t session_n_processors(void)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
         return 1;
-    return CPU_COUNT(&set) > THREADS_MAX ? THREADS_MAX : (uint32_t)CPU_COUNT(&set);
+    return CPU_COUNT(&set) > OPTION_THREADS_MAX ? OPTION_THREADS_MAX : (uint32_t)CPU_COUNT(&set);
 }
 
 /* The engine sees bytes: which file they came from is said here. */

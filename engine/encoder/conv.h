@@ -12,6 +12,11 @@
 #include "engine/encoder/kernels/kernels.h"
 #include "engine/encoder/precision.h"
 
+static inline uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 enum { CONV_KERNEL_MAX = 15 };
 
 /* Padding is kernel / 2. */

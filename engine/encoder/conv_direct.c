@@ -42,11 +42,6 @@ struct chunk {
     uint32_t tap_columns[9];
 };
 
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Multiplies with one panel, a few taps at a time. */
 static void multiply_panel(const struct chunk *chunk, uint32_t column, uint32_t width)
 {

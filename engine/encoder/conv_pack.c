@@ -7,11 +7,6 @@
 #include "engine/encoder/kernels/winograd_matrices.h"
 #include "engine/encoder/memory.h"
 
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 /* A matrix [n_rows][n_columns] panel by panel; the columns beyond it are zero. */
 static void pack_panels(const float *matrix, uint64_t n_rows, uint32_t n_columns, float *panels)
 {

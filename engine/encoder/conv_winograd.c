@@ -13,11 +13,6 @@ enum {
     PLANE_GAP = KERNEL_LANES,
 };
 
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint32_t n_tiles(enum winograd_tile tile, uint32_t side, uint32_t n)
 {
     const uint32_t m = winograd_outputs(tile);

@@ -9,11 +9,6 @@
 #include "engine/encoder/pooling.h"
 #include "engine/encoder/resnet.h"
 
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 static void run_stem(const struct encoder *encoder, struct encoder_workspace *workspace,
                      const float *chips, uint32_t n, float *out)
 {
