@@ -79,8 +79,7 @@ int chip_resampler_create(struct chip_resampler **out, uint32_t width, uint32_t 
 void chip_resampler_destroy(struct chip_resampler *resampler);
 
 /* Floats that chip_resample needs as scratch: at most (height + 15) x (out_width + 15) + 16 x
- * width.
- */
+ * (width + 15). */
 size_t chip_resampler_scratch(const struct chip_resampler *resampler);
 
 /* Resamples the window at (x, y) of a plane (image_width floats a row) into `out` (out_height x

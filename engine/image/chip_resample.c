@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clones.h"
+#include "engine/image/chip_bytes.h"
 
 enum {
     QUAD = 4,
@@ -23,6 +24,8 @@ enum {
     CACHE_LINE = 64,
     STRIDE = WIDE, /* rows in scratch have a multiple of that many floats */
 };
+
+_Static_assert((int)BLOCK_ROWS == (int)CHIP_BYTES_ROWS, "bytes are taken as whole blocks");
 
 typedef float quad __attribute__((vector_size(QUAD * sizeof(float))));
 typedef float wide __attribute__((vector_size(WIDE * sizeof(float))));
@@ -163,7 +166,8 @@ static size_t rows_size(const struct chip_resampler *resampler)
 
 size_t chip_resampler_scratch(const struct chip_resampler *resampler)
 {
-    return rows_size(resampler) + (size_t)resampler->horizontal.n_in * BLOCK_ROWS;
+    return rows_size(resampler) +
+           round_up(resampler->horizontal.n_in, CHIP_BYTES_COLUMNS) * BLOCK_ROWS;
 }
 
 /* Copies of floats; as numbers they would pass through the vector registers. */
@@ -229,30 +233,29 @@ static void prefetch_block(const struct chip_source *source, const struct chip_r
 }
 
 /* A block of a window, from row `first` on, as floats. Past the window's end its last row is taken
- * once more, to be used by nothing. */
-static void take_block(const struct chip_source *source, const struct chip_rect *window,
-                       size_t first, float_bits *columns)
+ * once more, to be used by nothing. `bytes`: NULL where they cannot be had. */
+static void take_block(const struct chip_source *source, const struct chip_bytes *bytes,
+                       const struct chip_rect *window, size_t first, float_bits *columns)
 {
-    for (size_t r = 0; r < BLOCK_ROWS; r += QUAD) {
-        size_t begins[QUAD];
-        for (size_t k = 0; k < QUAD; k++) {
-            const size_t row = first + r + k < window->height ? first + r + k : window->height - 1u;
-            begins[k] = row_of(source, window, row);
-        }
-        if (source->pixels != NULL) {
-            const float *rows[QUAD];
-            for (size_t k = 0; k < QUAD; k++)
-                rows[k] = source->pixels + begins[k];
-            take_pixels(rows, window->width, columns + r);
-            continue;
-        }
-        const uint8_t *rows[QUAD];
-        for (size_t k = 0; k < QUAD; k++)
-            rows[k] = source->samples + begins[k] * source->sample_size;
-        if (source->sample_size == 1)
-            take_bytes(rows, window->width, source->levels, columns + r);
+    const float *floats[BLOCK_ROWS];
+    const uint8_t *samples[BLOCK_ROWS];
+    for (size_t r = 0; r < BLOCK_ROWS; r++) {
+        const size_t row = first + r < window->height ? first + r : window->height - 1u;
+        const size_t begin = row_of(source, window, row);
+        if (source->pixels != NULL)
+            floats[r] = source->pixels + begin;
         else
-            take_pairs(rows, window->width, source->levels, columns + r);
+            samples[r] = source->samples + begin * source->sample_size;
+    }
+    if (bytes != NULL)
+        chip_bytes_take(bytes, samples, window->width, columns);
+    for (size_t r = 0; bytes == NULL && r < BLOCK_ROWS; r += QUAD) {
+        if (source->pixels != NULL)
+            take_pixels(floats + r, window->width, columns + r);
+        else if (source->sample_size == 1)
+            take_bytes(samples + r, window->width, source->levels, columns + r);
+        else
+            take_pairs(samples + r, window->width, source->levels, columns + r);
     }
 }
 
@@ -346,9 +349,12 @@ void chip_resample_source(const struct chip_resampler *resampler, const struct c
                                      horizontal->n_in, vertical->n_in};
     const size_t width = horizontal->n_out, stride = round_up(width, STRIDE);
     float *columns = scratch + rows_size(resampler);
+    struct chip_bytes bytes;
+    const bool has_bytes = source->pixels == NULL && source->sample_size == 1 &&
+                           chip_bytes_init(&bytes, source->levels);
     for (size_t row = 0; row < window.height; row += BLOCK_ROWS) {
         prefetch_block(source, &window, row + BLOCK_ROWS);
-        take_block(source, &window, row, (float_bits *)(void *)columns);
+        take_block(source, has_bytes ? &bytes : NULL, &window, row, (float_bits *)(void *)columns);
         resample_block(horizontal, columns, stride, scratch + row * stride);
     }
     resample_columns(vertical, scratch, stride, width, out);

@@ -37,7 +37,7 @@ static void use_chips(const struct image *image)
     struct chip_resampler *resampler = NULL;
     if (grid_plan(&params, image->info.width, image->info.height, 1 << 16, &grid, NULL) != 0)
         return;
-    float scratch[(5 + 15) * (7 + 15) + 16 * 4], out[3 * 7];
+    float scratch[(5 + 15) * (7 + 15) + 16 * (4 + 15)], out[3 * 7];
     expect(chip_resampler_create(&resampler, 4, 5, 7, 3, NULL) == 0);
     expect(chip_resampler_scratch(resampler) <= sizeof(scratch) / sizeof(scratch[0]));
     for (uint64_t i = 0; i < grid_n_chips(&grid); i++) {

@@ -199,6 +199,44 @@ static void samples_give_the_bytes_of_floats(void **state)
     chip_resampler_destroy(resampler);
 }
 
+/* Bytes are taken sixteen rows and sixteen columns at once: widths and heights around that, in the
+ * last corner of memory that has nothing behind it. */
+static void windows_of_bytes_of_any_size_give_the_bytes_of_floats(void **state)
+{
+    (void)state;
+    enum { SIDE = 70, OUT = 6 * 5 };
+    static const uint32_t sides[] = {4, 15, 16, 17, 31, 32, 33, 63, 64, 65, SIDE};
+    const size_t n_sides = sizeof(sides) / sizeof(sides[0]);
+    float *plane = malloc(SIDE * SIDE * sizeof(float)), levels[256];
+    uint8_t *samples = malloc(SIDE * SIDE);
+    assert_true(plane != NULL && samples != NULL);
+    for (uint32_t i = 0; i < 256; i++)
+        levels[i] = (float)(sin(i * 0.7) * (i % 3 == 0 ? 1e-20 : 3.0));
+    for (uint32_t i = 0; i < SIDE * SIDE; i++) {
+        samples[i] = (uint8_t)(i * 2654435761u >> 24);
+        plane[i] = levels[samples[i]];
+    }
+    const struct chip_source source = {
+        .samples = samples, .sample_size = 1, .levels = levels, .image_width = SIDE};
+    for (size_t i = 0; i < n_sides * n_sides; i++) {
+        const uint32_t width = sides[i % n_sides], height = sides[i / n_sides];
+        const uint32_t sizes[4] = {width, height, 6, 5};
+        struct chip_resampler *resampler = NULL;
+        float found[OUT];
+        float *expected = resample(plane, SIDE, SIDE - width, SIDE - height, sizes);
+        assert_int_equal(chip_resampler_create(&resampler, width, height, 6, 5, NULL), 0);
+        float *scratch = malloc(chip_resampler_scratch(resampler) * sizeof(float));
+        assert_non_null(scratch);
+        chip_resample_source(resampler, &source, SIDE - width, SIDE - height, scratch, found);
+        assert_memory_equal(expected, found, sizeof(found));
+        free(scratch);
+        free(expected);
+        chip_resampler_destroy(resampler);
+    }
+    free(samples);
+    free(plane);
+}
+
 static void sides_out_of_range_are_refused(void **state)
 {
     (void)state;
@@ -232,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_constant_stays_constant),
         cmocka_unit_test(bytes_do_not_depend_on_the_place_or_the_scratch),
         cmocka_unit_test(samples_give_the_bytes_of_floats),
+        cmocka_unit_test(windows_of_bytes_of_any_size_give_the_bytes_of_floats),
         cmocka_unit_test(sides_out_of_range_are_refused),
     };
     return test_run(tests);
