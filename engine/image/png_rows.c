@@ -424,26 +424,38 @@ static uint32_t count_paeth(const uint8_t *in, uint32_t n_rows, size_t row_size)
     return n;
 }
 
+/* How many of n Paeth rows are undone next, where n_before rows before them have been: sixteen at
+ * once, or one. *n_again: of the sixteen, how many are undone once more, since fewer are left. */
+static uint32_t choose_rows(uint32_t n, uint32_t n_before, size_t row_size, uint32_t *n_again)
+{
+    *n_again = 0;
+    if (n == BLOCK_ROWS && row_size > 3 * LANES)
+        return BLOCK_ROWS;
+    if (n > 0 && n < LANES && n + n_before >= LANES)
+        *n_again = LANES - n;
+    return n + *n_again >= LANES ? LANES : 1;
+}
+
 static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *above,
                            size_t row_size, size_t bpp, uint8_t *out)
 {
-    uint32_t n_done;
-    for (; n_rows > 0; n_rows -= n_done) {
-        const uint32_t n_paeth = bpp == 1 ? count_paeth(in, n_rows, row_size) : 0;
-        if (n_paeth == BLOCK_ROWS && row_size > 3 * LANES) {
-            n_done = BLOCK_ROWS;
-            unfilter_paeth_block(in + 1, row_size + 1, above, row_size, out);
-        } else if (n_paeth >= LANES) {
-            n_done = LANES;
-            unfilter_paeth_rows(in + 1, row_size + 1, above, row_size, out);
-        } else {
-            n_done = 1;
-            if (!unfilter_row(in[0], in + 1, above, row_size, bpp, out))
-                return false;
-        }
-        in += n_done * (row_size + 1);
-        out += n_done * row_size;
-        above = out - row_size;
+    uint32_t n_run = 0, n_again; /* Paeth rows up to here; of them, undone once more */
+    for (uint32_t y = 0; y < n_rows;) {
+        const uint8_t *from = in + y * (row_size + 1);
+        const uint32_t n_paeth = bpp == 1 ? count_paeth(from, n_rows - y, row_size) : 0;
+        const uint32_t n = choose_rows(n_paeth, n_run, row_size, &n_again);
+        const uint32_t first = y - n_again;
+        const uint8_t *over = first == 0 ? above : out + (first - 1) * row_size;
+        uint8_t *to = out + first * row_size;
+        from = in + first * (row_size + 1);
+        if (n == BLOCK_ROWS)
+            unfilter_paeth_block(from + 1, row_size + 1, over, row_size, to);
+        else if (n == LANES)
+            unfilter_paeth_rows(from + 1, row_size + 1, over, row_size, to);
+        else if (!unfilter_row(from[0], from + 1, over, row_size, bpp, to))
+            return false;
+        n_run = n_paeth > 0 ? n_run + n - n_again : 0;
+        y = first + n;
     }
     return true;
 }

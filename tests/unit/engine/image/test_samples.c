@@ -11,7 +11,8 @@ enum {
     HEIGHT = 77,
     MAX_BYTES = 2 * WIDTH * HEIGHT,
     MIXED = 5,
-    N_FILTERS = 6,
+    RUNS = 6,
+    N_FILTERS = 7,
     ALL_ROWS = 1 << 20
 };
 
@@ -49,7 +50,18 @@ static void fill(uint8_t *bytes, size_t n)
     }
 }
 
-/* A file whose rows have filter 0..4, or all of them in turn (MIXED). */
+/* Of row y: 0..4, all of them in turn (MIXED), or runs of Paeth rows that are longer than sixteen
+ * and no multiple of it (RUNS). */
+static uint8_t filter_of(int filter, size_t y)
+{
+    if (filter == MIXED)
+        return (uint8_t)(y % 5);
+    if (filter == RUNS)
+        return y % 23 == 0 ? 1 : 4;
+    return (uint8_t)filter;
+}
+
+/* A file whose rows have such filters. */
 static struct png_file build(uint32_t width, uint32_t height, uint8_t bit_depth, int filter,
                              size_t n_idat)
 {
@@ -60,7 +72,7 @@ static struct png_file build(uint32_t width, uint32_t height, uint8_t bit_depth,
     for (size_t y = 0; y < height; y++) {
         const uint8_t *row = bytes + y * row_size;
         uint8_t *out = raw + y * (row_size + 1);
-        out[0] = (uint8_t)(filter == MIXED ? y % 5 : (size_t)filter);
+        out[0] = filter_of(filter, y);
         for (size_t i = 0; i < row_size; i++) {
             int a = i >= bpp ? row[i - bpp] : 0, b = y > 0 ? row[i - row_size] : 0;
             int c = i >= bpp && y > 0 ? row[i - row_size - bpp] : 0;
