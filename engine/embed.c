@@ -13,6 +13,8 @@
 
 #define NO_CHIP UINT64_MAX
 
+enum { PART_CHIPS_MIN = 4 }; /* of a batch that is shared: never one, which is encoded otherwise */
+
 /* What one pool worker owns; workers run one task at a time, so no lock is needed. */
 struct worker_memory {
     struct encoder_workspace *workspaces[INPUT_SIZES_MAX];
@@ -29,6 +31,13 @@ struct embedder {
     struct worker_memory workers[];
 };
 
+/* What a worker is at. */
+struct running {
+    uint64_t first; /* chip; NO_CHIP: nothing */
+    uint32_t n;     /* chips */
+    double began;   /* CLOCK_MONOTONIC in seconds */
+};
+
 struct embed_run {
     struct embedder *embedder;
     struct pool_lane *lane;
@@ -43,12 +52,13 @@ struct embed_run {
     float *out;
     embed_progress progress;
     void *context;
-    pthread_mutex_t mutex;  /* guards what follows, and serialises progress */
-    pthread_cond_t changed; /* a task ended */
-    uint32_t n_tasks;       /* that wait in the lane or run */
-    uint64_t *running;      /* n_workers: first chip of a worker's batch; NO_CHIP: it has none */
-    uint64_t next;          /* first chip of the next batch */
-    uint64_t n_allowed;     /* chips, from the first, whose pixels are there */
+    pthread_mutex_t mutex;   /* guards what follows, and serialises progress */
+    pthread_cond_t changed;  /* a task ended */
+    uint32_t n_tasks;        /* that wait in the lane or run */
+    struct running *running; /* n_workers */
+    uint64_t next;           /* first chip of the next batch */
+    uint64_t n_ended;        /* chips whose batches have ended, which `times` are of */
+    uint64_t n_allowed;      /* chips, from the first, whose pixels are there */
     bool cancelled;
     struct embed_times times;
 };
@@ -168,22 +178,69 @@ static struct chip_rect chip_at(const struct embed_run *run, uint64_t index)
     return run->rects == NULL ? grid_chip(&run->grid, index) : run->rects[index];
 }
 
-/* Chips of the next batch; 0 when there is none to be had now. Called with the mutex held. */
+/* How many of its chips a worker may have left, if it is as fast as all were so far. */
+static double estimate_left(const struct embed_run *run, const struct running *running, double now)
+{
+    const double seconds = run->times.resample + run->times.encode;
+    if (running->first == NO_CHIP)
+        return 0;
+    if (seconds <= 0)
+        return running->n;
+    const double n_done = (now - running->began) * (double)run->n_ended / seconds;
+    return fmax(running->n - n_done, 0);
+}
+
+/* How many chips a worker would have until the end, if all of them ended at the same time. */
+static double even_share(const struct embed_run *run)
+{
+    const uint32_t n_workers = run->embedder->n_workers;
+    const double n_left = (double)(run->n_chips - run->next), now = clock_now_seconds();
+    double share = INFINITY;
+    /* The second time without those that have more than that to do already. */
+    for (int round = 0; round < 2; round++) {
+        double sum = n_left;
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < n_workers; i++) {
+            const double left = estimate_left(run, &run->running[i], now);
+            sum += left < share ? left : 0;
+            n += left < share ? 1 : 0;
+        }
+        share = sum / (n > 0 ? n : 1);
+    }
+    return share;
+}
+
+/* The last batches are shared, so that no worker waits long for another one: of n chips, how many
+ * are taken together. The same bytes, as long as none is alone. */
+static uint32_t choose_part(const struct embed_run *run, uint32_t n)
+{
+    if (n < 2 * PART_CHIPS_MIN ||
+        run->n_chips - run->next > (uint64_t)run->embedder->n_workers * run->batch)
+        return n;
+    const double share = ceil(even_share(run) / PART_CHIPS_MIN) * PART_CHIPS_MIN;
+    const uint32_t part = share < n ? (uint32_t)fmax(share, PART_CHIPS_MIN) : n;
+    return n - part < PART_CHIPS_MIN ? n : part;
+}
+
+/* Chips of the next batch, or what is left of it; 0 when there is none to be had now. Called with
+ * the mutex held. */
 static uint32_t next_batch(const struct embed_run *run)
 {
-    uint64_t left = run->n_chips - run->next;
-    uint32_t n = left < run->batch ? (uint32_t)left : run->batch;
+    const uint64_t left = run->n_chips - run->next;
+    const uint32_t whole = run->batch - (uint32_t)(run->next % run->batch);
+    const uint32_t n = left < whole ? (uint32_t)left : whole;
     return run->cancelled || run->next + n > run->n_allowed ? 0 : n;
 }
 
-/* Takes the next batch; returns the number of its chips. */
+/* Takes the next batch, or a part of it; returns the number of its chips. */
 static uint32_t take_batch(struct embed_run *run, uint32_t worker_index, uint64_t *first)
 {
     pthread_mutex_lock(&run->mutex);
-    uint32_t n = next_batch(run);
+    const uint32_t n = choose_part(run, next_batch(run));
     *first = run->next;
     run->next += n;
-    run->running[worker_index] = n > 0 ? *first : NO_CHIP;
+    run->running[worker_index] =
+        (struct running){.first = n > 0 ? *first : NO_CHIP, .n = n, .began = clock_now_seconds()};
     pthread_mutex_unlock(&run->mutex);
     return n;
 }
@@ -237,7 +294,8 @@ static void end_task(struct embed_run *run, uint32_t worker_index, uint32_t n,
                      const struct embed_times *times)
 {
     pthread_mutex_lock(&run->mutex);
-    run->running[worker_index] = NO_CHIP;
+    run->running[worker_index].first = NO_CHIP;
+    run->n_ended += n;
     run->times.resample += times->resample;
     run->times.encode += times->encode;
     if (n > 0 && run->progress != NULL && !run->cancelled && !run->progress(run->context, n))
@@ -271,9 +329,10 @@ static int submit_tasks(struct embed_run *run, struct error *err)
     int status = 0;
     pthread_mutex_lock(&run->mutex);
     uint64_t n_ready = run->n_allowed > run->next ? run->n_allowed - run->next : 0;
-    uint64_t n_batches = next_batch(run) > 0 ? (n_ready + run->batch - 1) / run->batch : 0;
-    /* As many as there are batches: tasks that run now may not come to them at once. */
-    for (uint64_t i = 0; i < n_batches && run->n_tasks < run->embedder->n_workers; i++) {
+    const uint32_t n = next_batch(run), part = choose_part(run, n);
+    const uint64_t n_parts = n > 0 ? (n_ready + part - 1) / part : 0;
+    /* As many as there are batches or parts: tasks that run now may not come to them at once. */
+    for (uint64_t i = 0; i < n_parts && run->n_tasks < run->embedder->n_workers; i++) {
         status = pool_submit(run->lane, embed_batch, run, err);
         if (status < 0)
             break;
@@ -308,7 +367,7 @@ static int make_running(struct embed_run *run, struct error *err)
     if (run->running == NULL)
         return error_set_nomem(err, "an embedding");
     for (uint32_t i = 0; i < n; i++)
-        run->running[i] = NO_CHIP;
+        run->running[i].first = NO_CHIP;
     return 0;
 }
 
@@ -358,7 +417,7 @@ static uint64_t first_needed(const struct embed_run *run)
 {
     uint64_t first = run->next;
     for (uint32_t i = 0; i < run->embedder->n_workers; i++)
-        first = run->running[i] < first ? run->running[i] : first;
+        first = run->running[i].first < first ? run->running[i].first : first;
     return first;
 }
 

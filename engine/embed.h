@@ -1,7 +1,10 @@
 /* Embedding of many chips of one image on the pool.
  *
  * Chips are embedded in batches of ENCODER_BATCH consecutive grid chips, the last one shorter: the
- * same batches whatever the number of threads or other jobs, hence the same bytes.
+ * same batches whatever the number of threads or other jobs, hence the same bytes. At the end, when
+ * there is less than a batch for each worker, they share batches, so that all end at about the same
+ * time: that is the same bytes, too, since only a chip that is alone in a call is encoded otherwise
+ * than among others, and a shared batch has none alone.
  */
 #ifndef CHIPSHOT_ENGINE_EMBED_H
 #define CHIPSHOT_ENGINE_EMBED_H

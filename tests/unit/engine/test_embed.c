@@ -109,6 +109,91 @@ static void threads_do_not_change_the_bytes(void **state)
     free(one);
 }
 
+/* What a run needs. */
+struct stage {
+    struct pool *pool;
+    struct pool_lane *lane;
+    struct embedder *embedder;
+    struct grid grid;
+    struct chip_source source;
+    float *out;
+};
+
+static void stage_set(struct stage *stage, uint32_t n_threads)
+{
+    *stage = (struct stage){.grid = make_grid(), .out = calloc(1, matrix_size())};
+    assert_int_equal(pool_create(&stage->pool, n_threads, 64, NULL), 0);
+    assert_int_equal(pool_lane_create(&stage->lane, stage->pool, NULL), 0);
+    assert_int_equal(
+        embedder_create(&stage->embedder, stage->pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
+    stage->source = (struct chip_source){.pixels = pixels, .image_width = SIDE};
+}
+
+static void stage_clear(struct stage *stage)
+{
+    pool_lane_destroy(stage->lane);
+    embedder_destroy(stage->embedder);
+    pool_destroy(stage->pool);
+    free(stage->out);
+}
+
+/* Windows by hand, in batches of `batch`. */
+static void embed_by_hand(const struct chip_rect *rects, uint32_t n, uint32_t batch, float *out)
+{
+    const uint32_t side = encoder_info(encoder)->input_size;
+    const size_t dimension = encoder_info(encoder)->dimension;
+    struct encoder_workspace *workspace = NULL;
+    struct chip_resampler *resampler = NULL;
+    assert_int_equal(encoder_workspace_create(&workspace, encoder, side, PRECISION_FLOAT32, NULL),
+                     0);
+    assert_int_equal(chip_resampler_create(&resampler, CHIP, CHIP, side, side, NULL), 0);
+    float *scratch = calloc(chip_resampler_scratch(resampler), sizeof(float));
+    float *chips = calloc((size_t)batch * side * side, sizeof(float));
+    assert_true(scratch != NULL && chips != NULL);
+    for (uint32_t first = 0; first < n; first += batch) {
+        const uint32_t n_batch = n - first < batch ? n - first : batch;
+        for (uint32_t i = 0; i < n_batch; i++)
+            chip_resample(resampler, pixels, SIDE, rects[first + i].x, rects[first + i].y, scratch,
+                          chips + (size_t)i * side * side);
+        encoder_embed(encoder, workspace, chips, n_batch, out + first * dimension);
+    }
+    free(chips);
+    free(scratch);
+    chip_resampler_destroy(resampler);
+    encoder_workspace_destroy(workspace);
+}
+
+/* The last batches are shared by workers, but a chip that is alone in its batch stays so. */
+static void batches_are_those_of_one_thread(void **state)
+{
+    (void)state;
+    enum { MOST = 3 * ENCODER_BATCH };
+    static const uint32_t counts[] = {1, 2, 7, 8, 9, 31, 32, 33, 34, 40, 63, 64, 65, 72, MOST};
+    const size_t dimension = encoder_info(encoder)->dimension;
+    struct chip_rect rects[MOST];
+    float *expected = calloc(MOST * dimension, sizeof(float));
+    float *found = calloc(MOST * dimension, sizeof(float));
+    assert_true(expected != NULL && found != NULL);
+    for (uint32_t i = 0; i < MOST; i++)
+        rects[i] = (struct chip_rect){i * 37 % (SIDE - CHIP), i * 53 % (SIDE - CHIP), CHIP, CHIP};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        const uint32_t n = counts[i];
+        embed_by_hand(rects, n, ENCODER_BATCH, expected);
+        for (uint32_t n_threads = 1; n_threads <= 5; n_threads += 2) {
+            struct stage stage;
+            stage_set(&stage, n_threads);
+            memset(found, 0, n * dimension * sizeof(float));
+            assert_int_equal(embed_rects(stage.embedder, stage.lane, pixels, SIDE, rects, n,
+                                         ENCODER_BATCH, found, NULL),
+                             0);
+            assert_memory_equal(expected, found, n * dimension * sizeof(float));
+            stage_clear(&stage);
+        }
+    }
+    free(expected);
+    free(found);
+}
+
 struct neighbour {
     struct embedder *embedder;
     struct pool *pool;
@@ -156,34 +241,6 @@ static void other_jobs_do_not_change_the_bytes(void **state)
     free(alone);
     embedder_destroy(embedder);
     pool_destroy(pool);
-}
-
-/* What a step of allowing chips runs on. */
-struct stage {
-    struct pool *pool;
-    struct pool_lane *lane;
-    struct embedder *embedder;
-    struct grid grid;
-    struct chip_source source;
-    float *out;
-};
-
-static void stage_set(struct stage *stage, uint32_t n_threads)
-{
-    *stage = (struct stage){.grid = make_grid(), .out = calloc(1, matrix_size())};
-    assert_int_equal(pool_create(&stage->pool, n_threads, 64, NULL), 0);
-    assert_int_equal(pool_lane_create(&stage->lane, stage->pool, NULL), 0);
-    assert_int_equal(
-        embedder_create(&stage->embedder, stage->pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
-    stage->source = (struct chip_source){.pixels = pixels, .image_width = SIDE};
-}
-
-static void stage_clear(struct stage *stage)
-{
-    pool_lane_destroy(stage->lane);
-    embedder_destroy(stage->embedder);
-    pool_destroy(stage->pool);
-    free(stage->out);
 }
 
 static int stage_begin(struct stage *stage, uint64_t n_allowed, struct embed_run **run)
@@ -413,6 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_the_bytes),
+        cmocka_unit_test(batches_are_those_of_one_thread),
         cmocka_unit_test(other_jobs_do_not_change_the_bytes),
         cmocka_unit_test(chips_allowed_bit_by_bit_give_the_same_bytes),
         cmocka_unit_test(a_run_that_is_cancelled_waits_for_no_pixels),
