@@ -20,15 +20,26 @@ void db_connections_close(struct db *db)
     db_connection_close(db->writer);
 }
 
-int db_write_begin(struct db *db, struct db_connection **out, struct error *err)
+static int begin_to_write(struct db *db, int (*begin)(struct db_connection *, struct error *),
+                          struct db_connection **out, struct error *err)
 {
     pthread_mutex_lock(&db->write_mutex);
-    int rc = db_connection_begin(db->writer, err);
+    int rc = begin(db->writer, err);
     if (rc != 0)
         pthread_mutex_unlock(&db->write_mutex);
     else
         *out = db->writer;
     return rc;
+}
+
+int db_write_begin(struct db *db, struct db_connection **out, struct error *err)
+{
+    return begin_to_write(db, db_connection_begin, out, err);
+}
+
+int db_write_begin_volatile(struct db *db, struct db_connection **out, struct error *err)
+{
+    return begin_to_write(db, db_connection_begin_volatile, out, err);
 }
 
 int db_write_end(struct db *db, int rc, struct error *err)

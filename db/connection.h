@@ -49,6 +49,8 @@ void db_connections_close(struct db *db);
 
 /* Waits for the writer and begins a transaction; on success db_write_end must follow. */
 int db_write_begin(struct db *db, struct db_connection **out, struct error *err);
+/* The same for a change that a power failure may undo; see db_connection_begin_volatile. */
+int db_write_begin_volatile(struct db *db, struct db_connection **out, struct error *err);
 /* Commits when rc is 0, otherwise rolls back; releases the writer. Returns rc or the commit's
  * failure. */
 int db_write_end(struct db *db, int rc, struct error *err);

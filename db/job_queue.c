@@ -132,7 +132,9 @@ int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_
         struct db_connection *writer = NULL;
         struct db_job job = {0};
         damaged = false;
-        int rc = db_write_begin(db, &writer, err);
+        /* A claim that is lost with the power is as good as none: whoever starts next requeues all
+         * jobs that run. The claimed job's result will wait for the disk, and with it its claim. */
+        int rc = db_write_begin_volatile(db, &writer, err);
         if (rc != 0)
             return rc;
         rc = db_write_end(db, claim_in(writer, owner, lease_ms, &job, &damaged, err), err);

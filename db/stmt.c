@@ -25,6 +25,7 @@ struct db_connection {
     enum db_connection_mode mode;
     struct db_stmt *cache[CACHED_STATEMENTS_MAX];
     size_t n_cached;
+    bool is_volatile; /* commits do not wait for the disk */
 };
 
 struct db_stmt {
@@ -283,13 +284,37 @@ int db_connection_check_integrity(struct db_connection *connection, struct error
     return rc;
 }
 
-int db_connection_begin(struct db_connection *connection, struct error *err)
+/* Not within a transaction. */
+static int set_volatile(struct db_connection *connection, bool is_volatile, struct error *err)
+{
+    if (connection->mode != DB_CONNECTION_WRITER || connection->is_volatile == is_volatile)
+        return 0;
+    int rc = run(connection, "beginning to write",
+                 is_volatile ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", err);
+    if (rc == 0)
+        connection->is_volatile = is_volatile;
+    return rc;
+}
+
+static int begin(struct db_connection *connection, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     int rc = connection->mode == DB_CONNECTION_WRITER
                  ? db_stmt_prepare(&stmt, connection, "beginning to write", "BEGIN IMMEDIATE", err)
                  : db_stmt_prepare(&stmt, connection, "beginning to read", "BEGIN", err);
     return rc != 0 ? rc : db_stmt_run(stmt, NULL, err);
+}
+
+int db_connection_begin(struct db_connection *connection, struct error *err)
+{
+    int rc = set_volatile(connection, false, err);
+    return rc != 0 ? rc : begin(connection, err);
+}
+
+int db_connection_begin_volatile(struct db_connection *connection, struct error *err)
+{
+    int rc = set_volatile(connection, true, err);
+    return rc != 0 ? rc : begin(connection, err);
 }
 
 int db_connection_commit(struct db_connection *connection, struct error *err)

@@ -61,6 +61,9 @@ int db_connection_check_integrity(struct db_connection *connection, struct error
 
 /* A write transaction takes the write lock at once; a read transaction sees one state. */
 int db_connection_begin(struct db_connection *connection, struct error *err);
+/* A write transaction whose commit does not wait for the disk: a power failure may undo it, until a
+ * later transaction is committed in the other way. */
+int db_connection_begin_volatile(struct db_connection *connection, struct error *err);
 int db_connection_commit(struct db_connection *connection, struct error *err);
 /* Allowed when the engine has already rolled back, or no transaction is open. */
 void db_connection_rollback(struct db_connection *connection);
