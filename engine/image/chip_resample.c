@@ -232,6 +232,18 @@ static void prefetch_block(const struct chip_source *source, const struct chip_r
     }
 }
 
+/* The next block of the window, or the first one of its right neighbour, which often comes next. */
+static void prefetch_next(const struct chip_source *source, const struct chip_rect *window,
+                          size_t first)
+{
+    struct chip_rect right = *window;
+    right.x += window->width;
+    if (first < window->height)
+        prefetch_block(source, window, first);
+    else if ((uint64_t)right.x + right.width <= source->image_width)
+        prefetch_block(source, &right, 0);
+}
+
 /* A block of a window, from row `first` on, as floats. Past the window's end its last row is taken
  * once more, to be used by nothing. `bytes`: NULL where they cannot be had. */
 static void take_block(const struct chip_source *source, const struct chip_bytes *bytes,
@@ -353,7 +365,7 @@ void chip_resample_source(const struct chip_resampler *resampler, const struct c
     const bool has_bytes = source->pixels == NULL && source->sample_size == 1 &&
                            chip_bytes_init(&bytes, source->levels);
     for (size_t row = 0; row < window.height; row += BLOCK_ROWS) {
-        prefetch_block(source, &window, row + BLOCK_ROWS);
+        prefetch_next(source, &window, row + BLOCK_ROWS);
         take_block(source, has_bytes ? &bytes : NULL, &window, row, (float_bits *)(void *)columns);
         resample_block(horizontal, columns, stride, scratch + row * stride);
     }
