@@ -271,7 +271,7 @@ struct inflater *inflater_create(size_t block_size, inflate_feed feed, void *con
     if (block_size > SIZE_MAX / 4)
         return NULL;
     struct inflater *inflater = calloc(1, sizeof(*inflater));
-    const size_t capacity = HISTORY + 2 * block_size + AHEAD_SLACK;
+    const size_t capacity = HISTORY + block_size + AHEAD_SLACK;
     uint8_t *window = malloc(capacity);
     if (inflater == NULL || window == NULL) {
         free(inflater);
@@ -342,6 +342,8 @@ static bool is_over(const struct inflater *inflater)
 const uint8_t *inflater_read(struct inflater *inflater, size_t size)
 {
     make_room(inflater, size);
+    assert((size_t)(inflater->next - inflater->window) + size + AHEAD_SLACK <=
+           inflater->window_capacity);
     inflater->goal = inflater->next + size;
     while (inflater->end < inflater->goal && !is_over(inflater))
         advance(inflater);
