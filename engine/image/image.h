@@ -73,7 +73,7 @@ struct samples {
 };
 
 /* Rows are read so many at once. */
-enum { SAMPLES_BLOCK_ROWS = 32 };
+enum { SAMPLES_BLOCK_ROWS = 64 };
 
 /* How often each value occurs: 256 or 65,536 counts. */
 enum { SAMPLE_LEVELS_MAX = 1 << 16 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clones.h"
+#include "engine/give_way.h"
 #include "engine/image/inflate_ahead.h"
 #include "engine/image/inflate_codes.h"
 
@@ -345,8 +346,10 @@ const uint8_t *inflater_read(struct inflater *inflater, size_t size)
     assert((size_t)(inflater->next - inflater->window) + size + AHEAD_SLACK <=
            inflater->window_capacity);
     inflater->goal = inflater->next + size;
-    while (inflater->end < inflater->goal && !is_over(inflater))
+    while (inflater->end < inflater->goal && !is_over(inflater)) {
         advance(inflater);
+        give_way();
+    }
     if (inflater->state == STATE_BAD || inflater->end < inflater->goal)
         return NULL;
     const uint8_t *bytes = inflater->next;

@@ -1,7 +1,7 @@
 /* Rows are inflated a block at a time and unfiltered from there into their place (W3C PNG
  * Specification, 9. Filtering). A Paeth byte waits for its left neighbour; so sixteen Paeth rows
  * are undone at once, each row one pixel behind the one above it: then all that a step needs of the
- * row above was made by the step before. A block is two times sixteen rows.
+ * row above was made by the step before. A block is four times sixteen rows.
  */
 #include "engine/image/png_rows.h"
 
@@ -18,6 +18,8 @@
 
 enum {
     LANES = 16,
+    RUNS = 4,
+    WIDTH_MIN = (2 * RUNS + 1) * LANES,
     BLOCK_ROWS = SAMPLES_BLOCK_ROWS,
     SIGNATURE_SIZE = 8,
     CHUNK_OVERHEAD = 12, /* length, type, checksum */
@@ -28,7 +30,7 @@ enum {
     FILTER_PAETH = 4,
 };
 
-_Static_assert(BLOCK_ROWS == 2 * LANES, "two groups of rows follow each other");
+_Static_assert(BLOCK_ROWS == RUNS * LANES, "groups of rows follow each other");
 
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
 
@@ -310,40 +312,31 @@ static void run_partly(struct run *run, size_t end)
     run->t = end;
 }
 
-/* Steps for which all lanes have pixels, sixteen at once. */
-INLINE void run_wholly(struct run *run, size_t end)
+/* n runs side by side, as far as the first one goes, or until `end`: a step is a long chain, and
+ * the processor overlaps several of them. */
+INLINE void run_side_by_side(struct run *runs, size_t n, size_t end)
 {
-    for (; run->t + LANES <= end; run->t += LANES) {
-        bytes steps[LANES];
-        load_steps(run->in + run->t, run->in_step, steps);
+    struct front fronts[RUNS];
+    for (size_t i = 0; i < n; i++)
+        fronts[i] = runs[i].front;
+    for (; runs[0].t + LANES <= end;) {
+        bytes steps[RUNS][LANES];
+        for (size_t i = 0; i < n; i++)
+            load_steps(runs[i].in + runs[i].t, runs[i].in_step, steps[i]);
         for (size_t k = 0; k < LANES; k++) {
-            step(&run->front, steps[k], run->above[run->t + k]);
-            steps[k] = run->front.made;
+#pragma GCC unroll 4
+            for (size_t i = 0; i < n; i++) {
+                step(&fronts[i], steps[i][k], runs[i].above[runs[i].t + k]);
+                steps[i][k] = fronts[i].made;
+            }
         }
-        store_steps(steps, run->n, run->out + run->t);
-    }
-}
-
-/* The lower rows follow the upper ones so far behind that neither waits for the other: a step is a
- * long chain, and the processor overlaps two of them. */
-INLINE void run_both(struct run *upper, struct run *lower)
-{
-    struct front a = upper->front, b = lower->front;
-    for (; upper->t + LANES <= upper->n; upper->t += LANES, lower->t += LANES) {
-        bytes steps[LANES], steps_below[LANES];
-        load_steps(upper->in + upper->t, upper->in_step, steps);
-        load_steps(lower->in + lower->t, lower->in_step, steps_below);
-        for (size_t k = 0; k < LANES; k++) {
-            step(&a, steps[k], upper->above[upper->t + k]);
-            step(&b, steps_below[k], lower->above[lower->t + k]);
-            steps[k] = a.made;
-            steps_below[k] = b.made;
+        for (size_t i = 0; i < n; i++) {
+            store_steps(steps[i], runs[i].n, runs[i].out + runs[i].t);
+            runs[i].t += LANES;
         }
-        store_steps(steps, upper->n, upper->out + upper->t);
-        store_steps(steps_below, lower->n, lower->out + lower->t);
     }
-    upper->front = a;
-    lower->front = b;
+    for (size_t i = 0; i < n; i++)
+        runs[i].front = fronts[i];
 }
 
 /* LANES rows. */
@@ -352,27 +345,38 @@ VECTOR_CLONES static void unfilter_paeth_rows(const uint8_t *in, size_t in_step,
 {
     struct run run = {.in = in, .above = above, .out = out, .in_step = in_step, .n = n};
     run_partly(&run, LANES - 1);
-    run_wholly(&run, n);
+    run_side_by_side(&run, 1, n);
     run_partly(&run, n + LANES - 1);
 }
 
-/* BLOCK_ROWS rows of more than 3 * LANES pixels. What the lower run reads in its steps up to t was
- * written by the upper one's up to t + LANES - 1. */
+/* BLOCK_ROWS rows of at least WIDTH_MIN pixels. Each run begins when the one above is so far ahead
+ * that neither waits for the other: what it reads in its steps up to t was written by the upper
+ * one's up to t + LANES - 1. */
 VECTOR_CLONES static void unfilter_paeth_block(const uint8_t *in, size_t in_step,
                                                const uint8_t *above, size_t n, uint8_t *out)
 {
-    struct run upper = {.in = in, .above = above, .out = out, .in_step = in_step, .n = n};
-    struct run lower = upper;
-    lower.in = in + LANES * in_step;
-    lower.above = out + (LANES - 1) * n;
-    lower.out = out + LANES * n;
-    run_partly(&upper, LANES - 1);
-    run_wholly(&upper, 3 * LANES);
-    run_partly(&lower, LANES - 1);
-    run_both(&upper, &lower);
-    run_partly(&upper, n + LANES - 1);
-    run_wholly(&lower, n);
-    run_partly(&lower, n + LANES - 1);
+    struct run runs[RUNS];
+    for (size_t i = 0; i < RUNS; i++)
+        runs[i] = (struct run){.in = in + i * LANES * in_step,
+                               .above = i == 0 ? above : out + (i * LANES - 1) * n,
+                               .out = out + i * LANES * n,
+                               .in_step = in_step,
+                               .n = n};
+    run_partly(&runs[0], LANES - 1);
+    run_side_by_side(runs, 1, 3 * LANES);
+    run_partly(&runs[1], LANES - 1);
+    run_side_by_side(runs, 2, 5 * LANES);
+    run_partly(&runs[2], LANES - 1);
+    run_side_by_side(runs, 3, 7 * LANES);
+    run_partly(&runs[3], LANES - 1);
+    run_side_by_side(runs, 4, n);
+    run_partly(&runs[0], n + LANES - 1);
+    run_side_by_side(runs + 1, 3, n);
+    run_partly(&runs[1], n + LANES - 1);
+    run_side_by_side(runs + 2, 2, n);
+    run_partly(&runs[2], n + LANES - 1);
+    run_side_by_side(runs + 3, 1, n);
+    run_partly(&runs[3], n + LANES - 1);
 }
 
 /* ---- all filters ---- */
@@ -391,7 +395,7 @@ static uint32_t count_paeth(const uint8_t *in, uint32_t n_rows, size_t row_size)
 static uint32_t choose_rows(uint32_t n, uint32_t n_before, size_t row_size, uint32_t *n_again)
 {
     *n_again = 0;
-    if (n == BLOCK_ROWS && row_size > 3 * LANES)
+    if (n == BLOCK_ROWS && row_size >= WIDTH_MIN)
         return BLOCK_ROWS;
     if (n > 0 && n < LANES && n + n_before >= LANES)
         *n_again = LANES - n;
@@ -424,6 +428,13 @@ static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *ab
 
 /* ---- all rows ---- */
 
+/* Half blocks first: somebody waits for the first rows. */
+static uint32_t next_rows(uint32_t y, uint32_t height)
+{
+    const uint32_t n = y < 2 * BLOCK_ROWS ? BLOCK_ROWS / 2 : BLOCK_ROWS;
+    return height - y < n ? height - y : n;
+}
+
 static enum png_rows_end read_blocks(struct row_reader *reader, struct inflater *inflater,
                                      const uint8_t *zeros, const struct png_rows *rows,
                                      uint32_t *n_rows)
@@ -431,13 +442,13 @@ static enum png_rows_end read_blocks(struct row_reader *reader, struct inflater 
     const size_t row_size = rows->row_size;
     const uint32_t height = rows->height;
     const uint8_t *above = zeros;
-    for (uint32_t y = 0; y < height; y += BLOCK_ROWS) {
-        const uint32_t n = height - y < BLOCK_ROWS ? height - y : BLOCK_ROWS;
+    uint32_t n;
+    for (uint32_t y = 0; y < height; y += n) {
+        n = next_rows(y, height);
         uint8_t *out = rows->out + y % rows->n_held * row_size;
         const uint8_t *block = inflater_read(inflater, n * (row_size + 1));
         if (block == NULL)
             return PNG_ROWS_IRREGULAR;
-        give_way();
         if (!unfilter_block(block, n, above, row_size, rows->bytes_per_pixel, out))
             return PNG_ROWS_IRREGULAR;
         above = out + (n - 1) * row_size;

@@ -9,7 +9,9 @@
 enum {
     WIDTH = 67,
     HEIGHT = 77,
-    MAX_BYTES = 2 * WIDTH * HEIGHT,
+    MAX_WIDTH = 161,
+    MAX_HEIGHT = 130,
+    MAX_BYTES = 2 * MAX_WIDTH * MAX_HEIGHT,
     MIXED = 5,
     RUNS = 6,
     N_FILTERS = 7,
@@ -66,7 +68,7 @@ static struct png_file build(uint32_t width, uint32_t height, uint8_t bit_depth,
                              size_t n_idat)
 {
     const size_t bpp = bit_depth / 8, row_size = width * bpp;
-    static uint8_t bytes[MAX_BYTES], raw[MAX_BYTES + HEIGHT];
+    static uint8_t bytes[MAX_BYTES], raw[MAX_BYTES + MAX_HEIGHT];
     struct png_file file = {NULL, 0}, whole = {NULL, 0};
     fill(bytes, row_size * height);
     for (size_t y = 0; y < height; y++) {
@@ -141,10 +143,11 @@ static void compare(const struct png_file *file)
 static void every_filter_is_undone(void **state)
 {
     (void)state;
-    /* Around the sixteen and thirty-two rows that are undone at once, and the widths it takes. */
-    static const uint32_t sizes[][2] = {{1, 1},   {1, 33},  {3, 16},         {7, 35},   {15, 48},
-                                        {16, 32}, {17, 17}, {48, 64},        {49, 32},  {63, 65},
-                                        {64, 31}, {65, 49}, {WIDTH, HEIGHT}, {WIDTH, 7}};
+    /* Around the sixteen and sixty-four rows that are undone at once, and the widths it takes. */
+    static const uint32_t sizes[][2] = {
+        {1, 1},    {1, 33},   {3, 16},   {7, 35},   {15, 48},          {16, 32},        {17, 17},
+        {48, 64},  {49, 32},  {63, 65},  {64, 31},  {65, 49},          {WIDTH, HEIGHT}, {WIDTH, 7},
+        {143, 64}, {144, 64}, {145, 65}, {159, 80}, {160, MAX_HEIGHT}, {MAX_WIDTH, 127}};
     for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
         for (int filter = 0; filter < N_FILTERS; filter++) {
             for (uint8_t bit_depth = 8; bit_depth <= 16; bit_depth += 8) {
