@@ -1,28 +1,15 @@
-/* The embedding cache.
+/* The embedding cache: which entries there are, and which goes first. db/matrix.c knows what is in
+ * them.
  *
- * File DIR/cache/ab/<SHA-256 of the key>.emb, numbers in the host's byte order (a file from another
- * one is a miss):
- *
- *     offset  size
- *          0     8  "chipemb2" as a number
- *          8    32  SHA-256 of the key
- *         40     8  rows
- *         48     8  columns
- *         56     8  checksum of the payload
- *         64        rows x columns float32
- *
- * Which files there are, their sizes and their order of use are kept in memory: a hash table over a
- * doubly linked list, most recently used first. Invariant: total_size is the sum of the entries'
- * sizes, and at most max_size whenever the mutex is free. A file is renamed into place and entered
- * under the mutex, so eviction cannot meet a file that is being written. What was deleted behind
- * our back is noticed when it is asked for.
- *
- * Nothing is synced: after a power cut a file with missing bytes fails its checksum and is a miss.
+ * File DIR/cache/ab/<SHA-256 of the key>.emb. Which files there are, their sizes and their order of
+ * use are kept in memory: a hash table over a doubly linked list, most recently used first.
+ * Invariant: total_size is the sum of the entries' sizes, and at most max_size whenever the mutex
+ * is free. A file is renamed into place and entered under the mutex, so eviction cannot meet a file
+ * that is being written. What was deleted behind our back is noticed when it is asked for.
  */
 #include "db/cache.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,19 +18,10 @@
 
 #include "db/cache_store.h"
 #include "db/connection.h"
+#include "db/matrix.h"
 #include "db/text.h"
 
 enum { N_BUCKETS = 4096 };
-
-static const uint64_t magic = 0x32626d6570696863; /* "chipemb2" on a little-endian host */
-
-struct header {
-    uint64_t magic;
-    uint8_t key[SHA256_DIGEST_SIZE];
-    uint64_t n_rows, n_columns;
-    uint64_t checksum;
-};
-_Static_assert(sizeof(struct header) == 64, "the header is what the table says");
 
 struct entry {
     uint8_t key[SHA256_DIGEST_SIZE];
@@ -63,43 +41,13 @@ struct db_cache {
     uint64_t n_entries;
 };
 
-/* Guards against damage, not malice: FNV-1a over 64-bit words with a fold each, in so many lanes
- * that no multiplication waits for another and it keeps up with memory. */
-static uint64_t checksum_of(const float *data, uint64_t n_values)
+uint64_t db_cache_max_size(const struct db_cache *cache)
 {
-    enum { LANES = 8 };
-    const uint64_t prime = 0x100000001b3;
-    uint64_t lanes[LANES] = {0xcbf29ce484222325, 1, 2, 3, 4, 5, 6, 7}, words[LANES];
-    const char *bytes = (const char *)data;
-    uint64_t left = n_values * sizeof(float);
-    for (; left >= sizeof(words); left -= sizeof(words), bytes += sizeof(words)) {
-        memcpy(words, bytes, sizeof(words));
-#pragma GCC unroll 8
-        for (int k = 0; k < LANES; k++) {
-            lanes[k] = (lanes[k] ^ words[k]) * prime;
-            lanes[k] ^= lanes[k] >> 29;
-        }
-    }
-    for (; left > 0; left--)
-        lanes[0] = (lanes[0] ^ (uint8_t)*bytes++) * prime;
-    uint64_t sum = n_values;
-    for (int k = 0; k < LANES; k++) {
-        sum = (sum ^ lanes[k]) * prime;
-        sum ^= sum >> 32;
-    }
-    return sum;
+    return cache->max_size;
 }
 
-static void hash_key(const char *key, uint8_t out[SHA256_DIGEST_SIZE])
-{
-    struct sha256_ctx hash;
-    sha256_init(&hash);
-    sha256_update(&hash, strlen(key), (const uint8_t *)key);
-    sha256_digest(&hash, SHA256_DIGEST_SIZE, out);
-}
-
-static int file_path(const struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE],
-                     char out[DB_PATH_SIZE], struct error *err)
+int db_cache_path(const struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE],
+                  char out[DB_PATH_SIZE], struct error *err)
 {
     char name[DB_SHA256_SIZE];
     db_text_from_digest(key, name);
@@ -160,19 +108,19 @@ static void evict(struct db_cache *cache)
     char path[DB_PATH_SIZE];
     while (cache->total_size > cache->max_size) {
         struct entry *entry = cache->oldest;
-        if (file_path(cache, entry->key, path, NULL) == 0)
+        if (db_cache_path(cache, entry->key, path, NULL) == 0)
             unlink(path);
         remove_entry(cache, find_link(cache, entry->key));
     }
 }
 
-static void forget(struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE])
+void db_cache_forget(struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE])
 {
     char path[DB_PATH_SIZE];
     pthread_mutex_lock(&cache->mutex);
     struct entry **link = find_link(cache, key);
     if (*link != NULL) {
-        if (file_path(cache, key, path, NULL) == 0)
+        if (db_cache_path(cache, key, path, NULL) == 0)
             unlink(path);
         remove_entry(cache, link);
     }
@@ -289,38 +237,9 @@ void db_cache_close(struct db_cache *cache)
     free(cache);
 }
 
-/* ---- reading ---- */
+/* ---- entries ---- */
 
-static bool read_fully(int fd, void *out, uint64_t size)
-{
-    char *bytes = out;
-    while (size > 0) {
-        ssize_t n = read(fd, bytes, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        bytes += n;
-        size -= (uint64_t)n;
-    }
-    return true;
-}
-
-static bool read_file(int fd, const uint8_t key[SHA256_DIGEST_SIZE], uint64_t n_rows,
-                      uint64_t n_columns, float *out)
-{
-    struct header header;
-    char extra;
-    if (!read_fully(fd, &header, sizeof(header)) || header.magic != magic ||
-        memcmp(header.key, key, SHA256_DIGEST_SIZE) != 0 || header.n_rows != n_rows ||
-        header.n_columns != n_columns)
-        return false;
-    return read_fully(fd, out, n_rows * n_columns * sizeof(float)) && read(fd, &extra, 1) == 0 &&
-           checksum_of(out, n_rows * n_columns) == header.checksum;
-}
-
-/* Moves the key to the front; false when it is not in the index. */
-static bool use(struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE])
+bool db_cache_use(struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE])
 {
     pthread_mutex_lock(&cache->mutex);
     struct entry *entry = *find_link(cache, key);
@@ -332,55 +251,6 @@ static bool use(struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE])
     return entry != NULL;
 }
 
-static bool is_too_large(uint64_t n_rows, uint64_t n_columns)
-{
-    return n_rows == 0 || n_columns == 0 ||
-           n_columns > (INT64_MAX - sizeof(struct header)) / sizeof(float) / n_rows;
-}
-
-int db_cache_get(struct db *db, const char *key, uint64_t n_rows, uint64_t n_columns, float *out,
-                 struct error *err)
-{
-    struct db_cache *cache = db->cache;
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    char path[DB_PATH_SIZE];
-    bool hit = false;
-    hash_key(key, digest);
-    if (!is_too_large(n_rows, n_columns) && use(cache, digest) &&
-        file_path(cache, digest, path, NULL) == 0) {
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd >= 0) {
-            hit = read_file(fd, digest, n_rows, n_columns, out);
-            /* The next start takes the order of use from here. */
-            if (hit)
-                futimens(fd, NULL);
-            close(fd);
-        }
-        if (!hit)
-            forget(cache, digest);
-    }
-    return hit ? 0 : error_set(err, ERROR_NOT_FOUND, "the cache has no such matrix");
-}
-
-/* ---- writing ---- */
-
-static int write_file(const struct db_cache *cache, const struct header *header, const float *data,
-                      char path[DB_PATH_SIZE], struct error *err)
-{
-    int fd = -1;
-    int rc = db_temporary_create(cache->directory, &fd, path, err);
-    if (rc != 0)
-        return rc;
-    rc = db_file_write(fd, path, header, sizeof(*header), err);
-    if (rc == 0)
-        rc = db_file_write(fd, path, data, header->n_rows * header->n_columns * sizeof(float), err);
-    if (close(fd) != 0 && rc == 0)
-        rc = db_io_error(err, errno, "closing", path);
-    if (rc != 0)
-        unlink(path);
-    return rc;
-}
-
 /* Makes DIR/cache/ab, also when DIR/cache was deleted. */
 static int create_folder(const struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE],
                          struct error *err)
@@ -390,16 +260,26 @@ static int create_folder(const struct db_cache *cache, const uint8_t key[SHA256_
     return rc != 0 ? rc : db_directory_create_all(path, err);
 }
 
-static int place(struct db_cache *cache, const char *temporary, struct entry *entry,
-                 struct error *err)
+int db_cache_place(struct db_cache *cache, const uint8_t key[SHA256_DIGEST_SIZE], uint64_t size,
+                   const char *temporary, struct error *err)
 {
     char path[DB_PATH_SIZE];
-    int rc = file_path(cache, entry->key, path, err);
-    if (rc != 0)
+    struct entry *entry = calloc(1, sizeof(*entry));
+    if (entry == NULL)
+        return error_set_nomem(err, "a cache entry");
+    memcpy(entry->key, key, sizeof(entry->key));
+    entry->size = size;
+    int rc = create_folder(cache, key, err);
+    if (rc == 0)
+        rc = db_cache_path(cache, key, path, err);
+    if (rc != 0) {
+        free(entry);
         return rc;
+    }
     pthread_mutex_lock(&cache->mutex);
     if (rename(temporary, path) != 0) {
         rc = db_io_error(err, errno, "renaming", temporary);
+        free(entry);
     } else {
         enter(cache, entry);
         evict(cache);
@@ -408,37 +288,39 @@ static int place(struct db_cache *cache, const char *temporary, struct entry *en
     return rc;
 }
 
+/* ---- whole matrices ---- */
+
+int db_cache_get(struct db *db, const char *key, uint64_t n_rows, uint64_t n_columns, float *out,
+                 struct error *err)
+{
+    struct db_matrix *matrix = NULL;
+    int rc = db_matrix_open(&matrix, db, key, n_rows, n_columns, err);
+    for (uint64_t row = 0; rc == 0 && row < n_rows; row += DB_MATRIX_BLOCK_ROWS)
+        rc = db_matrix_read(matrix, row / DB_MATRIX_BLOCK_ROWS, out + row * n_columns, err);
+    db_matrix_destroy(matrix);
+    return rc == 0 ? 0 : error_set(err, ERROR_NOT_FOUND, "the cache has no such matrix");
+}
+
+/* Whether a matrix is larger than the cache. What no file could hold db_matrix_create refuses. */
+static bool is_over(const struct db_cache *cache, uint64_t n_rows, uint64_t n_columns)
+{
+    const uint64_t n_values_max = UINT64_MAX / sizeof(float);
+    return n_rows > 0 && n_columns <= n_values_max / n_rows &&
+           n_rows * n_columns * sizeof(float) > cache->max_size;
+}
+
 int db_cache_put(struct db *db, const char *key, uint64_t n_rows, uint64_t n_columns,
                  const float *data, struct error *err)
 {
-    struct db_cache *cache = db->cache;
-    struct header header = {.magic = magic, .n_rows = n_rows, .n_columns = n_columns};
-    char temporary[DB_PATH_SIZE];
-    if (is_too_large(n_rows, n_columns))
-        return error_set(err, ERROR_INVALID, "cache: %llu x %llu values cannot be stored",
-                         (unsigned long long)n_rows, (unsigned long long)n_columns);
-    uint64_t size = sizeof(header) + n_rows * n_columns * sizeof(float);
-    if (size > cache->max_size)
+    struct db_matrix *matrix = NULL;
+    if (is_over(db->cache, n_rows, n_columns))
         return 0;
-    struct entry *entry = calloc(1, sizeof(*entry));
-    if (entry == NULL)
-        return error_set_nomem(err, "a cache entry");
-    hash_key(key, header.key);
-    header.checksum = checksum_of(data, n_rows * n_columns);
-    memcpy(entry->key, header.key, sizeof(entry->key));
-    entry->size = size;
-    int rc = create_folder(cache, header.key, err);
+    int rc = db_matrix_create(&matrix, db, key, n_rows, n_columns, err);
+    for (uint64_t row = 0; rc == 0 && row < n_rows; row += DB_MATRIX_BLOCK_ROWS)
+        rc = db_matrix_write(matrix, row / DB_MATRIX_BLOCK_ROWS, data + row * n_columns, err);
     if (rc == 0)
-        rc = write_file(cache, &header, data, temporary, err);
-    if (rc != 0) {
-        free(entry);
-        return rc;
-    }
-    rc = place(cache, temporary, entry, err);
-    if (rc != 0) {
-        free(entry);
-        unlink(temporary);
-    }
+        rc = db_matrix_keep(matrix, err);
+    db_matrix_destroy(matrix);
     return rc;
 }
 

@@ -7,7 +7,10 @@
 
 #include "db/cache.h"
 
-enum { N = 25000 }; /* floats: 100,000 bytes; ten and no more fit into a megabyte */
+enum {
+    N = 25000, /* floats: 100,000 bytes; ten and no more fit into 1 MiB */
+    FILE_SIZE = 64 + 4 * N + (3 + 1) * 8, /* with the checksums of four blocks of rows */
+};
 
 static float *matrix(float seed)
 {
@@ -60,7 +63,7 @@ static void what_was_put_is_got_also_after_a_restart(void **state)
     assert_ok(put(f, 1));
     db_cache_usage(f->db, &size, &n);
     assert_int_equal(n, 1);
-    assert_int_equal(size, 64 + N * 4);
+    assert_int_equal(size, FILE_SIZE);
     fixture_reopen(f);
     assert_true(has(f, 1));
     db_cache_usage(f->db, &size, &n);
@@ -152,7 +155,7 @@ static void damaged_files_are_misses(void **state)
 {
     struct fixture *f = *state;
     char path[700], byte;
-    static const off_t places[] = {0, 8, 40, 56, 64, 64 + 4 * N - 1};
+    static const off_t places[] = {0, 8, 40, 56, 64, 64 + 4 * N - 1, FILE_SIZE - 1};
     file_of(f, 1, path);
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         assert_ok(put(f, 1));
@@ -164,7 +167,7 @@ static void damaged_files_are_misses(void **state)
         assert_false(has(f, 1));
         assert_int_equal(access(path, F_OK), -1);
     }
-    static const off_t sizes[] = {0, 63, 64, 64 + 4 * N - 1, 64 + 4 * N + 1};
+    static const off_t sizes[] = {0, 63, 64, FILE_SIZE - 1, FILE_SIZE + 1};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         assert_ok(put(f, 1));
         assert_ok(truncate(path, sizes[i]));
