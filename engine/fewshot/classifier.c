@@ -1,6 +1,6 @@
 /* One chip at a time: transform into a buffer, distances to the prototypes, softmax. Memory beside
- * the result does not grow with the number of chips. Threads share the chips, which do not depend
- * on each other once the transform is known. */
+ * the result does not grow with the number of chips, where these are read in bands. Threads share
+ * the chips, which do not depend on each other once the transform is known. */
 #include "engine/fewshot/classifier.h"
 
 #include <float.h>
@@ -76,8 +76,9 @@ void classification_clear(struct classification *classification)
 }
 
 static int check(const struct classifier_params *params, const struct support *support,
-                 uint64_t n_chips, struct error *err)
+                 const struct embeddings *chips, struct error *err)
 {
+    const uint64_t n_chips = chips->n_chips;
     if ((unsigned)params->distance > CLASSIFIER_COSINE)
         return error_set(err, ERROR_INVALID, "distance: unknown value %d", (int)params->distance);
     if ((unsigned)params->transform > CLASSIFIER_TRANSFORM_STANDARDISE)
@@ -94,6 +95,10 @@ static int check(const struct classifier_params *params, const struct support *s
     if (support->dimension == 0)
         return error_set(err, ERROR_INVALID,
                          "dimension of the embeddings: 0, at least 1 is needed");
+    if (chips->dimension != support->dimension)
+        return error_set(err, ERROR_INVALID,
+                         "dimension of the chips' embeddings: %u, the examples' have %u",
+                         chips->dimension, support->dimension);
     if (n_chips == 0)
         return error_set(err, ERROR_INVALID, "chips: 0, at least 1 is needed");
     uint64_t widest =
@@ -131,11 +136,13 @@ static void softmax(const double *distances, uint32_t n_classes, double nearest,
 /* What is known before the first chip is classified. */
 struct plan {
     enum classifier_distance distance;
-    const float *chips;
+    struct pool_lane *lane;
     struct transform transform;
     struct prototypes prototypes;
     double *buffers; /* slots x dimension */
     struct classification result;
+    const float *band; /* the chips that are classified now: */
+    uint64_t first, end;
 };
 
 static void classify_chip(const struct plan *plan, uint64_t chip, double *buffer)
@@ -145,7 +152,7 @@ static void classify_chip(const struct plan *plan, uint64_t chip, double *buffer
     double distances[CLASSIFIER_CLASSES_MAX] = {0.0};
     const uint32_t dimension = prototypes->dimension;
     const uint32_t n_classes = prototypes->n_classes;
-    transform_apply(&plan->transform, plan->chips + chip * dimension, buffer);
+    transform_apply(&plan->transform, plan->band + (chip - plan->first) * dimension, buffer);
     for (uint32_t k = 0; k < n_classes; k++)
         distances[k] = prototypes_distance(plan->distance, buffer,
                                            prototypes->means + (size_t)k * dimension, dimension);
@@ -159,13 +166,25 @@ static void classify_chip(const struct plan *plan, uint64_t chip, double *buffer
 static void classify_part(void *context, uint32_t part, uint32_t slot)
 {
     const struct plan *plan = context;
-    const uint64_t first = (uint64_t)part * PART_CHIPS, left = plan->result.n_chips - first;
+    const uint64_t first = plan->first + (uint64_t)part * PART_CHIPS, left = plan->end - first;
     const uint64_t end = first + (left < PART_CHIPS ? left : PART_CHIPS);
     for (uint64_t chip = first; chip < end; chip++) {
         classify_chip(plan, chip, plan->buffers + (size_t)slot * plan->prototypes.dimension);
         if (chip % GIVE_WAY_CHIPS == 0)
             give_way();
     }
+}
+
+static int classify_band(void *context, const float *band, uint64_t first, uint64_t n,
+                         struct error *err)
+{
+    (void)err;
+    struct plan *plan = context;
+    plan->band = band;
+    plan->first = first;
+    plan->end = first + n;
+    pool_share(plan->lane, classify_part, plan, (uint32_t)((n - 1) / PART_CHIPS + 1));
+    return 0;
 }
 
 static int allocate(struct plan *plan, const struct support *support, uint32_t n_slots,
@@ -183,29 +202,29 @@ static int allocate(struct plan *plan, const struct support *support, uint32_t n
     return 0;
 }
 
-int classifier_run(const struct classifier_params *params, const struct support *support,
-                   const float *chips, uint64_t n_chips, struct pool_lane *lane,
-                   struct classification *out, struct error *err)
+int classifier_run_embeddings(const struct classifier_params *params, const struct support *support,
+                              const struct embeddings *chips, struct pool_lane *lane,
+                              struct classification *out, struct error *err)
 {
-    int rc = check(params, support, n_chips, err);
+    int rc = check(params, support, chips, err);
     if (rc < 0)
         return rc;
     struct plan plan = {.distance = params->distance,
-                        .chips = chips,
-                        .result = {.n_chips = n_chips,
+                        .lane = lane,
+                        .result = {.n_chips = chips->n_chips,
                                    .n_classes = support->n_classes,
                                    .temperature = params->temperature}};
     rc = allocate(&plan, support, pool_n_slots(lane), err);
     if (rc == 0)
-        rc = transform_init(&plan.transform, params->transform, chips, n_chips, support->dimension,
-                            lane, err);
+        rc = transform_init(&plan.transform, params->transform, chips, lane, err);
     if (rc == 0)
         rc = prototypes_init(&plan.prototypes, support, &plan.transform, err);
     if (rc == 0 && params->temperature == 0.0)
         rc = temperature_fit(params->distance, support, &plan.transform, &plan.prototypes,
                              &plan.result.temperature, err);
+    if (rc == 0)
+        rc = embeddings_visit(chips, lane, classify_band, &plan, err);
     if (rc == 0) {
-        pool_share(lane, classify_part, &plan, (uint32_t)((n_chips - 1) / PART_CHIPS + 1));
         *out = plan.result;
         plan.result = (struct classification){0};
     }
@@ -214,6 +233,15 @@ int classifier_run(const struct classifier_params *params, const struct support 
     prototypes_clear(&plan.prototypes);
     classification_clear(&plan.result);
     return rc;
+}
+
+int classifier_run(const struct classifier_params *params, const struct support *support,
+                   const float *chips, uint64_t n_chips, struct pool_lane *lane,
+                   struct classification *out, struct error *err)
+{
+    const struct embeddings embeddings = {
+        .n_chips = n_chips, .dimension = support->dimension, .values = chips};
+    return classifier_run_embeddings(params, support, &embeddings, lane, out, err);
 }
 
 float classification_margin(const struct classification *classification, uint64_t chip)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/fewshot/embeddings.h"
 #include "engine/pool.h"
 
 enum { CLASSIFIER_CLASSES_MAX = 64, CLASSIFIER_EXAMPLES_MAX = 10000 };
@@ -74,6 +75,13 @@ void classification_clear(struct classification *classification);
 int classifier_run(const struct classifier_params *params, const struct support *support,
                    const float *chips, uint64_t n_chips, struct pool_lane *lane,
                    struct classification *out, struct error *err);
+
+/* The same for chips that need not be in memory: they are visited once for the transform and once
+ * for the distances. Also ERROR_INVALID: their dimension is not the examples'; and what reading
+ * them gave. */
+int classifier_run_embeddings(const struct classifier_params *params, const struct support *support,
+                              const struct embeddings *chips, struct pool_lane *lane,
+                              struct classification *out, struct error *err);
 
 /* Margin of a chip: probability of its label minus that of the runner-up, 0..1. */
 float classification_margin(const struct classification *classification, uint64_t chip);

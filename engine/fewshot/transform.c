@@ -39,43 +39,63 @@ VECTOR_CLONES static bool all_finite(const float *values, size_t n)
     return sums[0] == 0.0f;
 }
 
-int transform_check_finite(const float *vectors, uint64_t n_vectors, uint32_t dimension,
-                           const char *what, struct error *err)
+/* `first` is the index of the first vector in messages. */
+static int check_finite(const float *vectors, uint64_t first, uint64_t n_vectors,
+                        uint32_t dimension, const char *what, struct error *err)
 {
     for (uint64_t i = 0; i < n_vectors; i++) {
         if (!all_finite(vectors + i * dimension, dimension))
             return error_set(err, ERROR_INVALID, "%s %llu: the embedding is not finite", what,
-                             (unsigned long long)i);
+                             (unsigned long long)(first + i));
     }
     return 0;
 }
 
-/* The chips' statistics, shared by threads. */
+int transform_check_finite(const float *vectors, uint64_t n_vectors, uint32_t dimension,
+                           const char *what, struct error *err)
+{
+    return check_finite(vectors, 0, n_vectors, dimension, what, err);
+}
+
+static int check_band(void *context, const float *band, uint64_t first, uint64_t n,
+                      struct error *err)
+{
+    const struct embeddings *chips = context;
+    return check_finite(band, first, n, chips->dimension, "chip", err);
+}
+
+static int check_chips(const struct embeddings *chips, struct pool_lane *lane, struct error *err)
+{
+    return embeddings_visit(chips, lane, check_band, (void *)chips, err);
+}
+
+/* The chips' statistics, shared by threads, one band after the other. */
 struct statistics {
-    const float *chips;
-    uint64_t n_chips;
+    struct pool_lane *lane;
     uint32_t dimension;
-    double *mean, *deviation;
+    const float *band;
+    uint64_t first, n; /* chips of the band */
+    double *mean, *squares;
 };
 
-/* Of n columns of vectors that are `dimension` floats long; both outputs begin as zeros. Leaves the
- * population standard deviation in `deviation`. */
-VECTOR_CLONES static void column_statistics(const float *chips, uint64_t n_chips, size_t dimension,
-                                            size_t n, double *restrict mean,
-                                            double *restrict deviation)
+/* Of n columns of the vectors from `first` to `end` that are `dimension` floats long; both outputs
+ * begin as zeros with the first vector. `squares`: the sum of the squared differences from the
+ * mean.
+ */
+VECTOR_CLONES static void column_statistics(const float *chips, uint64_t first, uint64_t end,
+                                            size_t dimension, size_t n, double *restrict mean,
+                                            double *restrict squares)
 {
-    for (uint64_t i = 0; i < n_chips; i++, chips += dimension) {
+    for (uint64_t i = first; i < end; i++, chips += dimension) {
         const double weight = 1.0 / (double)(i + 1);
         for (size_t d = 0; d < n; d++) {
             const double before = chips[d] - mean[d];
             mean[d] += before * weight;
-            deviation[d] += before * (chips[d] - mean[d]);
+            squares[d] += before * (chips[d] - mean[d]);
         }
         if (i % GIVE_WAY_CHIPS == 0)
             give_way();
     }
-    for (size_t d = 0; d < n; d++)
-        deviation[d] = sqrt(deviation[d] / (double)n_chips);
 }
 
 static void take_statistics(void *context, uint32_t part, uint32_t slot)
@@ -83,9 +103,23 @@ static void take_statistics(void *context, uint32_t part, uint32_t slot)
     (void)slot;
     const struct statistics *statistics = context;
     const uint32_t first = part * COLUMNS, left = statistics->dimension - first;
-    column_statistics(statistics->chips + first, statistics->n_chips, statistics->dimension,
+    column_statistics(statistics->band + first, statistics->first,
+                      statistics->first + statistics->n, statistics->dimension,
                       left < COLUMNS ? left : COLUMNS, statistics->mean + first,
-                      statistics->deviation + first);
+                      statistics->squares + first);
+}
+
+static int take_band(void *context, const float *band, uint64_t first, uint64_t n,
+                     struct error *err)
+{
+    (void)err;
+    struct statistics *statistics = context;
+    statistics->band = band;
+    statistics->first = first;
+    statistics->n = n;
+    pool_share(statistics->lane, take_statistics, statistics,
+               (statistics->dimension + COLUMNS - 1) / COLUMNS);
+    return 0;
 }
 
 static bool are_finite(const double *values, uint32_t n)
@@ -98,38 +132,44 @@ static bool are_finite(const double *values, uint32_t n)
 }
 
 /* Fills mean and scale. A value that is not finite leaves its dimension's mean so. */
-static int learn(struct transform *transform, const float *chips, uint64_t n_chips,
+static int learn(struct transform *transform, const struct embeddings *chips,
                  struct pool_lane *lane, struct error *err)
 {
     const uint32_t dimension = transform->dimension;
-    struct statistics statistics = {chips, n_chips, dimension, calloc(dimension, sizeof(double)),
-                                    calloc(dimension, sizeof(double))};
+    struct statistics statistics = {.lane = lane,
+                                    .dimension = dimension,
+                                    .mean = calloc(dimension, sizeof(double)),
+                                    .squares = calloc(dimension, sizeof(double))};
     transform->mean = statistics.mean;
-    transform->scale = statistics.deviation;
-    if (statistics.mean == NULL || statistics.deviation == NULL)
+    transform->scale = statistics.squares;
+    if (statistics.mean == NULL || statistics.squares == NULL)
         return error_set_nomem(err, "the statistics of the chips");
-    pool_share(lane, take_statistics, &statistics, (dimension + COLUMNS - 1) / COLUMNS);
+    int rc = embeddings_visit(chips, lane, take_band, &statistics, err);
+    if (rc < 0)
+        return rc;
     if (!are_finite(statistics.mean, dimension))
-        return transform_check_finite(chips, n_chips, dimension, "chip", err);
+        return check_chips(chips, lane, err);
     double *scale = transform->scale;
     for (uint32_t d = 0; d < dimension; d++) {
+        /* The population's. */
+        const double deviation = sqrt(statistics.squares[d] / (double)chips->n_chips);
         if (transform->kind == CLASSIFIER_TRANSFORM_CL2N)
             scale[d] = 1.0;
         else
-            scale[d] = scale[d] > 0.0 ? 1.0 / (scale[d] + STD_FLOOR) : 0.0;
+            scale[d] = deviation > 0.0 ? 1.0 / (deviation + STD_FLOOR) : 0.0;
     }
     return 0;
 }
 
-int transform_init(struct transform *transform, enum classifier_transform kind, const float *chips,
-                   uint64_t n_chips, uint32_t dimension, struct pool_lane *lane, struct error *err)
+int transform_init(struct transform *transform, enum classifier_transform kind,
+                   const struct embeddings *chips, struct pool_lane *lane, struct error *err)
 {
-    struct transform t = {.kind = kind, .dimension = dimension};
+    struct transform t = {.kind = kind, .dimension = chips->dimension};
     int rc = 0;
     if (kind == CLASSIFIER_TRANSFORM_CL2N || kind == CLASSIFIER_TRANSFORM_STANDARDISE)
-        rc = learn(&t, chips, n_chips, lane, err);
+        rc = learn(&t, chips, lane, err);
     else
-        rc = transform_check_finite(chips, n_chips, dimension, "chip", err);
+        rc = check_chips(chips, lane, err);
     if (rc < 0)
         transform_clear(&t);
     else

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/embeddings.h"
 #include "engine/pool.h"
 
 /* Threads look whether to give way each time they have treated so many chips, some tens of
@@ -23,10 +24,10 @@ struct transform {
     double *scale; /* what multiplies x - mean; owned, NULL where the kind has none */
 };
 
-/* Learns the transform from the image's chips (n_chips x dimension, borrowed) and checks that every
- * value is finite. `lane` as in pool_share. ERROR_INVALID, ERROR_NOMEM. */
-int transform_init(struct transform *transform, enum classifier_transform kind, const float *chips,
-                   uint64_t n_chips, uint32_t dimension, struct pool_lane *lane, struct error *err);
+/* Learns the transform from the image's chips and checks that every value is finite. `lane` as in
+ * pool_share. ERROR_INVALID, ERROR_NOMEM, or what reading the chips gave. */
+int transform_init(struct transform *transform, enum classifier_transform kind,
+                   const struct embeddings *chips, struct pool_lane *lane, struct error *err);
 void transform_clear(struct transform *transform);
 
 /* Both hold `dimension` values. */

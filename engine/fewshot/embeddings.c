@@ -1,0 +1,93 @@
+#include "engine/fewshot/embeddings.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/give_way.h"
+
+/* A band while threads read its blocks. */
+struct reading {
+    const struct embeddings *embeddings;
+    float *band;
+    uint64_t first, n; /* chips */
+    atomic_bool failed;
+    struct error error; /* of the thread that failed first */
+};
+
+static uint32_t block_at(uint64_t n_chips, uint64_t first)
+{
+    const uint64_t left = n_chips - first;
+    return left < EMBEDDINGS_BLOCK ? (uint32_t)left : EMBEDDINGS_BLOCK;
+}
+
+static void read_block(void *context, uint32_t part, uint32_t slot)
+{
+    (void)slot;
+    struct reading *reading = context;
+    const struct embeddings *embeddings = reading->embeddings;
+    const uint64_t skipped = (uint64_t)part * EMBEDDINGS_BLOCK;
+    struct error inner = {0};
+    if (atomic_load(&reading->failed))
+        return;
+    if (embeddings->read(embeddings->context, reading->first + skipped,
+                         block_at(reading->n, skipped),
+                         reading->band + skipped * embeddings->dimension, &inner) < 0 &&
+        !atomic_exchange(&reading->failed, true))
+        reading->error = inner;
+    give_way();
+}
+
+static int read_band(const struct embeddings *embeddings, struct pool_lane *lane, uint64_t first,
+                     uint64_t n, float *band, struct error *err)
+{
+    struct reading reading = {
+        .embeddings = embeddings, .band = band, .first = first, .n = n, .failed = false};
+    pool_share(lane, read_block, &reading, (uint32_t)((n - 1) / EMBEDDINGS_BLOCK + 1));
+    if (!atomic_load(&reading.failed))
+        return 0;
+    return error_set(err, reading.error.code, "%s", reading.error.message);
+}
+
+int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane,
+                     embeddings_use use, void *context, struct error *err)
+{
+    const uint64_t n_chips = embeddings->n_chips;
+    if (embeddings->values != NULL)
+        return use(context, embeddings->values, 0, n_chips, err);
+    const size_t block_size = (size_t)EMBEDDINGS_BLOCK * embeddings->dimension * sizeof(float);
+    const size_t n_blocks = EMBEDDINGS_BAND > block_size ? EMBEDDINGS_BAND / block_size : 1;
+    const uint64_t n_band = n_blocks * EMBEDDINGS_BLOCK;
+    float *band = malloc(n_blocks * block_size);
+    if (band == NULL)
+        return error_set_nomem(err, "a band of embeddings");
+    int status = 0;
+    for (uint64_t first = 0; first < n_chips && status == 0; first += n_band) {
+        const uint64_t left = n_chips - first, n = left < n_band ? left : n_band;
+        status = read_band(embeddings, lane, first, n, band, err);
+        if (status == 0)
+            status = use(context, band, first, n, err);
+    }
+    free(band);
+    return status;
+}
+
+int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *out,
+                   struct error *err)
+{
+    const size_t dimension = embeddings->dimension;
+    const uint64_t skipped = chip % EMBEDDINGS_BLOCK, first = chip - skipped;
+    if (embeddings->values != NULL) {
+        memcpy(out, embeddings->values + chip * dimension, dimension * sizeof(float));
+        return 0;
+    }
+    float *block = malloc(EMBEDDINGS_BLOCK * dimension * sizeof(float));
+    if (block == NULL)
+        return error_set_nomem(err, "a block of embeddings");
+    int status = embeddings->read(embeddings->context, first, block_at(embeddings->n_chips, first),
+                                  block, err);
+    if (status == 0)
+        memcpy(out, block + skipped * dimension, dimension * sizeof(float));
+    free(block);
+    return status;
+}

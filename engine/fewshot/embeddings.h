@@ -1,0 +1,40 @@
+/* The embeddings of an image's chips as the loops over all of them see them: in memory as a whole,
+ * or somewhere else, from where they are read band by band. Bands have a planned size, whatever the
+ * size of the image. */
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_EMBEDDINGS_H
+#define CHIPSHOT_ENGINE_FEWSHOT_EMBEDDINGS_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/pool.h"
+
+enum {
+    EMBEDDINGS_BLOCK = 32,     /* chips that are read at once */
+    EMBEDDINGS_BAND = 4 << 20, /* bytes of a band, at least one block */
+};
+
+struct embeddings {
+    uint64_t n_chips;
+    uint32_t dimension;
+    const float *values; /* n_chips x dimension, borrowed; NULL: they are read */
+    /* Reads the `n` chips from `first` on, a multiple of EMBEDDINGS_BLOCK: a block, or what is left
+     * at the end. Called by several threads at once. */
+    int (*read)(void *context, uint64_t first, uint32_t n, float *out, struct error *err);
+    void *context;
+};
+
+/* Uses the `n` chips from `first` on. */
+typedef int (*embeddings_use)(void *context, const float *band, uint64_t first, uint64_t n,
+                              struct error *err);
+
+/* Calls `use` for all chips in order, on this thread, with as many at once as are in memory.
+ * Reading is shared as pool_share does. Stops at the first error; ERROR_NOMEM. */
+int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane,
+                     embeddings_use use, void *context, struct error *err);
+
+/* The embedding of one chip. ERROR_NOMEM or what reading gave. */
+int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *out,
+                   struct error *err);
+
+#endif
