@@ -49,7 +49,8 @@ struct embed_run {
     struct chip_resampler *resamplers[INPUT_SIZES_MAX];
     float *scratch; /* n_workers x scratch_size */
     size_t scratch_size;
-    float *out;
+    struct embed_output output;
+    float *batches; /* n_workers x ENCODER_BATCH vectors; NULL when all of them are in memory */
     embed_progress progress;
     void *context;
     pthread_mutex_t mutex;   /* guards what follows, and serialises progress */
@@ -60,6 +61,7 @@ struct embed_run {
     uint64_t n_ended;        /* chips whose batches have ended, which `times` are of */
     uint64_t n_allowed;      /* chips, from the first, whose pixels are there */
     bool cancelled;
+    struct error failure; /* of storing a batch: the first one */
     struct embed_times times;
 };
 
@@ -211,10 +213,11 @@ static double even_share(const struct embed_run *run)
 }
 
 /* The last batches are shared, so that no worker waits long for another one: of n chips, how many
- * are taken together. The same bytes, as long as none is alone. */
+ * are taken together. The same bytes, as long as none is alone. What is stored is whole batches:
+ * such a run is long, and its end a small part of it. */
 static uint32_t choose_part(const struct embed_run *run, uint32_t n)
 {
-    if (n < 2 * PART_CHIPS_MIN ||
+    if (run->batches != NULL || n < 2 * PART_CHIPS_MIN ||
         run->n_chips - run->next > (uint64_t)run->embedder->n_workers * run->batch)
         return n;
     const double share = ceil(even_share(run) / PART_CHIPS_MIN) * PART_CHIPS_MIN;
@@ -259,16 +262,15 @@ static void place_part(const float *vectors, uint32_t n, uint32_t dimension, uin
     }
 }
 
-/* Encodes n chips from `first` on at one of the sizes. */
+/* Encodes n chips from `first` on at one of the sizes. `out`: their vectors, of all sizes. */
 static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t first, uint32_t n,
-                          uint32_t worker_index, struct embed_times *times)
+                          uint32_t worker_index, float *out, struct embed_times *times)
 {
     struct embedder *embedder = run->embedder;
     struct worker_memory *worker = &embedder->workers[worker_index];
     const uint32_t side = embedder->sizes.sides[size_index];
     const uint32_t dimension = encoder_info(embedder->encoder)->dimension;
     const uint32_t row_floats = embedder_dimension(embedder);
-    float *out = run->out + first * row_floats;
     const double start = clock_now_seconds();
     for (uint32_t i = 0; i < n; i++) {
         struct chip_rect rect = chip_at(run, first + i);
@@ -298,6 +300,7 @@ static void end_task(struct embed_run *run, uint32_t worker_index, uint32_t n,
     run->n_ended += n;
     run->times.resample += times->resample;
     run->times.encode += times->encode;
+    run->times.store += times->store;
     if (n > 0 && run->progress != NULL && !run->cancelled && !run->progress(run->context, n))
         run->cancelled = true;
     bool more = next_batch(run) > 0;
@@ -311,14 +314,34 @@ static void end_task(struct embed_run *run, uint32_t worker_index, uint32_t n,
     pthread_mutex_unlock(&run->mutex);
 }
 
+static void store_batch(struct embed_run *run, uint64_t first, uint32_t n, const float *vectors,
+                        struct embed_times *times)
+{
+    struct error inner = {0};
+    const double start = clock_now_seconds();
+    if (run->output.store(run->output.context, first, n, vectors, &inner) < 0) {
+        pthread_mutex_lock(&run->mutex);
+        if (run->failure.code == 0)
+            run->failure = inner;
+        run->cancelled = true;
+        pthread_mutex_unlock(&run->mutex);
+    }
+    times->store += clock_now_seconds() - start;
+}
+
 static void embed_batch(void *argument, uint32_t worker_index)
 {
     struct embed_run *run = argument;
+    const size_t row_floats = embedder_dimension(run->embedder);
     struct embed_times times = {0};
     uint64_t first;
     uint32_t n = take_batch(run, worker_index, &first);
+    float *out = run->batches != NULL ? run->batches + worker_index * ENCODER_BATCH * row_floats
+                                      : run->output.vectors + first * row_floats;
     for (uint32_t i = 0; n > 0 && i < run->embedder->sizes.n; i++)
-        embed_at_size(run, i, first, n, worker_index, &times);
+        embed_at_size(run, i, first, n, worker_index, out, &times);
+    if (n > 0 && run->batches != NULL)
+        store_batch(run, first, n, out, &times);
     end_task(run, worker_index, n, &times);
 }
 
@@ -360,6 +383,15 @@ static int make_resamplers(struct embed_run *run, uint32_t chip_width, uint32_t 
     return run->scratch == NULL ? error_set_nomem(err, "resampling") : 0;
 }
 
+static int make_batches(struct embed_run *run, struct error *err)
+{
+    const size_t batch_floats = (size_t)ENCODER_BATCH * embedder_dimension(run->embedder);
+    if (run->output.vectors != NULL)
+        return 0;
+    run->batches = calloc(run->embedder->n_workers, batch_floats * sizeof(float));
+    return run->batches == NULL ? error_set_nomem(err, "batches of embeddings") : 0;
+}
+
 static int make_running(struct embed_run *run, struct error *err)
 {
     const uint32_t n = run->embedder->n_workers;
@@ -376,6 +408,7 @@ static void run_destroy(struct embed_run *run)
     for (uint32_t i = 0; i < INPUT_SIZES_MAX; i++)
         chip_resampler_destroy(run->resamplers[i]);
     free(run->scratch);
+    free(run->batches);
     free(run->running);
     pthread_cond_destroy(&run->changed);
     pthread_mutex_destroy(&run->mutex);
@@ -393,6 +426,8 @@ static int run_begin(struct embed_run **out, const struct embed_run *plan, uint3
     pthread_mutex_init(&run->mutex, NULL);
     pthread_cond_init(&run->changed, NULL);
     int status = make_resamplers(run, chip_width, chip_height, err);
+    if (status == 0)
+        status = make_batches(run, err);
     if (status == 0)
         status = make_running(run, err);
     if (status == 0)
@@ -445,17 +480,21 @@ int embed_finish(struct embed_run *run, struct embed_times *times, struct error 
     pthread_mutex_lock(&run->mutex);
     while (run->n_tasks > 0)
         pthread_cond_wait(&run->changed, &run->mutex);
-    bool cancelled = run->cancelled;
+    const bool cancelled = run->cancelled;
+    const struct error failure = run->failure;
     if (times != NULL)
         *times = run->times;
     pthread_mutex_unlock(&run->mutex);
     run_destroy(run);
+    if (failure.code < 0)
+        return error_set(err, failure.code, "%s", failure.message);
     return cancelled ? error_set(err, ERROR_CANCELLED, "cancelled") : 0;
 }
 
 int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct pool_lane *lane,
                      const struct chip_source *source, const struct grid *grid, uint64_t n_allowed,
-                     embed_progress progress, void *context, float *vectors, struct error *err)
+                     embed_progress progress, void *context, const struct embed_output *output,
+                     struct error *err)
 {
     const struct embed_run plan = {
         .embedder = embedder,
@@ -465,7 +504,7 @@ int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct p
         .n_chips = grid_n_chips(grid),
         .n_allowed = n_allowed,
         .batch = ENCODER_BATCH,
-        .out = vectors,
+        .output = *output,
         .progress = progress,
         .context = context,
     };
@@ -477,9 +516,10 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
                struct error *err)
 {
     const struct chip_source source = {.pixels = pixels, .image_width = grid->image_width};
+    const struct embed_output output = {.vectors = out};
     struct embed_run *run = NULL;
     int status = embed_grid_begin(&run, embedder, lane, &source, grid, grid_n_chips(grid), progress,
-                                  context, out, err);
+                                  context, &output, err);
     return status < 0 ? status : embed_finish(run, NULL, err);
 }
 
@@ -497,7 +537,7 @@ int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *
         .n_chips = n_rects,
         .n_allowed = n_rects,
         .batch = batch,
-        .out = out,
+        .output = {.vectors = out},
     };
     struct embed_run *run = NULL;
     int status = run_begin(&run, &plan, rects[0].width, rects[0].height, err);

@@ -55,6 +55,18 @@ uint32_t embedder_dimension(const struct embedder *embedder);
  * per embed call. Returns false to cancel the rest. */
 typedef bool (*embed_progress)(void *context, uint64_t n_chips);
 
+/* Takes the vectors of the `n` chips of a batch, from chip `first` on; on a worker's thread,
+ * several calls at once. A failure cancels the rest and is what embed_finish returns. */
+typedef int (*embed_store)(void *context, uint64_t first, uint32_t n, const float *vectors,
+                           struct error *err);
+
+/* Where the vectors go. */
+struct embed_output {
+    float *vectors; /* n_chips x embedder_dimension; NULL: to `store` */
+    embed_store store;
+    void *context; /* of store */
+};
+
 /* Embeds every chip of `grid` of a normalised plane (borrowed) into out (grid_n_chips x
  * embedder_dimension).
  * ERROR_CANCELLED when progress said so. Blocks until done. */
@@ -63,13 +75,15 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
                struct error *err);
 
 /* The same without blocking, from floats or samples (`source`, copied; what it points to is used,
- * as `vectors`, until embed_finish, which must be called once for *out). Only the first `n_allowed`
- * chips are there to be embedded yet: the thread may go on decoding this image, or the next, while
- * the workers embed. The lane must not be cancelled meanwhile; several runs may share it. */
+ * as that of `output`, until embed_finish, which must be called once for *out). Only the first
+ * `n_allowed` chips are there to be embedded yet: the thread may go on decoding this image, or the
+ * next, while the workers embed. The lane must not be cancelled meanwhile; several runs may share
+ * it. */
 struct embed_run;
 int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct pool_lane *lane,
                      const struct chip_source *source, const struct grid *grid, uint64_t n_allowed,
-                     embed_progress progress, void *context, float *vectors, struct error *err);
+                     embed_progress progress, void *context, const struct embed_output *output,
+                     struct error *err);
 
 /* The pixels of the first `n_chips` chips are there; never fewer than before. Not together with
  * embed_finish. */
@@ -87,6 +101,7 @@ void embed_cancel(struct embed_run *run);
 struct embed_times {
     double resample;
     double encode;
+    double store;
 };
 
 /* Waits for the end of a run, all chips of which are allowed unless it was cancelled, and frees it

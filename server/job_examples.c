@@ -133,13 +133,14 @@ bool job_examples_need(const struct job_examples *examples, size_t image)
     return false;
 }
 
-void job_examples_take(struct job_examples *examples, const struct job_state *state, size_t image,
-                       const float *matrix)
+int job_examples_take(struct job_examples *examples, size_t image, const struct embeddings *chips,
+                      struct error *err)
 {
-    for (uint32_t i = 0; i < examples->n; i++) {
+    int status = 0;
+    for (uint32_t i = 0; i < examples->n && status == 0; i++) {
         const struct job_example *item = &examples->items[i];
         if (item->image == image && item->chip >= 0)
-            memcpy(item->vector, matrix + (size_t)item->chip * state->dimension,
-                   state->dimension * sizeof(float));
+            status = embeddings_get(chips, (uint64_t)item->chip, item->vector, err);
     }
+    return status;
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "api/image_counts.h"
 #include "base/clock.h"
@@ -14,8 +13,6 @@
 #include "server/stored_file.h"
 
 enum { KEY_SIZE = 512 };
-
-static const uint64_t default_small_size = 256 << 20;
 
 /* ---- keys of the embedding cache ---- */
 
@@ -134,35 +131,6 @@ static bool on_progress(void *context, uint64_t n_chips)
     return atomic_load(&state->control->stop) == JOB_STOP_NONE;
 }
 
-/* Space for the embeddings of `n` chips. More than half of the memory is refused: a job that the
- * kernel kills would take the server with it, at every start again. */
-static int allocate_matrix(const struct job_state *state, const struct job_image *image, uint64_t n,
-                           float **out, struct error *err)
-{
-    uint64_t row_size = (uint64_t)state->dimension * sizeof(float);
-    uint64_t limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
-    if (n > limit / row_size)
-        return error_set(err, ERROR_INVALID,
-                         "image %s: the embeddings of %" PRIu64 " chips need more than the limit of"
-                         " %" PRIu64 " MiB, half of the memory; a larger stride needs less",
-                         image->row.id, n, limit >> 20);
-    *out = malloc(n * row_size);
-    return *out == NULL ? error_set_nomem(err, "an image's embeddings") : 0;
-}
-
-/* From the cache; false when it is not there. */
-static bool read_cached(struct job_matrix *matrix, const char *key)
-{
-    struct job_state *state = matrix->state;
-    const uint64_t n = grid_n_chips(&matrix->image->grid);
-    const double start = clock_now_seconds();
-    int status = db_cache_get(state->engine->db, key, n, state->dimension, matrix->values, NULL);
-    job_time(state, JOB_PART_CACHE, start);
-    metrics_add(state->engine->metrics, status == 0 ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES,
-                (double)n);
-    return status == 0;
-}
-
 /* Sets the workers on the first `n_allowed` chips. */
 static int begin_embedding(struct job_matrix *matrix, const struct chip_source *source,
                            uint64_t n_allowed, struct error *err)
@@ -170,9 +138,9 @@ static int begin_embedding(struct job_matrix *matrix, const struct chip_source *
     struct job_state *state = matrix->state;
     if (state->engine->times != NULL && state->engine->times->first_batch == 0 && n_allowed > 0)
         state->engine->times->first_batch = clock_now_seconds();
+    const struct embed_output output = job_features_output(matrix);
     return embed_grid_begin(&matrix->run, state->encoder->embedder, state->lane, source,
-                            &matrix->image->grid, n_allowed, on_progress, matrix, matrix->values,
-                            err);
+                            &matrix->image->grid, n_allowed, on_progress, matrix, &output, err);
 }
 
 /* ERROR_CORRUPT when an image's file is not what it was when it was uploaded: whoever changed it
@@ -359,12 +327,10 @@ int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job
     char key[KEY_SIZE];
     struct db_blob file = {0};
     *out = (struct job_matrix){.state = state, .image = image};
-    int status = allocate_matrix(state, image, grid_n_chips(&image->grid), &out->values, err);
-    if (status < 0)
-        return status;
     write_grid_key(state, image, key);
-    if (read_cached(out, key))
-        return 0;
+    int status = job_features_begin(out, key, err);
+    if (status < 0 || out->is_cached)
+        return status;
     char what[WHAT_SIZE];
     status = stored_file_open_unchecked(state->engine->db, what_is(image, what), image->row.sha256,
                                         &file, err);
@@ -373,6 +339,12 @@ int job_matrix_begin(struct job_matrix *out, struct job_state *state, struct job
     struct error inner = {0};
     begin_check(out, &file);
     status = begin_decoding(out, &file, &inner);
+    /* Reading stops when the workers do: what stopped them says why. */
+    if (status == ERROR_CANCELLED && out->run != NULL) {
+        embed_cancel(out->run);
+        status = embed_finish(out->run, NULL, &inner);
+        out->run = NULL;
+    }
     /* A file that was changed is called that, whatever else is wrong with it. */
     int checked = finish_check(out, err);
     if (checked == 0 && status < 0)
@@ -398,8 +370,7 @@ static void keep(void *context)
     char key[KEY_SIZE];
     const double start = clock_now_seconds();
     write_grid_key(state, matrix->image, key);
-    db_cache_put(state->engine->db, key, grid_n_chips(&matrix->image->grid), state->dimension,
-                 matrix->values, NULL);
+    job_features_keep(matrix, key);
     matrix->keep_seconds = clock_now_seconds() - start;
 }
 
@@ -433,16 +404,8 @@ void job_matrix_clear(struct job_matrix *matrix)
         job_add_time(matrix->state, JOB_PART_CACHE, matrix->keep_seconds);
     }
     clear_pixels(matrix);
-    free(matrix->values);
+    job_features_clear(matrix);
     *matrix = (struct job_matrix){0};
-}
-
-bool job_matrix_is_small(const struct job_state *state, const struct job_image *image)
-{
-    const uint64_t small_size = state->engine->small_size;
-    const uint64_t n_floats = (uint64_t)image->row.width * image->row.height +
-                              grid_n_chips(&image->grid) * state->dimension;
-    return n_floats * sizeof(float) <= (small_size > 0 ? small_size : default_small_size);
 }
 
 /* ---- windows ---- */

@@ -50,6 +50,7 @@ void job_time_workers(struct job_state *state, const struct embed_times *times)
     const double n = pool_n_workers(state->engine->pool);
     job_add_time(state, JOB_PART_CHIP, times->resample / n);
     job_add_time(state, JOB_PART_ENCODE, times->encode / n);
+    job_add_time(state, JOB_PART_CACHE, times->store / n);
 }
 
 int job_check_stop(struct job_state *state, struct error *err)
@@ -108,13 +109,14 @@ static int store_result(struct job_state *state, struct job_image *image,
 }
 
 static int classify_image(struct job_state *state, const struct support *support,
-                          struct job_image *image, const float *matrix, struct error *err)
+                          struct job_image *image, const struct embeddings *chips,
+                          struct error *err)
 {
     struct classification classification = {0};
     struct class_statistics statistics[CLASSIFIER_CLASSES_MAX];
     double start = clock_now_seconds();
-    int status = classifier_run(&state->params.classifier, support, matrix,
-                                grid_n_chips(&image->grid), state->lane, &classification, err);
+    int status = classifier_run_embeddings(&state->params.classifier, support, chips, state->lane,
+                                           &classification, err);
     if (status == 0)
         status = statistics_compute(classification.labels, classification.probabilities,
                                     image->grid.rows, image->grid.columns, classification.n_classes,
@@ -164,8 +166,10 @@ static size_t plan_steps(const struct job_state *state, const struct job_example
 }
 
 static int do_step(struct job_state *state, const struct step *step, struct job_examples *examples,
-                   const float *matrix, struct error *err)
+                   struct job_matrix *matrix, struct error *err)
 {
+    const struct embeddings chips = job_matrix_embeddings(matrix);
+    int status = 0;
     const struct support support = {
         .embeddings = examples->vectors,
         .class_of = examples->classes,
@@ -174,12 +178,12 @@ static int do_step(struct job_state *state, const struct step *step, struct job_
         .dimension = state->dimension,
     };
     if (step->take_examples)
-        job_examples_take(examples, state, step->image, matrix);
-    if (!step->classify)
-        return 0;
-    int status = job_check_stop(state, err);
-    return status < 0 ? status
-                      : classify_image(state, &support, &state->images[step->image], matrix, err);
+        status = job_examples_take(examples, step->image, &chips, err);
+    if (status == 0 && step->classify)
+        status = job_check_stop(state, err);
+    if (status == 0 && step->classify)
+        status = classify_image(state, &support, &state->images[step->image], &chips, err);
+    return status;
 }
 
 static int begin_step(struct job_state *state, const struct step *step, struct job_matrix *matrix,
@@ -189,6 +193,13 @@ static int begin_step(struct job_state *state, const struct step *step, struct j
     if (status == 0)
         status = job_matrix_begin(matrix, state, &state->images[step->image], err);
     return status;
+}
+
+static int finish_step(struct job_state *state, const struct step *step,
+                       struct job_examples *examples, struct job_matrix *matrix, struct error *err)
+{
+    int status = job_matrix_finish(matrix, err);
+    return status < 0 ? status : do_step(state, step, examples, matrix, err);
 }
 
 static bool may_prepare(const struct job_state *state, const struct step *steps)
@@ -206,14 +217,18 @@ static int run_steps(struct job_state *state, const struct step *steps, size_t n
     int status = 0;
     for (size_t k = 0; k < n && status == 0; k++) {
         struct job_matrix *matrix = &matrices[k % 2], *next = &matrices[(k + 1) % 2];
-        if (matrix->values == NULL)
+        if (matrix->state == NULL)
             status = begin_step(state, &steps[k], matrix, err);
         if (status == 0 && k + 1 < n && may_prepare(state, &steps[k]))
             status = begin_step(state, &steps[k + 1], next, err);
         if (status == 0)
-            status = job_matrix_finish(matrix, err);
-        if (status == 0)
-            status = do_step(state, &steps[k], examples, matrix->values, err);
+            status = finish_step(state, &steps[k], examples, matrix, err);
+        if (status < 0 && job_matrix_was_lost(matrix)) {
+            job_matrix_clear(matrix);
+            status = begin_step(state, &steps[k], matrix, err);
+            if (status == 0)
+                status = finish_step(state, &steps[k], examples, matrix, err);
+        }
         job_matrix_clear(matrix);
     }
     job_matrix_clear(&matrices[0]);

@@ -45,6 +45,8 @@ struct job_engine {
     const struct api_limits *limits;
     uint64_t small_size; /* bytes of float32 pixels and features up to which an image is held as a
                             whole; 0: 256 MiB */
+    uint64_t max_result_size; /* bytes that the results of an image's chips may take in memory; 0:
+                                 half of the machine's */
     struct job_times
         *times; /* NULL, or where a job says how long it took: with one job at a time */
 };

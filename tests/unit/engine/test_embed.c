@@ -245,8 +245,9 @@ static void other_jobs_do_not_change_the_bytes(void **state)
 
 static int stage_begin(struct stage *stage, uint64_t n_allowed, struct embed_run **run)
 {
+    const struct embed_output output = {.vectors = stage->out};
     return embed_grid_begin(run, stage->embedder, stage->lane, &stage->source, &stage->grid,
-                            n_allowed, NULL, NULL, stage->out, NULL);
+                            n_allowed, NULL, NULL, &output, NULL);
 }
 
 /* Chips become available in steps that are no multiple of a batch. */
@@ -260,7 +261,7 @@ static void chips_allowed_bit_by_bit_give_the_same_bytes(void **state)
         for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
             struct stage stage;
             struct embed_run *run = NULL;
-            struct embed_times times = {-1, -1};
+            struct embed_times times = {-1, -1, -1};
             stage_set(&stage, n_threads);
             assert_int_equal(stage_begin(&stage, 0, &run), 0);
             for (uint64_t n = steps[i]; n < GRID_CHIPS; n += steps[i])
@@ -268,7 +269,7 @@ static void chips_allowed_bit_by_bit_give_the_same_bytes(void **state)
             embed_allow(run, GRID_CHIPS);
             assert_int_equal(embed_finish(run, &times, NULL), 0);
             assert_memory_equal(at_once, stage.out, matrix_size());
-            assert_true(times.resample > 0 && times.encode > 0);
+            assert_true(times.resample > 0 && times.encode > 0 && times.store == 0);
             stage_clear(&stage);
         }
     }
@@ -323,9 +324,10 @@ static void two_runs_share_a_lane(void **state)
     struct embed_run *first = NULL, *second = NULL;
     stage_set(&stage, 2);
     float *out = calloc(1, matrix_size());
+    const struct embed_output output = {.vectors = out};
     assert_int_equal(stage_begin(&stage, GRID_CHIPS, &first), 0);
     assert_int_equal(embed_grid_begin(&second, stage.embedder, stage.lane, &stage.source,
-                                      &stage.grid, GRID_CHIPS, NULL, NULL, out, NULL),
+                                      &stage.grid, GRID_CHIPS, NULL, NULL, &output, NULL),
                      0);
     assert_int_equal(embed_finish(second, NULL, NULL), 0);
     assert_int_equal(embed_finish(first, NULL, NULL), 0);
@@ -334,6 +336,86 @@ static void two_runs_share_a_lane(void **state)
     stage_clear(&stage);
     free(out);
     free(alone);
+}
+
+struct store {
+    float *out;
+    atomic_uint n_batches;
+    uint32_t n_wanted; /* then storing fails; 0: never */
+    size_t vector_size;
+};
+
+static int store_batch(void *context, uint64_t first, uint32_t n, const float *vectors,
+                       struct error *err)
+{
+    struct store *store = context;
+    const uint32_t n_before = atomic_fetch_add(&store->n_batches, 1);
+    if (store->n_wanted > 0 && n_before >= store->n_wanted)
+        return error_set(err, ERROR_FULL, "no room for chip %d", (int)first);
+    memcpy((char *)store->out + first * store->vector_size, vectors, n * store->vector_size);
+    return 0;
+}
+
+static int run_stored(uint32_t n_threads, const struct input_sizes *sizes, struct store *store,
+                      struct error *err)
+{
+    struct stage stage;
+    struct embed_run *run = NULL;
+    struct embed_times times;
+    stage_set(&stage, n_threads);
+    embedder_destroy(stage.embedder);
+    assert_int_equal(
+        embedder_create(&stage.embedder, stage.pool, encoder, sizes, PRECISION_FLOAT32, NULL), 0);
+    store->vector_size = embedder_dimension(stage.embedder) * sizeof(float);
+    const struct embed_output output = {.store = store_batch, .context = store};
+    assert_int_equal(embed_grid_begin(&run, stage.embedder, stage.lane, &stage.source, &stage.grid,
+                                      GRID_CHIPS, NULL, NULL, &output, err),
+                     0);
+    const int status = embed_finish(run, &times, err);
+    assert_true(times.store > 0);
+    stage_clear(&stage);
+    return status;
+}
+
+static void stored_batches_are_the_same_bytes(void **state)
+{
+    (void)state;
+    static const struct input_sizes choices[] = {{0}, {2, {32, 48}}};
+    for (size_t i = 0; i < 2; i++) {
+        struct stage stage;
+        stage_set(&stage, 1);
+        embedder_destroy(stage.embedder);
+        assert_int_equal(embedder_create(&stage.embedder, stage.pool, encoder, &choices[i],
+                                         PRECISION_FLOAT32, NULL),
+                         0);
+        const size_t size = GRID_CHIPS * embedder_dimension(stage.embedder) * sizeof(float);
+        float *whole = malloc(size), *out = malloc(size);
+        assert_int_equal(
+            embed_grid(stage.embedder, stage.lane, pixels, &stage.grid, NULL, NULL, whole, NULL),
+            0);
+        for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+            struct store store = {.out = out};
+            memset(out, 0, size);
+            assert_int_equal(run_stored(n_threads, &choices[i], &store, NULL), 0);
+            assert_memory_equal(whole, out, size);
+        }
+        free(whole);
+        free(out);
+        stage_clear(&stage);
+    }
+}
+
+static void a_batch_that_cannot_be_stored_ends_the_run(void **state)
+{
+    (void)state;
+    for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
+        struct error err = {0};
+        struct store store = {.out = malloc(matrix_size()), .n_wanted = 1};
+        assert_int_equal(run_stored(n_threads, NULL, &store, &err), ERROR_FULL);
+        assert_non_null(strstr(err.message, "no room for chip"));
+        assert_in_range(atomic_load(&store.n_batches), 2, 1 + n_threads);
+        free(store.out);
+    }
 }
 
 static bool refuse(void *context, uint64_t n_chips)
@@ -476,6 +558,8 @@ int main(void)
         cmocka_unit_test(a_run_that_is_cancelled_waits_for_no_pixels),
         cmocka_unit_test(a_wait_is_for_the_first_chips),
         cmocka_unit_test(two_runs_share_a_lane),
+        cmocka_unit_test(stored_batches_are_the_same_bytes),
+        cmocka_unit_test(a_batch_that_cannot_be_stored_ends_the_run),
         cmocka_unit_test(progress_can_cancel),
         cmocka_unit_test(a_window_alone_does_not_depend_on_the_others),
         cmocka_unit_test(several_sizes_are_concatenated),

@@ -76,7 +76,8 @@ void rig_start(struct rig *rig, uint32_t n_drivers)
                                       .encoders = rig->encoders,
                                       .metrics = rig->metrics,
                                       .limits = &rig->limits,
-                                      .small_size = rig->small_size};
+                                      .small_size = rig->small_size,
+                                      .max_result_size = rig->max_result_size};
     const struct worker_config config = {.max_running_jobs = n_drivers};
     if (worker_create(&rig->worker, &config, &engine, rig->events,
                       rig->log_fd >= 0 ? &rig->log : NULL, &rig->err) < 0)

@@ -30,7 +30,8 @@ struct rig {
     struct log log;
     int log_fd; /* read end of the log's pipe, when it is captured; else -1 */
     struct api_limits limits;
-    uint64_t small_size; /* job_run.h; to be set before rig_start */
+    uint64_t small_size;      /* job_run.h; to be set before rig_start */
+    uint64_t max_result_size; /* likewise */
     struct error err;
     char project_id[DB_ID_SIZE];
     char encoder_id[DB_ID_SIZE];

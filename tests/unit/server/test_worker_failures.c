@@ -120,20 +120,28 @@ static void corrupt_parameters_fail(void **state)
     rig_wait(rig, id, DB_JOB_SUCCEEDED);
 }
 
-/* A thousand million chips of hundreds of floats each are more than half of any machine's memory
- * that runs these tests. The file is never looked at. */
+/* The results of 48 chips: three times a label, a distance and two probabilities, and a node. */
 static void a_job_over_the_memory_fails(void **state)
 {
     struct rig *rig = *state;
-    enum { SIDE = 32768 };
-    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE], small[DB_ID_SIZE];
-    rig->limits.max_chips_per_image = UINT64_MAX;
-    rig_add_file(rig, "x", 1, SIDE, SIDE, images[0]);
-    rig_add_image(rig, 1, middle, small);
-    rig_add_plain_set(rig, small, set);
-    rig_start(rig, 1);
-    rig_submit(rig, set, (const char(*)[DB_ID_SIZE])images, 1, 1, id);
-    assert_job_fails(rig, id, "invalid", "half of the memory");
+    enum { CHIP_SIZE = 3 * (2 + 4 + 2 * 4) + 4 };
+    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
+    rig_add_image(rig, 1, middle, images[0]);
+    rig_add_plain_set(rig, images[0], set);
+    for (uint64_t small_size = 0; small_size < 2; small_size++) {
+        rig->small_size = small_size;
+        rig->max_result_size = RIG_CHIPS * CHIP_SIZE - 1;
+        rig_start(rig, 1);
+        rig_submit(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
+        assert_job_fails(rig, id, "invalid", "half of the memory");
+        assert_job_fails(rig, id, "invalid", " 48 chips");
+        rig_stop(rig, 0);
+        rig->max_result_size++;
+        rig_start(rig, 1);
+        rig_submit(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
+        rig_wait(rig, id, DB_JOB_SUCCEEDED);
+        rig_stop(rig, 0);
+    }
 }
 
 /* Every write past a few bytes fails, as on a full disk, and works again later: the job has ended
