@@ -238,6 +238,18 @@ void db_blob_close(struct db_blob *blob)
     blob->size = 0;
 }
 
+void db_blob_forget(const struct db_blob *blob, size_t first, size_t size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (first >= blob->size || size > blob->size - first)
+        return;
+    /* Whole pages, of which the last one of the file may be less. */
+    const size_t begin = (first + page - 1) / page * page;
+    const size_t end = first + size == blob->size ? blob->size : (first + size) / page * page;
+    if (begin < end)
+        madvise((char *)blob->data + begin, end - begin, MADV_DONTNEED);
+}
+
 /* ---- files and rows ---- */
 
 int db_blob_require(struct db *db, const char *sha256, struct error *err)

@@ -39,6 +39,9 @@ struct db_blob {
 /* ERROR_NOT_FOUND, ERROR_IO. An open blob stays readable when it is deleted. */
 int db_blob_open(struct db *db, const char *sha256, struct db_blob *out, struct error *err);
 void db_blob_close(struct db_blob *blob);
+/* Lets go of the memory that `size` bytes from `first` on take; whoever reads them again gets them
+ * back from the file. Any thread. */
+void db_blob_forget(const struct db_blob *blob, size_t first, size_t size);
 /* An open file descriptor for streaming; the caller closes it. */
 int db_blob_open_fd(struct db *db, const char *sha256, int *fd, uint64_t *size, struct error *err);
 

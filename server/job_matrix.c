@@ -189,12 +189,25 @@ static int begin_pixels(struct job_matrix *matrix, const struct db_blob *file, s
     return begin_embedding(matrix, &source, grid_n_chips(grid), err);
 }
 
+/* Lets go of what was read of a large file, of which about as much is read as of the image's rows.
+ */
+static void forget_file(struct job_matrix *matrix, uint32_t n_rows)
+{
+    const struct db_blob *file = matrix->file;
+    const uint64_t n_read = file->size / matrix->samples.height * (uint64_t)n_rows;
+    const uint32_t n_parts = (uint32_t)(n_read / STORED_FILE_PART);
+    if (n_parts != matrix->n_parts)
+        db_blob_forget(file, 0, file->size);
+    matrix->n_parts = n_parts;
+}
+
 static bool on_rows(void *context, uint32_t n_rows)
 {
     struct job_matrix *matrix = context;
     struct job_state *state = matrix->state;
     const struct grid *grid = &matrix->image->grid;
     const struct samples *samples = &matrix->samples;
+    forget_file(matrix, n_rows);
     if (matrix->run == NULL) {
         samples_count(samples, matrix->n_counted, n_rows, matrix->counts);
         matrix->n_counted = n_rows;

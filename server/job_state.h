@@ -56,6 +56,7 @@ struct job_matrix {
     struct samples samples;
     uint32_t *counts;      /* of the samples, while they are counted; borrowed */
     uint32_t n_counted;    /* rows */
+    uint32_t n_parts;      /* of the file that were read */
     float *levels;         /* of the samples, normalised */
     uint64_t n_allowed;    /* chips whose samples have been read */
     struct embed_run *run; /* NULL: not in flight */

@@ -2,12 +2,19 @@
 
 #include <nettle/sha2.h>
 
-static void hash(const void *data, size_t size, char out[DB_SHA256_SIZE])
+/* A large file is in memory part by part. */
+static void hash(const struct db_blob *file, char out[DB_SHA256_SIZE])
 {
     struct sha256_ctx context;
     uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_init(&context);
-    sha256_update(&context, size, data);
+    for (size_t first = 0; first < file->size; first += STORED_FILE_PART) {
+        const size_t left = file->size - first;
+        const size_t size = left < STORED_FILE_PART ? left : STORED_FILE_PART;
+        sha256_update(&context, size, (const uint8_t *)file->data + first);
+        if (file->size > STORED_FILE_PART)
+            db_blob_forget(file, first, size);
+    }
     sha256_digest(&context, sizeof(digest), digest);
     for (size_t i = 0; i < sizeof(digest); i++)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
@@ -29,7 +36,7 @@ int stored_file_check(const struct db_blob *file, const char *what, const char *
                       struct error *err)
 {
     char found[DB_SHA256_SIZE];
-    hash(file->data, file->size, found);
+    hash(file, found);
     if (strcmp(found, sha256) == 0)
         return 0;
     return error_set(err, ERROR_CORRUPT, "%s: its file was changed: its SHA-256 is %s and not %s",

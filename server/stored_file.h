@@ -5,6 +5,10 @@
 
 #include "db/blobs.h"
 
+/* Bytes of a larger file after which whoever reads it from begin to end lets go of what was read.
+ */
+enum { STORED_FILE_PART = 16 << 20 };
+
 /* As db_blob_open, and ERROR_CORRUPT when the bytes are gone or are not those that were stored.
  * `what` names the file's owner in messages ("image img_..."). Release with db_blob_close. */
 int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,

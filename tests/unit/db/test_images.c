@@ -120,6 +120,58 @@ static void blob_names_are_no_paths(void **state)
     assert_int_equal(db_blob_open(f->db, "", &blob, &f->err), ERROR_NOT_FOUND);
 }
 
+/* Bytes of a mapping that are in memory. */
+static size_t resident(const void *data)
+{
+    char line[512], begin[32];
+    unsigned long long kib = 0;
+    bool found = false;
+    FILE *file = fopen("/proc/self/smaps", "r");
+    assert_non_null(file);
+    snprintf(begin, sizeof(begin), "%lx-", (unsigned long)(uintptr_t)data);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        found = found || strncmp(line, begin, strlen(begin)) == 0;
+        if (found && strncmp(line, "Rss:", 4) == 0) {
+            kib = strtoull(line + 4, NULL, 10);
+            break;
+        }
+    }
+    fclose(file);
+    assert_true(found);
+    return (size_t)kib * 1024;
+}
+
+static void what_is_forgotten_can_be_read_again(void **state)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 1000001 };
+    static uint8_t bytes[SIZE];
+    struct db_blob_writer *writer = NULL;
+    struct db_blob blob = {0};
+    char sha256[DB_SHA256_SIZE];
+    for (size_t i = 0; i < SIZE; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 4096);
+    assert_ok(db_blob_writer_create(&writer, f->db, &f->err));
+    assert_ok(db_blob_write(writer, bytes, SIZE, &f->err));
+    assert_ok(db_blob_writer_commit(writer, &f->err));
+    db_blob_writer_sha256(writer, sha256);
+    assert_ok(db_blob_open(f->db, sha256, &blob, &f->err));
+    assert_memory_equal(blob.data, bytes, SIZE);
+    assert_true(resident(blob.data) >= SIZE);
+    db_blob_forget(&blob, 5, 600000);
+    assert_in_range(resident(blob.data), SIZE - 600000, SIZE - 590000 + 4096);
+    assert_memory_equal(blob.data, bytes, SIZE);
+    db_blob_forget(&blob, SIZE, 1);
+    db_blob_forget(&blob, 1, SIZE);
+    db_blob_forget(&blob, 0, 0);
+    assert_true(resident(blob.data) >= SIZE);
+    db_blob_forget(&blob, 0, SIZE);
+    assert_int_equal(resident(blob.data), 0);
+    assert_memory_equal(blob.data, bytes, SIZE);
+    db_blob_close(&blob);
+    db_blob_writer_destroy(writer);
+}
+
 static void a_damaged_blob_is_healed_by_the_next_upload(void **state)
 {
     struct fixture *f = *state;
@@ -300,6 +352,7 @@ int main(void)
         TEST(uploads_are_hashed_and_mapped_as_they_come),
         TEST(files_are_private),
         TEST(blob_names_are_no_paths),
+        TEST(what_is_forgotten_can_be_read_again),
         TEST(a_damaged_blob_is_healed_by_the_next_upload),
         TEST(a_needed_image_is_not_deleted),
         TEST(the_file_goes_with_the_last_row),
