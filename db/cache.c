@@ -295,8 +295,8 @@ int db_cache_get(struct db *db, const char *key, uint64_t n_rows, uint64_t n_col
 {
     struct db_matrix *matrix = NULL;
     int rc = db_matrix_open(&matrix, db, key, n_rows, n_columns, err);
-    for (uint64_t row = 0; rc == 0 && row < n_rows; row += DB_MATRIX_BLOCK_ROWS)
-        rc = db_matrix_read(matrix, row / DB_MATRIX_BLOCK_ROWS, out + row * n_columns, err);
+    if (rc == 0)
+        rc = db_matrix_read(matrix, 0, n_rows, out, err);
     db_matrix_destroy(matrix);
     return rc == 0 ? 0 : error_set(err, ERROR_NOT_FOUND, "the cache has no such matrix");
 }
@@ -316,8 +316,8 @@ int db_cache_put(struct db *db, const char *key, uint64_t n_rows, uint64_t n_col
     if (is_over(db->cache, n_rows, n_columns))
         return 0;
     int rc = db_matrix_create(&matrix, db, key, n_rows, n_columns, err);
-    for (uint64_t row = 0; rc == 0 && row < n_rows; row += DB_MATRIX_BLOCK_ROWS)
-        rc = db_matrix_write(matrix, row / DB_MATRIX_BLOCK_ROWS, data + row * n_columns, err);
+    if (rc == 0)
+        rc = db_matrix_write(matrix, 0, n_rows, data, err);
     if (rc == 0)
         rc = db_matrix_keep(matrix, err);
     db_matrix_destroy(matrix);

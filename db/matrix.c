@@ -88,20 +88,14 @@ static uint64_t row_size(const struct db_matrix *matrix)
     return matrix->header.n_columns * sizeof(float);
 }
 
-static uint64_t block_offset(const struct db_matrix *matrix, uint64_t block)
+static uint64_t row_offset(const struct db_matrix *matrix, uint64_t row)
 {
-    return sizeof(struct header) + block * DB_MATRIX_BLOCK_ROWS * row_size(matrix);
-}
-
-static uint64_t block_size(const struct db_matrix *matrix, uint64_t block)
-{
-    const uint64_t left = matrix->header.n_rows - block * DB_MATRIX_BLOCK_ROWS;
-    return (left < DB_MATRIX_BLOCK_ROWS ? left : DB_MATRIX_BLOCK_ROWS) * row_size(matrix);
+    return sizeof(struct header) + row * row_size(matrix);
 }
 
 static uint64_t table_offset(const struct db_matrix *matrix)
 {
-    return sizeof(struct header) + matrix->header.n_rows * row_size(matrix);
+    return row_offset(matrix, matrix->header.n_rows);
 }
 
 static uint64_t table_size(const struct db_matrix *matrix)
@@ -266,20 +260,36 @@ int db_matrix_open(struct db_matrix **out, struct db *db, const char *key, uint6
 
 /* ---- blocks ---- */
 
-int db_matrix_write(struct db_matrix *matrix, uint64_t block, const float *rows, struct error *err)
+/* Of the block that begins `skipped` rows behind the first of n. */
+static uint64_t checksum_of_block(const struct db_matrix *matrix, uint64_t skipped, uint64_t n,
+                                  const float *rows)
 {
-    const uint64_t size = block_size(matrix, block);
-    matrix->checksums[block] = checksum_of(rows, size);
-    return write_at(matrix, rows, size, block_offset(matrix, block), err);
+    const uint64_t left = n - skipped;
+    return checksum_of(rows + skipped * matrix->header.n_columns,
+                       (left < DB_MATRIX_BLOCK_ROWS ? left : DB_MATRIX_BLOCK_ROWS) *
+                           row_size(matrix));
 }
 
-int db_matrix_read(struct db_matrix *matrix, uint64_t block, float *rows, struct error *err)
+int db_matrix_write(struct db_matrix *matrix, uint64_t first, uint64_t n, const float *rows,
+                    struct error *err)
 {
-    const uint64_t size = block_size(matrix, block), offset = block_offset(matrix, block);
-    int rc = read_at(matrix->fd, rows, size, offset, err);
-    if (rc == 0 && checksum_of(rows, size) != matrix->checksums[block])
-        rc = error_set(err, ERROR_CORRUPT,
-                       "a matrix is not what was written, from byte %" PRIu64 " on", offset);
+    uint64_t *checksums = matrix->checksums + first / DB_MATRIX_BLOCK_ROWS;
+    for (uint64_t row = 0; row < n; row += DB_MATRIX_BLOCK_ROWS)
+        *checksums++ = checksum_of_block(matrix, row, n, rows);
+    return write_at(matrix, rows, n * row_size(matrix), row_offset(matrix, first), err);
+}
+
+int db_matrix_read(struct db_matrix *matrix, uint64_t first, uint64_t n, float *rows,
+                   struct error *err)
+{
+    const uint64_t *checksums = matrix->checksums + first / DB_MATRIX_BLOCK_ROWS;
+    int rc = read_at(matrix->fd, rows, n * row_size(matrix), row_offset(matrix, first), err);
+    for (uint64_t row = 0; rc == 0 && row < n; row += DB_MATRIX_BLOCK_ROWS) {
+        if (checksum_of_block(matrix, row, n, rows) != *checksums++)
+            rc =
+                error_set(err, ERROR_CORRUPT,
+                          "a matrix is not what was written, from row %" PRIu64 " on", first + row);
+    }
     if (rc != 0 && atomic_load(&matrix->is_entry))
         db_cache_forget(matrix->cache, matrix->header.key);
     return rc;

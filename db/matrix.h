@@ -23,11 +23,14 @@ int db_matrix_create(struct db_matrix **out, struct db *db, const char *key, uin
 int db_matrix_open(struct db_matrix **out, struct db *db, const char *key, uint64_t n_rows,
                    uint64_t n_columns, struct error *err);
 
-/* The rows from `block` x DB_MATRIX_BLOCK_ROWS on. ERROR_FULL, ERROR_IO. */
-int db_matrix_write(struct db_matrix *matrix, uint64_t block, const float *rows, struct error *err);
-/* ERROR_CORRUPT when the block is not what was written, or is cut off; ERROR_IO. An entry that
- * fails is no entry any more. */
-int db_matrix_read(struct db_matrix *matrix, uint64_t block, float *rows, struct error *err);
+/* Of both, `first` is the first row of a block, and the `n` rows are whole blocks, but for the end
+ * of the matrix. ERROR_FULL, ERROR_IO. */
+int db_matrix_write(struct db_matrix *matrix, uint64_t first, uint64_t n, const float *rows,
+                    struct error *err);
+/* ERROR_CORRUPT when a block is not what was written, or is cut off; ERROR_IO. An entry that fails
+ * is no entry any more. */
+int db_matrix_read(struct db_matrix *matrix, uint64_t first, uint64_t n, float *rows,
+                   struct error *err);
 
 /* Makes a matrix that is written the entry of its key, then evicts down to the limit. One that is
  * too large for the cache is left as it is. A failure loses nothing but the entry. */

@@ -107,8 +107,7 @@ static int store_batch(void *context, uint64_t first, uint32_t n, const float *v
 {
     const struct job_matrix *matrix = context;
     struct error inner = {0};
-    (void)n;
-    int status = db_matrix_write(matrix->stored, first / DB_MATRIX_BLOCK_ROWS, vectors, &inner);
+    int status = db_matrix_write(matrix->stored, first, n, vectors, &inner);
     return status < 0 ? name_embeddings(matrix, &inner, err) : 0;
 }
 
@@ -122,11 +121,10 @@ static int read_block(void *context, uint64_t first, uint32_t n, float *out, str
 {
     struct job_matrix *matrix = context;
     struct error inner = {0};
-    (void)n;
     int status = job_check_stop(matrix->state, err);
     if (status < 0)
         return status;
-    status = db_matrix_read(matrix->stored, first / DB_MATRIX_BLOCK_ROWS, out, &inner);
+    status = db_matrix_read(matrix->stored, first, n, out, &inner);
     if (status == 0)
         return 0;
     atomic_store(&matrix->is_damaged, true);

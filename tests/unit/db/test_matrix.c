@@ -42,6 +42,17 @@ static size_t n_temporary(struct fixture *f)
     return n;
 }
 
+static uint64_t n_rows(uint64_t block)
+{
+    return block < BLOCKS - 1 ? DB_MATRIX_BLOCK_ROWS : ROWS % DB_MATRIX_BLOCK_ROWS;
+}
+
+static int write_block(struct db_matrix *matrix, uint64_t block, struct error *err)
+{
+    return db_matrix_write(matrix, block * DB_MATRIX_BLOCK_ROWS, n_rows(block),
+                           values + block * BLOCK_VALUES, err);
+}
+
 /* Blocks in no order: 0, 3, 6, 1, 4, 7, 2, 5. */
 static struct db_matrix *write_all(struct fixture *f, const char *key)
 {
@@ -49,7 +60,7 @@ static struct db_matrix *write_all(struct fixture *f, const char *key)
     assert_ok(db_matrix_create(&matrix, f->db, key, ROWS, COLUMNS, &f->err));
     for (uint64_t i = 0; i < BLOCKS; i++) {
         const uint64_t block = i * 3 % BLOCKS;
-        assert_ok(db_matrix_write(matrix, block, values + block * BLOCK_VALUES, &f->err));
+        assert_ok(write_block(matrix, block, &f->err));
     }
     return matrix;
 }
@@ -65,11 +76,11 @@ static void put(struct fixture *f, const char *key)
 static int read_block(struct fixture *f, struct db_matrix *matrix, uint64_t block)
 {
     float out[BLOCK_VALUES];
-    const uint64_t left = N - block * BLOCK_VALUES;
-    const size_t n = left < BLOCK_VALUES ? left : BLOCK_VALUES;
+    const size_t n = n_rows(block) * COLUMNS;
     for (size_t i = 0; i < BLOCK_VALUES; i++)
         out[i] = -1;
-    const int rc = db_matrix_read(matrix, block, out, &f->err);
+    const int rc =
+        db_matrix_read(matrix, block * DB_MATRIX_BLOCK_ROWS, n_rows(block), out, &f->err);
     if (rc == 0)
         assert_memory_equal(out, values + block * BLOCK_VALUES, n * sizeof(float));
     for (size_t i = n; i < BLOCK_VALUES; i++)
@@ -272,11 +283,11 @@ static void a_full_disk_is_said_and_leaves_nothing(void **state)
     struct db_matrix *matrix = NULL, *other = NULL;
     struct rlimit old, same;
     assert_ok(db_matrix_create(&matrix, f->db, "a", ROWS, COLUMNS, &f->err));
-    assert_ok(db_matrix_write(matrix, 0, values, &f->err));
+    assert_ok(write_block(matrix, 0, &f->err));
     limit_files(HEADER + 2 * BLOCK_VALUES * 4, &old);
     const int created = db_matrix_create(&other, f->db, "b", ROWS, COLUMNS, &f->err);
-    const int within = db_matrix_write(matrix, 1, values + BLOCK_VALUES, &f->err);
-    const int beyond = db_matrix_write(matrix, 2, values + 2 * BLOCK_VALUES, &f->err);
+    const int within = write_block(matrix, 1, &f->err);
+    const int beyond = write_block(matrix, 2, &f->err);
     limit_files(old.rlim_cur, &same);
     assert_int_equal(created, ERROR_FULL);
     assert_null(other);
@@ -308,10 +319,10 @@ static void *write_and_read(void *context)
     struct user *user = context;
     float out[BLOCK_VALUES];
     for (uint64_t block = user->first; block < BLOCKS; block += 4)
-        user->n_failed +=
-            db_matrix_write(user->matrix, block, values + block * BLOCK_VALUES, NULL) != 0;
+        user->n_failed += write_block(user->matrix, block, NULL) != 0;
     for (uint64_t block = user->first; block < BLOCKS; block += 4)
-        user->n_failed += db_matrix_read(user->matrix, block, out, NULL) != 0;
+        user->n_failed += db_matrix_read(user->matrix, block * DB_MATRIX_BLOCK_ROWS, n_rows(block),
+                                         out, NULL) != 0;
     return NULL;
 }
 
