@@ -23,6 +23,7 @@ struct bench_scale {
     uint64_t n_chips;
     double seconds;  /* of a cold job */
     double relative; /* seconds a chip, against the first scale's */
+    double warm_seconds;
     uint64_t peak_memory;
 };
 

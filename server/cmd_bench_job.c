@@ -50,9 +50,9 @@ static void print_text(const struct bench_job_options *options,
     for (size_t i = 0; i < report->n_scales; i++) {
         const struct bench_scale *scale = &report->scales[i];
         printf("scale:    %8" PRIu64 " chips: %9.2f ms, %7.1f chips/s, %.3f of the first's cost a "
-               "chip, %.1f MB\n",
+               "chip, %.1f MB; warm job %.2f ms\n",
                scale->n_chips, scale->seconds * 1e3, (double)scale->n_chips / scale->seconds,
-               scale->relative, (double)scale->peak_memory / 1e6);
+               scale->relative, (double)scale->peak_memory / 1e6, scale->warm_seconds * 1e3);
     }
 }
 
@@ -72,10 +72,11 @@ static json_t *scales_to_json(const struct bench_job_report *report)
     for (size_t i = 0; i < report->n_scales; i++) {
         const struct bench_scale *scale = &report->scales[i];
         json_array_append_new(
-            scales, json_pack("{s:I, s:f, s:f, s:f, s:I}", "chips", (json_int_t)scale->n_chips,
+            scales, json_pack("{s:I, s:f, s:f, s:f, s:f, s:I}", "chips", (json_int_t)scale->n_chips,
                               "seconds", scale->seconds, "chips_per_second",
                               (double)scale->n_chips / scale->seconds, "relative_cost",
-                              scale->relative, "peak_rss_bytes", (json_int_t)scale->peak_memory));
+                              scale->relative, "warm_seconds", scale->warm_seconds,
+                              "peak_rss_bytes", (json_int_t)scale->peak_memory));
     }
     return scales;
 }

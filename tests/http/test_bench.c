@@ -202,6 +202,7 @@ static void a_job_is_measured(void **state)
     assert_true(number(json_array_get(scales, 0), "relative_cost") == 1);
     for (size_t i = 0; i < 2; i++) {
         const json_t *scale = json_array_get(scales, i);
+        assert_true(number(scale, "warm_seconds") > 0);
         assert_float_equal(number(scale, "chips"), i == 0 ? 300 : 500, 20);
         assert_float_equal(number(scale, "chips_per_second") * number(scale, "seconds") /
                                number(scale, "chips"),
