@@ -11,6 +11,7 @@
 
 #include "api/job_params.h"
 #include "db/cache.h"
+#include "engine/image/png_write.h"
 
 enum {
     MIDDLE = RIG_WIDTH / 2,
@@ -18,6 +19,8 @@ enum {
     CHIPS = 57 * 41, /* three bands of 1,088, the last one cut short */
     HEADER = 64,
     ALL_IN_FILES = 1, /* rig.small_size */
+    TALL = 6 * RIG_HEIGHT,
+    TALL_CHIPS = 113 * (TALL - RIG_CHIP + 1), /* at stride 1 */
 };
 
 static const char *const encoded = "chipshot_chips_encoded_total";
@@ -59,14 +62,20 @@ static void place_restart(struct place *place, uint64_t small_size)
     rig_start(&place->rig, 1);
 }
 
-static void place_submit(struct place *place, const struct job_params *params, char id[DB_ID_SIZE])
+static void place_submit_chips(struct place *place, const struct job_params *params,
+                               uint64_t n_chips, char id[DB_ID_SIZE])
 {
     char *text = job_params_to_text(params);
     assert_non_null(text);
     rig_insert_params(&place->rig, place->set, (const char(*)[DB_ID_SIZE])place->images, 1, text,
-                      CHIPS, id);
+                      n_chips, id);
     free(text);
     worker_notify(place->rig.worker, id);
+}
+
+static void place_submit(struct place *place, const struct job_params *params, char id[DB_ID_SIZE])
+{
+    place_submit_chips(place, params, CHIPS, id);
 }
 
 static void place_run(struct place *place, const struct job_params *params, struct db_result *out)
@@ -326,20 +335,36 @@ static bool has_begun(const struct db_job *job)
     return job->n_chips_done > 0;
 }
 
-/* What was reserved can still fail, on file systems that copy what is written. */
+/* An image of which a tenth is in memory at a time takes the first one's place. */
+static void add_tall_image(struct place *place)
+{
+    static uint8_t grey[TALL * RIG_WIDTH];
+    struct png_bytes png = {0};
+    for (size_t i = 0; i < sizeof(grey); i++)
+        grey[i] = (uint8_t)(i * i / 7 % 251);
+    assert_ok(png_write_grey8(grey, RIG_WIDTH, TALL, &png, NULL));
+    rig_add_file(&place->rig, png.data, png.size, RIG_WIDTH, TALL, place->images[0]);
+    png_bytes_clear(&png);
+}
+
+/* What was reserved can still fail, on file systems that copy what is written. The thread that
+ * reads the image waits for the workers then: the job has failed, and nobody cancelled it. */
 static void a_disk_that_fills_up_fails_the_job(void **state)
 {
     (void)state;
     struct place place;
     struct rlimit old, same;
     char id[DB_ID_SIZE];
+    struct job_params params = params_of(CLASSIFIER_TRANSFORM_STANDARDISE);
+    params.grid.stride_x = params.grid.stride_y = 1;
     place_open(&place, RIG_CACHE_SIZE, ALL_IN_FILES);
-    rig_submit(&place.rig, place.set, (const char(*)[DB_ID_SIZE])place.images, 1, 1, id);
+    add_tall_image(&place);
+    place_submit_chips(&place, &params, TALL_CHIPS, id);
     rig_wait_until(&place.rig, id, has_begun);
     limit_files(16 << 20, &old);
     assert_fails_as_full(&place, id);
     limit_files(old.rlim_cur, &same);
-    assert_true(rig_metric(&place.rig, encoded) < RIG_MANY_CHIPS);
+    assert_true(rig_metric(&place.rig, encoded) < TALL_CHIPS);
     rig_close(&place.rig);
 }
 
