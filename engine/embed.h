@@ -55,8 +55,9 @@ uint32_t embedder_dimension(const struct embedder *embedder);
  * per embed call. Returns false to cancel the rest. */
 typedef bool (*embed_progress)(void *context, uint64_t n_chips);
 
-/* Takes the vectors of the `n` chips of a batch, from chip `first` on; on a worker's thread,
- * several calls at once. A failure cancels the rest and is what embed_finish returns. */
+/* Takes the vectors of the `n` chips of a batch, from chip `first` on, a multiple of ENCODER_BATCH;
+ * on a worker's thread, several calls at once. Batches are whole, but for the last one. A failure
+ * cancels the rest and is what embed_finish returns. */
 typedef int (*embed_store)(void *context, uint64_t first, uint32_t n, const float *vectors,
                            struct error *err);
 

@@ -350,6 +350,9 @@ static int store_batch(void *context, uint64_t first, uint32_t n, const float *v
 {
     struct store *store = context;
     const uint32_t n_before = atomic_fetch_add(&store->n_batches, 1);
+    if (first % ENCODER_BATCH != 0 || (n < ENCODER_BATCH && first + n < GRID_CHIPS))
+        return error_set(err, ERROR_INVALID, "%d chips from %d on are no batch", (int)n,
+                         (int)first);
     if (store->n_wanted > 0 && n_before >= store->n_wanted)
         return error_set(err, ERROR_FULL, "no room for chip %d", (int)first);
     memcpy((char *)store->out + first * store->vector_size, vectors, n * store->vector_size);
