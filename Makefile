@@ -73,7 +73,7 @@ endif
 ifndef DEBUG
 $(BUILD)/engine/fewshot/%.o: OPTIMISE := -O3
 # So are those over pixels.
-$(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/inflate.o $(BUILD)/engine/image/inflate_ahead.o $(BUILD)/engine/image/png_rows.o: OPTIMISE := -O3
+$(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o: OPTIMISE := -O3
 endif
 
 # The default encoder and openapi.yaml are part of the program, so that it is one file to install.

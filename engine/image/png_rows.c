@@ -1,7 +1,8 @@
 /* Rows are inflated a block at a time and unfiltered from there into their place (W3C PNG
- * Specification, 9. Filtering). A Paeth byte waits for its left neighbour; so sixteen Paeth rows
- * are undone at once, each row one pixel behind the one above it: then all that a step needs of the
- * row above was made by the step before. A block is four times sixteen rows.
+ * Specification, 9. Filtering). ISA-L inflates: as a stream, like zlib, but over twice as fast. A
+ * Paeth byte waits for its left neighbour; so sixteen Paeth rows are undone at once, each row one
+ * pixel behind the one above it: then all that a step needs of the row above was made by the step
+ * before. A block is four times sixteen rows.
  */
 #include "engine/image/png_rows.h"
 
@@ -9,12 +10,12 @@
 #include <emmintrin.h>
 #endif
 #include <isa-l/crc.h>
+#include <isa-l/igzip_lib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clones.h"
 #include "engine/give_way.h"
-#include "engine/image/inflate.h"
 
 enum {
     LANES = 16,
@@ -39,6 +40,7 @@ struct row_reader {
     size_t size;
     size_t next; /* where the next chunk begins */
     bool fed;    /* there was image data */
+    struct inflate_state stream;
 };
 
 /* ---- chunks ---- */
@@ -107,35 +109,71 @@ static bool has_checksum(const uint8_t *type, uint32_t length)
     return checksum == read_u32(type + 4 + length);
 }
 
-/* Gives the next IDAT chunk (an inflate_feed). Once there was image data, it goes on to its end:
- * what follows is looked at by check_end. */
-static bool feed(void *context, const uint8_t **piece, size_t *size)
+/* Gives the stream the next IDAT chunk. */
+static bool feed(struct row_reader *reader)
 {
-    struct row_reader *reader = context;
     const uint8_t *type;
     uint32_t length;
-    size_t before;
     do {
-        before = reader->next;
         if (!next_chunk(reader, &type, &length))
             return false;
-    } while (!reader->fed && !is_type(type, "IDAT"));
-    if (!is_type(type, "IDAT")) {
-        reader->next = before;
-        return false;
-    }
+        /* Once there was image data, it goes on to its end. */
+        if (reader->fed && !is_type(type, "IDAT"))
+            return false;
+    } while (!is_type(type, "IDAT"));
     reader->fed = true;
-    *piece = type + 4;
-    *size = length;
+    reader->stream.next_in = (uint8_t *)(uintptr_t)(type + 4);
+    reader->stream.avail_in = length;
     return has_checksum(type, length);
 }
 
-/* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. */
-static bool check_end(struct row_reader *reader, struct inflater *inflater)
+static bool run_stream(struct inflate_state *stream)
 {
+    const int code = isal_inflate(stream);
+    after_isal();
+    return code == ISAL_DECOMP_OK;
+}
+
+static bool has_ended(const struct row_reader *reader)
+{
+    return reader->stream.block_state == ISAL_BLOCK_FINISH;
+}
+
+static bool inflate_bytes(struct row_reader *reader, uint8_t *out, size_t size)
+{
+    struct inflate_state *stream = &reader->stream;
+    stream->next_out = out;
+    stream->avail_out = (uint32_t)size;
+    while (stream->avail_out > 0) {
+        const uint32_t room = stream->avail_out;
+        if (has_ended(reader))
+            return false;
+        if (!run_stream(stream))
+            return false;
+        /* It may hold back some of what it has inflated: it is asked before it is fed. */
+        if (stream->avail_out == room && stream->avail_in == 0 && !has_ended(reader) &&
+            !feed(reader))
+            return false;
+    }
+    return true;
+}
+
+/* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. */
+static bool check_end(struct row_reader *reader)
+{
+    struct inflate_state *stream = &reader->stream;
+    uint8_t extra;
+    while (!has_ended(reader)) {
+        stream->next_out = &extra;
+        stream->avail_out = 1;
+        if (!run_stream(stream) || stream->avail_out == 0)
+            return false;
+        if (!has_ended(reader) && stream->avail_in == 0 && !feed(reader))
+            return false;
+    }
     const uint8_t *type = NULL;
     uint32_t length = 0;
-    if (!inflater_ends(inflater))
+    if (stream->avail_in > 0 || stream->read_in_length >= 8)
         return false;
     while (next_chunk(reader, &type, &length)) {
         /* Upper case: a chunk that must be understood, and a second IDAT is none of ours. */
@@ -435,26 +473,25 @@ static uint32_t next_rows(uint32_t y, uint32_t height)
     return height - y < n ? height - y : n;
 }
 
-static enum png_rows_end read_blocks(struct row_reader *reader, struct inflater *inflater,
-                                     const uint8_t *zeros, const struct png_rows *rows,
-                                     uint32_t *n_rows)
+static enum png_rows_end read_blocks(struct row_reader *reader, uint8_t *block,
+                                     const struct png_rows *rows, uint32_t *n_rows)
 {
     const size_t row_size = rows->row_size;
     const uint32_t height = rows->height;
-    const uint8_t *above = zeros;
+    const uint8_t *above = block + BLOCK_ROWS * (row_size + 1); /* zeros */
     uint32_t n;
     for (uint32_t y = 0; y < height; y += n) {
         n = next_rows(y, height);
         uint8_t *out = rows->out + y % rows->n_held * row_size;
-        const uint8_t *block = inflater_read(inflater, n * (row_size + 1));
-        if (block == NULL)
+        if (!inflate_bytes(reader, block, n * (row_size + 1)))
             return PNG_ROWS_IRREGULAR;
+        give_way();
         if (!unfilter_block(block, n, above, row_size, rows->bytes_per_pixel, out))
             return PNG_ROWS_IRREGULAR;
         above = out + (n - 1) * row_size;
         give_way();
         /* The last rows are told of when it is known that the file ends well. */
-        if (y + n == height && !check_end(reader, inflater))
+        if (y + n == height && !check_end(reader))
             return PNG_ROWS_IRREGULAR;
         *n_rows = y + n;
         if (rows->progress != NULL && !rows->progress(rows->context, y + n))
@@ -467,13 +504,19 @@ enum png_rows_end png_rows_read(const uint8_t *data, size_t size, const struct p
                                 uint32_t *n_rows)
 {
     enum png_rows_end end = PNG_ROWS_IRREGULAR;
-    struct row_reader reader = {.data = data, .size = size, .next = SIGNATURE_SIZE};
     *n_rows = 0;
-    uint8_t *zeros = calloc(rows->row_size, 1);
-    struct inflater *inflater = inflater_create(BLOCK_ROWS * (rows->row_size + 1), feed, &reader);
-    if (zeros != NULL && inflater != NULL)
-        end = read_blocks(&reader, inflater, zeros, rows, n_rows);
-    inflater_destroy(inflater);
-    free(zeros);
+    uint8_t *block = calloc(BLOCK_ROWS * (rows->row_size + 1) + rows->row_size, 1);
+    struct row_reader *reader = malloc(sizeof(*reader));
+    if (block != NULL && reader != NULL) {
+        reader->data = data;
+        reader->size = size;
+        reader->next = SIGNATURE_SIZE;
+        reader->fed = false;
+        isal_inflate_init(&reader->stream);
+        reader->stream.crc_flag = ISAL_ZLIB;
+        end = read_blocks(reader, block, rows, n_rows);
+    }
+    free(reader);
+    free(block);
     return end;
 }
