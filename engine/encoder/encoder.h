@@ -93,8 +93,9 @@ bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t
  * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:
  * stage by stage, mean before std. With only one pooled vector it is returned as pooled, not
  * normalised. The result depends on the chips of the call alone: not on the thread, and not on
- * earlier calls. It is finite: where weights are so large that float32 overflows it is 0. No
- * allocation. */
+ * earlier calls. In calls of two chips or more a chip's vector has the same bytes, whatever the
+ * others are; a chip that is alone may be rounded otherwise. It is finite: where weights are so
+ * large that float32 overflows it is 0. No allocation. */
 void encoder_embed(const struct encoder *encoder, struct encoder_workspace *workspace,
                    const float *chips, uint32_t n, float *out);
 
