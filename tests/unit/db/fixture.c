@@ -1,5 +1,6 @@
 #include "tests/unit/db/fixture.h"
 
+#include <dirent.h>
 #include <ftw.h>
 #include <unistd.h>
 
@@ -184,4 +185,17 @@ bool fixture_blob_exists(const struct fixture *f, const char *text)
     fixture_sha256(text, sha256);
     snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", f->directory, sha256, sha256);
     return access(path, F_OK) == 0;
+}
+
+size_t fixture_n_temporary(const char *directory)
+{
+    char path[700];
+    size_t n = 0;
+    snprintf(path, sizeof(path), "%s/tmp", directory);
+    DIR *stream = opendir(path);
+    assert_non_null(stream);
+    for (const struct dirent *e = readdir(stream); e != NULL; e = readdir(stream))
+        n += e->d_name[0] != '.';
+    closedir(stream);
+    return n;
 }

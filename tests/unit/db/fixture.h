@@ -55,4 +55,7 @@ void fixture_edit(struct fixture *f, const char *sql);
 bool fixture_blob_exists(const struct fixture *f, const char *text);
 void fixture_sha256(const char *text, char out[DB_SHA256_SIZE]);
 
+/* Files in the tmp/ of a data directory. */
+size_t fixture_n_temporary(const char *directory);
+
 #endif

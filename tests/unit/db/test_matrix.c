@@ -29,19 +29,6 @@ static void path_of(struct fixture *f, const char *key, char path[700])
     snprintf(path, 700, "%s/cache/%.2s/%s.emb", f->directory, sha256, sha256);
 }
 
-static size_t n_temporary(struct fixture *f)
-{
-    char path[700];
-    size_t n = 0;
-    snprintf(path, sizeof(path), "%s/tmp", f->directory);
-    DIR *directory = opendir(path);
-    assert_non_null(directory);
-    for (const struct dirent *e = readdir(directory); e != NULL; e = readdir(directory))
-        n += e->d_name[0] != '.';
-    closedir(directory);
-    return n;
-}
-
 static uint64_t n_rows(uint64_t block)
 {
     return block < BLOCKS - 1 ? DB_MATRIX_BLOCK_ROWS : ROWS % DB_MATRIX_BLOCK_ROWS;
@@ -106,10 +93,10 @@ static void what_is_kept_is_an_entry(void **state)
     static float whole[N];
     assert_reads(f, matrix);
     assert_int_equal(open_it(f, "a", &other), ERROR_NOT_FOUND);
-    assert_int_equal(n_temporary(f), 1);
+    assert_int_equal(fixture_n_temporary(f->directory), 1);
     assert_ok(db_matrix_keep(matrix, &f->err));
     assert_reads(f, matrix);
-    assert_int_equal(n_temporary(f), 0);
+    assert_int_equal(fixture_n_temporary(f->directory), 0);
     db_matrix_destroy(matrix);
     fixture_reopen(f);
     assert_ok(open_it(f, "a", &matrix));
@@ -130,13 +117,13 @@ static void what_is_not_kept_leaves_nothing(void **state)
     struct db_matrix *matrix = write_all(f, "a");
     uint64_t size, n;
     db_matrix_destroy(matrix);
-    assert_int_equal(n_temporary(f), 0);
+    assert_int_equal(fixture_n_temporary(f->directory), 0);
     db_cache_usage(f->db, &size, &n);
     assert_int_equal(n, 0);
     assert_int_equal(db_matrix_create(&matrix, f->db, "a", UINT64_MAX, 3, &f->err), ERROR_INVALID);
     assert_int_equal(db_matrix_create(&matrix, f->db, "a", 0, 3, &f->err), ERROR_INVALID);
     assert_int_equal(db_matrix_create(&matrix, f->db, "a", 3, 0, &f->err), ERROR_INVALID);
-    assert_int_equal(n_temporary(f), 0);
+    assert_int_equal(fixture_n_temporary(f->directory), 0);
 }
 
 /* As after a crash: nobody destroyed it. */
@@ -144,9 +131,9 @@ static void a_start_removes_what_was_begun(void **state)
 {
     struct fixture *f = *state;
     struct db_matrix *matrix = write_all(f, "a");
-    assert_int_equal(n_temporary(f), 1);
+    assert_int_equal(fixture_n_temporary(f->directory), 1);
     fixture_reopen(f);
-    assert_int_equal(n_temporary(f), 0);
+    assert_int_equal(fixture_n_temporary(f->directory), 0);
     db_matrix_destroy(matrix);
 }
 
@@ -158,7 +145,7 @@ static void one_larger_than_the_cache_has_no_name(void **state)
     db_close(f->db);
     assert_ok(db_open(&f->db, &config, &f->err));
     struct db_matrix *matrix = write_all(f, "a"), *other = NULL;
-    assert_int_equal(n_temporary(f), 0);
+    assert_int_equal(fixture_n_temporary(f->directory), 0);
     assert_reads(f, matrix);
     assert_ok(db_matrix_keep(matrix, &f->err));
     assert_reads(f, matrix);
@@ -294,9 +281,9 @@ static void a_full_disk_is_said_and_leaves_nothing(void **state)
     assert_int_equal(within, 0);
     assert_int_equal(beyond, ERROR_FULL);
     assert_ok(read_block(f, matrix, 1));
-    assert_int_equal(n_temporary(f), 1);
+    assert_int_equal(fixture_n_temporary(f->directory), 1);
     db_matrix_destroy(matrix);
-    assert_int_equal(n_temporary(f), 0);
+    assert_int_equal(fixture_n_temporary(f->directory), 0);
     matrix = write_all(f, "a");
     limit_files(HEADER, &old);
     const int kept = db_matrix_keep(matrix, &f->err);
@@ -304,7 +291,7 @@ static void a_full_disk_is_said_and_leaves_nothing(void **state)
     assert_int_equal(kept, ERROR_FULL);
     assert_reads(f, matrix);
     db_matrix_destroy(matrix);
-    assert_int_equal(n_temporary(f), 0);
+    assert_int_equal(fixture_n_temporary(f->directory), 0);
     assert_int_equal(open_it(f, "a", &other), ERROR_NOT_FOUND);
 }
 

@@ -363,3 +363,31 @@ double rig_metric(struct rig *rig, const char *series)
         fail_msg("no series '%s'", series);
     return value;
 }
+
+uint64_t rig_run_several(uint64_t cache_size, uint64_t small_size, uint32_t stride,
+                         struct db_result out[4])
+{
+    struct rig rig;
+    char images[4][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
+    rig_open(&rig, cache_size);
+    for (uint64_t i = 0; i < 4; i++)
+        rig_add_image(&rig, i + 1, RIG_WIDTH / 2, images[i]);
+    const struct rig_example examples[] = {
+        {0, images[2], 0, 0},   {1, images[2], 6 * RIG_CHIP, 0},
+        {0, images[1], 16, 32}, {1, images[1], 6 * RIG_CHIP, 32},
+        {0, images[2], 3, 5},   {1, images[3], 81, 33},
+    };
+    rig_add_set(&rig, examples, 6, set);
+    rig.small_size = small_size;
+    rig_start(&rig, 1);
+    rig_submit(&rig, set, (const char(*)[DB_ID_SIZE])images, 4, stride, id);
+    rig_wait(&rig, id, DB_JOB_SUCCEEDED);
+    struct db_job job = {0};
+    rig_get(&rig, id, &job);
+    const uint64_t n_chips = job.n_chips_done;
+    db_job_clear(&job);
+    for (size_t i = 0; i < 4; i++)
+        rig_result(&rig, id, images[i], &out[i]);
+    rig_close(&rig);
+    return n_chips;
+}

@@ -92,6 +92,12 @@ void rig_result(struct rig *rig, const char *job_id, const char *image_id, struc
 double rig_accuracy(const struct db_result *result, uint32_t split);
 void rig_assert_same(const struct db_result *a, const struct db_result *b);
 
+/* Runs a job over four images, split in the middle, in a rig of its own (`small_size` as above),
+ * with examples in two of them that are chips of the grid and in two that are not. Returns the
+ * number of chips that the job counted. */
+uint64_t rig_run_several(uint64_t cache_size, uint64_t small_size, uint32_t stride,
+                         struct db_result out[4]);
+
 /* A counter of the metrics; `series` is the text before the value. */
 double rig_metric(struct rig *rig, const char *series);
 

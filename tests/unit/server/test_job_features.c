@@ -86,19 +86,6 @@ static void place_run(struct place *place, const struct job_params *params, stru
     rig_result(&place->rig, id, place->images[0], out);
 }
 
-static size_t n_temporary(const struct place *place)
-{
-    char path[700];
-    size_t n = 0;
-    snprintf(path, sizeof(path), "%s/tmp", place->rig.directory);
-    DIR *directory = opendir(path);
-    assert_non_null(directory);
-    for (const struct dirent *e = readdir(directory); e != NULL; e = readdir(directory))
-        n += e->d_name[0] != '.';
-    closedir(directory);
-    return n;
-}
-
 /* ---- the same bytes ---- */
 
 static void run_transforms(uint64_t cache_size, uint64_t small_size, bool clahe,
@@ -115,7 +102,7 @@ static void run_transforms(uint64_t cache_size, uint64_t small_size, bool clahe,
     }
     /* After the first job all are warm, where there is a cache. */
     assert_true(rig_metric(&place.rig, encoded) == (cache_size > 0 ? 1 : 4) * CHIPS);
-    assert_int_equal(n_temporary(&place), 0);
+    assert_int_equal(fixture_n_temporary(place.rig.directory), 0);
     rig_close(&place.rig);
 }
 
@@ -170,38 +157,15 @@ static void entries_serve_both_ways(void **state)
     }
 }
 
-/* Examples in two of four images, one of them off the grid. */
-static void run_several(uint64_t cache_size, uint64_t small_size, struct db_result out[4])
-{
-    struct rig rig;
-    char images[4][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
-    rig_open(&rig, cache_size);
-    for (uint64_t i = 0; i < 4; i++)
-        rig_add_image(&rig, i + 1, MIDDLE, images[i]);
-    const struct rig_example examples[] = {
-        {0, images[2], 0, 0},   {1, images[2], 6 * RIG_CHIP, 0},
-        {0, images[1], 16, 32}, {1, images[1], 6 * RIG_CHIP, 32},
-        {0, images[2], 3, 5},   {1, images[3], 81, 33},
-    };
-    rig_add_set(&rig, examples, 6, set);
-    rig.small_size = small_size;
-    rig_start(&rig, 1);
-    rig_submit(&rig, set, (const char(*)[DB_ID_SIZE])images, 4, 4, id);
-    rig_wait(&rig, id, DB_JOB_SUCCEEDED);
-    for (size_t i = 0; i < 4; i++)
-        rig_result(&rig, id, images[i], &out[i]);
-    rig_close(&rig);
-}
-
 static void several_images_come_from_files(void **state)
 {
     (void)state;
     static const uint64_t cache_sizes[] = {RIG_CACHE_SIZE, 0};
     struct db_result whole[4] = {{.rows = 0}};
-    run_several(RIG_CACHE_SIZE, 0, whole);
+    rig_run_several(RIG_CACHE_SIZE, 0, 4, whole);
     for (size_t i = 0; i < 2; i++) {
         struct db_result stored[4] = {{.rows = 0}};
-        run_several(cache_sizes[i], ALL_IN_FILES, stored);
+        rig_run_several(cache_sizes[i], ALL_IN_FILES, 4, stored);
         for (size_t k = 0; k < 4; k++) {
             rig_assert_same(&whole[k], &stored[k]);
             db_result_clear(&stored[k]);
@@ -271,7 +235,7 @@ static void a_damaged_entry_is_encoded_anew(void **state)
         assert_true(rig_metric(&place.rig, encoded) == (double)(i + 2) * CHIPS);
         db_cache_usage(place.rig.db, &size, &n);
         assert_int_equal(n, n_before);
-        assert_int_equal(n_temporary(&place), 0);
+        assert_int_equal(fixture_n_temporary(place.rig.directory), 0);
     }
     /* Cut off: no such entry. */
     struct db_result again = {0};
@@ -304,7 +268,7 @@ static void assert_fails_as_full(struct place *place, const char *id)
     assert_non_null(strstr(job.error_message, place->images[0]));
     assert_non_null(strstr(job.error_message, "its embeddings"));
     db_job_clear(&job);
-    assert_int_equal(n_temporary(place), 0);
+    assert_int_equal(fixture_n_temporary(place->rig.directory), 0);
 }
 
 /* The database's files stay below the limit, the embeddings do not. */
@@ -379,11 +343,11 @@ static void a_cancelled_job_leaves_no_file(void **state)
         place_open(&place, cache_sizes[i], ALL_IN_FILES);
         rig_submit(&place.rig, place.set, (const char(*)[DB_ID_SIZE])place.images, 1, 1, id);
         rig_wait_until(&place.rig, id, has_begun);
-        assert_int_equal(n_temporary(&place), cache_sizes[i] > 0 ? 1 : 0);
+        assert_int_equal(fixture_n_temporary(place.rig.directory), cache_sizes[i] > 0 ? 1 : 0);
         assert_ok(db_job_cancel(place.rig.db, id, &after, &place.rig.err));
         worker_notify(place.rig.worker, id);
         rig_wait(&place.rig, id, DB_JOB_CANCELLED);
-        assert_int_equal(n_temporary(&place), 0);
+        assert_int_equal(fixture_n_temporary(place.rig.directory), 0);
         assert_true(rig_metric(&place.rig, encoded) < RIG_MANY_CHIPS);
         rig_close(&place.rig);
     }

@@ -167,40 +167,15 @@ static void clahe_takes_the_whole_image(void **state)
     png_bytes_clear(&rgb);
 }
 
-/* Examples in two of four images, one of them off the grid: the same with a cache and without. */
-static void run_several(uint64_t cache_size, struct db_result out[4])
-{
-    struct rig rig;
-    char images[4][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
-    rig_open(&rig, cache_size);
-    for (uint64_t i = 0; i < 4; i++)
-        rig_add_image(&rig, i + 1, MIDDLE, images[i]);
-    const struct rig_example examples[] = {
-        {0, images[2], 0, 0},   {1, images[2], 6 * RIG_CHIP, 0},
-        {0, images[1], 16, 32}, {1, images[1], 6 * RIG_CHIP, 32},
-        {0, images[2], 3, 5},   {1, images[3], 81, 33},
-    };
-    rig_add_set(&rig, examples, 6, set);
-    rig_start(&rig, 1);
-    rig_submit(&rig, set, (const char(*)[DB_ID_SIZE])images, 4, RIG_CHIP, id);
-    rig_wait(&rig, id, DB_JOB_SUCCEEDED);
-    struct db_job job = {0};
-    rig_get(&rig, id, &job);
-    assert_int_equal(job.n_chips_done, 4 * RIG_CHIPS);
-    db_job_clear(&job);
-    for (size_t i = 0; i < 4; i++)
-        rig_result(&rig, id, images[i], &out[i]);
-    rig_close(&rig);
-}
-
+/* The same with a cache and without. */
 static void several_images_are_a_pipeline(void **state)
 {
     (void)state;
     struct db_result cached[4], encoded[4];
     memset(cached, 0, sizeof(cached));
     memset(encoded, 0, sizeof(encoded));
-    run_several(RIG_CACHE_SIZE, cached);
-    run_several(0, encoded);
+    assert_int_equal(rig_run_several(RIG_CACHE_SIZE, 0, RIG_CHIP, cached), 4 * RIG_CHIPS);
+    assert_int_equal(rig_run_several(0, 0, RIG_CHIP, encoded), 4 * RIG_CHIPS);
     for (size_t i = 0; i < 4; i++) {
         assert_true(rig_accuracy(&cached[i], MIDDLE) > 0.9);
         rig_assert_same(&cached[i], &encoded[i]);
