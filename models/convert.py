@@ -171,6 +171,8 @@ def describe(options: argparse.Namespace, channels: int) -> dict:
     mean, std = options.mean or usual["mean"], options.std or usual["std"]
     if len(mean) != channels or len(std) != channels:
         raise Refused(f"--mean and --std take {channels} numbers, one a channel")
+    if set(options.stages) == {0}:
+        raise Refused("--stages 0 pools the chip itself, and the network not at all: name one of 1 to 4 too")
     return {
         "format": 1,
         "name": options.name or options.checkpoint.name.split(".")[0][:63],
@@ -207,7 +209,8 @@ def main() -> int:
     parser.add_argument("--input-size", type=int, default=224, help="pixels a side that chips are resampled to")
     parser.add_argument("--mean", type=float, nargs="+", help="of each channel (ImageNet's; 0 for one channel)")
     parser.add_argument("--std", type=float, nargs="+", help="of each channel (ImageNet's; 1 for one channel)")
-    parser.add_argument("--stages", type=int, nargs="+", choices=range(1, 5), default=[4], help="pooled stages")
+    parser.add_argument("--stages", type=int, nargs="+", choices=range(5), default=[4],
+                        help="pooled stages (0: the chip itself, beside others)")
     parser.add_argument("--statistics", nargs="+", choices=("mean", "std"), default=["mean"], help="of a pooled stage")
     parser.add_argument("--licence", default="unknown", help="of the weights, to be stored with them")
     options = parser.parse_args()

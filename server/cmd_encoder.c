@@ -10,10 +10,10 @@
 static void print_pool(const struct encoder_info *info)
 {
     printf("pooled:       ");
-    for (int i = 0; i < ENCODER_STAGES; i++) {
+    for (int i = 0; i < ENCODER_POOLED; i++) {
         if (info->pool_stages[i])
-            printf("stage %d %s%s%s; ", i + 1, info->pool_mean ? "mean" : "",
-                   info->pool_mean && info->pool_std ? " and " : "",
+            printf("%s %d %s%s%s; ", i == 0 ? "the chip itself as stage" : "stage", i,
+                   info->pool_mean ? "mean" : "", info->pool_mean && info->pool_std ? " and " : "",
                    info->pool_std ? "standard deviation" : "");
     }
     printf("dimension %" PRIu32 "\n", info->dimension);

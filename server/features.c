@@ -8,7 +8,7 @@
 #include "server/manifest_embed.h"
 #include "server/session.h"
 
-enum { PARTS_MAX = INPUT_SIZES_MAX * ENCODER_STAGES * 2, MEAN_STD_DIMENSION = 2 };
+enum { PARTS_MAX = INPUT_SIZES_MAX * ENCODER_POOLED * 2, MEAN_STD_DIMENSION = 2 };
 
 /* ---- options ---- */
 
@@ -72,12 +72,11 @@ static int parse_stages(const char *text, struct features *features, struct erro
     const char *rest = text;
     do {
         uint32_t stage;
-        if (!next_number(&rest, &stage) || stage < 1 || stage > ENCODER_STAGES ||
-            features->stages[stage - 1])
+        if (!next_number(&rest, &stage) || stage > ENCODER_STAGES || features->stages[stage])
             return error_set(err, ERROR_INVALID,
-                             "--stages: '%.100s' is not a list of different stages from 1 to %d",
+                             "--stages: '%.100s' is not a list of different stages from 0 to %d",
                              text, ENCODER_STAGES);
-        features->stages[stage - 1] = true;
+        features->stages[stage] = true;
     } while (*rest != '\0');
     features->some_stages = true;
     return 0;
@@ -144,10 +143,9 @@ struct selection {
 static int check_selection(const struct features *features, const struct encoder_info *info,
                            struct error *err)
 {
-    for (uint32_t i = 0; i < ENCODER_STAGES; i++) {
+    for (uint32_t i = 0; i < ENCODER_POOLED; i++) {
         if (features->some_stages && features->stages[i] && !info->pool_stages[i])
-            return error_set(err, ERROR_INVALID, "--stages: the encoder does not pool stage %u",
-                             i + 1);
+            return error_set(err, ERROR_INVALID, "--stages: the encoder does not pool stage %u", i);
     }
     if (features->some_statistics &&
         ((features->mean && !info->pool_mean) || (features->std && !info->pool_std)))
@@ -162,20 +160,20 @@ static void select_columns(const struct features *features, const struct encoder
 {
     uint32_t column = 0;
     *out = (struct selection){0};
-    for (uint32_t i = 0; i < n_sizes * ENCODER_STAGES * 2; i++) {
-        const uint32_t stage = i / 2 % ENCODER_STAGES;
+    for (uint32_t i = 0; i < n_sizes * ENCODER_POOLED * 2; i++) {
+        const uint32_t stage = i / 2 % ENCODER_POOLED;
         const bool is_std = i % 2 == 1;
         if (!info->pool_stages[stage] || !(is_std ? info->pool_std : info->pool_mean))
             continue;
-        const uint32_t first = column;
-        column += info->widths[stage];
+        const uint32_t first = column, width = encoder_stage_width(info, stage);
+        column += width;
         if (features->some_stages && !features->stages[stage])
             continue;
         if (features->some_statistics && !(is_std ? features->std : features->mean))
             continue;
         out->parts[out->n_parts].first = first;
-        out->parts[out->n_parts++].n = info->widths[stage];
-        out->dimension += info->widths[stage];
+        out->parts[out->n_parts++].n = width;
+        out->dimension += width;
     }
 }
 

@@ -27,7 +27,7 @@ struct features {
     struct input_sizes input_sizes;
     enum precision precision;
     bool some_stages; /* false: all that the encoder pools */
-    bool stages[ENCODER_STAGES];
+    bool stages[ENCODER_POOLED];
     bool some_statistics; /* false: all that the encoder pools */
     bool mean;
     bool std;

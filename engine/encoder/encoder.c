@@ -26,7 +26,7 @@ static void set_defaults(struct encoder_info *info)
         info->mean[c] = info->in_channels == 3 ? IMAGENET_MEAN[c] : 0.0f;
         info->std[c] = info->in_channels == 3 ? IMAGENET_STD[c] : 1.0f;
     }
-    info->pool_stages[ENCODER_STAGES - 1] = true;
+    info->pool_stages[ENCODER_STAGES] = true;
     info->pool_mean = true;
 }
 
@@ -91,22 +91,23 @@ static int read_stages(struct encoder_info *info, const json_t *value, struct er
     if (value == NULL)
         return 0;
     const size_t n = json_array_size(value);
-    bool pooled[ENCODER_STAGES] = {false};
-    json_int_t previous = 0;
+    bool pooled[ENCODER_POOLED] = {false};
+    json_int_t previous = -1;
     for (size_t i = 0; i < n; i++) {
         const json_t *item = json_array_get(value, i);
         const json_int_t stage = json_integer_value(item);
         if (!json_is_integer(item) || stage <= previous || stage > ENCODER_STAGES)
             return error_set(err, ERROR_INVALID,
-                             "metadata chipshot.pool.stages[%zu] is not a stage in 1..%d above the "
+                             "metadata chipshot.pool.stages[%zu] is not a stage in 0..%d above the "
                              "one before",
                              i, ENCODER_STAGES);
-        pooled[stage - 1] = true;
+        pooled[stage] = true;
         previous = stage;
     }
-    if (n == 0)
+    if (previous < 1)
         return error_set(err, ERROR_INVALID,
-                         "metadata chipshot.pool.stages is not a non-empty array");
+                         "metadata chipshot.pool.stages is not an array with a stage in 1..%d",
+                         ENCODER_STAGES);
     memcpy(info->pool_stages, pooled, sizeof(pooled));
     return 0;
 }
@@ -190,13 +191,18 @@ static int read_metadata(struct encoder_info *info, const char *text, struct err
     return status;
 }
 
+uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage)
+{
+    return stage == 0 ? ENCODER_CHIP_COPIES : info->widths[stage - 1];
+}
+
 static uint32_t embedding_dimension(const struct encoder_info *info)
 {
     const uint32_t n_statistics = (uint32_t)info->pool_mean + (uint32_t)info->pool_std;
     uint32_t dimension = 0;
-    for (uint32_t stage = 0; stage < ENCODER_STAGES; stage++) {
+    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++) {
         if (info->pool_stages[stage])
-            dimension += info->widths[stage] * n_statistics;
+            dimension += encoder_stage_width(info, stage) * n_statistics;
     }
     return dimension;
 }

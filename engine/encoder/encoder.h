@@ -23,6 +23,8 @@
 
 enum {
     ENCODER_STAGES = 4,
+    ENCODER_POOLED = 1 + ENCODER_STAGES, /* what can be pooled: stage 0 is the chip itself */
+    ENCODER_CHIP_COPIES = 64,            /* of each number that stage 0 gives to an embedding */
     ENCODER_INPUT_SIZE_MIN = 16,
     ENCODER_INPUT_SIZE_MAX = 512,
     ENCODER_BATCH = 32, /* chips in a full batch: the unit of work of the pool */
@@ -41,7 +43,7 @@ struct encoder_info {
     uint32_t input_size;             /* pixels a side */
     float mean[3]; /* input normalisation per channel: (x - mean) / std, x in 0..1 */
     float std[3];
-    bool pool_stages[ENCODER_STAGES]; /* which stages are pooled */
+    bool pool_stages[ENCODER_POOLED]; /* which stages are pooled; one of 1 to 4 at least */
     bool pool_mean;
     bool pool_std;      /* population standard deviation over positions */
     uint32_t dimension; /* floats of an embedding */
@@ -59,6 +61,8 @@ const char *encoder_kernels(void);
 int encoder_create(struct encoder **out, const void *data, size_t size, struct error *err);
 void encoder_destroy(struct encoder *encoder);
 const struct encoder_info *encoder_info(const struct encoder *encoder);
+/* Floats that one statistic of a stage takes in an embedding: its channels, or stage 0's copies. */
+uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage);
 
 /* A thread's memory for batches of up to ENCODER_BATCH chips of input_size pixels a side (0: the
  * encoder's own); planned once, no allocation afterwards. ERROR_INVALID: size out of range, or as
@@ -92,10 +96,14 @@ bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t
  * chips: n x size x size, grey, 0..1, row-major, borrowed. out: n x dimension.
  * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:
  * stage by stage, mean before std. With only one pooled vector it is returned as pooled, not
- * normalised. The result depends on the chips of the call alone: not on the thread, and not on
- * earlier calls. In calls of two chips or more a chip's vector has the same bytes, whatever the
- * others are; a chip that is alone may be rounded otherwise. It is finite: where weights are so
- * large that float32 overflows it is 0. No allocation. */
+ * normalised. Stage 0 is the chip as the encoder gets it, before the network's normalisation: its
+ * mean, and its deviation, are single numbers, so they are not normalised, and each stands there
+ * ENCODER_CHIP_COPIES times, divided by the root of that: a part as long as the number is large,
+ * which still counts as so many dimensions where each is standardised. The result depends on the
+ * chips of the call alone: not on the thread, and not on earlier calls. In calls of two chips or
+ * more a chip's vector has the same bytes, whatever the others are; a chip that is alone may be
+ * rounded otherwise. It is finite: where weights are so large that float32 overflows it is 0. No
+ * allocation. */
 void encoder_embed(const struct encoder *encoder, struct encoder_workspace *workspace,
                    const float *chips, uint32_t n, float *out);
 

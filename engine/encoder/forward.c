@@ -90,7 +90,7 @@ static void pool_map(const struct encoder_info *info, const float *map, uint32_t
 static bool pools_one_vector(const struct encoder_info *info)
 {
     uint32_t n_stages = 0;
-    for (uint32_t stage = 0; stage < ENCODER_STAGES; stage++)
+    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++)
         n_stages += info->pool_stages[stage] ? 1 : 0;
     return n_stages == 1 && !(info->pool_mean && info->pool_std);
 }
@@ -100,11 +100,40 @@ static uint32_t stage_offset(const struct encoder_info *info, uint32_t stage)
 {
     const uint32_t n_statistics = (uint32_t)info->pool_mean + (uint32_t)info->pool_std;
     uint32_t offset = 0;
-    for (uint32_t before = 1; before < stage; before++) {
-        if (info->pool_stages[before - 1])
-            offset += n_statistics * info->widths[before - 1];
+    for (uint32_t before = 0; before < stage; before++) {
+        if (info->pool_stages[before])
+            offset += n_statistics * encoder_stage_width(info, before);
     }
     return offset;
+}
+
+/* Writes copies of one of a chip's numbers, which together are as long as it is large. */
+static float *repeat(float *out, float number)
+{
+    static const float length = 8.0f;
+    static_assert(8 * 8 == ENCODER_CHIP_COPIES, "the root of the number of copies");
+    for (uint32_t i = 0; i < ENCODER_CHIP_COPIES; i++)
+        *out++ = number / length;
+    return out;
+}
+
+/* Stage 0 of n embeddings, with which they begin. */
+static void pool_chips(const struct encoder *encoder, struct encoder_workspace *workspace,
+                       const float *chips, uint32_t n, float *embeddings)
+{
+    const uint64_t begin = layer_begin(workspace);
+    const struct encoder_info *info = &encoder->info;
+    const uint32_t n_pixels = workspace->plan.input_size * workspace->plan.input_size;
+    for (uint32_t chip = 0; chip < n; chip++) {
+        float mean, deviation;
+        float *out = embeddings + (size_t)chip * info->dimension;
+        plane_statistics(chips + (size_t)chip * n_pixels, n_pixels, &mean, &deviation);
+        if (info->pool_mean)
+            out = repeat(out, mean);
+        if (info->pool_std)
+            repeat(out, deviation);
+    }
+    layer_end(workspace, encoder->n_layers + 1, begin);
 }
 
 /* Pools a stage's maps into n embeddings. */
@@ -144,6 +173,9 @@ static void run_segment(const struct encoder *encoder, struct encoder_workspace 
         float *part_maps = maps + first * plan->map_floats[segment];
         if (segment == 0) {
             run_stem(encoder, workspace, part_chips, n_part, part_maps);
+            if (encoder->info.pool_stages[0])
+                pool_chips(encoder, workspace, part_chips, n_part,
+                           embeddings + (size_t)first * encoder->info.dimension);
             continue;
         }
         run_segment(encoder, workspace, segment - 1, part_chips, n_part,
@@ -151,7 +183,7 @@ static void run_segment(const struct encoder *encoder, struct encoder_workspace 
         run_stage(encoder, workspace, segment, workspace->boundaries[segment - 1], n_part,
                   part_maps);
     }
-    if (segment > 0 && encoder->info.pool_stages[segment - 1])
+    if (segment > 0 && encoder->info.pool_stages[segment])
         pool_stage(encoder, workspace, segment, maps, n, embeddings);
 }
 

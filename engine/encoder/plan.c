@@ -152,7 +152,7 @@ static uint32_t last_pooled_stage(const struct encoder_info *info)
 {
     uint32_t last = 1;
     for (uint32_t stage = 1; stage <= ENCODER_STAGES; stage++) {
-        if (info->pool_stages[stage - 1])
+        if (info->pool_stages[stage])
             last = stage;
     }
     return last;

@@ -56,6 +56,26 @@ void channel_statistics(const float *in, uint32_t n_positions, uint32_t stride, 
 }
 
 VECTOR_CLONES
+void plane_statistics(const float *in, uint32_t n, float *mean, float *deviation)
+{
+    /* Partial sums, always the same ones, let the processor overlap the additions. */
+    double sum[BLOCK] = {0}, square[BLOCK] = {0};
+    for (uint32_t i = 0; i < n; i++)
+        sum[i % BLOCK] += (double)in[i];
+    for (uint32_t k = 1; k < BLOCK; k++)
+        sum[0] += sum[k];
+    const double middle = sum[0] / (double)n;
+    for (uint32_t i = 0; i < n; i++) {
+        const double difference = (double)in[i] - middle;
+        square[i % BLOCK] += difference * difference;
+    }
+    for (uint32_t k = 1; k < BLOCK; k++)
+        square[0] += square[k];
+    *mean = (float)middle;
+    *deviation = (float)sqrt(square[0] / (double)n);
+}
+
+VECTOR_CLONES
 void l2_normalise(float *vector, uint32_t n)
 {
     double square = 0.0;

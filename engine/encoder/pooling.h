@@ -10,6 +10,9 @@
 void channel_statistics(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
                         float *means, float *deviations);
 
+/* The same of the n values of one plane. */
+void plane_statistics(const float *in, uint32_t n, float *mean, float *deviation);
+
 /* Divides the vector by max(its Euclidean norm, 1e-12). */
 void l2_normalise(float *vector, uint32_t n);
 

@@ -43,7 +43,7 @@ class Network:
     stem_kernel: int
     widths: tuple[int, ...]
     depths: tuple[int, ...]  # blocks of each stage
-    pool_stages: tuple[int, ...]
+    pool_stages: tuple[int, ...]  # 0 is the chip itself, beside others
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class World:
     wedge_share: float  # of images of crystals that thin towards an edge
     traces_share: float  # of images of damage whose clean chips have faint traces of it
     contours_share: float  # of images with bend contours
+    mottle_share: float  # of images of damage whose ground wanders within each chip, clean or not
+    mottle: tuple[float, float]  # the deviation of that, as a share of the damage's depth
     blur_share: float
     blur: tuple[float, float]  # standard deviation in pixels
     jitter_share: float
@@ -181,8 +183,9 @@ def check(config: Config) -> None:
         "network.widths and network.depths must have four entries, above 0": len(network.widths) == 4
         and len(network.depths) == 4
         and min(network.widths + network.depths) > 0,
-        "network.pool_stages must rise from 1 to 4": list(network.pool_stages)
-        == sorted(set(network.pool_stages) & {1, 2, 3, 4}),
+        "network.pool_stages must rise within 0..4 and hold one of 1..4": list(network.pool_stages)
+        == sorted(set(network.pool_stages) & {0, 1, 2, 3, 4})
+        and max(network.pool_stages, default=0) > 0,
         "world.lattices must be of square, hexagonal, rectangular, oblique": set(world.lattices)
         <= {"square", "hexagonal", "rectangular", "oblique"},
         "world.topics must be of those that draw.py knows": set(world.topics)

@@ -4,6 +4,7 @@ An episode is a handful of imaginary images, each with its own magnification, do
 is said by scenes.py. A chip is a ground material, a figure material, and a shape that says where the figure lies:
 
     value = (1 - shape) * ground + shape * figure    or, where thicknesses add up,    ground + shape * figure
+    or, where planes bend and scatter more or less,    ground * (1 + shade * shape)
 
 Materials are flat, a random texture (amorphous film, speckle, two-phase structures), or a crystal. Units: native
 pixels for lengths, 0..1 for intensities, radians for angles.
@@ -243,9 +244,16 @@ def draw_shape(s: Shape, n: int, chip: int) -> Tensor:
 
 def draw_scene(scene: Scene, n: int, chip: int) -> Tensor:
     ground = draw_material(scene.ground, n, chip)
+    if scene.mottle:
+        # Of twice the side, of which a quarter is kept: the field itself is periodic.
+        waves = Texture(0.0, scene.mottle_frequency, 0.5, 0.0, 0.0, 1.0)
+        field = coloured(waves, n, 2 * chip)[:, :chip, :chip]
+        ground = ground * (1 + scene.mottle * per_chip(n, 0.3, 1.7) * field).clamp(min=0.02)
     if scene.shape.kind == "none":
         return ground
     shape = draw_shape(scene.shape, n, chip)
+    if any(scene.shade):
+        return ground * (1 + per_chip(n, *scene.shade) * shape).clamp(min=0.02)
     figure = draw_material(scene.figure, n, chip)
     return ground + shape * (figure if scene.added else figure - ground)
 

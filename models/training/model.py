@@ -14,6 +14,7 @@ from config import Network
 FLOOR = 1e-6  # of a dimension's standard deviation over the chips of an image, as in the service
 TRAINING_FLOOR = 1e-3  # in training: keeps the slope finite where a dimension hardly varies
 SILENT = 1e-12  # variance below which a channel is silent
+CHIP_SIDE, CHIP_COPIES = 3, 64  # of the map of stage 0; of each of the two numbers it gives
 
 
 class Block(nn.Module):
@@ -53,10 +54,11 @@ class Encoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, chips: Tensor) -> list[Tensor]:
-        """chips: (n, 1, input_size, input_size), grey values 0..1. Returns the maps of the pooled stages."""
+        """chips: (n, 1, input_size, input_size), grey values 0..1. Returns the maps of the pooled stages. That of
+        stage 0 is the chip itself, averaged to a few cells, in which neither lattice nor noise is left."""
         x = (chips - self.network.mean) / self.network.std
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        maps = []
+        maps = [F.adaptive_avg_pool2d(chips, CHIP_SIDE)] if 0 in self.network.pool_stages else []
         for number in range(1, len(self.network.widths) + 1):
             x = getattr(self, f"layer{number}")(x)
             if number in self.network.pool_stages:
@@ -85,18 +87,21 @@ def unit(v: Tensor) -> Tensor:
 
 
 def embed(maps: list[Tensor]) -> Tensor:
-    """Mean and population standard deviation over positions of every pooled stage, each of unit length."""
+    """Mean and population standard deviation over positions of every pooled stage, each of unit length. Those of stage 0,
+    which has one channel, are single numbers: each stands there CHIP_COPIES times, divided by the root of that."""
     parts = []
     for m in maps:
         m = m.float()
         mean = m.mean((2, 3), keepdim=True)
-        parts.append(unit(mean.flatten(1)))
         # Of squares of differences, not by the library's var, which is slow for channels-last maps. The root's slope
         # at zero is infinite, and a small number under it would do harm: what it leaves in a silent channel varies
         # with the length of the whole vector, and standardising would raise that to the weight of a channel that
         # sees something. So a silent channel gives zero, and learns nothing from it.
         variance = ((m - mean) ** 2).mean((2, 3))
-        parts.append(unit(torch.where(variance > SILENT, variance.clamp(min=SILENT).sqrt(), 0 * variance)))
+        deviation = torch.where(variance > SILENT, variance.clamp(min=SILENT).sqrt(), 0 * variance)
+        for part in (mean.flatten(1), deviation):
+            chip = part.shape[1] == 1
+            parts.append(part.expand(-1, CHIP_COPIES) / CHIP_COPIES**0.5 if chip else unit(part))
     return torch.cat(parts, 1)
 
 

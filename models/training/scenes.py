@@ -82,6 +82,10 @@ class Scene:
     figure: Material
     shape: Shape
     added: bool = False  # the figure lies on the ground instead of replacing it
+    # If not zero, there is no figure: the shape changes the ground's intensity by a share, each chip's between these.
+    shade: tuple[float, float] = (0.0, 0.0)
+    mottle: float = 0.0  # relative deviation of the ground's slow wandering
+    mottle_frequency: float = 0.02  # of that, in cycles per pixel
 
 
 def log_uniform(dice: Dice, low: float, high: float) -> float:
@@ -321,19 +325,28 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
         scenes += [Scene(replace(a, pattern=replace(crystal, defect="point", strength=s)), b, nothing) for s in sizes]
     elif topic == "damage":
         # Diffraction contrast: what bends the planes scatters out of the bright-field beam, or into the dark-field
-        # one. It fades without an edge, lies across the border of chips and covers any share of them, on a foil whose
-        # own brightness wanders; how much of it there is, and of what size, is what is asked.
+        # one. It fades without an edge, lies across the border of chips and covers any share of them. Away from it a
+        # crystal off its axes shows little but noise and the slow wandering of its thickness.
+        depth = dice.choice((-1, -1, -1, 1)) * log_uniform(dice, 0.12, 0.9)
+        uneven = min(uneven, abs(depth) * dice.uniform(0.05, 0.4))
         a = replace(some_material(dice, 0.1), level=dice.uniform(0.25, 1.0), uneven=uneven)
-        depth = dice.choice((-1, -1, -1, 1)) * log_uniform(dice, 0.06, 0.9)
-        b = replace(changed_material(dice, a) if dice.random() < 0.3 else a, level=a.level * (1 + depth))
-        # The contrast of a defect depends on its depth and on the planes that diffract, so that what counts as clean
-        # has faint traces too: the question is one of degree.
+        if not isinstance(a.pattern, Crystal):
+            pattern = Flat() if dice.random() < 0.5 else a.pattern
+            a = replace(a, pattern=pattern, contrast=min(a.contrast, abs(depth) * dice.uniform(0.05, 0.8)))
+        # How much a defect takes depends on its place in the foil and on the planes that diffract, and the ground
+        # wanders as well, so that clean chips have faint traces of either sign: the question is one of degree.
         damage = some_damage(dice, chip)
-        trace = dice.uniform(0.05, 0.35) if dice.random() < dice.world.traces_share else 0.0
-        faint = replace(b, level=a.level + trace * (b.level - a.level))
-        half = replace(b, level=a.level + dice.uniform(0.45, 0.7) * (b.level - a.level))
-        scenes = [Scene(a, faint, damage), Scene(a, b, damage), Scene(a, b, changed_shape(dice, damage))]
-        scenes += [Scene(a, b, some_damage(dice, chip)), Scene(a, half, damage)]
+        low, high = dice.uniform(0.4, 0.7), dice.uniform(0.9, 1.3)
+        plain = Scene(a, b, damage, shade=(low * depth, high * depth))
+        if dice.random() < dice.world.mottle_share:
+            mottle = abs(depth) * log_uniform(dice, *dice.world.mottle)
+            plain = replace(plain, mottle=mottle, mottle_frequency=log_uniform(dice, 0.25, 2.0) / chip)
+        clean = replace(plain, shape=nothing)
+        if dice.random() < dice.world.traces_share:
+            clean = replace(plain, shade=(dice.uniform(-0.3, 0.1) * depth, dice.uniform(0.1, 0.9) * low * depth))
+        severe = replace(plain, shade=(2.2 * low * depth, 2.2 * high * depth))
+        other = dice.choice((severe, replace(plain, shape=some_damage(dice, chip))))
+        scenes = [clean, plain, replace(plain, shape=changed_shape(dice, damage)), other]
     elif topic == "extended":
         crystal = a.pattern
         assert isinstance(crystal, Crystal)

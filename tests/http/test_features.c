@@ -225,11 +225,12 @@ static void wrong_choices_are_refused(void **state)
         {"--precision", ""},
         {"--precision", "int4"},
         {"--stages", ""},
-        {"--stages", "0"},
         {"--stages", "5"},
+        {"--stages", "0,0"},
         {"--stages", "3,3"},
         /* not pooled by this encoder */
         {"--encoder", "tests/fixtures/encoder/basic_grey.safetensors", "--stages", "1"},
+        {"--encoder", "tests/fixtures/encoder/basic_grey.safetensors", "--stages", "0,4"},
         {"--statistics", ""},
         {"--statistics", "mean,"},
         {"--statistics", "std,mean"},

@@ -50,6 +50,22 @@ CASES = [
         32,
     ),
     (
+        "with the chip itself, grey BasicBlock F16 45 px",
+        lambda: NarrowResNet(BasicBlock, 16, [16, 16, 32, 32], [1, 1, 1, 1], 1),
+        "F16",
+        Pooling([0, 1, 4], ["mean", "std"], **GREY),
+        45,
+        5,
+    ),
+    (
+        "resnet18 F32 64 px with the chip itself",
+        lambda: published("resnet18"),
+        "F32",
+        Pooling([0, 4], ["std"]),
+        64,
+        3,
+    ),
+    (
         "narrow grey Bottleneck BF16 50 px",
         lambda: NarrowResNet(Bottleneck, 24, [12, 24, 40, 48], [1, 2, 3, 1], 1, 5),
         "BF16",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+CHIP_COPIES = 64  # of each of the two numbers of stage 0, the chip itself
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -162,9 +163,11 @@ class Embedder(nn.Module):
         self.model = model
         pooling = pooling or Pooling()
         self.stages, self.statistics = pooling.stages, pooling.statistics
+        self.mean, self.std = (of_channel[0] for of_channel in normalisation(model, pooling))
 
     def forward(self, x: Tensor) -> Tensor:
         model = self.model
+        chip = (x[:, 0] * self.std + self.mean).flatten(1)
         x = F.max_pool2d(F.relu(model.bn1(model.conv1(x))), 3, 2, 1)
         parts = []
         for number in range(1, max(self.stages) + 1):
@@ -175,16 +178,26 @@ class Embedder(nn.Module):
                     parts.append(flat.mean(2))
                 if "std" in self.statistics:
                     parts.append(flat.var(2, unbiased=False).sqrt())
-        if len(parts) > 1:
+        if len(parts) + (0 in self.stages) > 1:
             parts = [F.normalize(part, dim=1, eps=1e-12) for part in parts]
+        numbers = {"mean": chip.mean(1), "std": chip.var(1, unbiased=False).sqrt()}
+        if 0 in self.stages:
+            parts = [numbers[name][:, None].repeat(1, CHIP_COPIES) / CHIP_COPIES**0.5
+                     for name in self.statistics] + parts
         return torch.cat(parts, 1)
+
+
+def normalisation(model: nn.Module, pooling: Pooling | None) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each input channel."""
+    if pooling and pooling.mean is not None:
+        return pooling.mean, pooling.std
+    return ([0.0], [1.0]) if model.conv1.in_channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def normalised(model: nn.Module, chips: np.ndarray, pooling: Pooling | None) -> Tensor:
     """What the network is given for chips of (n, size, size) in 0..1, in float64."""
     channels = model.conv1.in_channels
-    default = ([0.0], [1.0]) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
-    mean, std = (pooling.mean, pooling.std) if pooling and pooling.mean is not None else default
+    mean, std = normalisation(model, pooling)
     x = torch.from_numpy(chips).double()[:, None].repeat(1, channels, 1, 1)
     return (x - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[:, None, None]
 

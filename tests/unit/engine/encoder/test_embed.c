@@ -392,6 +392,82 @@ static void statistics_are_unit_vectors_mean_before_std(void **state)
     encoder_destroy(encoder);
 }
 
+/* Numbers of a plane, in the plainest way. */
+static void plane_numbers(const float *plane, uint32_t n, double *mean, double *deviation)
+{
+    double sum = 0.0, square = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += (double)plane[i];
+    *mean = sum / n;
+    for (uint32_t i = 0; i < n; i++)
+        square += ((double)plane[i] - *mean) * ((double)plane[i] - *mean);
+    *deviation = sqrt(square / n);
+}
+
+static void expect_copies(const float *part, double number)
+{
+    for (uint32_t i = 0; i < ENCODER_CHIP_COPIES; i++)
+        assert_true(fabs((double)part[i] * sqrt(ENCODER_CHIP_COPIES) - number) < 1e-6);
+}
+
+/* Before the network's normalisation, at sizes with and without a rest; other parts stay as they
+ * are. */
+static void stage_0_is_the_chip_itself(void **state)
+{
+    (void)state;
+    enum { N = 3, COPIES = ENCODER_CHIP_COPIES, REST = 2 * (16 + 32) };
+    static const uint32_t sizes[] = {40, 17};
+    struct encoder *with = make_encoder(&medium, "{\"format\": 1, \"mean\": [0.4], \"std\": [0.3], "
+                                                 "\"pool\": {\"stages\": [0, 2, 4], "
+                                                 "\"statistics\": [\"mean\", \"std\"]}}");
+    struct encoder *without =
+        make_encoder(&medium, "{\"format\": 1, \"mean\": [0.4], \"std\": [0.3], "
+                              "\"pool\": {\"stages\": [2, 4], "
+                              "\"statistics\": [\"mean\", \"std\"]}}");
+    assert_int_equal(encoder_info(with)->dimension, 2 * COPIES + REST);
+    for (size_t i = 0; i < 2; i++) {
+        const uint32_t n_pixels = sizes[i] * sizes[i];
+        float *chips = weights_noise(N, sizes[i], 11);
+        float *vectors = embed(with, sizes[i], chips, N),
+              *rest = embed(without, sizes[i], chips, N);
+        for (uint32_t chip = 0; chip < N; chip++) {
+            const float *vector = vectors + (size_t)chip * (2 * COPIES + REST);
+            double mean, deviation;
+            plane_numbers(chips + (size_t)chip * n_pixels, n_pixels, &mean, &deviation);
+            assert_true(deviation > 0.01);
+            expect_copies(vector, mean);
+            expect_copies(vector + COPIES, deviation);
+            assert_memory_equal(vector + 2 * COPIES, rest + (size_t)chip * REST,
+                                REST * sizeof(float));
+        }
+        free(rest);
+        free(vectors);
+        free(chips);
+    }
+    encoder_destroy(without);
+    encoder_destroy(with);
+}
+
+/* One part beside it is of unit length, as beside any other. */
+static void stage_0_has_the_statistics_that_are_pooled(void **state)
+{
+    (void)state;
+    struct encoder *encoder = make_encoder(
+        &medium, "{\"format\": 1, \"pool\": {\"stages\": [0, 1], \"statistics\": [\"std\"]}}");
+    float *chips = weights_noise(1, 40, 12);
+    float *vector = embed(encoder, 40, chips, 1);
+    double mean, deviation, square = 0.0;
+    plane_numbers(chips, 40 * 40, &mean, &deviation);
+    assert_int_equal(encoder_info(encoder)->dimension, ENCODER_CHIP_COPIES + 16);
+    expect_copies(vector, deviation);
+    for (uint32_t c = 0; c < 16; c++)
+        square += (double)vector[ENCODER_CHIP_COPIES + c] * (double)vector[ENCODER_CHIP_COPIES + c];
+    assert_true(fabs(square - 1.0) < 1e-5);
+    free(vector);
+    free(chips);
+    encoder_destroy(encoder);
+}
+
 /* Weights may be finite and still overflow in sums: the embedding stays finite. */
 static void stays_finite_when_sums_overflow(void **state)
 {
@@ -450,6 +526,8 @@ int main(void)
         cmocka_unit_test(same_bytes_in_any_batch),
         cmocka_unit_test(same_bytes_in_any_batch_of_a_published_network),
         cmocka_unit_test(statistics_are_unit_vectors_mean_before_std),
+        cmocka_unit_test(stage_0_is_the_chip_itself),
+        cmocka_unit_test(stage_0_has_the_statistics_that_are_pooled),
         cmocka_unit_test(stays_finite_when_sums_overflow),
         cmocka_unit_test(refuses_input_sizes_out_of_range),
     };

@@ -51,7 +51,7 @@ static void reads_the_architecture_off_the_shapes(void **state)
     assert_int_equal(info->input_size, 224);
     assert_true(info->mean[1] == 0.456f && info->std[2] == 0.225f);
     assert_true(info->pool_mean && !info->pool_std);
-    assert_true(info->pool_stages[3] && !info->pool_stages[0] && !info->pool_stages[2]);
+    assert_true(info->pool_stages[4] && !info->pool_stages[1] && !info->pool_stages[3]);
     assert_int_equal(info->dimension, 3);
     encoder_destroy(encoder);
     weights_destroy(weights);
@@ -85,19 +85,22 @@ static void reads_metadata(void **state)
 {
     (void)state;
     struct weights *weights = weights_create(&basic);
-    weights->metadata = "{\"format\": 1, \"name\": \"n\", \"input_size\": 48, \"mean\": [0.25], "
-                        "\"std\": [2], \"pool\": {\"stages\": [1, 3], \"statistics\": [\"mean\", "
-                        "\"std\"]}, \"licence\": {\"any\": null}}";
+    weights->metadata =
+        "{\"format\": 1, \"name\": \"n\", \"input_size\": 48, \"mean\": [0.25], "
+        "\"std\": [2], \"pool\": {\"stages\": [0, 1, 3], \"statistics\": [\"mean\", "
+        "\"std\"]}, \"licence\": {\"any\": null}}";
     struct encoder *encoder = NULL;
     assert_int_equal(load(weights, &encoder, NULL), 0);
     const struct encoder_info *info = encoder_info(encoder);
     assert_string_equal(info->name, "n");
     assert_int_equal(info->input_size, 48);
     assert_true(info->mean[0] == 0.25f && info->std[0] == 2.0f);
-    assert_true(info->pool_stages[0] && !info->pool_stages[1] && info->pool_stages[2] &&
-                !info->pool_stages[3]);
+    assert_true(info->pool_stages[0] && info->pool_stages[1] && !info->pool_stages[2] &&
+                info->pool_stages[3] && !info->pool_stages[4]);
     assert_true(info->pool_mean && info->pool_std);
-    assert_int_equal(info->dimension, 2 * (2 + 4));
+    assert_int_equal(info->dimension, 2 * (ENCODER_CHIP_COPIES + 2 + 4));
+    assert_int_equal(encoder_stage_width(info, 0), ENCODER_CHIP_COPIES);
+    assert_int_equal(encoder_stage_width(info, 3), 4);
     encoder_destroy(encoder);
     weights_destroy(weights);
 }
@@ -137,9 +140,12 @@ static void refuses_wrong_metadata(void **state)
         {"{\"format\": 1, \"std\": [null]}", "chipshot.std[0]"},
         {"{\"format\": 1, \"pool\": [4]}", "chipshot.pool is not an object"},
         {"{\"format\": 1, \"pool\": {\"stage\": [4]}}", "chipshot.pool has keys besides"},
-        {"{\"format\": 1, \"pool\": {\"stages\": 4}}", "chipshot.pool.stages is not a non-empty"},
-        {"{\"format\": 1, \"pool\": {\"stages\": []}}", "chipshot.pool.stages is not a non-empty"},
-        {"{\"format\": 1, \"pool\": {\"stages\": [0]}}", "chipshot.pool.stages[0]"},
+        {"{\"format\": 1, \"pool\": {\"stages\": 4}}", "chipshot.pool.stages is not an array with"},
+        {"{\"format\": 1, \"pool\": {\"stages\": []}}",
+         "chipshot.pool.stages is not an array with"},
+        {"{\"format\": 1, \"pool\": {\"stages\": [0]}}", "is not an array with a stage in 1..4"},
+        {"{\"format\": 1, \"pool\": {\"stages\": [-1]}}", "chipshot.pool.stages[0]"},
+        {"{\"format\": 1, \"pool\": {\"stages\": [0, 0]}}", "chipshot.pool.stages[1]"},
         {"{\"format\": 1, \"pool\": {\"stages\": [5]}}", "chipshot.pool.stages[0]"},
         {"{\"format\": 1, \"pool\": {\"stages\": [3, 3]}}", "chipshot.pool.stages[1]"},
         {"{\"format\": 1, \"pool\": {\"stages\": [4, 2]}}", "chipshot.pool.stages[1]"},

@@ -35,7 +35,7 @@ static void make_encoder(struct encoder *encoder, const struct shape *shape)
                    .kernel = STEM_KERNEL,
                    .stride = STEM_STRIDE},
     };
-    encoder->info.pool_stages[shape->last_stage - 1] = true;
+    encoder->info.pool_stages[shape->last_stage] = true;
     encoder->blocks = calloc(encoder->n_blocks, sizeof(*encoder->blocks));
     assert_non_null(encoder->blocks);
     for (uint32_t i = 0; i < encoder->n_blocks; i++) {
