@@ -165,7 +165,7 @@ static void select_columns(const struct features *features, const struct encoder
         const bool is_std = i % 2 == 1;
         if (!info->pool_stages[stage] || !(is_std ? info->pool_std : info->pool_mean))
             continue;
-        const uint32_t first = column, width = encoder_stage_width(info, stage);
+        const uint32_t first = column, width = encoder_stage_width(info, stage, is_std);
         column += width;
         if (features->some_stages && !features->stages[stage])
             continue;

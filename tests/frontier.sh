@@ -35,7 +35,7 @@ own_size=$(printf '%s\n' "$info" | sed -n 's/^input:.* \([0-9]*\) px.*/\1/p')
 pooled=$(printf '%s\n' "$info" | grep '^pooled:')
 statistics=$(case $pooled in *mean*deviation*) echo mean mean,std ;; *deviation*) echo std ;; *) echo mean ;; esac)
 # The last pooled stage, the last two, ... all.
-stage_sets=$(printf '%s\n' "$pooled" | grep -o 'stage [1-4]' | sort -r |
+stage_sets=$(printf '%s\n' "$pooled" | grep -o 'stage [0-4]' | sort -r |
     awk '{set = set == "" ? $2 : $2 "," set; print set}')
 
 echo "Encoder $name; $("$chipshot" --version); one thread of:" \

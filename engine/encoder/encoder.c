@@ -191,19 +191,26 @@ static int read_metadata(struct encoder_info *info, const char *text, struct err
     return status;
 }
 
-uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage)
+uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage, bool is_std)
 {
-    return stage == 0 ? ENCODER_CHIP_COPIES : info->widths[stage - 1];
+    if (stage > 0)
+        return info->widths[stage - 1];
+    return is_std ? ENCODER_CONTRAST_COPIES : ENCODER_MEAN_COPIES;
+}
+
+uint32_t encoder_stage_floats(const struct encoder_info *info, uint32_t stage)
+{
+    if (!info->pool_stages[stage])
+        return 0;
+    return (info->pool_mean ? encoder_stage_width(info, stage, false) : 0) +
+           (info->pool_std ? encoder_stage_width(info, stage, true) : 0);
 }
 
 static uint32_t embedding_dimension(const struct encoder_info *info)
 {
-    const uint32_t n_statistics = (uint32_t)info->pool_mean + (uint32_t)info->pool_std;
     uint32_t dimension = 0;
-    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++) {
-        if (info->pool_stages[stage])
-            dimension += encoder_stage_width(info, stage) * n_statistics;
-    }
+    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++)
+        dimension += encoder_stage_floats(info, stage);
     return dimension;
 }
 

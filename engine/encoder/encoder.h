@@ -24,7 +24,8 @@
 enum {
     ENCODER_STAGES = 4,
     ENCODER_POOLED = 1 + ENCODER_STAGES, /* what can be pooled: stage 0 is the chip itself */
-    ENCODER_CHIP_COPIES = 64,            /* of each number that stage 0 gives to an embedding */
+    ENCODER_MEAN_COPIES = 48,            /* of a chip's mean in an embedding with stage 0 */
+    ENCODER_CONTRAST_COPIES = 64,        /* of its slow contrast */
     ENCODER_INPUT_SIZE_MIN = 16,
     ENCODER_INPUT_SIZE_MAX = 512,
     ENCODER_BATCH = 32, /* chips in a full batch: the unit of work of the pool */
@@ -62,7 +63,7 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
 void encoder_destroy(struct encoder *encoder);
 const struct encoder_info *encoder_info(const struct encoder *encoder);
 /* Floats that one statistic of a stage takes in an embedding: its channels, or stage 0's copies. */
-uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage);
+uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage, bool is_std);
 
 /* A thread's memory for batches of up to ENCODER_BATCH chips of input_size pixels a side (0: the
  * encoder's own); planned once, no allocation afterwards. ERROR_INVALID: size out of range, or as
@@ -96,13 +97,15 @@ bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t
  * chips: n x size x size, grey, 0..1, row-major, borrowed. out: n x dimension.
  * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:
  * stage by stage, mean before std. With only one pooled vector it is returned as pooled, not
- * normalised. Stage 0 is the chip as the encoder gets it, before the network's normalisation: its
- * mean, and its deviation, are single numbers, so they are not normalised, and each stands there
- * ENCODER_CHIP_COPIES times, divided by the root of that: a part as long as the number is large,
- * which still counts as so many dimensions where each is standardised. The result depends on the
- * chips of the call alone: not on the thread, and not on earlier calls. In calls of two chips or
- * more a chip's vector has the same bytes, whatever the others are; a chip that is alone may be
- * rounded otherwise. It is finite: where weights are so large that float32 overflows it is 0. No
+ * normalised. Stage 0 is the chip before the network's normalisation: in place of the mean of a
+ * map its own mean; in place of the std its slow contrast, the difference between the brightest and
+ * the darkest of 9 x 9 windows, evenly spread, a third of the chip wide, in which lattice and noise
+ * average out. These are single numbers, so they are not normalised; each stands there
+ * ENCODER_..._COPIES times, divided by the root of that: a part as long as the number is large,
+ * which counts as so many dimensions where each is standardised. The result depends on the chips of
+ * the call alone: not on the thread, and not on earlier calls. In calls of two chips or more a
+ * chip's vector has the same bytes, whatever the others are; a chip that is alone may be rounded
+ * otherwise. It is finite: where weights are so large that float32 overflows it is 0. No
  * allocation. */
 void encoder_embed(const struct encoder *encoder, struct encoder_workspace *workspace,
                    const float *chips, uint32_t n, float *out);

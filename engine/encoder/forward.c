@@ -98,22 +98,18 @@ static bool pools_one_vector(const struct encoder_info *info)
 /* Where a stage's statistics begin in an embedding. */
 static uint32_t stage_offset(const struct encoder_info *info, uint32_t stage)
 {
-    const uint32_t n_statistics = (uint32_t)info->pool_mean + (uint32_t)info->pool_std;
     uint32_t offset = 0;
-    for (uint32_t before = 0; before < stage; before++) {
-        if (info->pool_stages[before])
-            offset += n_statistics * encoder_stage_width(info, before);
-    }
+    for (uint32_t before = 0; before < stage; before++)
+        offset += encoder_stage_floats(info, before);
     return offset;
 }
 
 /* Writes copies of one of a chip's numbers, which together are as long as it is large. */
-static float *repeat(float *out, float number)
+static float *repeat(float *out, uint32_t n_copies, float number)
 {
-    static const float length = 8.0f;
-    static_assert(8 * 8 == ENCODER_CHIP_COPIES, "the root of the number of copies");
-    for (uint32_t i = 0; i < ENCODER_CHIP_COPIES; i++)
-        *out++ = number / length;
+    const float copy = number / sqrtf((float)n_copies);
+    for (uint32_t i = 0; i < n_copies; i++)
+        *out++ = copy;
     return out;
 }
 
@@ -123,15 +119,15 @@ static void pool_chips(const struct encoder *encoder, struct encoder_workspace *
 {
     const uint64_t begin = layer_begin(workspace);
     const struct encoder_info *info = &encoder->info;
-    const uint32_t n_pixels = workspace->plan.input_size * workspace->plan.input_size;
+    const uint32_t side = workspace->plan.input_size;
     for (uint32_t chip = 0; chip < n; chip++) {
-        float mean, deviation;
+        float mean, contrast;
         float *out = embeddings + (size_t)chip * info->dimension;
-        plane_statistics(chips + (size_t)chip * n_pixels, n_pixels, &mean, &deviation);
+        chip_statistics(chips + (size_t)chip * side * side, side, &mean, &contrast);
         if (info->pool_mean)
-            out = repeat(out, mean);
+            out = repeat(out, ENCODER_MEAN_COPIES, mean);
         if (info->pool_std)
-            repeat(out, deviation);
+            repeat(out, ENCODER_CONTRAST_COPIES, contrast);
     }
     layer_end(workspace, encoder->n_layers + 1, begin);
 }

@@ -3,14 +3,17 @@
 #include "engine/encoder/pooling.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/clones.h"
+#include "engine/encoder/encoder.h"
 #include "engine/encoder/kernels/kernels.h"
 
 enum {
-    BLOCK = KERNEL_LANES
-}; /* channels whose sums are held in registers while the positions pass */
+    BLOCK = KERNEL_LANES, /* channels whose sums are held in registers while the positions pass */
+    WINDOWS = 9,          /* along each axis of a chip */
+};
 
 typedef float block __attribute__((vector_size(BLOCK * sizeof(float))));
 typedef double sums __attribute__((vector_size(BLOCK * sizeof(double))));
@@ -55,24 +58,72 @@ void channel_statistics(const float *in, uint32_t n_positions, uint32_t stride, 
     }
 }
 
+/* Adds rows to the sums of their columns. */
 VECTOR_CLONES
-void plane_statistics(const float *in, uint32_t n, float *mean, float *deviation)
+static void add_rows(const float *rows, uint32_t n_rows, uint32_t side, double *restrict columns)
 {
-    /* Partial sums, always the same ones, let the processor overlap the additions. */
-    double sum[BLOCK] = {0}, square[BLOCK] = {0};
-    for (uint32_t i = 0; i < n; i++)
-        sum[i % BLOCK] += (double)in[i];
-    for (uint32_t k = 1; k < BLOCK; k++)
-        sum[0] += sum[k];
-    const double middle = sum[0] / (double)n;
-    for (uint32_t i = 0; i < n; i++) {
-        const double difference = (double)in[i] - middle;
-        square[i % BLOCK] += difference * difference;
+    for (uint32_t y = 0; y < n_rows; y++, rows += side) {
+        for (uint32_t x = 0; x < side; x++)
+            columns[x] += (double)rows[x];
     }
-    for (uint32_t k = 1; k < BLOCK; k++)
-        square[0] += square[k];
-    *mean = (float)middle;
-    *deviation = (float)sqrt(square[0] / (double)n);
+}
+
+/* Where windows begin and end along an axis: in order, each place once. */
+struct cuts {
+    uint32_t n;
+    uint32_t at[2 * WINDOWS];
+    uint32_t begins[WINDOWS], ends[WINDOWS]; /* of each window: index of the cut */
+};
+
+static void cut_windows(struct cuts *cuts, uint32_t side, uint32_t width)
+{
+    uint32_t begun = 0, ended = 0;
+    cuts->n = 0;
+    while (ended < WINDOWS) {
+        const uint32_t begin = begun * (side - width) / (WINDOWS - 1);
+        const uint32_t end = ended * (side - width) / (WINDOWS - 1) + width;
+        const bool begins = begun < WINDOWS && begin <= end;
+        const uint32_t at = begins ? begin : end;
+        if (cuts->n == 0 || cuts->at[cuts->n - 1] != at)
+            cuts->at[cuts->n++] = at;
+        if (begins)
+            cuts->begins[begun++] = cuts->n - 1;
+        else
+            cuts->ends[ended++] = cuts->n - 1;
+    }
+}
+
+void chip_statistics(const float *chip, uint32_t side, float *mean, float *contrast)
+{
+    const uint32_t width = (side + 1) / 3;
+    struct cuts cuts;
+    cut_windows(&cuts, side, width);
+    double columns[ENCODER_INPUT_SIZE_MAX];
+    double totals[2 * WINDOWS][2 * WINDOWS]; /* of the pixels above a cut and left of another */
+    memset(columns, 0, side * sizeof(*columns));
+    memset(totals, 0, sizeof(totals));
+    for (uint32_t i = 1; i < cuts.n; i++) {
+        const uint32_t top = cuts.at[i - 1];
+        add_rows(chip + (size_t)top * side, cuts.at[i] - top, side, columns);
+        for (uint32_t j = 1; j < cuts.n; j++) {
+            double cell = 0.0;
+            for (uint32_t x = cuts.at[j - 1]; x < cuts.at[j]; x++)
+                cell += columns[x];
+            totals[i][j] = totals[i][j - 1] + cell;
+        }
+    }
+    *mean = (float)(totals[cuts.n - 1][cuts.n - 1] / ((double)side * side));
+    double darkest = INFINITY, brightest = -INFINITY;
+    for (uint32_t v = 0; v < WINDOWS; v++) {
+        const double *above = totals[cuts.begins[v]], *below = totals[cuts.ends[v]];
+        for (uint32_t u = 0; u < WINDOWS; u++) {
+            const uint32_t left = cuts.begins[u], right = cuts.ends[u];
+            const double sum = (below[right] - below[left]) - (above[right] - above[left]);
+            darkest = sum < darkest ? sum : darkest;
+            brightest = sum > brightest ? sum : brightest;
+        }
+    }
+    *contrast = (float)((brightest - darkest) / ((double)width * width));
 }
 
 VECTOR_CLONES

@@ -10,8 +10,10 @@
 void channel_statistics(const float *in, uint32_t n_positions, uint32_t stride, uint32_t n_channels,
                         float *means, float *deviations);
 
-/* The same of the n values of one plane. */
-void plane_statistics(const float *in, uint32_t n, float *mean, float *deviation);
+/* Of a chip of side x side floats: its mean, and its slow contrast, the difference between the
+ * brightest and the darkest window. A window is side / 3 pixels wide, rounded; 9 x 9 of them are
+ * spread evenly, the first and the last at the edges. */
+void chip_statistics(const float *chip, uint32_t side, float *mean, float *contrast);
 
 /* Divides the vector by max(its Euclidean norm, 1e-12). */
 void l2_normalise(float *vector, uint32_t n);

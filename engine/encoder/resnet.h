@@ -44,6 +44,9 @@ struct encoder {
 int resnet_init(struct encoder *encoder, const struct safetensors *file, struct error *err);
 void resnet_clear(struct encoder *encoder);
 
+/* Floats that all of a stage's statistics take in an embedding; 0 where it is not pooled. */
+uint32_t encoder_stage_floats(const struct encoder_info *info, uint32_t stage);
+
 /* How one convolution is computed. A chip on its own takes another way than chips together: the
  * weights' way from memory is then the cost, not the products. */
 struct layer {

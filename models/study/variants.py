@@ -21,6 +21,7 @@ SHOTS = (2, 5, 10)
 DRAWS = 40
 BEGIN, END = "<!-- variants: begin, written by make variants -->", "<!-- variants: end -->"
 TINY = 1e-12
+MEAN_COPIES, CONTRAST_COPIES = 48, 64  # of stage 0's numbers, with which a vector begins (engine/encoder/encoder.h)
 
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 # A group's features: name -> chips x dimensions, what does not depend on the examples done already.
@@ -71,19 +72,25 @@ def whitened(x: np.ndarray, power: float) -> np.ndarray:
     return y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-30)
 
 
-def beside(x: np.ndarray, chip: np.ndarray, share: float) -> np.ndarray:
-    """Vectors of length 1 and the chip's standardised mean and deviation, which get a share of the squared length."""
-    return np.hstack([x * np.sqrt(1 - share), chip * np.sqrt(share / chip.shape[1])])
+def with_copies(group: data.Group, *numbers: tuple[np.ndarray, float]) -> np.ndarray:
+    """The default's vector with these numbers of the chip instead of those of stage 0, each so many times."""
+    copies = [np.repeat(number[:, None], round(n), 1) for number, n in numbers]
+    return standardise(np.hstack([*copies, group.embeddings[:, MEAN_COPIES + CONTRAST_COPIES :]]))
 
 
 def features_of(group: data.Group, small: np.ndarray) -> Features:
-    x, chip = standardise(group.embeddings), scale(np.array([[c.mean(), c.std()] for c in group.chips]))
-    two = standardise(np.hstack([group.embeddings, small[group.rows]]))
+    pixels = np.array([[c.mean(), c.std()] for c in group.chips])
+    mean, contrast = group.embeddings[:, 0], group.embeddings[:, MEAN_COPIES]
+    x = standardise(group.embeddings)
     return {
-        "x": x, "chip": chip, "not scaled to length 1": scale(group.embeddings.astype(np.float64)),
-        "beside 0.05": beside(x, chip, 0.05), "beside 0.1": beside(x, chip, 0.1), "beside 0.2": beside(x, chip, 0.2),
+        "x": x, "not scaled to length 1": scale(group.embeddings.astype(np.float64)),
         "whitened 0.2": whitened(x, 0.2), "whitened 0.4": whitened(x, 0.4),
-        "two": two, "two beside 0.05": beside(two, chip, 0.05),
+        **{f"copies x {times}": with_copies(group, (mean, MEAN_COPIES * times), (contrast, CONTRAST_COPIES * times))
+           for times in (0, 0.5, 2)},
+        "mean": with_copies(group, (mean, MEAN_COPIES)), "contrast": with_copies(group, (contrast, CONTRAST_COPIES)),
+        "pixels": with_copies(group, (mean, MEAN_COPIES), (pixels[:, 1], CONTRAST_COPIES)),
+        "two": standardise(np.hstack([group.embeddings, small[group.rows]])),
+        "chip": scale(pixels),
     }
 
 
@@ -95,12 +102,13 @@ VARIANTS: list[tuple[str, str, Classify]] = [
     ("without the prototypes' own uncertainty", "x", unbiased),
     ("principal axes divided by their deviation to the power 0.2", "whitened 0.2", nearest),
     ("the same, 0.4", "whitened 0.4", nearest),
-    ("with the chip's mean and std, a share of 0.05", "beside 0.05", nearest),
-    ("the same, 0.1", "beside 0.1", nearest),
-    ("the same, 0.2", "beside 0.2", nearest),
-    ("that of 0.05, Fisher's ratio", "beside 0.05", fisher),
+    ("without stage 0, the chip itself", "copies x 0", nearest),
+    ("half as many copies of stage 0's numbers", "copies x 0.5", nearest),
+    ("twice as many", "copies x 2", nearest),
+    ("of stage 0 its mean only", "mean", nearest),
+    ("its slow contrast only", "contrast", nearest),
+    ("the deviation of all pixels instead of the slow contrast", "pixels", nearest),
     ("with a second input of 24 px", "two", nearest),
-    ("that and the chip's mean and std, 0.05", "two beside 0.05", nearest),
     ("the chip's mean and std alone", "chip", nearest),
 ]
 

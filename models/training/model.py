@@ -14,7 +14,8 @@ from config import Network
 FLOOR = 1e-6  # of a dimension's standard deviation over the chips of an image, as in the service
 TRAINING_FLOOR = 1e-3  # in training: keeps the slope finite where a dimension hardly varies
 SILENT = 1e-12  # variance below which a channel is silent
-CHIP_SIDE, CHIP_COPIES = 3, 64  # of the map of stage 0; of each of the two numbers it gives
+WINDOWS = 9  # of stage 0, along each axis
+MEAN_COPIES, CONTRAST_COPIES = 48, 64  # of the two numbers that stage 0 gives to a vector
 
 
 class Block(nn.Module):
@@ -55,10 +56,10 @@ class Encoder(nn.Module):
 
     def forward(self, chips: Tensor) -> list[Tensor]:
         """chips: (n, 1, input_size, input_size), grey values 0..1. Returns the maps of the pooled stages. That of
-        stage 0 is the chip itself, averaged to a few cells, in which neither lattice nor noise is left."""
+        stage 0 is the chip itself."""
         x = (chips - self.network.mean) / self.network.std
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        maps = [F.adaptive_avg_pool2d(chips, CHIP_SIDE)] if 0 in self.network.pool_stages else []
+        maps = [chips] if 0 in self.network.pool_stages else []
         for number in range(1, len(self.network.widths) + 1):
             x = getattr(self, f"layer{number}")(x)
             if number in self.network.pool_stages:
@@ -86,22 +87,39 @@ def unit(v: Tensor) -> Tensor:
     return F.normalize(v, dim=1, eps=1e-12)
 
 
+def of_chip(chips: Tensor) -> Tensor:
+    """Stage 0 of chips (n, 1, side, side): copies of two numbers, each divided by the root of how many there are.
+
+    The mean, and the slow contrast: how much brighter the brightest window is than the darkest. Windows are a third of
+    the chip wide and evenly spread; in them lattice and noise average out.
+    """
+    side = chips.shape[-1]
+    width = (side + 1) // 3
+    places = [i * (side - width) // (WINDOWS - 1) for i in range(WINDOWS)]
+    windows = F.avg_pool2d(chips, width, 1)[:, :, places][:, :, :, places].flatten(1)
+    contrast = windows.amax(1, keepdim=True) - windows.amin(1, keepdim=True)
+    mean = chips.mean((1, 2, 3))[:, None]
+    return torch.cat([mean.expand(-1, MEAN_COPIES) / MEAN_COPIES**0.5,
+                      contrast.expand(-1, CONTRAST_COPIES) / CONTRAST_COPIES**0.5], 1)
+
+
 def embed(maps: list[Tensor]) -> Tensor:
-    """Mean and population standard deviation over positions of every pooled stage, each of unit length. Those of stage 0,
-    which has one channel, are single numbers: each stands there CHIP_COPIES times, divided by the root of that."""
+    """Mean and population standard deviation over positions of every pooled stage, each of unit length. A map of one
+    channel is stage 0, the chip itself."""
     parts = []
     for m in maps:
         m = m.float()
+        if m.shape[1] == 1:
+            parts.append(of_chip(m))
+            continue
         mean = m.mean((2, 3), keepdim=True)
+        parts.append(unit(mean.flatten(1)))
         # Of squares of differences, not by the library's var, which is slow for channels-last maps. The root's slope
         # at zero is infinite, and a small number under it would do harm: what it leaves in a silent channel varies
         # with the length of the whole vector, and standardising would raise that to the weight of a channel that
         # sees something. So a silent channel gives zero, and learns nothing from it.
         variance = ((m - mean) ** 2).mean((2, 3))
-        deviation = torch.where(variance > SILENT, variance.clamp(min=SILENT).sqrt(), 0 * variance)
-        for part in (mean.flatten(1), deviation):
-            chip = part.shape[1] == 1
-            parts.append(part.expand(-1, CHIP_COPIES) / CHIP_COPIES**0.5 if chip else unit(part))
+        parts.append(unit(torch.where(variance > SILENT, variance.clamp(min=SILENT).sqrt(), 0 * variance)))
     return torch.cat(parts, 1)
 
 

@@ -12,7 +12,7 @@ enum {
     ROWS = SIDE / CHIP * SIDE / CHIP + 1, /* the grid, and one chip on the edge between */
     NPY_HEADER = 128,
     /* The default encoder pools mean and standard deviation of 32, 64, 128 and 256 channels. */
-    DIMENSION = 2 * (32 + 64 + 128 + 256),
+    DIMENSION = 48 + 64 + 2 * (32 + 64 + 128 + 256), /* of stages 0 to 4 */
     TEXT = 1 << 16,
 };
 
@@ -145,14 +145,18 @@ static void parts_are_columns_of_the_whole(void **state)
     float *part = embed(
         (const char *[]){"--input-size", "24,40", "--stages", "4,2", "--statistics=std", NULL},
         2 * (64 + 256));
-    assert_columns(part, 640, 0, whole, 128, 64);
-    assert_columns(part, 640, 64, whole, 704, 256);
-    assert_columns(part, 640, 320, whole, DIMENSION + 128, 64);
-    assert_columns(part, 640, 384, whole, DIMENSION + 704, 256);
+    assert_columns(part, 640, 0, whole, 240, 64);
+    assert_columns(part, 640, 64, whole, 816, 256);
+    assert_columns(part, 640, 320, whole, DIMENSION + 240, 64);
+    assert_columns(part, 640, 384, whole, DIMENSION + 816, 256);
     free(part);
     part = embed((const char *[]){"--input-size", "24,40", "--stages", "3", NULL}, 2 * 256);
-    assert_columns(part, 512, 0, whole, 192, 256);
-    assert_columns(part, 512, 256, whole, DIMENSION + 192, 256);
+    assert_columns(part, 512, 0, whole, 304, 256);
+    assert_columns(part, 512, 256, whole, DIMENSION + 304, 256);
+    free(part);
+    part = embed((const char *[]){"--input-size", "24,40", "--stages", "0", NULL}, 2 * 112);
+    assert_columns(part, 224, 0, whole, 0, 112);
+    assert_columns(part, 224, 112, whole, DIMENSION, 112);
     free(part);
     part = embed((const char *[]){"--input-size", "24,40", "--statistics=mean,std", NULL},
                  2 * DIMENSION);
@@ -169,11 +173,11 @@ static void evaluation_takes_every_choice(void **state)
         const char *options[7];
         const char *dimension;
     } cases[] = {
-        {{"--features", "encoder"}, " dimension 960 shots 5 "},
+        {{"--features", "encoder"}, " dimension 1072 shots 5 "},
         {{"--features", "mean-std"}, " dimension 2 shots 5 "},
         {{"--input-size", "16,20,24", "--stages", "2,3,4"}, " dimension 2688 shots 5 "},
         {{"--stages", "4", "--statistics", "mean"}, " dimension 256 shots 5 "},
-        {{"--transform", "l2", "--distance", "cosine"}, " dimension 960 shots 5 "},
+        {{"--transform", "l2", "--distance", "cosine"}, " dimension 1072 shots 5 "},
         {{"--transform", "none", "--features=mean-std"}, " dimension 2 shots 5 "},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

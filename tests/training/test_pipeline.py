@@ -5,6 +5,7 @@ import hashlib
 import sys
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -18,7 +19,7 @@ import draw  # noqa: E402
 import export  # noqa: E402
 import scenes  # noqa: E402
 import train  # noqa: E402
-from model import Encoder, embed, standardise  # noqa: E402
+from model import CONTRAST_COPIES, MEAN_COPIES, Encoder, embed, standardise  # noqa: E402
 
 SMOKE = configs.DEFAULT.with_name("smoke.toml")
 CPU = torch.device("cpu")
@@ -55,7 +56,48 @@ class Vectors(unittest.TestCase):
             torch.testing.assert_close(by_image[image], standardise(vectors[4 * image : 4 * image + 4]))
 
 
+    def test_stage_0_is_what_is_slow_in_the_chip(self) -> None:
+        net = Encoder(smoke("network.pool_stages=[0, 4]").network).eval()
+        chips = torch.full((2, 1, 48, 48), 0.25)
+        chips[1, 0, :18] = 0.75  # covers a window of 16
+        chips += 0.1 * torch.tensor([1.0, -1.0]).repeat(24)  # a lattice, finer than the windows
+        with torch.no_grad():
+            vectors = embed(net(chips))
+        self.assertEqual(vectors.shape, (2, MEAN_COPIES + CONTRAST_COPIES + 2 * 128))
+        mean, contrast, _ = vectors.split([MEAN_COPIES, CONTRAST_COPIES, 2 * 128], 1)
+        for part, copies, wanted in ((mean, MEAN_COPIES, [0.25, 0.25 + 0.5 * 18 / 48]), (contrast, CONTRAST_COPIES, [0, 0.5])):
+            expected = torch.tensor(wanted)[:, None].expand(-1, copies)
+            torch.testing.assert_close(part * copies**0.5, expected, atol=1e-4, rtol=0)
+
+
 class Drawings(unittest.TestCase):
+    def test_shade_takes_a_share_of_the_ground(self) -> None:
+        ground = scenes.Material(scenes.Flat(), 0.8, 0.0, 0.0)
+        shape = scenes.Shape("objects", size=40.0, soft=0.1)  # covers the chip
+        scene = scenes.Scene(ground, ground, shape, shade=(-0.75, -0.25))
+        drawn = draw.draw_scene(scene, 200, 32).mean((1, 2)) / 0.8
+        self.assertGreater(drawn.min().item(), 0.24)
+        self.assertLess(drawn.max().item(), 0.8)
+        self.assertGreater(drawn.std().item(), 0.1)
+
+    def test_mottle_wanders_in_every_chip(self) -> None:
+        torch.manual_seed(2)
+        ground = scenes.Material(scenes.Flat(), 0.8, 0.0, 0.0)
+        drawn = draw.draw_scene(scenes.Scene(ground, ground, scenes.Shape("none"), mottle=0.1, mottle_frequency=0.05), 400, 64)
+        self.assertAlmostEqual((drawn / 0.8).var((1, 2)).mean().sqrt().item(), 0.1, delta=0.03)
+        self.assertGreater(drawn.std((1, 2)).min().item(), 0.005)
+        steps = (drawn[:, 1:] - drawn[:, :-1]).std().item()
+        self.assertLess(steps, 0.4 * drawn.std().item())
+
+    def test_clean_chips_show_less_than_damaged_ones(self) -> None:
+        dice = scenes.Dice(3)
+        topics = {name: float(name == "damage") for name in smoke().world.topics}
+        dice.world = replace(smoke("world.traces_share=1.0").world, topics=topics)
+        for _ in range(50):
+            made = scenes.related_scenes(dice, 4, 64)
+            strongest = sorted(max(map(abs, scene.shade)) for scene in made)
+            self.assertLess(strongest[0], strongest[1])
+
     def test_patches_cover_their_share(self) -> None:
         torch.manual_seed(1)
         for fill in (0.1, 0.5):
@@ -99,6 +141,7 @@ class Choices(unittest.TestCase):
             ("optimiser.cycles=0", "optimiser.cycles"),
             ("episode.input_sizes=[8]", "episode.input_sizes"),
             ("episode.input_sizes=[]", "episode.input_sizes"),
+            ("network.pool_stages=[0]", "network.pool_stages"),
             ("world.unrelated_share=-1.0", "world.unrelated_share"),
         ):
             with self.assertRaisesRegex(configs.ConfigError, word):

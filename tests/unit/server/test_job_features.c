@@ -283,7 +283,7 @@ static void a_disk_without_room_fails_the_job_at_once(void **state)
         struct db_result result = {0};
         char id[DB_ID_SIZE];
         place_open(&place, cache_sizes[i], ALL_IN_FILES);
-        limit_files(CHIPS * 960 * sizeof(float), &old);
+        limit_files(CHIPS * 1072 * sizeof(float), &old);
         place_submit(&place, &params, id);
         assert_fails_as_full(&place, id);
         limit_files(old.rlim_cur, &same);

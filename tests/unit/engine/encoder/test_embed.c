@@ -74,7 +74,7 @@ static void agrees_with_pytorch_on_bottlenecks(void **state)
 static void agrees_with_pytorch_on_the_default_encoder(void **state)
 {
     (void)state;
-    golden_compare("models/default.safetensors", "tests/fixtures/encoder/default.bin", 960);
+    golden_compare("models/default.safetensors", "tests/fixtures/encoder/default.bin", 1072);
 }
 
 static const char pooled[] = "{\"format\": 1, \"input_size\": 40, \"mean\": [0.4], \"std\": [0.3], "
@@ -392,31 +392,41 @@ static void statistics_are_unit_vectors_mean_before_std(void **state)
     encoder_destroy(encoder);
 }
 
-/* Numbers of a plane, in the plainest way. */
-static void plane_numbers(const float *plane, uint32_t n, double *mean, double *deviation)
+/* The mean, and brightest less darkest of 9 x 9 windows of a third of the chip, in the plainest
+ * way.
+ */
+static void chip_numbers(const float *chip, uint32_t side, double *mean, double *contrast)
 {
-    double sum = 0.0, square = 0.0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += (double)plane[i];
-    *mean = sum / n;
-    for (uint32_t i = 0; i < n; i++)
-        square += ((double)plane[i] - *mean) * ((double)plane[i] - *mean);
-    *deviation = sqrt(square / n);
+    const uint32_t width = (side + 1) / 3;
+    double low = 1e9, high = -1e9;
+    *mean = 0.0;
+    for (uint32_t i = 0; i < side * side; i++)
+        *mean += (double)chip[i] / (side * side);
+    for (uint32_t window = 0; window < 81; window++) {
+        const uint32_t top = window / 9 * (side - width) / 8,
+                       left = window % 9 * (side - width) / 8;
+        double sum = 0.0;
+        for (uint32_t i = 0; i < width * width; i++)
+            sum += (double)chip[(top + i / width) * side + left + i % width];
+        low = fmin(low, sum / (width * width));
+        high = fmax(high, sum / (width * width));
+    }
+    *contrast = high - low;
 }
 
-static void expect_copies(const float *part, double number)
+static void expect_copies(const float *part, uint32_t n_copies, double number)
 {
-    for (uint32_t i = 0; i < ENCODER_CHIP_COPIES; i++)
-        assert_true(fabs((double)part[i] * sqrt(ENCODER_CHIP_COPIES) - number) < 1e-6);
+    for (uint32_t i = 0; i < n_copies; i++)
+        assert_true(fabs((double)part[i] * sqrt(n_copies) - number) < 1e-6);
 }
 
-/* Before the network's normalisation, at sizes with and without a rest; other parts stay as they
+/* Before the network's normalisation, at sizes that 3 and 8 divide or not; other parts stay as they
  * are. */
 static void stage_0_is_the_chip_itself(void **state)
 {
     (void)state;
-    enum { N = 3, COPIES = ENCODER_CHIP_COPIES, REST = 2 * (16 + 32) };
-    static const uint32_t sizes[] = {40, 17};
+    enum { N = 3, CHIP = ENCODER_MEAN_COPIES + ENCODER_CONTRAST_COPIES, REST = 2 * (16 + 32) };
+    static const uint32_t sizes[] = {48, 40, 17};
     struct encoder *with = make_encoder(&medium, "{\"format\": 1, \"mean\": [0.4], \"std\": [0.3], "
                                                  "\"pool\": {\"stages\": [0, 2, 4], "
                                                  "\"statistics\": [\"mean\", \"std\"]}}");
@@ -424,21 +434,20 @@ static void stage_0_is_the_chip_itself(void **state)
         make_encoder(&medium, "{\"format\": 1, \"mean\": [0.4], \"std\": [0.3], "
                               "\"pool\": {\"stages\": [2, 4], "
                               "\"statistics\": [\"mean\", \"std\"]}}");
-    assert_int_equal(encoder_info(with)->dimension, 2 * COPIES + REST);
-    for (size_t i = 0; i < 2; i++) {
+    assert_int_equal(encoder_info(with)->dimension, CHIP + REST);
+    for (size_t i = 0; i < 3; i++) {
         const uint32_t n_pixels = sizes[i] * sizes[i];
         float *chips = weights_noise(N, sizes[i], 11);
         float *vectors = embed(with, sizes[i], chips, N),
               *rest = embed(without, sizes[i], chips, N);
         for (uint32_t chip = 0; chip < N; chip++) {
-            const float *vector = vectors + (size_t)chip * (2 * COPIES + REST);
-            double mean, deviation;
-            plane_numbers(chips + (size_t)chip * n_pixels, n_pixels, &mean, &deviation);
-            assert_true(deviation > 0.01);
-            expect_copies(vector, mean);
-            expect_copies(vector + COPIES, deviation);
-            assert_memory_equal(vector + 2 * COPIES, rest + (size_t)chip * REST,
-                                REST * sizeof(float));
+            const float *vector = vectors + (size_t)chip * (CHIP + REST);
+            double mean, contrast;
+            chip_numbers(chips + (size_t)chip * n_pixels, sizes[i], &mean, &contrast);
+            assert_true(contrast > 0.001);
+            expect_copies(vector, ENCODER_MEAN_COPIES, mean);
+            expect_copies(vector + ENCODER_MEAN_COPIES, ENCODER_CONTRAST_COPIES, contrast);
+            assert_memory_equal(vector + CHIP, rest + (size_t)chip * REST, REST * sizeof(float));
         }
         free(rest);
         free(vectors);
@@ -456,12 +465,13 @@ static void stage_0_has_the_statistics_that_are_pooled(void **state)
         &medium, "{\"format\": 1, \"pool\": {\"stages\": [0, 1], \"statistics\": [\"std\"]}}");
     float *chips = weights_noise(1, 40, 12);
     float *vector = embed(encoder, 40, chips, 1);
-    double mean, deviation, square = 0.0;
-    plane_numbers(chips, 40 * 40, &mean, &deviation);
-    assert_int_equal(encoder_info(encoder)->dimension, ENCODER_CHIP_COPIES + 16);
-    expect_copies(vector, deviation);
+    const float *rest = vector + ENCODER_CONTRAST_COPIES;
+    double mean, contrast, square = 0.0;
+    chip_numbers(chips, 40, &mean, &contrast);
+    assert_int_equal(encoder_info(encoder)->dimension, ENCODER_CONTRAST_COPIES + 16);
+    expect_copies(vector, ENCODER_CONTRAST_COPIES, contrast);
     for (uint32_t c = 0; c < 16; c++)
-        square += (double)vector[ENCODER_CHIP_COPIES + c] * (double)vector[ENCODER_CHIP_COPIES + c];
+        square += (double)rest[c] * (double)rest[c];
     assert_true(fabs(square - 1.0) < 1e-5);
     free(vector);
     free(chips);

@@ -98,9 +98,10 @@ static void reads_metadata(void **state)
     assert_true(info->pool_stages[0] && info->pool_stages[1] && !info->pool_stages[2] &&
                 info->pool_stages[3] && !info->pool_stages[4]);
     assert_true(info->pool_mean && info->pool_std);
-    assert_int_equal(info->dimension, 2 * (ENCODER_CHIP_COPIES + 2 + 4));
-    assert_int_equal(encoder_stage_width(info, 0), ENCODER_CHIP_COPIES);
-    assert_int_equal(encoder_stage_width(info, 3), 4);
+    assert_int_equal(info->dimension, ENCODER_MEAN_COPIES + ENCODER_CONTRAST_COPIES + 2 * (2 + 4));
+    assert_int_equal(encoder_stage_width(info, 0, false), ENCODER_MEAN_COPIES);
+    assert_int_equal(encoder_stage_width(info, 0, true), ENCODER_CONTRAST_COPIES);
+    assert_int_equal(encoder_stage_width(info, 3, true), 4);
     encoder_destroy(encoder);
     weights_destroy(weights);
 }
