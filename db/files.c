@@ -114,7 +114,7 @@ int db_file_write(int fd, const char *path, const void *data, size_t size, struc
 {
     const char *bytes = data;
     while (size > 0) {
-        ssize_t written = write(fd, bytes, size);
+        ssize_t written = write(fd, bytes, size < DB_WRITE_PART ? size : DB_WRITE_PART);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)

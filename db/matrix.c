@@ -27,6 +27,7 @@
 
 #include "db/cache_store.h"
 #include "db/connection.h"
+#include "db/files.h"
 
 static const uint64_t magic = 0x33626d6570696863; /* "chipemb3" on a little-endian host */
 
@@ -134,7 +135,8 @@ static int write_at(const struct db_matrix *matrix, const void *data, uint64_t s
 {
     const char *bytes = data;
     while (size > 0) {
-        const ssize_t n = pwrite(matrix->fd, bytes, size, (off_t)offset);
+        const size_t part = size < DB_WRITE_PART ? size : DB_WRITE_PART;
+        const ssize_t n = pwrite(matrix->fd, bytes, part, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
