@@ -173,7 +173,7 @@ golden: ## make the fixture of the default encoder anew, with PyTorch, after its
 	@./deps.sh parity
 	@/usr/bin/python3 tests/fixtures/encoder/make.py models/default.safetensors
 
-ablation: all ## what each choice of a training is worth at equal short budgets; writes docs/accuracy.md (an hour)
+ablation: all ## what each choice of a training is worth at equal short budgets; writes docs/accuracy.md (half an hour)
 	@./deps.sh train
 	@nice /usr/bin/python3 models/training/ablation.py $(BUILD)/chipshot docs/accuracy.md
 

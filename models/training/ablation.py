@@ -31,6 +31,7 @@ ROWS: list[tuple[str, list[str]]] = [
     ("one block a stage", ["network.depths=[1, 1, 1, 1]"]),
     ("three blocks a stage", ["network.depths=[3, 3, 3, 3]"]),
     ("trained at 64 px only", ["episode.input_sizes=[64]"]),
+    ("without the chip itself in the vector", ["network.pool_stages=[1, 2, 3, 4]"]),
     ("without the question to the last stage", ["objective.all_last=0.0"]),
     ("without the question to all images together", ["objective.all_pooled=0.0"]),
     ("without the question within an image", ["objective.within_pooled=0.0"]),
