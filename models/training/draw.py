@@ -120,6 +120,12 @@ def coloured(t: Texture, n: int, chip: int) -> Tensor:
     return field / (field.std((1, 2), keepdim=True) + 1e-6)
 
 
+def wandering(frequency: float, n: int, chip: int, stretch: float = 0.0, turn: float = 0.0) -> Tensor:
+    """A smooth random field about one frequency, in cycles per pixel. Of twice the side, of which a quarter is kept:
+    the field itself is periodic."""
+    return coloured(Texture(0.0, frequency, 0.5, stretch, turn, 1.0), n, 2 * chip)[:, :chip, :chip]
+
+
 def draw_material(m: Material, n: int, chip: int) -> Tensor:
     if isinstance(m.pattern, Crystal):
         pattern = draw_crystal(m.pattern, n, chip)
@@ -187,9 +193,7 @@ def draw_objects(s: Shape, n: int, chip: int) -> Tensor:
 
 def draw_patches(s: Shape, n: int, chip: int) -> Tensor:
     """Where a smooth random field is highest, of about the share `fill` of each chip."""
-    # Of twice the side, of which a quarter is kept: the field itself is periodic.
-    waves = Texture(0.0, 0.25 / s.size, 0.5, 1 - 1 / s.stretch, s.turn, 1.0)
-    field = coloured(waves, n, 2 * chip)[:, :chip, :chip]
+    field = wandering(0.25 / s.size, n, chip, 1 - 1 / s.stretch, s.turn)
     fill = (s.fill * torch.exp(0.4 * random_normal(n))).clamp(0.03, 0.9)
     ranked = field.flatten(1).sort(1, descending=True).values
     place = (fill[:, :, 0] * (chip * chip - 1)).long()
@@ -245,9 +249,7 @@ def draw_shape(s: Shape, n: int, chip: int) -> Tensor:
 def draw_scene(scene: Scene, n: int, chip: int) -> Tensor:
     ground = draw_material(scene.ground, n, chip)
     if scene.mottle:
-        # Of twice the side, of which a quarter is kept: the field itself is periodic.
-        waves = Texture(0.0, scene.mottle_frequency, 0.5, 0.0, 0.0, 1.0)
-        field = coloured(waves, n, 2 * chip)[:, :chip, :chip]
+        field = wandering(scene.mottle_frequency, n, chip)
         ground = ground * (1 + scene.mottle * per_chip(n, 0.3, 1.7) * field).clamp(min=0.02)
     if scene.shape.kind == "none":
         return ground

@@ -55,7 +55,6 @@ class Vectors(unittest.TestCase):
         for image in range(3):
             torch.testing.assert_close(by_image[image], standardise(vectors[4 * image : 4 * image + 4]))
 
-
     def test_stage_0_is_what_is_slow_in_the_chip(self) -> None:
         net = Encoder(smoke("network.pool_stages=[0, 4]").network).eval()
         chips = torch.full((2, 1, 48, 48), 0.25)
