@@ -189,7 +189,8 @@ def check(config: Config) -> None:
         "world.lattices must be of square, hexagonal, rectangular, oblique": set(world.lattices)
         <= {"square", "hexagonal", "rectangular", "oblique"},
         "world.topics must be of those that draw.py knows": set(world.topics)
-        <= {"crystals", "interface", "objects", "atoms", "point", "extended", "damage", "microstructure", "textures"},
+        <= {"crystals", "interface", "boundary", "objects", "atoms", "point", "extended", "damage", "microstructure",
+            "textures"},
         "world.profiles must be two or more of disc, sphere, spot, ring, lobes, arcs, fringed": len(world.profiles) > 1
         and set(world.profiles) <= {"disc", "sphere", "spot", "ring", "lobes", "arcs", "fringed"},
         "world.chip_sizes must be at least 16": min(world.chip_sizes) >= 16,

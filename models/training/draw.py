@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -247,6 +248,9 @@ def draw_shape(s: Shape, n: int, chip: int) -> Tensor:
 
 
 def draw_scene(scene: Scene, n: int, chip: int) -> Tensor:
+    if scene.also:
+        kinds = (replace(scene, also=()), *scene.also)
+        return torch.cat([draw_scene(kinds[i % len(kinds)], 1, chip) for i in range(n)])
     ground = draw_material(scene.ground, n, chip)
     if scene.mottle:
         field = wandering(scene.mottle_frequency, n, chip)

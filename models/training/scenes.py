@@ -86,6 +86,7 @@ class Scene:
     shade: tuple[float, float] = (0.0, 0.0)
     mottle: float = 0.0  # relative deviation of the ground's slow wandering
     mottle_frequency: float = 0.02  # of that, in cycles per pixel
+    also: tuple[Scene, ...] = ()  # what else the class may show; each chip shows one
 
 
 def log_uniform(dice: Dice, low: float, high: float) -> float:
@@ -257,6 +258,35 @@ def changed_shape(dice: Dice, s: Shape) -> Shape:
     return replace(s, size=s.size * dice.choice((0.5, 2.0)))
 
 
+def boundary_scenes(dice: Dice, chip: int) -> list[Scene]:
+    """Two grains of a wedge, what lies beyond its edge, and what is neither grain where they meet.
+
+    A grain that thins keeps its lattice, however dim. A boundary may be as dim, for films and grooves are thinner or of
+    lighter atoms, but shows no lattice of its own: it is disordered, or, where it is inclined to the beam, both grains at once.
+    Whoever asks for the grains calls it other, often together with what lies beyond.
+    """
+    nothing = Shape("none")
+    fading = dice.uniform(0.4, 0.9)
+    a = replace(some_material(dice, 1.0), fading=fading)
+    assert isinstance(a.pattern, Crystal)
+    a = replace(a, contrast=max(a.contrast, 0.4))
+    b = replace(a, pattern=replace(changed_crystal(dice, a.pattern), turn=a.pattern.turn + dice.uniform(-0.8, 0.8)))
+    dim = 1 - fading * dice.uniform(0.2, 1.0)
+    layer = dice.choice((Flat(), some_texture(dice)))
+    beyond = Scene(Material(layer, a.level * dice.uniform(0.0, 0.4), dice.uniform(0.0, 0.3), 0.15), a, nothing)
+    disordered = Texture(0.0, 1 / a.pattern.pitch, dice.uniform(0.2, 0.7), 0.0, 0.0, log_uniform(dice, 0.5, 3.0))
+    film = Material(disordered, a.level * dim, a.contrast * dice.uniform(0.1, 0.6), 0.15)
+    turn = dice.uniform(0, math.pi)
+    stripe = Shape("stripe", size=chip * dice.uniform(0.3, 0.7), turn=turn)
+    ramp = Shape("half", soft=chip * log_uniform(dice, 0.2, 1.5), turn=turn)
+    dimmed = (replace(m, level=m.level * dim, fading=0.0, contrast=m.contrast * dice.uniform(0.5, 1.0)) for m in (a, b))
+    met = (Scene(dice.choice((a, b)), film, stripe), Scene(*dimmed, ramp))
+    plain = [Scene(a, b, nothing), Scene(b, a, nothing)]
+    if dice.random() < 0.5:
+        return plain + [replace(beyond, also=met), replace(beyond, ground=film)]
+    return plain + [beyond, replace(met[0], also=met[1:])]
+
+
 def some_image(dice: Dice, ways: int, chip: int) -> list[Scene]:
     """The classes of one image."""
     share = dice.world.unrelated_share
@@ -294,6 +324,8 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
         if dice.random() < 0.6:  # two grains of one crystal, or two phases that are much alike
             b = changed_material(dice, a)
         scenes = [plain, Scene(b, a, nothing), Scene(a, b, some_border(dice, chip))]
+    elif topic == "boundary":
+        scenes = boundary_scenes(dice, chip)
     elif topic == "objects":
         a = replace(some_material(dice, 0.25), uneven=uneven)
         if added:
