@@ -97,6 +97,28 @@ class Drawings(unittest.TestCase):
             strongest = sorted(max(map(abs, scene.shade)) for scene in made)
             self.assertLess(strongest[0], strongest[1])
 
+    def test_a_chip_of_a_mixed_class_shows_one_of_its_scenes(self) -> None:
+        first, *others = (
+            scenes.Scene(material, material, scenes.Shape("none"))
+            for material in (scenes.Material(scenes.Flat(), level, 0.0, 0.0) for level in (0.2, 0.5, 0.8))
+        )
+        drawn = draw.draw_scene(replace(first, also=tuple(others)), 6, 16)
+        self.assertEqual(drawn.shape, (6, 16, 16))
+        torch.testing.assert_close(drawn.mean((1, 2)), torch.tensor([0.2, 0.5, 0.8] * 2), atol=1e-5, rtol=0)
+        self.assertLess(drawn.std((1, 2)).max().item(), 1e-5)
+
+    def test_boundaries_lie_between_two_grains_of_a_wedge(self) -> None:
+        dice = scenes.Dice(4)
+        dice.world = smoke().world
+        for _ in range(50):
+            first, second, *neither = scenes.boundary_scenes(dice, 64)
+            self.assertIsInstance(first.ground.pattern, scenes.Crystal)
+            self.assertIsInstance(second.ground.pattern, scenes.Crystal)
+            self.assertNotEqual(first.ground.pattern, second.ground.pattern)
+            self.assertGreater(min(first.ground.fading, second.ground.fading), 0.3)
+            self.assertEqual(len(neither), 2)
+            self.assertEqual(sum(bool(scene.also) for scene in neither), 1)  # what is neither may be several things
+
     def test_patches_cover_their_share(self) -> None:
         torch.manual_seed(1)
         for fill in (0.1, 0.5):
