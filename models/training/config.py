@@ -180,9 +180,9 @@ def check(config: Config) -> None:
         "network.input_size must be in 16..512, as the engine wants it": 16 <= network.input_size <= 512,
         "network.std must be above 0": network.std > 0,
         "network.stem_kernel must be odd": network.stem_kernel % 2 == 1,
-        "network.widths and network.depths must have four entries, above 0": len(network.widths) == 4
-        and len(network.depths) == 4
-        and min(network.widths + network.depths) > 0,
+        "network.widths must have four entries, above 1 (a map of one channel is the chip itself)": len(network.widths) == 4
+        and min(network.widths) > 1,
+        "network.depths must have four entries, above 0": len(network.depths) == 4 and min(network.depths) > 0,
         "network.pool_stages must rise within 0..4 and hold one of 1..4": list(network.pool_stages)
         == sorted(set(network.pool_stages) & {0, 1, 2, 3, 4})
         and max(network.pool_stages, default=0) > 0,

@@ -163,6 +163,8 @@ class Choices(unittest.TestCase):
             ("episode.input_sizes=[8]", "episode.input_sizes"),
             ("episode.input_sizes=[]", "episode.input_sizes"),
             ("network.pool_stages=[0]", "network.pool_stages"),
+            ("network.widths=[32, 1, 8, 8]", "network.widths"),
+            ("network.depths=[2, 2, 2]", "network.depths"),
             ("world.unrelated_share=-1.0", "world.unrelated_share"),
         ):
             with self.assertRaisesRegex(configs.ConfigError, word):
