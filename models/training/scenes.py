@@ -258,6 +258,12 @@ def changed_shape(dice: Dice, s: Shape) -> Shape:
     return replace(s, size=s.size * dice.choice((0.5, 2.0)))
 
 
+def beyond_edge(dice: Dice, level: float, share: float) -> Material:
+    """Beyond a wedge's edge: what is left of the amorphous layers on it, at most `share` of its level, or nothing."""
+    layer = dice.choice((Flat(), some_texture(dice)))
+    return Material(layer, level * dice.uniform(0.0, share), dice.uniform(0.0, 0.3), 0.15)
+
+
 def boundary_scenes(dice: Dice, chip: int) -> list[Scene]:
     """Two grains of a wedge, what lies beyond its edge, and what is neither grain where they meet.
 
@@ -272,8 +278,7 @@ def boundary_scenes(dice: Dice, chip: int) -> list[Scene]:
     a = replace(a, contrast=max(a.contrast, 0.4))
     b = replace(a, pattern=replace(changed_crystal(dice, a.pattern), turn=a.pattern.turn + dice.uniform(-0.8, 0.8)))
     dim = 1 - fading * dice.uniform(0.2, 1.0)
-    layer = dice.choice((Flat(), some_texture(dice)))
-    beyond = Scene(Material(layer, a.level * dice.uniform(0.0, 0.4), dice.uniform(0.0, 0.3), 0.15), a, nothing)
+    beyond = Scene(beyond_edge(dice, a.level, 0.4), a, nothing)
     disordered = Texture(0.0, 1 / a.pattern.pitch, dice.uniform(0.2, 0.7), 0.0, 0.0, log_uniform(dice, 0.5, 3.0))
     film = Material(disordered, a.level * dim, a.contrast * dice.uniform(0.1, 0.6), 0.15)
     turn = dice.uniform(0, math.pi)
@@ -394,10 +399,8 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
         pitch = max(4.0, structure.size * dice.uniform(0.12, 0.4))
         fine = Shape("array", pitch, soft=0.1, fill=dice.uniform(0.15, 0.35))
         scenes = [Scene(a, b, structure), Scene(a, b, fine), Scene(a, b, nothing), Scene(b, a, nothing)]
-    if wedge:  # beyond the edge: what is left of the layers, or nothing
-        layer = dice.choice((Flat(), some_texture(dice)))
-        beyond = Material(layer, a.level * dice.uniform(0.0, 0.35), dice.uniform(0.0, 0.3), 0.15)
-        scenes.append(Scene(beyond, b, nothing))
+    if wedge:
+        scenes.append(Scene(beyond_edge(dice, a.level, 0.35), b, nothing))
     while len(scenes) < ways:
         scene = dice.choice(scenes)
         if scene.shape.kind != "none" and dice.random() < 0.5:
