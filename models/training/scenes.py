@@ -76,6 +76,9 @@ class Shape:
     waves: float = 0.0  # of contrast along a line: 0 none, 1 dotted
 
 
+NOTHING = Shape("none")
+
+
 @dataclass(frozen=True)
 class Scene:
     ground: Material
@@ -271,14 +274,13 @@ def boundary_scenes(dice: Dice, chip: int) -> list[Scene]:
     lighter atoms, but shows no lattice of its own: it is disordered, or, where it is inclined to the beam, both grains at once.
     Whoever asks for the grains calls it other, often together with what lies beyond.
     """
-    nothing = Shape("none")
     fading = dice.uniform(0.4, 0.9)
     a = replace(some_material(dice, 1.0), fading=fading)
     assert isinstance(a.pattern, Crystal)
     a = replace(a, contrast=max(a.contrast, 0.4))
     b = replace(a, pattern=replace(changed_crystal(dice, a.pattern), turn=a.pattern.turn + dice.uniform(-0.8, 0.8)))
     dim = 1 - fading * dice.uniform(0.2, 1.0)
-    beyond = Scene(beyond_edge(dice, a.level, 0.4), a, nothing)
+    beyond = Scene(beyond_edge(dice, a.level, 0.4), a, NOTHING)
     disordered = Texture(0.0, 1 / a.pattern.pitch, dice.uniform(0.2, 0.7), 0.0, 0.0, log_uniform(dice, 0.5, 3.0))
     film = Material(disordered, a.level * dim, a.contrast * dice.uniform(0.1, 0.6), 0.15)
     turn = dice.uniform(0, math.pi)
@@ -286,10 +288,110 @@ def boundary_scenes(dice: Dice, chip: int) -> list[Scene]:
     ramp = Shape("half", soft=chip * log_uniform(dice, 0.2, 1.5), turn=turn)
     dimmed = (replace(m, level=m.level * dim, fading=0.0, contrast=m.contrast * dice.uniform(0.5, 1.0)) for m in (a, b))
     met = (Scene(dice.choice((a, b)), film, stripe), Scene(*dimmed, ramp))
-    plain = [Scene(a, b, nothing), Scene(b, a, nothing)]
+    plain = [Scene(a, b, NOTHING), Scene(b, a, NOTHING)]
     if dice.random() < 0.5:
         return plain + [replace(beyond, also=met), replace(beyond, ground=film)]
     return plain + [beyond, replace(met[0], also=met[1:])]
+
+
+def crystal_scenes(dice: Dice, a: Material, b: Material) -> list[Scene]:
+    return [Scene(ground, b, NOTHING) for ground in (a, changed_material(dice, a), some_material(dice, 0.8))]
+
+
+def texture_scenes(dice: Dice, b: Material) -> list[Scene]:
+    a = some_material(dice, 0.0)
+    return [Scene(ground, b, NOTHING) for ground in (a, changed_material(dice, a), changed_material(dice, a))]
+
+
+def interface_scenes(dice: Dice, chip: int, a: Material, b: Material) -> list[Scene]:
+    plain = Scene(a, b, NOTHING)
+    if dice.random() < 0.6:  # two grains of one crystal, or two phases that are much alike
+        b = changed_material(dice, a)
+    return [plain, Scene(b, a, NOTHING), Scene(a, b, some_border(dice, chip))]
+
+
+def object_scenes(dice: Dice, b: Material, uneven: float, added: bool) -> list[Scene]:
+    a = replace(some_material(dice, 0.25), uneven=uneven)
+    if added:
+        b = replace(some_material(dice, 0.3), level=dice.uniform(0.1, 0.8))
+    elif dice.random() < 0.7:
+        b = some_material(dice, 0.3)
+        level = a.level + dice.choice((1, 1, -1)) * dice.uniform(0.08, 0.7)
+        b = replace(b, level=min(1.5, max(0.0, level)))
+    objects = some_objects(dice)
+    scenes = [Scene(a, b, NOTHING), Scene(a, b, objects, added), Scene(a, b, changed_shape(dice, objects), added)]
+    other = Scene(a, changed_material(dice, b), objects, added)
+    scenes.append(Scene(b, a, NOTHING) if objects.size > 12 and not added else other)
+    return scenes
+
+
+def atom_scenes(dice: Dice, uneven: float) -> list[Scene]:
+    # Single atoms on a thin noisy support: spots of the probe's width, a little above its roughness, and always
+    # added to it. The dose that leaves them in place leaves them near the noise.
+    a = Material(some_texture(dice), dice.uniform(0.1, 0.6), dice.uniform(0.05, 0.5), uneven)
+    b = Material(Flat(), dice.uniform(0.12, 0.7), 0.0)
+    spot = Shape("objects", log_uniform(dice, 0.8, 4.0), dice.choice((1, 1, 2, 4)), soft=0.5, profile="spot")
+    scenes = [Scene(a, b, NOTHING), Scene(a, b, spot, True)]
+    scenes.append(Scene(a, b, replace(spot, count=spot.count + 4), True))
+    scenes.append(Scene(a, b, replace(spot, size=spot.size * 2.2), True))
+    return scenes
+
+
+def point_scenes(dice: Dice, a: Material, b: Material) -> list[Scene]:
+    crystal = a.pattern
+    assert isinstance(crystal, Crystal)
+    crystal = replace(crystal, pitch=max(crystal.pitch, 7.0))
+    a = replace(a, pattern=crystal, contrast=max(a.contrast, 0.4))
+    sizes = (-dice.uniform(0.5, 1.0), dice.uniform(0.5, 1.2))
+    scenes = [Scene(a, b, NOTHING)]
+    scenes += [Scene(replace(a, pattern=replace(crystal, defect="point", strength=s)), b, NOTHING) for s in sizes]
+    return scenes
+
+
+def damage_scenes(dice: Dice, chip: int, b: Material, uneven: float) -> list[Scene]:
+    # Diffraction contrast: what bends the planes scatters out of the bright-field beam, or into the dark-field
+    # one. It fades without an edge, lies across the border of chips and covers any share of them. Away from it a
+    # crystal off its axes shows little but noise and the slow wandering of its thickness.
+    depth = dice.choice((-1, -1, -1, 1)) * log_uniform(dice, 0.12, 0.9)
+    uneven = min(uneven, abs(depth) * dice.uniform(0.05, 0.4))
+    a = replace(some_material(dice, 0.1), level=dice.uniform(0.25, 1.0), uneven=uneven)
+    if not isinstance(a.pattern, Crystal):
+        pattern = Flat() if dice.random() < 0.5 else a.pattern
+        a = replace(a, pattern=pattern, contrast=min(a.contrast, abs(depth) * dice.uniform(0.05, 0.8)))
+    # How much a defect takes depends on its place in the foil and on the planes that diffract, and the ground
+    # wanders as well, so that clean chips have faint traces of either sign: the question is one of degree.
+    damage = some_damage(dice, chip)
+    low, high = dice.uniform(0.4, 0.7), dice.uniform(0.9, 1.3)
+    plain = Scene(a, b, damage, shade=(low * depth, high * depth))
+    if dice.random() < dice.world.mottle_share:
+        mottle = abs(depth) * log_uniform(dice, *dice.world.mottle)
+        plain = replace(plain, mottle=mottle, mottle_frequency=log_uniform(dice, 0.25, 2.0) / chip)
+    clean = replace(plain, shape=NOTHING)
+    if dice.random() < dice.world.traces_share:
+        clean = replace(plain, shade=(dice.uniform(-0.3, 0.1) * depth, dice.uniform(0.1, 0.9) * low * depth))
+    severe = replace(plain, shade=(2.2 * low * depth, 2.2 * high * depth))
+    other = dice.choice((severe, replace(plain, shape=some_damage(dice, chip))))
+    return [clean, plain, replace(plain, shape=changed_shape(dice, damage)), other]
+
+
+def extended_scenes(dice: Dice, a: Material, b: Material) -> list[Scene]:
+    crystal = a.pattern
+    assert isinstance(crystal, Crystal)
+    a = replace(a, contrast=max(a.contrast, 0.4))
+    shift = dice.choice((1 / 3, 0.5, 0.5, dice.uniform(0.2, 0.8)))
+    scenes = [Scene(a, b, NOTHING)]
+    for broken in (replace(crystal, defect="dislocation"), replace(crystal, defect="fault", strength=shift)):
+        scenes.append(Scene(replace(a, pattern=broken), b, NOTHING))
+    return scenes
+
+
+def microstructure_scenes(dice: Dice, chip: int) -> list[Scene]:
+    a = some_material(dice, 0.1)
+    b = replace(changed_material(dice, a), level=max(0.0, a.level + dice.choice((-1, 1)) * dice.uniform(0.1, 0.6)))
+    structure = some_microstructure(dice, chip)
+    pitch = max(4.0, structure.size * dice.uniform(0.12, 0.4))
+    fine = Shape("array", pitch, soft=0.1, fill=dice.uniform(0.15, 0.35))
+    return [Scene(a, b, structure), Scene(a, b, fine), Scene(a, b, NOTHING), Scene(b, a, NOTHING)]
 
 
 def some_image(dice: Dice, ways: int, chip: int) -> list[Scene]:
@@ -302,7 +404,6 @@ def some_image(dice: Dice, ways: int, chip: int) -> list[Scene]:
 
 def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
     """Classes that differ in little: the hard negatives."""
-    nothing = Shape("none")
     topic = chosen(dice, dice.world.topics)
     # Supports are wedges, folds and holey films, and foils bend: the ground under the objects that are asked for
     # may differ more from chip to chip than the objects stand out, and must not decide the answer.
@@ -317,90 +418,21 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
     if wedge:
         fading = dice.uniform(0.3, 0.85)
         a, b = replace(a, fading=fading), replace(b, fading=fading)
-    plain = Scene(a, b, nothing)
-    if topic == "crystals":
-        scenes = [plain, replace(plain, ground=changed_material(dice, a))]
-        scenes.append(replace(plain, ground=some_material(dice, 0.8)))
-    elif topic == "textures":
-        a = some_material(dice, 0.0)
-        plain = Scene(a, b, nothing)
-        scenes = [plain] + [replace(plain, ground=changed_material(dice, a)) for _ in range(2)]
-    elif topic == "interface":
-        if dice.random() < 0.6:  # two grains of one crystal, or two phases that are much alike
-            b = changed_material(dice, a)
-        scenes = [plain, Scene(b, a, nothing), Scene(a, b, some_border(dice, chip))]
-    elif topic == "boundary":
-        scenes = boundary_scenes(dice, chip)
-    elif topic == "objects":
-        a = replace(some_material(dice, 0.25), uneven=uneven)
-        if added:
-            b = replace(some_material(dice, 0.3), level=dice.uniform(0.1, 0.8))
-        elif dice.random() < 0.7:
-            b = some_material(dice, 0.3)
-            level = a.level + dice.choice((1, 1, -1)) * dice.uniform(0.08, 0.7)
-            b = replace(b, level=min(1.5, max(0.0, level)))
-        objects = some_objects(dice)
-        scenes = [Scene(a, b, nothing), Scene(a, b, objects, added), Scene(a, b, changed_shape(dice, objects), added)]
-        other = Scene(a, changed_material(dice, b), objects, added)
-        scenes.append(Scene(b, a, nothing) if objects.size > 12 and not added else other)
-    elif topic == "atoms":
-        # Single atoms on a thin noisy support: spots of the probe's width, a little above its roughness, and always
-        # added to it. The dose that leaves them in place leaves them near the noise.
-        a = Material(some_texture(dice), dice.uniform(0.1, 0.6), dice.uniform(0.05, 0.5), uneven)
-        b = Material(Flat(), dice.uniform(0.12, 0.7), 0.0)
-        spot = Shape("objects", log_uniform(dice, 0.8, 4.0), dice.choice((1, 1, 2, 4)), soft=0.5, profile="spot")
-        scenes = [Scene(a, b, nothing), Scene(a, b, spot, True)]
-        scenes.append(Scene(a, b, replace(spot, count=spot.count + 4), True))
-        scenes.append(Scene(a, b, replace(spot, size=spot.size * 2.2), True))
-    elif topic == "point":
-        crystal = a.pattern
-        assert isinstance(crystal, Crystal)
-        crystal = replace(crystal, pitch=max(crystal.pitch, 7.0))
-        a = replace(a, pattern=crystal, contrast=max(a.contrast, 0.4))
-        sizes = (-dice.uniform(0.5, 1.0), dice.uniform(0.5, 1.2))
-        scenes = [Scene(a, b, nothing)]
-        scenes += [Scene(replace(a, pattern=replace(crystal, defect="point", strength=s)), b, nothing) for s in sizes]
-    elif topic == "damage":
-        # Diffraction contrast: what bends the planes scatters out of the bright-field beam, or into the dark-field
-        # one. It fades without an edge, lies across the border of chips and covers any share of them. Away from it a
-        # crystal off its axes shows little but noise and the slow wandering of its thickness.
-        depth = dice.choice((-1, -1, -1, 1)) * log_uniform(dice, 0.12, 0.9)
-        uneven = min(uneven, abs(depth) * dice.uniform(0.05, 0.4))
-        a = replace(some_material(dice, 0.1), level=dice.uniform(0.25, 1.0), uneven=uneven)
-        if not isinstance(a.pattern, Crystal):
-            pattern = Flat() if dice.random() < 0.5 else a.pattern
-            a = replace(a, pattern=pattern, contrast=min(a.contrast, abs(depth) * dice.uniform(0.05, 0.8)))
-        # How much a defect takes depends on its place in the foil and on the planes that diffract, and the ground
-        # wanders as well, so that clean chips have faint traces of either sign: the question is one of degree.
-        damage = some_damage(dice, chip)
-        low, high = dice.uniform(0.4, 0.7), dice.uniform(0.9, 1.3)
-        plain = Scene(a, b, damage, shade=(low * depth, high * depth))
-        if dice.random() < dice.world.mottle_share:
-            mottle = abs(depth) * log_uniform(dice, *dice.world.mottle)
-            plain = replace(plain, mottle=mottle, mottle_frequency=log_uniform(dice, 0.25, 2.0) / chip)
-        clean = replace(plain, shape=nothing)
-        if dice.random() < dice.world.traces_share:
-            clean = replace(plain, shade=(dice.uniform(-0.3, 0.1) * depth, dice.uniform(0.1, 0.9) * low * depth))
-        severe = replace(plain, shade=(2.2 * low * depth, 2.2 * high * depth))
-        other = dice.choice((severe, replace(plain, shape=some_damage(dice, chip))))
-        scenes = [clean, plain, replace(plain, shape=changed_shape(dice, damage)), other]
-    elif topic == "extended":
-        crystal = a.pattern
-        assert isinstance(crystal, Crystal)
-        a = replace(a, contrast=max(a.contrast, 0.4))
-        shift = dice.choice((1 / 3, 0.5, 0.5, dice.uniform(0.2, 0.8)))
-        scenes = [Scene(a, b, nothing)]
-        for broken in (replace(crystal, defect="dislocation"), replace(crystal, defect="fault", strength=shift)):
-            scenes.append(Scene(replace(a, pattern=broken), b, nothing))
-    else:
-        a = some_material(dice, 0.1)
-        b = replace(changed_material(dice, a), level=max(0.0, a.level + dice.choice((-1, 1)) * dice.uniform(0.1, 0.6)))
-        structure = some_microstructure(dice, chip)
-        pitch = max(4.0, structure.size * dice.uniform(0.12, 0.4))
-        fine = Shape("array", pitch, soft=0.1, fill=dice.uniform(0.15, 0.35))
-        scenes = [Scene(a, b, structure), Scene(a, b, fine), Scene(a, b, nothing), Scene(b, a, nothing)]
+    drawings = {
+        "crystals": lambda: crystal_scenes(dice, a, b),
+        "textures": lambda: texture_scenes(dice, b),
+        "interface": lambda: interface_scenes(dice, chip, a, b),
+        "boundary": lambda: boundary_scenes(dice, chip),
+        "objects": lambda: object_scenes(dice, b, uneven, added),
+        "atoms": lambda: atom_scenes(dice, uneven),
+        "point": lambda: point_scenes(dice, a, b),
+        "damage": lambda: damage_scenes(dice, chip, b, uneven),
+        "extended": lambda: extended_scenes(dice, a, b),
+        "microstructure": lambda: microstructure_scenes(dice, chip),
+    }
+    scenes = drawings[topic]()
     if wedge:
-        scenes.append(Scene(beyond_edge(dice, a.level, 0.35), b, nothing))
+        scenes.append(Scene(beyond_edge(dice, a.level, 0.35), b, NOTHING))
     while len(scenes) < ways:
         scene = dice.choice(scenes)
         if scene.shape.kind != "none" and dice.random() < 0.5:
