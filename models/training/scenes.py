@@ -271,8 +271,8 @@ def boundary_scenes(dice: Dice, chip: int) -> list[Scene]:
     """Two grains of a wedge, what lies beyond its edge, and what is neither grain where they meet.
 
     A grain that thins keeps its lattice, however dim. A boundary may be as dim, for films and grooves are thinner or of
-    lighter atoms, but shows no lattice of its own: it is disordered, or, where it is inclined to the beam, both grains at once.
-    Whoever asks for the grains calls it other, often together with what lies beyond.
+    lighter atoms, but shows no lattice of its own: it is disordered, or, where it is inclined to the beam, both grains
+    at once. Whoever asks for the grains calls it other, often together with what lies beyond.
     """
     fading = dice.uniform(0.4, 0.9)
     a = replace(some_material(dice, 1.0), fading=fading)
@@ -434,7 +434,7 @@ def related_scenes(dice: Dice, ways: int, chip: int) -> list[Scene]:
     if wedge:
         scenes.append(Scene(beyond_edge(dice, a.level, 0.35), b, NOTHING))
     while len(scenes) < ways:
-        scene = dice.choice(scenes)
+        scene = dice.choice([s for s in scenes if not s.also])  # those of a mixed class are not shared with another
         if scene.shape.kind != "none" and dice.random() < 0.5:
             scenes.append(replace(scene, shape=changed_shape(dice, scene.shape)))
         else:

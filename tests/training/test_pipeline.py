@@ -119,6 +119,14 @@ class Drawings(unittest.TestCase):
             self.assertEqual(len(neither), 2)
             self.assertEqual(sum(bool(scene.also) for scene in neither), 1)  # what is neither may be several things
 
+    def test_classes_beyond_a_topics_own_share_nothing_with_a_mixed_one(self) -> None:
+        dice = scenes.Dice(5)
+        dice.world = replace(smoke().world, topics={"boundary": 1.0})
+        for _ in range(50):
+            made = scenes.related_scenes(dice, 12, 64)
+            self.assertEqual(len(made), 12)
+            self.assertEqual(sum(bool(scene.also) for scene in made), 1)
+
     def test_patches_cover_their_share(self) -> None:
         torch.manual_seed(1)
         for fill in (0.1, 0.5):
