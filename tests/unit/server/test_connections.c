@@ -93,7 +93,9 @@ static void each_phase_has_its_deadline(void **state)
         uint64_t start = now_ms();
         struct connection *connection = connections_add(connections, pair.server);
         assert_non_null(connection);
-        assert_true(connection_enter(connections, connection, trials[i].phase));
+        /* A phase can be entered unless the one before has run out while this thread waited. */
+        assert_true(connection_enter(connections, connection, trials[i].phase) ||
+                    now_ms() - start >= 30);
         char text[1024];
         read_to_end(pair.client, text, sizeof(text));
         assert_memory_equal(text, trials[i].text, strlen(trials[i].text));
@@ -129,7 +131,7 @@ static void the_timeout_answer_has_its_length(void **state)
 static void bytes_extend_a_body_but_drips_do_not(void **state)
 {
     (void)state;
-    enum { BODY_MS = 60 };
+    enum { BODY_MS = 1000 }; /* long for this thread, should it have to wait */
     struct connections *connections = create(LONG, BODY_MS, LONG);
     struct pair fast, slow;
     open_pair(&fast);
