@@ -27,7 +27,7 @@ TEST_LDLIBS := $(shell $(PKG_CONFIG) --libs $(TEST_PACKAGES) 2>/dev/null)
 LAYERS := base engine db api server
 SOURCES := $(sort $(foreach layer,$(LAYERS),$(shell find $(layer) -name '*.c')))
 LIBRARY_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out server/main.c,$(SOURCES)))
-ASSETS := $(BUILD)/server/assets.o
+ASSETS := $(BUILD)/server/cli/assets.o
 TEST_SOURCES := $(sort $(shell find tests -name 'test_*.c'))
 TEST_HELPERS := $(sort $(shell find tests/unit tests/api tests/http -name '*.c' ! -name 'test_*.c'))
 TEST_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
@@ -77,7 +77,7 @@ $(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o: OPTIMISE
 endif
 
 # The default encoder and openapi.yaml are part of the program, so that it is one file to install.
-$(ASSETS): server/assets.S models/default.safetensors openapi.yaml
+$(ASSETS): server/cli/assets.S models/default.safetensors openapi.yaml
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c $< -o $@
 

@@ -1,5 +1,5 @@
-/* The REST API over plain request and response structs: no socket, no libmicrohttpd. server/http.c
- * turns HTTP into these structs and back; tests/api/ calls api_handle directly.
+/* The REST API over plain request and response structs: no socket, no libmicrohttpd.
+ * server/http/http.c turns HTTP into these structs and back; tests/api/ calls api_handle directly.
  */
 #ifndef CHIPSHOT_API_API_H
 #define CHIPSHOT_API_API_H
@@ -8,10 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/limits.h"
 #include "base/error.h"
 #include "db/blobs.h"
 #include "db/db.h"
-#include "engine/image/image.h"
 
 /* ---- requests ---- */
 
@@ -64,19 +64,6 @@ void api_response_header(struct api_response *response, const char *name, const 
     __attribute__((format(printf, 3, 4)));
 
 /* ---- the API ---- */
-
-struct api_limits {
-    uint64_t max_json_size;       /* bytes of a JSON body; default 1 MiB */
-    uint64_t max_upload_size;     /* bytes of an uploaded image; default 1 GiB */
-    uint64_t max_encoder_size;    /* bytes of an uploaded encoder; default 512 MiB */
-    uint64_t max_queued_jobs;     /* default 1000 */
-    uint64_t max_images_per_job;  /* default 10000 */
-    uint64_t max_chips_per_image; /* default 4,000,000 */
-    struct image_limits image;
-    uint32_t max_wait_s; /* Prefer: wait, at most; default 30 */
-};
-
-extern const struct api_limits api_limits_default;
 
 /* What api/ needs of the server around it. Every callback may be called from any thread. */
 struct api_hooks {

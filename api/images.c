@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/image_counts.h"
+#include "api/job/image_counts.h"
 #include "api/call.h"
 #include "api/upload.h"
 #include "db/images.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/job_fields.h"
+#include "api/job/job_fields.h"
 #include "db/encoders.h"
 #include "db/images.h"
 #include "db/support_sets.h"

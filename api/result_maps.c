@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/job_params.h"
+#include "api/job/job_params.h"
 #include "api/render.h"
 #include "api/result_view.h"
 #include "engine/fewshot/maps.h"

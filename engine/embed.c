@@ -97,12 +97,12 @@ static int worker_init(struct worker_memory *worker, const struct embedder *embe
                        struct error *err)
 {
     const struct input_sizes *sizes = &embedder->sizes;
-    int status = 0;
-    for (uint32_t i = 0; i < sizes->n && status == 0; i++)
-        status = encoder_workspace_create(&worker->workspaces[i], embedder->encoder,
-                                          sizes->sides[i], embedder->precision, err);
-    if (status < 0)
-        return status;
+    int rc = 0;
+    for (uint32_t i = 0; i < sizes->n && rc == 0; i++)
+        rc = encoder_workspace_create(&worker->workspaces[i], embedder->encoder, sizes->sides[i],
+                                      embedder->precision, err);
+    if (rc < 0)
+        return rc;
     size_t side = sizes->sides[sizes->n - 1]; /* the largest */
     size_t dimension = encoder_info(embedder->encoder)->dimension;
     worker->chips = malloc(ENCODER_BATCH * side * side * sizeof(float));
@@ -130,12 +130,12 @@ int embedder_create(struct embedder **out, struct pool *pool, const struct encod
     else
         embedder->sizes = (struct input_sizes){1, {encoder_info(encoder)->input_size}};
     embedder->n_workers = n;
-    int status = 0;
-    for (uint32_t i = 0; i < n && status == 0; i++)
-        status = worker_init(&embedder->workers[i], embedder, err);
-    if (status < 0) {
+    int rc = 0;
+    for (uint32_t i = 0; i < n && rc == 0; i++)
+        rc = worker_init(&embedder->workers[i], embedder, err);
+    if (rc < 0) {
         embedder_destroy(embedder);
-        return status;
+        return rc;
     }
     *out = embedder;
     return 0;
@@ -349,21 +349,21 @@ static void embed_batch(void *argument, uint32_t worker_index)
  * one batch. */
 static int submit_tasks(struct embed_run *run, struct error *err)
 {
-    int status = 0;
+    int rc = 0;
     pthread_mutex_lock(&run->mutex);
     uint64_t n_ready = run->n_allowed > run->next ? run->n_allowed - run->next : 0;
     const uint32_t n = next_batch(run), part = choose_part(run, n);
     const uint64_t n_parts = n > 0 ? (n_ready + part - 1) / part : 0;
     /* As many as there are batches or parts: tasks that run now may not come to them at once. */
     for (uint64_t i = 0; i < n_parts && run->n_tasks < run->embedder->n_workers; i++) {
-        status = pool_submit(run->lane, embed_batch, run, err);
-        if (status < 0)
+        rc = pool_submit(run->lane, embed_batch, run, err);
+        if (rc < 0)
             break;
         run->n_tasks++;
     }
-    run->cancelled = run->cancelled || status < 0;
+    run->cancelled = run->cancelled || rc < 0;
     pthread_mutex_unlock(&run->mutex);
-    return status;
+    return rc;
 }
 
 static int make_resamplers(struct embed_run *run, uint32_t chip_width, uint32_t chip_height,
@@ -372,10 +372,10 @@ static int make_resamplers(struct embed_run *run, uint32_t chip_width, uint32_t 
     const struct input_sizes *sizes = &run->embedder->sizes;
     for (uint32_t i = 0; i < sizes->n; i++) {
         uint32_t side = sizes->sides[i];
-        int status =
+        int rc =
             chip_resampler_create(&run->resamplers[i], chip_width, chip_height, side, side, err);
-        if (status < 0)
-            return status;
+        if (rc < 0)
+            return rc;
         size_t scratch = chip_resampler_scratch(run->resamplers[i]);
         run->scratch_size = scratch > run->scratch_size ? scratch : run->scratch_size;
     }
@@ -425,18 +425,18 @@ static int run_begin(struct embed_run **out, const struct embed_run *plan, uint3
     *run = *plan;
     pthread_mutex_init(&run->mutex, NULL);
     pthread_cond_init(&run->changed, NULL);
-    int status = make_resamplers(run, chip_width, chip_height, err);
-    if (status == 0)
-        status = make_batches(run, err);
-    if (status == 0)
-        status = make_running(run, err);
-    if (status == 0)
-        status = submit_tasks(run, err);
-    if (status < 0)
+    int rc = make_resamplers(run, chip_width, chip_height, err);
+    if (rc == 0)
+        rc = make_batches(run, err);
+    if (rc == 0)
+        rc = make_running(run, err);
+    if (rc == 0)
+        rc = submit_tasks(run, err);
+    if (rc < 0)
         embed_finish(run, NULL, NULL);
     else
         *out = run;
-    return status;
+    return rc;
 }
 
 void embed_allow(struct embed_run *run, uint64_t n_chips)
@@ -518,9 +518,9 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
     const struct chip_source source = {.pixels = pixels, .image_width = grid->image_width};
     const struct embed_output output = {.vectors = out};
     struct embed_run *run = NULL;
-    int status = embed_grid_begin(&run, embedder, lane, &source, grid, grid_n_chips(grid), progress,
-                                  context, &output, err);
-    return status < 0 ? status : embed_finish(run, NULL, err);
+    int rc = embed_grid_begin(&run, embedder, lane, &source, grid, grid_n_chips(grid), progress,
+                              context, &output, err);
+    return rc < 0 ? rc : embed_finish(run, NULL, err);
 }
 
 int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
@@ -540,6 +540,6 @@ int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *
         .output = {.vectors = out},
     };
     struct embed_run *run = NULL;
-    int status = run_begin(&run, &plan, rects[0].width, rects[0].height, err);
-    return status < 0 ? status : embed_finish(run, NULL, err);
+    int rc = run_begin(&run, &plan, rects[0].width, rects[0].height, err);
+    return rc < 0 ? rc : embed_finish(run, NULL, err);
 }

@@ -150,13 +150,13 @@ int pool_create(struct pool **out, uint32_t n_workers, uint32_t lane_limit, stru
         struct worker *worker = &pool->workers[i];
         worker->pool = pool;
         worker->index = i;
-        int status = pthread_create(&worker->thread, NULL, work, worker);
-        if (status != 0) {
+        int rc = pthread_create(&worker->thread, NULL, work, worker);
+        if (rc != 0) {
             stop_workers(pool, i);
             pthread_cond_destroy(&pool->ready);
             pthread_mutex_destroy(&pool->mutex);
             free(pool);
-            return error_set_errno(err, status, "starting worker thread %u", i);
+            return error_set_errno(err, rc, "starting worker thread %u", i);
         }
     }
     *out = pool;
@@ -178,9 +178,9 @@ int pool_make_background(struct pool *pool, struct error *err)
 {
     const struct sched_param parameters = {.sched_priority = 0};
     for (uint32_t i = 0; i < pool->n_workers; i++) {
-        int status = pthread_setschedparam(pool->workers[i].thread, SCHED_IDLE, &parameters);
-        if (status != 0)
-            return error_set_errno(err, status, "putting worker thread %u into the background", i);
+        int rc = pthread_setschedparam(pool->workers[i].thread, SCHED_IDLE, &parameters);
+        if (rc != 0)
+            return error_set_errno(err, rc, "putting worker thread %u into the background", i);
     }
     return 0;
 }
@@ -235,12 +235,12 @@ int pool_submit(struct pool_lane *lane, pool_task task, void *argument, struct e
 {
     struct pool *pool = lane->pool;
     pthread_mutex_lock(&pool->mutex);
-    int status = 0;
+    int rc = 0;
     if (lane->cancelled || pool->stopping) {
-        status = error_set(err, ERROR_CANCELLED, "cancelled");
+        rc = error_set(err, ERROR_CANCELLED, "cancelled");
     } else if (lane->n_waiting == pool->lane_limit) {
-        status = error_set(err, ERROR_BUSY, "the lane holds its limit of %u waiting batches",
-                           pool->lane_limit);
+        rc = error_set(err, ERROR_BUSY, "the lane holds its limit of %u waiting batches",
+                       pool->lane_limit);
     } else {
         lane->tasks[(lane->first + lane->n_waiting) % pool->lane_limit] =
             (struct task){.function = task, .argument = argument};
@@ -251,7 +251,7 @@ int pool_submit(struct pool_lane *lane, pool_task task, void *argument, struct e
         pthread_cond_signal(&pool->ready);
     }
     pthread_mutex_unlock(&pool->mutex);
-    return status;
+    return rc;
 }
 
 void pool_lane_wait_below(struct pool_lane *lane, uint32_t limit)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "engine/encoder/encoder.h"
-#include "server/command.h"
+#include "server/cli/command.h"
 
 struct subcommand {
     const char *name;

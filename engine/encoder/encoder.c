@@ -150,8 +150,8 @@ static int read_pool(struct encoder_info *info, const json_t *pool, struct error
     if (json_object_size(pool) != (size_t)(stages != NULL) + (size_t)(statistics != NULL))
         return error_set(err, ERROR_INVALID,
                          "metadata chipshot.pool has keys besides stages and statistics");
-    int status = read_stages(info, stages, err);
-    return status != 0 ? status : read_statistics(info, statistics, err);
+    int rc = read_stages(info, stages, err);
+    return rc != 0 ? rc : read_statistics(info, statistics, err);
 }
 
 static int read_fields(struct encoder_info *info, const json_t *root, struct error *err)
@@ -161,18 +161,18 @@ static int read_fields(struct encoder_info *info, const json_t *root, struct err
     const json_t *format = json_object_get(root, "format");
     if (!json_is_integer(format) || json_integer_value(format) != 1)
         return error_set(err, ERROR_INVALID, "metadata chipshot.format is not 1");
-    int status = read_name(info, json_object_get(root, "name"), err);
-    if (status == 0)
-        status = read_input_size(info, json_object_get(root, "input_size"), err);
-    if (status == 0)
-        status = read_per_channel(info->mean, info->in_channels, json_object_get(root, "mean"),
-                                  "mean", -NORMALISATION_MAX, err);
-    if (status == 0)
-        status = read_per_channel(info->std, info->in_channels, json_object_get(root, "std"), "std",
-                                  STD_MIN, err);
-    if (status == 0)
-        status = read_pool(info, json_object_get(root, "pool"), err);
-    return status;
+    int rc = read_name(info, json_object_get(root, "name"), err);
+    if (rc == 0)
+        rc = read_input_size(info, json_object_get(root, "input_size"), err);
+    if (rc == 0)
+        rc = read_per_channel(info->mean, info->in_channels, json_object_get(root, "mean"), "mean",
+                              -NORMALISATION_MAX, err);
+    if (rc == 0)
+        rc = read_per_channel(info->std, info->in_channels, json_object_get(root, "std"), "std",
+                              STD_MIN, err);
+    if (rc == 0)
+        rc = read_pool(info, json_object_get(root, "pool"), err);
+    return rc;
 }
 
 static int read_metadata(struct encoder_info *info, const char *text, struct error *err)
@@ -186,9 +186,9 @@ static int read_metadata(struct encoder_info *info, const char *text, struct err
     if (root == NULL)
         return error_set(err, ERROR_INVALID, "metadata chipshot is not JSON: byte %d: %s",
                          json_error.position, json_error.text);
-    int status = read_fields(info, root, err);
+    int rc = read_fields(info, root, err);
     json_decref(root);
-    return status;
+    return rc;
 }
 
 uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage, bool is_std)
@@ -222,22 +222,22 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
     if (encoder == NULL)
         return error_set_nomem(err, "the encoder");
     pthread_mutex_init(&encoder->packing, NULL);
-    int status = safetensors_create(&file, data, size, err);
-    if (status != 0)
+    int rc = safetensors_create(&file, data, size, err);
+    if (rc != 0)
         goto out;
-    status = resnet_init(encoder, file, err);
-    if (status != 0)
+    rc = resnet_init(encoder, file, err);
+    if (rc != 0)
         goto out;
     set_defaults(&encoder->info);
-    status = read_metadata(&encoder->info, safetensors_metadata(file, "chipshot"), err);
-    if (status != 0)
+    rc = read_metadata(&encoder->info, safetensors_metadata(file, "chipshot"), err);
+    if (rc != 0)
         goto out;
-    status = stem_fold(&encoder->stem, encoder->info.mean, encoder->info.std, err);
-    if (status != 0)
+    rc = stem_fold(&encoder->stem, encoder->info.mean, encoder->info.std, err);
+    if (rc != 0)
         goto out;
     /* An encoder that cannot run at its own input size is refused now, not at the first job. */
-    status = plan_init(&plan, encoder, encoder->info.input_size, PRECISION_FLOAT32, err);
-    if (status != 0)
+    rc = plan_init(&plan, encoder, encoder->info.input_size, PRECISION_FLOAT32, err);
+    if (rc != 0)
         goto out;
     encoder->info.dimension = embedding_dimension(&encoder->info);
     encoder->info.flops_per_chip = plan.flops_per_chip;
@@ -247,7 +247,7 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
 out:
     safetensors_destroy(file);
     encoder_destroy(encoder);
-    return status;
+    return rc;
 }
 
 const char *encoder_kernels(void)

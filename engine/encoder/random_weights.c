@@ -200,8 +200,8 @@ int random_weights_create(const char *architecture, void **data, size_t *size, s
                          architecture);
     struct tensor_list list = {0};
     list_tensors(found, &list);
-    int status =
+    int rc =
         list.failed ? error_set_nomem(err, "random weights") : write_file(&list, data, size, err);
     free(list.items);
-    return status;
+    return rc;
 }

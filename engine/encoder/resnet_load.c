@@ -67,17 +67,17 @@ static int load_floats(const struct safetensors_tensor *tensor, float **out, str
     float *values = calloc(tensor->n_elements, sizeof(*values));
     if (values == NULL)
         return error_set_nomem(err, tensor->name);
-    int status = safetensors_to_float(tensor, values, err);
-    for (uint64_t i = 0; status == 0 && i < tensor->n_elements; i++) {
+    int rc = safetensors_to_float(tensor, values, err);
+    for (uint64_t i = 0; rc == 0 && i < tensor->n_elements; i++) {
         if (!isfinite(values[i]))
-            status = error_set(err, ERROR_INVALID, "tensor %s: element %" PRIu64 " is not finite",
-                               tensor->name, i);
+            rc = error_set(err, ERROR_INVALID, "tensor %s: element %" PRIu64 " is not finite",
+                           tensor->name, i);
     }
-    if (status == 0)
+    if (rc == 0)
         *out = values;
     else
         free(values);
-    return status;
+    return rc;
 }
 
 static int load_channel_vector(struct loader *loader, const char *norm, const char *part,
@@ -88,8 +88,8 @@ static int load_channel_vector(struct loader *loader, const char *norm, const ch
     const struct safetensors_tensor *tensor = take(loader, name);
     if (tensor == NULL)
         return ERROR_INVALID;
-    int status = check_shape(tensor, &n_channels, 1, loader->err);
-    return status != 0 ? status : load_floats(tensor, out, loader->err);
+    int rc = check_shape(tensor, &n_channels, 1, loader->err);
+    return rc != 0 ? rc : load_floats(tensor, out, loader->err);
 }
 
 static int check_scale(const char *norm, uint64_t channel, double variance, double scale,
@@ -111,24 +111,24 @@ static int load_norm(struct loader *loader, const char *norm, uint32_t n_channel
 {
     static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
     float *values[4] = {NULL};
-    int status = 0;
-    for (size_t i = 0; status == 0 && i < 4; i++)
-        status = load_channel_vector(loader, norm, parts[i], n_channels, &values[i]);
-    for (uint32_t c = 0; status == 0 && c < n_channels; c++) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < 4; i++)
+        rc = load_channel_vector(loader, norm, parts[i], n_channels, &values[i]);
+    for (uint32_t c = 0; rc == 0 && c < n_channels; c++) {
         const double variance = (double)values[3][c];
         scales[c] = (double)values[0][c] / sqrt(variance + BATCH_NORM_EPSILON);
         const double bias = (double)values[1][c] - (double)values[2][c] * scales[c];
         biases[c] = (float)bias;
-        status = check_scale(norm, c, variance, scales[c], bias, loader->err);
+        rc = check_scale(norm, c, variance, scales[c], bias, loader->err);
     }
     for (size_t i = 0; i < 4; i++)
         free(values[i]);
     char counter[NAME_SIZE];
     snprintf(counter, sizeof(counter), "%s.num_batches_tracked", norm);
-    if (status == 0 && has(loader, counter))
+    if (rc == 0 && has(loader, counter))
         take(loader, counter);
     loader->n_parameters += 2 * (uint64_t)n_channels;
-    return status;
+    return rc;
 }
 
 /* [out][in][ky][kx] to [ky][kx][in][out], scaled per output channel. */
@@ -162,9 +162,9 @@ static int read_conv_shape(struct conv *conv, const struct safetensors_tensor *t
                          tensor->name, tensor->rank, tensor->rank > 0 ? tensor->shape[0] : 0,
                          RESNET_CHANNELS_MAX);
     const uint64_t wanted[] = {tensor->shape[0], conv->in_channels, conv->kernel, conv->kernel};
-    int status = check_shape(tensor, wanted, 4, loader->err);
-    if (status != 0)
-        return status;
+    int rc = check_shape(tensor, wanted, 4, loader->err);
+    if (rc != 0)
+        return rc;
     loader->n_parameters += tensor->n_elements;
     if (loader->n_parameters > RESNET_PARAMETERS_MAX)
         return error_set(loader->err, ERROR_INVALID, "tensor %s: the network exceeds %d parameters",
@@ -183,24 +183,24 @@ static int load_folded(struct loader *loader, struct conv *conv, const char *nam
     const struct safetensors_tensor *tensor = take(loader, weight);
     if (tensor == NULL)
         return ERROR_INVALID;
-    int status = read_conv_shape(conv, tensor, loader);
-    if (status != 0)
-        return status;
+    int rc = read_conv_shape(conv, tensor, loader);
+    if (rc != 0)
+        return rc;
     float *raw = NULL;
     double *scales = calloc(conv->out_channels, sizeof(*scales));
     *weights = calloc(tensor->n_elements, sizeof(**weights));
     *bias = calloc(conv->out_channels, sizeof(**bias));
     if (scales == NULL || *weights == NULL || *bias == NULL)
-        status = error_set_nomem(loader->err, weight);
-    if (status == 0)
-        status = load_floats(tensor, &raw, loader->err);
-    if (status == 0)
-        status = load_norm(loader, norm, conv->out_channels, scales, *bias);
-    if (status == 0)
-        status = fold_weights(conv, weight, raw, scales, *weights, loader->err);
+        rc = error_set_nomem(loader->err, weight);
+    if (rc == 0)
+        rc = load_floats(tensor, &raw, loader->err);
+    if (rc == 0)
+        rc = load_norm(loader, norm, conv->out_channels, scales, *bias);
+    if (rc == 0)
+        rc = fold_weights(conv, weight, raw, scales, *weights, loader->err);
     free(raw);
     free(scales);
-    return status;
+    return rc;
 }
 
 /* Loads into an empty conv. */
@@ -210,12 +210,12 @@ static int load_conv(struct loader *loader, struct conv *conv, const char *name,
     float *weights = NULL;
     float *bias = NULL;
     *conv = (struct conv){.in_channels = in_channels, .kernel = kernel, .stride = stride};
-    int status = load_folded(loader, conv, name, norm, &weights, &bias);
-    if (status == 0)
-        status = conv_pack(conv, weights, bias, loader->err);
+    int rc = load_folded(loader, conv, name, norm, &weights, &bias);
+    if (rc == 0)
+        rc = conv_pack(conv, weights, bias, loader->err);
     free(weights);
     free(bias);
-    return status;
+    return rc;
 }
 
 static int load_stem(struct loader *loader, struct encoder *encoder)
@@ -237,11 +237,11 @@ static int load_stem(struct loader *loader, struct encoder *encoder)
     encoder->info.in_channels = (uint32_t)in_channels;
     struct stem *stem = &encoder->stem;
     struct conv conv = {.in_channels = (uint32_t)in_channels, .kernel = (uint32_t)kernel};
-    int status = load_folded(loader, &conv, "conv1", "bn1", &stem->weights, &stem->bias);
+    int rc = load_folded(loader, &conv, "conv1", "bn1", &stem->weights, &stem->bias);
     stem->in_channels = conv.in_channels;
     stem->out_channels = conv.out_channels;
     stem->kernel = conv.kernel;
-    return status;
+    return rc;
 }
 
 static int load_downsample(struct loader *loader, struct block *block, const char *prefix,
@@ -262,12 +262,12 @@ static int load_downsample(struct loader *loader, struct block *block, const cha
                          "tensor %s is missing: the block changes %u channels to %u at stride %u",
                          weight, in_channels, width, stride);
     block->has_downsample = true;
-    int status = load_conv(loader, &block->downsample, name, norm, in_channels, 1, stride);
-    if (status == 0 && block->downsample.out_channels != width)
-        status = error_set(loader->err, ERROR_INVALID,
-                           "tensor %s has %u output channels, its block has %u", weight,
-                           block->downsample.out_channels, width);
-    return status;
+    int rc = load_conv(loader, &block->downsample, name, norm, in_channels, 1, stride);
+    if (rc == 0 && block->downsample.out_channels != width)
+        rc = error_set(loader->err, ERROR_INVALID,
+                       "tensor %s has %u output channels, its block has %u", weight,
+                       block->downsample.out_channels, width);
+    return rc;
 }
 
 static int load_block(struct loader *loader, struct block *block, const char *prefix,
@@ -284,11 +284,11 @@ static int load_block(struct loader *loader, struct block *block, const char *pr
         char norm[NAME_SIZE];
         snprintf(name, sizeof(name), "%s.conv%u", prefix, i + 1);
         snprintf(norm, sizeof(norm), "%s.bn%u", prefix, i + 1);
-        int status = load_conv(loader, &block->convs[i], name, norm, n_channels,
-                               bottleneck ? bottleneck_kernels[i] : basic_kernels[i],
-                               i == strided ? stride : 1);
-        if (status != 0)
-            return status;
+        int rc = load_conv(loader, &block->convs[i], name, norm, n_channels,
+                           bottleneck ? bottleneck_kernels[i] : basic_kernels[i],
+                           i == strided ? stride : 1);
+        if (rc != 0)
+            return rc;
         n_channels = block->convs[i].out_channels;
     }
     return load_downsample(loader, block, prefix, in_channels, stride);
@@ -319,9 +319,9 @@ static int count_blocks(const struct loader *loader, struct encoder *encoder)
 
 static int load_stages(struct loader *loader, struct encoder *encoder)
 {
-    int status = count_blocks(loader, encoder);
-    if (status != 0)
-        return status;
+    int rc = count_blocks(loader, encoder);
+    if (rc != 0)
+        return rc;
     encoder->blocks = calloc(encoder->n_blocks, sizeof(*encoder->blocks));
     if (encoder->blocks == NULL)
         return error_set_nomem(loader->err, "the network's blocks");
@@ -334,10 +334,10 @@ static int load_stages(struct loader *loader, struct encoder *encoder)
             snprintf(prefix, sizeof(prefix), "layer%u.%u", stage + 1, i);
             struct block *block = &encoder->blocks[encoder->first_block[stage] + i];
             block->first_layer = encoder->n_layers;
-            status = load_block(loader, block, prefix, bottleneck, n_channels,
-                                stage > 0 && i == 0 ? 2 : 1);
-            if (status != 0)
-                return status;
+            rc = load_block(loader, block, prefix, bottleneck, n_channels,
+                            stage > 0 && i == 0 ? 2 : 1);
+            if (rc != 0)
+                return rc;
             n_channels = block->convs[block->n_convs - 1].out_channels;
             encoder->n_layers += block->n_convs + (block->has_downsample ? 1 : 0);
         }
@@ -356,8 +356,8 @@ static int check_classifier(struct loader *loader, uint32_t width)
     if (weight == NULL || bias == NULL)
         return ERROR_INVALID;
     const uint64_t weight_shape[] = {weight->shape[0], width};
-    int status = check_shape(weight, weight_shape, 2, loader->err);
-    return status != 0 ? status : check_shape(bias, weight_shape, 1, loader->err);
+    int rc = check_shape(weight, weight_shape, 2, loader->err);
+    return rc != 0 ? rc : check_shape(bias, weight_shape, 1, loader->err);
 }
 
 static int check_all_used(const struct loader *loader)
@@ -397,16 +397,16 @@ int resnet_init(struct encoder *encoder, const struct safetensors *file, struct 
     loader.used = calloc(n_tensors > 0 ? n_tensors : 1, sizeof(*loader.used));
     if (loader.used == NULL)
         return error_set_nomem(err, "the list of tensors");
-    int status = load_stem(&loader, encoder);
-    if (status == 0)
-        status = load_stages(&loader, encoder);
-    if (status == 0)
-        status = check_classifier(&loader, encoder->info.widths[ENCODER_STAGES - 1]);
-    if (status == 0)
-        status = check_all_used(&loader);
+    int rc = load_stem(&loader, encoder);
+    if (rc == 0)
+        rc = load_stages(&loader, encoder);
+    if (rc == 0)
+        rc = check_classifier(&loader, encoder->info.widths[ENCODER_STAGES - 1]);
+    if (rc == 0)
+        rc = check_all_used(&loader);
     free(loader.used);
-    if (status != 0)
-        return status;
+    if (rc != 0)
+        return rc;
     encoder->info.n_parameters = loader.n_parameters;
     name_architecture(&encoder->info);
     return 0;

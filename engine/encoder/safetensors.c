@@ -187,17 +187,17 @@ static int read_tensor(struct safetensors_tensor *tensor, const json_t *value,
 {
     if (!json_is_object(value))
         return error_set(err, ERROR_INVALID, "tensor %s: its entry is not an object", tensor->name);
-    int status = read_dtype(tensor, json_object_get(value, "dtype"), err);
-    if (status == 0)
-        status = read_shape(tensor, json_object_get(value, "shape"), err);
-    if (status == 0)
-        status = read_offsets(tensor, json_object_get(value, "data_offsets"), payload, payload_size,
-                              err);
-    if (status == 0 && json_object_size(value) != 3)
-        status = error_set(err, ERROR_INVALID,
-                           "tensor %s: its entry has keys besides dtype, shape, data_offsets",
-                           tensor->name);
-    return status;
+    int rc = read_dtype(tensor, json_object_get(value, "dtype"), err);
+    if (rc == 0)
+        rc = read_shape(tensor, json_object_get(value, "shape"), err);
+    if (rc == 0)
+        rc = read_offsets(tensor, json_object_get(value, "data_offsets"), payload, payload_size,
+                          err);
+    if (rc == 0 && json_object_size(value) != 3)
+        rc = error_set(err, ERROR_INVALID,
+                       "tensor %s: its entry has keys besides dtype, shape, data_offsets",
+                       tensor->name);
+    return rc;
 }
 
 static uint64_t byte_size(const struct safetensors_tensor *tensor)
@@ -263,17 +263,17 @@ static int read_tensors(struct safetensors *file, const uint8_t *payload, uint64
             continue;
         struct safetensors_tensor *tensor = &file->tensors[file->n_tensors];
         tensor->name = key;
-        int status = check_name(key, err);
-        if (status == 0)
-            status = read_tensor(tensor, value, payload, payload_size, err);
-        if (status != 0)
-            return status;
+        int rc = check_name(key, err);
+        if (rc == 0)
+            rc = read_tensor(tensor, value, payload, payload_size, err);
+        if (rc != 0)
+            return rc;
         file->n_tensors++;
     }
-    int status = check_coverage(file, payload, payload_size, err);
-    if (status == 0 && file->n_tensors > 0)
+    int rc = check_coverage(file, payload, payload_size, err);
+    if (rc == 0 && file->n_tensors > 0)
         qsort(file->tensors, file->n_tensors, sizeof(*file->tensors), compare_names);
-    return status;
+    return rc;
 }
 
 int safetensors_create(struct safetensors **out, const void *data, size_t size, struct error *err)
@@ -282,21 +282,21 @@ int safetensors_create(struct safetensors **out, const void *data, size_t size, 
     if (file == NULL)
         return error_set_nomem(err, "the safetensors reader");
     size_t header_size = 0;
-    int status = parse_header(&file->header, data, size, &header_size, err);
-    if (status != 0)
+    int rc = parse_header(&file->header, data, size, &header_size, err);
+    if (rc != 0)
         goto out;
-    status = check_metadata(json_object_get(file->header, "__metadata__"), err);
-    if (status != 0)
+    rc = check_metadata(json_object_get(file->header, "__metadata__"), err);
+    if (rc != 0)
         goto out;
     size_t payload_begin = LENGTH_BYTES + header_size;
-    status = read_tensors(file, (const uint8_t *)data + payload_begin, size - payload_begin, err);
-    if (status != 0)
+    rc = read_tensors(file, (const uint8_t *)data + payload_begin, size - payload_begin, err);
+    if (rc != 0)
         goto out;
     *out = file;
     file = NULL;
 out:
     safetensors_destroy(file);
-    return status;
+    return rc;
 }
 
 void safetensors_destroy(struct safetensors *file)

@@ -29,29 +29,29 @@ int stem_fold(struct stem *stem, const float *mean, const float *std, struct err
     const uint32_t n_out = stem->out_channels;
     float *weights = calloc((size_t)n_taps * n_out, sizeof(*weights));
     stem->offsets = calloc((size_t)n_taps * n_out, sizeof(*stem->offsets));
-    int status = 0;
+    int rc = 0;
     if (weights == NULL || stem->offsets == NULL) {
-        status = error_set_nomem(err, "the first convolution");
+        rc = error_set_nomem(err, "the first convolution");
         goto out;
     }
     for (size_t i = 0; i < (size_t)n_taps * n_out; i++) {
         weights[i] = (float)fold_tap(stem, (uint32_t)(i / n_out), (uint32_t)(i % n_out), mean, std,
                                      &stem->offsets[i]);
         if (!isfinite(weights[i]) || !isfinite((float)stem->offsets[i])) {
-            status = error_set(err, ERROR_INVALID,
-                               "tensor conv1.weight overflows float32 when the input's mean and "
-                               "std are folded");
+            rc = error_set(err, ERROR_INVALID,
+                           "tensor conv1.weight overflows float32 when the input's mean and "
+                           "std are folded");
             goto out;
         }
     }
     stem->folded = (struct conv){
         .in_channels = 1, .out_channels = n_out, .kernel = stem->kernel, .stride = STEM_STRIDE};
-    status = conv_pack(&stem->folded, weights, stem->bias, err);
+    rc = conv_pack(&stem->folded, weights, stem->bias, err);
     free(stem->weights);
     stem->weights = NULL;
 out:
     free(weights);
-    return status;
+    return rc;
 }
 
 void stem_clear(struct stem *stem)

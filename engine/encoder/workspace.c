@@ -8,8 +8,8 @@
 
 static int pack_layer(struct conv *conv, const struct layer *layer, struct error *err)
 {
-    int status = conv_prepare(conv, layer->together, err);
-    return status == 0 ? conv_prepare(conv, layer->alone, err) : status;
+    int rc = conv_prepare(conv, layer->together, err);
+    return rc == 0 ? conv_prepare(conv, layer->alone, err) : rc;
 }
 
 /* The blocks are the encoder's, and other threads may be reading them: weights of an algorithm are
@@ -18,17 +18,17 @@ static int pack_weights(const struct encoder *encoder, const struct plan *plan, 
 {
     pthread_mutex_t *mutex = (pthread_mutex_t *)&encoder->packing;
     pthread_mutex_lock(mutex);
-    int status = 0;
-    for (uint32_t i = 0; i < encoder->first_block[plan->last_stage] && status == 0; i++) {
+    int rc = 0;
+    for (uint32_t i = 0; i < encoder->first_block[plan->last_stage] && rc == 0; i++) {
         struct block *block = &encoder->blocks[i];
-        for (uint32_t k = 0; k < block->n_convs && status == 0; k++)
-            status = pack_layer(&block->convs[k], &plan->layers[block->first_layer + k], err);
-        if (status == 0 && block->has_downsample)
-            status = pack_layer(&block->downsample,
-                                &plan->layers[block->first_layer + block->n_convs], err);
+        for (uint32_t k = 0; k < block->n_convs && rc == 0; k++)
+            rc = pack_layer(&block->convs[k], &plan->layers[block->first_layer + k], err);
+        if (rc == 0 && block->has_downsample)
+            rc = pack_layer(&block->downsample, &plan->layers[block->first_layer + block->n_convs],
+                            err);
     }
     pthread_mutex_unlock(mutex);
-    return status;
+    return rc;
 }
 
 /* Cuts a buffer off the arena. */
@@ -75,19 +75,19 @@ int encoder_workspace_create(struct encoder_workspace **out, const struct encode
     if (precision == PRECISION_INT8)
         workspace->conv.int8 = int8_kernels();
     const uint32_t size = input_size == 0 ? encoder->info.input_size : input_size;
-    int status = plan_init(&workspace->plan, encoder, size, precision, err);
-    if (status == 0)
-        status = stem_plan_init(&workspace->stem, &encoder->stem, size, err);
-    if (status == 0)
-        status = pack_weights(encoder, &workspace->plan, err);
-    if (status == 0)
-        status = lay_out(workspace, err);
-    if (status == 0) {
+    int rc = plan_init(&workspace->plan, encoder, size, precision, err);
+    if (rc == 0)
+        rc = stem_plan_init(&workspace->stem, &encoder->stem, size, err);
+    if (rc == 0)
+        rc = pack_weights(encoder, &workspace->plan, err);
+    if (rc == 0)
+        rc = lay_out(workspace, err);
+    if (rc == 0) {
         *out = workspace;
         workspace = NULL;
     }
     encoder_workspace_destroy(workspace);
-    return status;
+    return rc;
 }
 
 void encoder_workspace_destroy(struct encoder_workspace *workspace)

@@ -61,15 +61,15 @@ int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane
     float *band = malloc(n_blocks * block_size);
     if (band == NULL)
         return error_set_nomem(err, "a band of embeddings");
-    int status = 0;
-    for (uint64_t first = 0; first < n_chips && status == 0; first += n_band) {
+    int rc = 0;
+    for (uint64_t first = 0; first < n_chips && rc == 0; first += n_band) {
         const uint64_t left = n_chips - first, n = left < n_band ? left : n_band;
-        status = read_band(embeddings, lane, first, n, band, err);
-        if (status == 0)
-            status = use(context, band, first, n, err);
+        rc = read_band(embeddings, lane, first, n, band, err);
+        if (rc == 0)
+            rc = use(context, band, first, n, err);
     }
     free(band);
-    return status;
+    return rc;
 }
 
 int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *out,
@@ -84,10 +84,10 @@ int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *ou
     float *block = malloc(EMBEDDINGS_BLOCK * dimension * sizeof(float));
     if (block == NULL)
         return error_set_nomem(err, "a block of embeddings");
-    int status = embeddings->read(embeddings->context, first, block_at(embeddings->n_chips, first),
-                                  block, err);
-    if (status == 0)
+    int rc = embeddings->read(embeddings->context, first, block_at(embeddings->n_chips, first),
+                              block, err);
+    if (rc == 0)
         memcpy(out, block + skipped * dimension, dimension * sizeof(float));
     free(block);
-    return status;
+    return rc;
 }

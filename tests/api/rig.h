@@ -1,5 +1,5 @@
-/* An API over a real data directory in $TMPDIR, called without a socket as server/http.c would:
- * api_begin, the body, api_handle. */
+/* An API over a real data directory in $TMPDIR, called without a socket as server/http/http.c
+ * would: api_begin, the body, api_handle. */
 #ifndef CHIPSHOT_TESTS_API_RIG_H
 #define CHIPSHOT_TESTS_API_RIG_H
 

@@ -3,7 +3,7 @@
 #include <unistd.h>
 #include <nettle/base64.h>
 
-#include "api/image_counts.h"
+#include "api/job/image_counts.h"
 #include "engine/image/image.h"
 #include "tests/unit/engine/image/png_builder.h"
 

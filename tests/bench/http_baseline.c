@@ -1,8 +1,8 @@
 /* The least that an HTTP server on libmicrohttpd can do: every GET is answered with the same JSON,
- * with the library set up as in server/http.c (a thread a connection). What chipshot's own work on
- * a request costs shows beside it. Prints "listening on http://127.0.0.1:PORT" and serves until its
- * standard input ends. An argument N: meanwhile N threads compute, with the policy SCHED_IDLE, to
- * show what the scheduler makes of a server beside such threads. */
+ * with the library set up as in server/http/http.c (a thread a connection). What chipshot's own
+ * work on a request costs shows beside it. Prints "listening on http://127.0.0.1:PORT" and serves
+ * until its standard input ends. An argument N: meanwhile N threads compute, with the policy
+ * SCHED_IDLE, to show what the scheduler makes of a server beside such threads. */
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>

@@ -33,8 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct encoder *encoder = NULL;
     struct error err = {0};
-    int status = encoder_create(&encoder, data, size, &err);
-    if ((status == 0) != (encoder != NULL) || status != err.code)
+    int rc = encoder_create(&encoder, data, size, &err);
+    if ((rc == 0) != (encoder != NULL) || rc != err.code)
         abort();
     if (encoder != NULL)
         embed_one(encoder);

@@ -37,22 +37,22 @@ static int embed_file(const struct encoder *encoder, struct encoder_workspace *w
     float *chips = read_file(chips_path, &n_bytes);
     float *embeddings = calloc(ENCODER_BATCH * dimension, sizeof(*embeddings));
     FILE *out = fopen(out_path, "wb");
-    int status = chips != NULL && embeddings != NULL && out != NULL ? 0 : 1;
+    int rc = chips != NULL && embeddings != NULL && out != NULL ? 0 : 1;
     const size_t n = n_bytes / sizeof(*chips) / chip_floats;
-    for (size_t first = 0; status == 0 && first < n; first += ENCODER_BATCH) {
+    for (size_t first = 0; rc == 0 && first < n; first += ENCODER_BATCH) {
         const size_t batch = n - first < ENCODER_BATCH ? n - first : ENCODER_BATCH;
         encoder_embed(encoder, workspace, chips + first * chip_floats, (uint32_t)batch, embeddings);
         if (fwrite(embeddings, sizeof(*embeddings) * dimension, batch, out) != batch)
-            status = 1;
+            rc = 1;
     }
     if (out != NULL && fclose(out) != 0)
-        status = 1;
+        rc = 1;
     free(embeddings);
     free(chips);
-    if (status != 0)
+    if (rc != 0)
         fprintf(stderr, "parity_embed: %s or %s: reading or writing failed\n", chips_path,
                 out_path);
-    return status;
+    return rc;
 }
 
 int main(int argc, char **argv)
@@ -67,16 +67,16 @@ int main(int argc, char **argv)
     const uint32_t size = (uint32_t)strtoul(argv[2], NULL, 10);
     size_t n_bytes = 0;
     void *weights = read_file(argv[1], &n_bytes);
-    int status = 1;
+    int rc = 1;
     if (weights == NULL)
         fprintf(stderr, "parity_embed: %s cannot be read\n", argv[1]);
     else if (encoder_create(&encoder, weights, n_bytes, &err) != 0 ||
              encoder_workspace_create(&workspace, encoder, size, PRECISION_FLOAT32, &err) != 0)
         fprintf(stderr, "parity_embed: %s\n", err.message);
     else
-        status = embed_file(encoder, workspace, size, argv[3], argv[4]);
+        rc = embed_file(encoder, workspace, size, argv[3], argv[4]);
     encoder_workspace_destroy(workspace);
     encoder_destroy(encoder);
     free(weights);
-    return status;
+    return rc;
 }

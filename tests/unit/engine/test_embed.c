@@ -27,10 +27,10 @@ static int set_up(void **state)
     size_t size = 0;
     uint8_t *data = weights_write(weights, &size);
     pixels = malloc(SIDE * SIDE * sizeof(float));
-    int status = encoder_create(&encoder, data, size, NULL);
+    int rc = encoder_create(&encoder, data, size, NULL);
     free(data);
     weights_destroy(weights);
-    if (status < 0 || pixels == NULL)
+    if (rc < 0 || pixels == NULL)
         return -1;
     uint32_t x = 1;
     for (size_t i = 0; i < SIDE * SIDE; i++) {
@@ -95,14 +95,14 @@ static bool add_chips(void *context, uint64_t n_chips)
 static void threads_do_not_change_the_bytes(void **state)
 {
     (void)state;
-    int status = 0;
+    int rc = 0;
     uint64_t n_chips = 0;
-    float *one = embed(1, add_chips, &n_chips, &status);
-    assert_int_equal(status, 0);
+    float *one = embed(1, add_chips, &n_chips, &rc);
+    assert_int_equal(rc, 0);
     assert_int_equal(n_chips, GRID_CHIPS);
     for (uint32_t n = 2; n <= 4; n += 2) {
-        float *many = embed(n, NULL, NULL, &status);
-        assert_int_equal(status, 0);
+        float *many = embed(n, NULL, NULL, &rc);
+        assert_int_equal(rc, 0);
         assert_memory_equal(one, many, matrix_size());
         free(many);
     }
@@ -220,8 +220,8 @@ static void *embed_beside(void *argument)
 static void other_jobs_do_not_change_the_bytes(void **state)
 {
     (void)state;
-    int status = 0;
-    float *alone = embed(1, NULL, NULL, &status);
+    int rc = 0;
+    float *alone = embed(1, NULL, NULL, &rc);
     struct pool *pool = NULL;
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, 2, 64, NULL), 0);
@@ -254,8 +254,8 @@ static int stage_begin(struct stage *stage, uint64_t n_allowed, struct embed_run
 static void chips_allowed_bit_by_bit_give_the_same_bytes(void **state)
 {
     (void)state;
-    int status = 0;
-    float *at_once = embed(1, NULL, NULL, &status);
+    int rc = 0;
+    float *at_once = embed(1, NULL, NULL, &rc);
     static const uint64_t steps[] = {1, 7, 33, GRID_CHIPS};
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
@@ -293,8 +293,8 @@ static void a_run_that_is_cancelled_waits_for_no_pixels(void **state)
 static void a_wait_is_for_the_first_chips(void **state)
 {
     (void)state;
-    int status = 0;
-    float *at_once = embed(1, NULL, NULL, &status);
+    int rc = 0;
+    float *at_once = embed(1, NULL, NULL, &rc);
     const size_t vector_size = matrix_size() / GRID_CHIPS;
     for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
         struct stage stage;
@@ -318,8 +318,8 @@ static void a_wait_is_for_the_first_chips(void **state)
 static void two_runs_share_a_lane(void **state)
 {
     (void)state;
-    int status = 0;
-    float *alone = embed(1, NULL, NULL, &status);
+    int rc = 0;
+    float *alone = embed(1, NULL, NULL, &rc);
     struct stage stage;
     struct embed_run *first = NULL, *second = NULL;
     stage_set(&stage, 2);
@@ -374,10 +374,10 @@ static int run_stored(uint32_t n_threads, const struct input_sizes *sizes, struc
     assert_int_equal(embed_grid_begin(&run, stage.embedder, stage.lane, &stage.source, &stage.grid,
                                       GRID_CHIPS, NULL, NULL, &output, err),
                      0);
-    const int status = embed_finish(run, &times, err);
+    const int rc = embed_finish(run, &times, err);
     assert_true(times.store > 0);
     stage_clear(&stage);
-    return status;
+    return rc;
 }
 
 static void stored_batches_are_the_same_bytes(void **state)
@@ -430,10 +430,10 @@ static bool refuse(void *context, uint64_t n_chips)
 static void progress_can_cancel(void **state)
 {
     (void)state;
-    int status = 0;
+    int rc = 0;
     uint64_t n_chips = 0;
-    float *out = embed(1, refuse, &n_chips, &status);
-    assert_int_equal(status, ERROR_CANCELLED);
+    float *out = embed(1, refuse, &n_chips, &rc);
+    assert_int_equal(rc, ERROR_CANCELLED);
     assert_int_equal(n_chips, ENCODER_BATCH); /* it took effect within one batch */
     free(out);
 }
@@ -543,8 +543,8 @@ static void grids_differ_where_the_image_differs(void **state)
 {
     (void)state;
     struct grid grid = make_grid();
-    int status = 0;
-    float *matrix = embed(2, NULL, NULL, &status);
+    int rc = 0;
+    float *matrix = embed(2, NULL, NULL, &rc);
     uint32_t dimension = encoder_info(encoder)->dimension;
     assert_int_equal(grid.columns, 13);
     assert_memory_not_equal(matrix, matrix + dimension, dimension * sizeof(float));

@@ -26,11 +26,11 @@ static int set_up(void **state)
     weights->metadata = "{\"format\":1,\"input_size\":64,\"mean\":[0.4],\"std\":[0.3]}";
     size_t size = 0;
     uint8_t *data = weights_write(weights, &size);
-    int status = encoder_create(&encoder, data, size, NULL);
+    int rc = encoder_create(&encoder, data, size, NULL);
     free(data);
     weights_destroy(weights);
     chips = weights_noise(N_CHIPS, CHIP, 1);
-    return status;
+    return rc;
 }
 
 static int tear_down(void **state)

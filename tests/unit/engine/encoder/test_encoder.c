@@ -19,9 +19,9 @@ static int load(const struct weights *weights, struct encoder **out, struct erro
 {
     size_t size = 0;
     uint8_t *data = weights_write(weights, &size);
-    int status = encoder_create(out, data, size, err);
+    int rc = encoder_create(out, data, size, err);
     free(data);
-    return status;
+    return rc;
 }
 
 static void expect_refused(struct weights *weights, const char *message)

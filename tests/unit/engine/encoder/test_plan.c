@@ -121,18 +121,18 @@ static bool plans(const struct shape *shape, uint32_t size)
     struct plan plan;
     struct error err = {0};
     make_encoder(&encoder, shape);
-    const int status = plan_init(&plan, &encoder, size, PRECISION_FLOAT32, &err);
-    if (status == 0) {
+    const int rc = plan_init(&plan, &encoder, size, PRECISION_FLOAT32, &err);
+    if (rc == 0) {
         if (shape->first_width <= shape->width || shape->depth == 1)
             assert_int_equal(plan.widest, padded_channels(shape->width));
         check_plan(&encoder, &plan);
         plan_clear(&plan);
     } else {
-        assert_int_equal(status, ERROR_INVALID);
+        assert_int_equal(rc, ERROR_INVALID);
         assert_non_null(strstr(err.message, "bytes a thread at input size"));
     }
     free(encoder.blocks);
-    return status == 0;
+    return rc == 0;
 }
 
 static void usual_networks_are_planned(void **state)

@@ -224,7 +224,7 @@ int main(void)
     chips = calloc((size_t)N_CHIPS * DIMENSION, sizeof(*chips));
     for (size_t i = 0; chips != NULL && i < (size_t)N_CHIPS * DIMENSION; i++)
         chips[i] = (float)random_uniform(&random);
-    int status = test_run(tests);
+    int rc = test_run(tests);
     free(chips);
-    return status;
+    return rc;
 }

@@ -1,0 +1,343 @@
+#include "server/cli/bench/bench_rig.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/job/image_counts.h"
+#include "api/job/job_params.h"
+#include "base/clock.h"
+#include "db/blobs.h"
+#include "db/encoders.h"
+#include "db/images.h"
+#include "db/jobs.h"
+#include "db/projects.h"
+#include "db/support_sets.h"
+#include "engine/encoder/encoder.h"
+
+enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 24, NO_TIMEOUT_MS = INT32_MAX };
+
+static const uint64_t cache_max_size = UINT64_C(1) << 40;
+
+/* ---- opening and closing ---- */
+
+static int open_directory(struct bench_rig *rig, struct error *err)
+{
+    const char *parent = getenv("TMPDIR");
+    int n = snprintf(rig->directory, sizeof(rig->directory), "%s/chipshot-bench-XXXXXX",
+                     parent != NULL && parent[0] != '\0' ? parent : "/tmp");
+    if (n < 0 || (size_t)n >= sizeof(rig->directory) || mkdtemp(rig->directory) == NULL) {
+        int rc = error_set_errno(err, errno, "a directory for the benchmark");
+        rig->directory[0] = '\0';
+        return rc;
+    }
+    const struct db_config config = {.directory = rig->directory, .cache_max_size = cache_max_size};
+    return db_open(&rig->db, &config, err);
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)status;
+    (void)type;
+    (void)ftw;
+    remove(path);
+    return 0;
+}
+
+static int add_project_and_encoder(struct bench_rig *rig, const void *weights, size_t size,
+                                   struct error *err)
+{
+    struct db_project project = {.name = (char *)"bench"};
+    struct db_encoder encoder = {0};
+    int rc = db_project_insert(rig->db, &project, err);
+    if (rc == 0)
+        rc = encoder_store_register_default(rig->db, weights, size, err);
+    if (rc == 0)
+        rc = db_encoder_get_default(rig->db, &encoder, err);
+    if (rc < 0)
+        return rc;
+    memcpy(rig->project_id, project.id, sizeof(rig->project_id));
+    memcpy(rig->encoder_id, encoder.id, sizeof(rig->encoder_id));
+    db_encoder_clear(&encoder);
+    const double start = clock_now_seconds();
+    rc = encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, PRECISION_FLOAT32,
+                               &rig->encoder, err);
+    rig->encoder_seconds = clock_now_seconds() - start;
+    return rc;
+}
+
+int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_size,
+                   uint32_t n_threads, struct error *err)
+{
+    *rig = (struct bench_rig){.limits = api_limits_default, .weights_size = weights_size};
+    int rc = open_directory(rig, err);
+    if (rc == 0)
+        rc = pool_create(&rig->pool, n_threads, LANE_LIMIT, err);
+    if (rc == 0)
+        rc = encoder_store_create(&rig->encoders, rig->db, rig->pool, IDLE_ENCODERS, err);
+    if (rc == 0)
+        rc = metrics_create(&rig->metrics, err);
+    if (rc == 0)
+        rc = events_create(&rig->events, err);
+    if (rc == 0)
+        rc = add_project_and_encoder(rig, weights, weights_size, err);
+    const struct api_hooks hooks = {.context = NULL};
+    if (rc == 0)
+        rc = api_create(&rig->api, rig->db, &rig->limits, &hooks, err);
+    const struct job_engine engine = {.db = rig->db,
+                                      .pool = rig->pool,
+                                      .encoders = rig->encoders,
+                                      .metrics = rig->metrics,
+                                      .limits = &rig->limits,
+                                      .times = &rig->times};
+    const struct worker_config config = {.max_running_jobs = 1};
+    if (rc == 0)
+        rc = worker_create(&rig->worker, &config, &engine, rig->events, NULL, err);
+    return rc;
+}
+
+void bench_rig_close(struct bench_rig *rig)
+{
+    if (rig->worker != NULL)
+        worker_stop(rig->worker, 0);
+    worker_destroy(rig->worker);
+    api_destroy(rig->api);
+    encoder_store_release(rig->encoders, rig->encoder);
+    encoder_store_destroy(rig->encoders);
+    pool_destroy(rig->pool);
+    events_destroy(rig->events);
+    metrics_destroy(rig->metrics);
+    db_close(rig->db);
+    if (rig->directory[0] != '\0')
+        nftw(rig->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- inputs ---- */
+
+/* As api/images.c does it. */
+static int verify(struct bench_rig *rig, const void *data, size_t size, const char *sha256,
+                  struct image_info *info, struct error *err)
+{
+    uint32_t n_levels = 0;
+    uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
+    int rc = counts == NULL
+                 ? error_set_nomem(err, "an image's counts")
+                 : image_verify_count(data, size, &rig->limits.image, info, counts, &n_levels, err);
+    if (rc == 0 && n_levels > 0)
+        image_counts_put(rig->db, sha256, counts, n_levels);
+    free(counts);
+    return rc;
+}
+
+int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
+                        struct bench_image *out, struct error *err)
+{
+    struct image_info info;
+    struct db_blob_writer *writer = NULL;
+    char sha256[DB_SHA256_SIZE];
+    bool existed = false;
+    int rc = db_blob_writer_create(&writer, rig->db, err);
+    if (rc < 0)
+        return rc;
+    rc = db_blob_write(writer, data, size, err);
+    db_blob_writer_sha256(writer, sha256);
+    if (rc == 0)
+        rc = verify(rig, data, size, sha256, &info, err);
+    if (rc == 0)
+        rc = db_blob_writer_commit(writer, err);
+    if (rc < 0) {
+        db_blob_writer_destroy(writer);
+        return rc;
+    }
+    struct db_image row = {.name = strdup("image.png"),
+                           .width = info.width,
+                           .height = info.height,
+                           .bit_depth = info.bit_depth,
+                           .n_channels = info.n_channels,
+                           .byte_size = size,
+                           .pixel_size_nm = info.pixel_size_nm};
+    memcpy(row.project_id, rig->project_id, sizeof(row.project_id));
+    snprintf(row.format, sizeof(row.format), "%s", image_format_name(info.format));
+    snprintf(row.conversion, sizeof(row.conversion), "%s", image_conversion_name(info.conversion));
+    rc = row.name == NULL ? error_set_nomem(err, "an image") : 0;
+    memcpy(row.sha256, sha256, sizeof(row.sha256));
+    if (rc == 0)
+        rc = db_image_insert(rig->db, &row, &existed, err);
+    if (rc == 0) {
+        *out = (struct bench_image){.width = info.width, .height = info.height};
+        memcpy(out->id, row.id, sizeof(out->id));
+    }
+    db_blob_writer_destroy(writer);
+    db_image_clear(&row);
+    return rc;
+}
+
+/* The examples of the set, class by class, in the database's form. */
+static void fill_classes(const struct bench_image *image, const struct bench_support *support,
+                         bool other, struct db_class *classes, struct db_example *examples)
+{
+    for (uint32_t i = 0; i < support->n_examples; i++) {
+        const struct bench_example *from = &support->examples[i];
+        struct db_class *class = &classes[from->class_index];
+        if (class->examples == NULL)
+            class->examples = &examples[i];
+        struct db_example *example = &class->examples[class->n_examples++];
+        memcpy(example->image_id, image->id, sizeof(example->image_id));
+        example->x = from->x;
+        example->y = from->y;
+    }
+    for (uint32_t c = 0; other && c < support->n_classes; c++)
+        classes[c].n_examples -= classes[c].n_examples > 1 ? 1 : 0;
+    for (uint32_t c = 0; other && c < support->n_classes / 2; c++) {
+        struct db_class swapped = classes[c];
+        classes[c] = classes[support->n_classes - 1 - c];
+        classes[support->n_classes - 1 - c] = swapped;
+    }
+}
+
+int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image,
+                          const struct bench_support *support, bool other, char id[DB_ID_SIZE],
+                          struct error *err)
+{
+    struct db_class classes[CLASSIFIER_CLASSES_MAX] = {{0}};
+    char names[CLASSIFIER_CLASSES_MAX][CLASS_NAME_SIZE];
+    struct db_example *examples = calloc(support->n_examples, sizeof(examples[0]));
+    if (examples == NULL)
+        return error_set_nomem(err, "a support set");
+    for (uint32_t c = 0; c < support->n_classes; c++) {
+        snprintf(names[c], sizeof(names[c]), "class %" PRIu32, c);
+        classes[c].name = names[c];
+    }
+    fill_classes(image, support, other, classes, examples);
+    struct db_support_set set = {.name = (char *)"bench",
+                                 .chip_width = support->chip_width,
+                                 .chip_height = support->chip_height,
+                                 .classes = classes,
+                                 .n_classes = support->n_classes};
+    memcpy(set.project_id, rig->project_id, sizeof(set.project_id));
+    int rc = db_support_set_insert(rig->db, &set, err);
+    if (rc == 0)
+        memcpy(id, set.id, DB_ID_SIZE);
+    free(examples);
+    return rc;
+}
+
+/* ---- jobs ---- */
+
+static int plan(const struct bench_rig *rig, const struct bench_image *image,
+                const struct bench_support *support, uint32_t variant, struct job_params *out,
+                uint64_t *n_chips, struct error *err)
+{
+    struct grid grid;
+    *out = (struct job_params){
+        .grid = {.chip_width = support->chip_width, .chip_height = support->chip_height},
+        .normalise = normalise_params_default,
+        .classifier = classifier_params_default,
+        .input_sizes = *embedder_input_sizes(rig->encoder->embedder),
+    };
+    out->normalise.low += variant * 1e-9;
+    int rc = grid_plan(&out->grid, image->width, image->height, rig->limits.max_chips_per_image,
+                       &grid, err);
+    if (rc == 0) {
+        out->grid = grid.params;
+        *n_chips = grid_n_chips(&grid);
+    }
+    return rc;
+}
+
+static bool is_final(void *context, const char *job_id)
+{
+    struct bench_rig *rig = context;
+    struct db_job job = {0};
+    bool final = db_job_get(rig->db, job_id, &job, NULL) < 0 || db_job_state_is_final(job.state);
+    db_job_clear(&job);
+    return final;
+}
+
+static int check_end(struct bench_rig *rig, const char *job_id, struct error *err)
+{
+    struct db_job job = {0};
+    int rc = db_job_get(rig->db, job_id, &job, err);
+    if (rc == 0 && job.state != DB_JOB_SUCCEEDED)
+        rc = error_set(err, ERROR_INVALID, "the job ended as %s: %.400s",
+                       db_job_state_name(job.state),
+                       job.error_message != NULL ? job.error_message : "");
+    db_job_clear(&job);
+    return rc;
+}
+
+int bench_rig_run(struct bench_rig *rig, const struct bench_image *image,
+                  const struct bench_support *support, const char *support_id, uint32_t variant,
+                  struct bench_run *out, struct error *err)
+{
+    struct job_params params;
+    struct db_job job = {.support_set_version = 1, .n_images = 1};
+    int rc = plan(rig, image, support, variant, &params, &job.n_chips_total, err);
+    if (rc < 0)
+        return rc;
+    char image_ids[1][DB_ID_SIZE];
+    memcpy(image_ids[0], image->id, sizeof(image_ids[0]));
+    job.image_ids = image_ids;
+    memcpy(job.project_id, rig->project_id, sizeof(job.project_id));
+    memcpy(job.encoder_id, rig->encoder_id, sizeof(job.encoder_id));
+    memcpy(job.support_set_id, support_id, sizeof(job.support_set_id));
+    job.params = job_params_to_text(&params);
+    if (job.params == NULL)
+        return error_set_nomem(err, "a job");
+    rc = db_job_insert(rig->db, &job, 1, NULL, NULL, err);
+    free(job.params);
+    if (rc < 0)
+        return rc;
+    const double start = clock_now_seconds();
+    worker_notify(rig->worker, job.id);
+    events_wait(rig->events, job.id, NO_TIMEOUT_MS, is_final, rig);
+    const double end = clock_now_seconds();
+    /* A driver that has just ended a job claims the next without being told: it may have begun. */
+    const double queued = fmin(start, rig->times.began);
+    *out = (struct bench_run){
+        .seconds = end - queued,
+        .start_seconds = rig->times.began - queued,
+        .first_batch_seconds = rig->times.first_batch > 0 ? rig->times.first_batch - queued : 0,
+        .n_chips = job.n_chips_total,
+    };
+    memcpy(out->parts, rig->times.seconds, sizeof(out->parts));
+    memcpy(out->job_id, job.id, sizeof(out->job_id));
+    return check_end(rig, job.id, err);
+}
+
+static int get(struct bench_rig *rig, const char *target, struct error *err)
+{
+    const struct api_request request = {.method = "GET", .target = target, .request_id = "bench"};
+    struct api_response response;
+    enum api_body body;
+    uint64_t limit;
+    api_response_init(&response);
+    if (api_begin(rig->api, &request, &body, &limit, &response))
+        api_handle(rig->api, &request, &response);
+    int rc = response.status == 200
+                 ? 0
+                 : error_set(err, ERROR_INVALID, "%s: rc %d", target, response.status);
+    api_response_clear(&response);
+    return rc;
+}
+
+int bench_rig_render(struct bench_rig *rig, const struct bench_image *image,
+                     const struct bench_run *run, double *seconds, struct error *err)
+{
+    static const char *const maps[] = {"labels.png", "overlay.png"};
+    int rc = 0;
+    const double start = clock_now_seconds();
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]) && rc == 0; i++) {
+        char target[256];
+        snprintf(target, sizeof(target), "/v1/jobs/%s/results/%s/%s", run->job_id, image->id,
+                 maps[i]);
+        rc = get(rig, target, err);
+    }
+    *seconds = clock_now_seconds() - start;
+    return rc;
+}

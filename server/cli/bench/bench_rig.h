@@ -1,0 +1,87 @@
+/* What `chipshot bench job` runs its jobs on: a data directory in $TMPDIR, the database, the pool
+ * and the worker, put together as `chipshot serve` does it, without HTTP. */
+#ifndef CHIPSHOT_SERVER_BENCH_RIG_H
+#define CHIPSHOT_SERVER_BENCH_RIG_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "base/error.h"
+#include "db/db.h"
+#include "server/worker/job_run.h"
+#include "server/worker/worker.h"
+
+/* One job's image. */
+struct bench_image {
+    char id[DB_ID_SIZE];
+    uint32_t width, height;
+};
+
+struct bench_example {
+    uint32_t class_index;
+    uint32_t x, y; /* top left corner in pixels */
+};
+
+struct bench_support {
+    uint32_t chip_width, chip_height;
+    uint32_t n_classes;
+    struct bench_example *examples; /* class by class; borrowed */
+    uint32_t n_examples;
+};
+
+struct bench_rig {
+    char directory[PATH_MAX];
+    struct db *db;
+    struct pool *pool;
+    struct encoder_store *encoders;
+    struct metrics *metrics;
+    struct events *events;
+    struct worker *worker;
+    struct api *api;
+    struct api_limits limits;
+    char project_id[DB_ID_SIZE];
+    char encoder_id[DB_ID_SIZE];
+    uint64_t weights_size; /* bytes of the encoder's file */
+    const struct loaded_encoder *encoder;
+    double encoder_seconds; /* what loading it took */
+    struct job_times times; /* of the last job */
+};
+
+/* `weights`: a safetensors file's bytes, borrowed. The encoder is loaded, as it is in a server that
+ * has had a job. To be closed also after a failure. */
+int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_size,
+                   uint32_t n_threads, struct error *err);
+/* Removes the directory. */
+void bench_rig_close(struct bench_rig *rig);
+
+/* Stores an image file as an upload does. */
+int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
+                        struct bench_image *out, struct error *err);
+/* Stores a support set. `other`: without the last example of each class that has more than one, and
+ * the classes in reverse order: one that a user might try next. */
+int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image,
+                          const struct bench_support *support, bool other, char id[DB_ID_SIZE],
+                          struct error *err);
+
+struct bench_run {
+    double seconds;             /* from queued until its end was told */
+    double start_seconds;       /* from queued until the job began to work */
+    double first_batch_seconds; /* from queued until the workers got a batch; 0: none */
+    double parts[JOB_PARTS];
+    uint64_t n_chips;
+    char job_id[DB_ID_SIZE];
+};
+
+/* Queues a job and waits for its end. `variant` makes the embeddings' key another one, and changes
+ * nothing else: jobs of different variants find nothing in the cache. */
+int bench_rig_run(struct bench_rig *rig, const struct bench_image *image,
+                  const struct bench_support *support, const char *support_id, uint32_t variant,
+                  struct bench_run *out, struct error *err);
+
+/* Seconds of drawing what clients ask for after a job: the label map and the overlay. */
+int bench_rig_render(struct bench_rig *rig, const struct bench_image *image,
+                     const struct bench_run *run, double *seconds, struct error *err);
+
+#endif

@@ -1,0 +1,259 @@
+/* chipshot classify: one image and one support set, no server: labels.csv, overlay.png and
+ * statistics.json, with the same engine and the same rules as a job (see job_run.c on examples). */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/labels_csv.h"
+#include "engine/fewshot/maps.h"
+#include "engine/fewshot/statistics.h"
+#include "server/cli/command.h"
+#include "server/cli/common_options.h"
+#include "server/cli/features.h"
+#include "server/cli/files.h"
+#include "server/cli/session.h"
+#include "server/cli/support_file.h"
+
+enum { MAX_CHIPS = 4000000, OVERLAY_MAX_SIDE = 2048 };
+
+struct request {
+    const char *image_path;
+    const char *support_path;
+    const char *directory;
+    const char *encoder_path;
+    const char *edge;
+    const char *input_size;
+    struct input_sizes input_sizes; /* read from it */
+    const char *precision_name;
+    enum precision precision; /* read from it */
+    uint64_t stride;
+    uint64_t n_threads;
+};
+
+struct run {
+    struct session session;
+    struct support_file support;
+    struct image image;
+    struct grid grid;
+    float *chips;    /* grid_n_chips x dimension */
+    float *examples; /* n_examples x dimension */
+    uint32_t *class_of;
+    struct classification result;
+};
+
+static int load(const struct request *request, struct run *run, struct error *err)
+{
+    struct grid_params params = {.stride_x = (uint32_t)request->stride,
+                                 .stride_y = (uint32_t)request->stride};
+    int rc = grid_edge_parse(request->edge, &params.edge, err);
+    if (rc == 0)
+        rc = support_file_read(request->support_path, &run->support, err);
+    if (rc == 0)
+        rc = session_load_image(request->image_path, &normalise_params_default, &run->image, err);
+    if (rc < 0)
+        return rc;
+    params.chip_width = run->support.chip_width;
+    params.chip_height = run->support.chip_height;
+    rc = grid_plan(&params, run->image.info.width, run->image.info.height, MAX_CHIPS, &run->grid,
+                   err);
+    if (rc == 0)
+        rc = session_create(&run->session, request->encoder_path, request->n_threads,
+                            &request->input_sizes, request->precision, err);
+    return rc;
+}
+
+/* The examples' vectors: from the grid where an example is one of its chips, else embedded alone.
+ */
+static int embed_examples(struct run *run, uint32_t dimension, struct error *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < run->support.n_examples && rc == 0; i++) {
+        const struct support_example *example = &run->support.examples[i];
+        struct chip_rect rect = {example->x, example->y, run->support.chip_width,
+                                 run->support.chip_height};
+        struct error inner = {0};
+        if (chip_rect_check(&rect, run->image.info.width, run->image.info.height, &inner) < 0)
+            return error_set(err, ERROR_INVALID, "example %u of class '%s': %.300s", i,
+                             run->support.names[example->class_index], inner.message);
+        float *out = run->examples + (size_t)i * dimension;
+        int64_t chip = grid_find(&run->grid, &rect);
+        if (chip >= 0)
+            memcpy(out, run->chips + (size_t)chip * dimension, dimension * sizeof(float));
+        else
+            rc = embed_rects(run->session.embedder, run->session.lane, run->image.pixels,
+                             run->image.info.width, &rect, 1, 1, out, err);
+        run->class_of[i] = example->class_index;
+    }
+    return rc;
+}
+
+static int classify(struct run *run, struct error *err)
+{
+    uint32_t dimension = embedder_dimension(run->session.embedder);
+    uint64_t n = grid_n_chips(&run->grid);
+    run->chips = malloc(n * dimension * sizeof(float));
+    run->examples = calloc((size_t)run->support.n_examples * dimension, sizeof(float));
+    run->class_of = calloc(run->support.n_examples, sizeof(uint32_t));
+    if (run->chips == NULL || run->examples == NULL || run->class_of == NULL)
+        return error_set_nomem(err, "the embeddings");
+    int rc = embed_grid(run->session.embedder, run->session.lane, run->image.pixels, &run->grid,
+                        NULL, NULL, run->chips, err);
+    if (rc == 0)
+        rc = embed_examples(run, dimension, err);
+    const struct support support = {
+        .embeddings = run->examples,
+        .class_of = run->class_of,
+        .n_examples = run->support.n_examples,
+        .n_classes = run->support.n_classes,
+        .dimension = dimension,
+    };
+    if (rc == 0)
+        rc = classifier_run(&classifier_params_default, &support, run->chips, n, run->session.lane,
+                            &run->result, err);
+    return rc;
+}
+
+static int write_labels(const struct run *run, const char *directory, struct error *err)
+{
+    struct body_writer writer;
+    body_writer_init(&writer, directory, SIZE_MAX); /* never spills */
+    labels_csv_write(&writer, &run->grid, &run->result, run->support.names);
+    int rc = writer.code;
+    if (rc < 0 && err != NULL)
+        *err = writer.error;
+    if (rc == 0)
+        rc = file_write(directory, "labels.csv", writer.buffer, writer.size, err);
+    body_writer_clear(&writer);
+    return rc;
+}
+
+static int write_overlay(const struct run *run, const char *directory, struct error *err)
+{
+    struct png_bytes png = {0};
+    int rc = maps_overlay(&run->grid, run->image.pixels, run->result.labels, run->support.colors,
+                          run->support.n_classes, OVERLAY_MAX_SIDE, &png, err);
+    if (rc == 0)
+        rc = file_write(directory, "overlay.png", png.data, png.size, err);
+    png_bytes_clear(&png);
+    return rc;
+}
+
+/* The names are those of the service's results; areas are null when the file has no pixel size. */
+static json_t *class_to_json(const struct run *run, const struct class_statistics *statistics,
+                             uint32_t index)
+{
+    double pixel_size = run->image.info.pixel_size_nm;
+    double chip_area =
+        (double)run->grid.params.stride_x * run->grid.params.stride_y * pixel_size * pixel_size;
+    bool has_area = pixel_size > 0;
+    return json_pack(
+        "{s:s, s:I, s:f, s:o, s:f, s:I, s:I, s:f, s:o}", "name", run->support.names[index],
+        "n_chips", (json_int_t)statistics->n_chips, "area_fraction", statistics->area_fraction,
+        "area_nm2", has_area ? json_real((double)statistics->n_chips * chip_area) : json_null(),
+        "mean_probability", statistics->mean_probability, "n_regions_4",
+        (json_int_t)statistics->n_regions_4, "n_regions_8", (json_int_t)statistics->n_regions_8,
+        "mean_region_chips", statistics->mean_region_chips, "mean_region_area_nm2",
+        has_area ? json_real(statistics->mean_region_chips * chip_area) : json_null());
+}
+
+static int write_statistics(const struct run *run, const char *directory, struct error *err)
+{
+    struct class_statistics statistics[CLASSIFIER_CLASSES_MAX];
+    int rc = statistics_compute(run->result.labels, run->result.probabilities, run->grid.rows,
+                                run->grid.columns, run->support.n_classes, statistics, err);
+    if (rc < 0)
+        return rc;
+    json_t *classes = json_array();
+    for (uint32_t i = 0; i < run->support.n_classes; i++)
+        json_array_append_new(classes, class_to_json(run, &statistics[i], i));
+    json_t *root = json_pack("{s:{s:i, s:i}, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
+                             "columns", (int)run->grid.columns, "temperature",
+                             run->result.temperature, "classes", classes);
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    rc = text == NULL ? error_set_nomem(err, "statistics.json")
+                      : file_write(directory, "statistics.json", text, strlen(text), err);
+    free(text);
+    json_decref(root);
+    return rc;
+}
+
+static int run_request(const struct request *request, struct error *err)
+{
+    struct run run = {0};
+    int rc = load(request, &run, err);
+    if (rc == 0)
+        rc = classify(&run, err);
+    if (rc == 0)
+        rc = file_make_directory(request->directory, err);
+    if (rc == 0)
+        rc = write_labels(&run, request->directory, err);
+    if (rc == 0)
+        rc = write_overlay(&run, request->directory, err);
+    if (rc == 0)
+        rc = write_statistics(&run, request->directory, err);
+    classification_clear(&run.result);
+    free(run.chips);
+    free(run.examples);
+    free(run.class_of);
+    image_clear(&run.image);
+    support_file_clear(&run.support);
+    session_clear(&run.session);
+    return rc;
+}
+
+/* What the command line says; one a process. */
+static struct request given = {.edge = "drop"};
+
+static const struct command_option known_options[] = {
+    {.name = "image",
+     .argument = "FILE",
+     .value.text = &given.image_path,
+     .required = true,
+     .help = "micrograph (PNG)"},
+    {.name = "support",
+     .argument = "FILE",
+     .value.text = &given.support_path,
+     .required = true,
+     .help = "support set (JSON): chip size, classes, examples' corners"},
+    {.name = "out",
+     .argument = "DIR",
+     .value.text = &given.directory,
+     .required = true,
+     .help = "where to write; created when absent"},
+    {.name = "stride",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.stride,
+     .min = 1,
+     .max = CHIP_SIDE_MAX,
+     .help = "pixels from chip to chip (default: the chip's size)"},
+    {.name = "edge",
+     .argument = "POLICY",
+     .value.text = &given.edge,
+     .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
+    OPTION_ENCODER(&given.encoder_path),
+    OPTION_INPUT_SIZES(&given.input_size),
+    OPTION_PRECISION(&given.precision_name),
+    OPTION_WORKERS(&given.n_threads),
+};
+
+static const struct command description = {
+    .usage = "classify --image FILE --support FILE.json --out DIR [OPTION]...",
+    .summary = "Classifies every chip of an image by its nearest prototype; writes labels.csv, "
+               "overlay.png\nand statistics.json.",
+    .options = known_options,
+    .n_options = sizeof(known_options) / sizeof(known_options[0]),
+};
+
+int cmd_classify(int argc, char **argv)
+{
+    enum command_action action = command_parse(&description, argc, argv, NULL);
+    if (action != COMMAND_RUN)
+        return action == COMMAND_EXIT_OK ? 0 : 2;
+    struct error err = {0};
+    if (features_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
+        features_parse_precision(given.precision_name, &given.precision, &err) < 0)
+        return command_fail_usage(&err);
+    return run_request(&given, &err) == 0 ? 0 : command_fail(&err);
+}

@@ -1,0 +1,200 @@
+/* chipshot evaluate: few-shot accuracy of an encoder on labelled chips. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/fewshot/evaluate.h"
+#include "server/cli/command.h"
+#include "server/cli/common_options.h"
+#include "server/cli/features.h"
+
+struct totals {
+    double sum;
+    double worst;
+    uint32_t n_groups;
+};
+
+/* The rows of one group, gathered to be contiguous. */
+struct group_rows {
+    float *embeddings;
+    uint32_t *class_of;
+    uint32_t n;
+    const char *name;
+};
+
+static void gather(const struct manifest *manifest, const float *embeddings, uint32_t dimension,
+                   const uint32_t *classes, const uint32_t *groups, uint32_t group,
+                   struct group_rows *out)
+{
+    out->n = 0;
+    for (size_t i = 0; i < manifest->n_rows; i++) {
+        if (groups[i] != group)
+            continue;
+        out->name = manifest->rows[i].group;
+        memcpy(out->embeddings + (size_t)out->n * dimension, embeddings + i * dimension,
+               dimension * sizeof(float));
+        out->class_of[out->n++] = classes[i];
+    }
+}
+
+static int score_groups(const struct manifest *manifest, const float *embeddings,
+                        uint32_t dimension, const struct evaluate_params *params, struct error *err)
+{
+    size_t n = manifest->n_rows;
+    uint32_t *classes = calloc(n, sizeof(classes[0]));
+    uint32_t *groups = calloc(n, sizeof(groups[0]));
+    struct group_rows rows = {.embeddings = calloc(n * dimension, sizeof(float)),
+                              .class_of = calloc(n, sizeof(uint32_t))};
+    struct totals totals = {.worst = INFINITY};
+    int rc = 0;
+    if (classes == NULL || groups == NULL || rows.embeddings == NULL || rows.class_of == NULL) {
+        rc = error_set_nomem(err, "an evaluation");
+        goto out;
+    }
+    uint32_t n_classes = manifest_number(manifest, offsetof(struct manifest_row, label), classes);
+    uint32_t n_groups = manifest_number(manifest, offsetof(struct manifest_row, group), groups);
+    printf("%-24s %8s %8s %18s %8s\n", "group", "classes", "chips", "balanced accuracy", "spread");
+    for (uint32_t group = 0; group < n_groups && rc == 0; group++) {
+        struct evaluate_group result;
+        gather(manifest, embeddings, dimension, classes, groups, group, &rows);
+        rc = evaluate_group(params, rows.embeddings, rows.class_of, rows.n, n_classes, dimension,
+                            &result, err);
+        if (rc < 0)
+            break;
+        if (isnan(result.score)) {
+            printf("%-24s %8u %8u %18s\n", rows.name, result.n_classes, rows.n, "skipped");
+            continue;
+        }
+        printf("%-24s %8u %8u %18.4f %8.4f\n", rows.name, result.n_classes, result.n_chips,
+               result.score, result.spread);
+        totals.sum += result.score;
+        totals.n_groups++;
+        totals.worst = fmin(totals.worst, result.score);
+    }
+    if (rc == 0 && totals.n_groups == 0)
+        rc = error_set(err, ERROR_INVALID, "no group has two classes with at least %d chips each",
+                       EVALUATE_MIN_CLASS_SIZE);
+    if (rc == 0)
+        printf("mean %.4f worst %.4f groups %u dimension %u shots %u episodes %u seed %llu\n",
+               totals.sum / totals.n_groups, totals.worst, totals.n_groups, dimension,
+               params->shots, params->episodes, (unsigned long long)params->seed);
+out:
+    free(classes);
+    free(groups);
+    free(rows.embeddings);
+    free(rows.class_of);
+    return rc;
+}
+
+static int evaluate(const char *manifest_path, const char *root, const struct features *features,
+                    const char *encoder_path, uint64_t n_threads,
+                    const struct evaluate_params *params, struct error *err)
+{
+    struct manifest manifest = {0};
+    float *vectors = NULL;
+    uint32_t dimension;
+    int rc = manifest_read(manifest_path, &manifest, err);
+    if (rc == 0)
+        rc = features_compute(features, &manifest, root, encoder_path, n_threads, &vectors,
+                              &dimension, err);
+    if (rc == 0)
+        rc = score_groups(&manifest, vectors, dimension, params, err);
+    free(vectors);
+    manifest_clear(&manifest);
+    return rc;
+}
+
+static int parse_classifier(const char *distance, const char *transform,
+                            struct classifier_params *out, struct error *err)
+{
+    struct error inner = {0};
+    int rc = distance == NULL ? 0 : classifier_distance_parse(distance, &out->distance, &inner);
+    if (rc < 0)
+        return error_set(err, rc, "--distance: %.300s", inner.message);
+    if (transform != NULL)
+        rc = classifier_transform_parse(transform, &out->transform, &inner);
+    if (rc < 0)
+        return error_set(err, rc, "--transform: %.300s", inner.message);
+    return 0;
+}
+
+/* What the command line says; one a process. */
+static struct {
+    const char *manifest, *root, *encoder;
+    const char *distance, *transform;
+    uint64_t n_threads, shots, episodes, seed;
+    struct features_options choice;
+} given = {.shots = 5, .episodes = 20};
+
+static const struct command_option known_options[] = {
+    OPTION_MANIFEST(&given.manifest),
+    OPTION_ROOT(&given.root),
+    OPTION_ENCODER(&given.encoder),
+    {.name = "shots",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.shots,
+     .min = 1,
+     .max = EVALUATE_MIN_CLASS_SIZE - 1,
+     .help = "examples a class (default 5)"},
+    {.name = "episodes",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.episodes,
+     .min = 1,
+     .max = 100000,
+     .help = "random draws of the examples (default 20)"},
+    {.name = "seed",
+     .argument = "N",
+     .type = COMMAND_INTEGER,
+     .value.integer = &given.seed,
+     .max = UINT64_MAX,
+     .help = "of the draws (default 0)"},
+    OPTION_INPUT_SIZES(&given.choice.input_sizes),
+    OPTION_PRECISION(&given.choice.precision),
+    OPTION_STAGES(&given.choice.stages),
+    OPTION_STATISTICS(&given.choice.statistics),
+    OPTION_FEATURES(&given.choice.kind),
+    {.name = "distance",
+     .argument = "NAME",
+     .value.text = &given.distance,
+     .help = "euclidean (default) or cosine"},
+    {.name = "transform",
+     .argument = "NAME",
+     .value.text = &given.transform,
+     .help = "none, l2, cl2n or standardise (default)"},
+    OPTION_WORKERS(&given.n_threads),
+};
+
+static const struct command description = {
+    .usage = "evaluate --manifest FILE --root DIR [OPTION]...",
+    .summary = "In each group, takes the classes with at least 12 chips; an episode draws the "
+               "shots of each\nclass and classifies the rest by nearest prototype; its score is "
+               "the mean recall over classes.\nPrints a line a group, then the mean over groups "
+               "and the worst group.",
+    .options = known_options,
+    .n_options = sizeof(known_options) / sizeof(known_options[0]),
+};
+
+int cmd_evaluate(int argc, char **argv)
+{
+    enum command_action action = command_parse(&description, argc, argv, NULL);
+    if (action != COMMAND_RUN)
+        return action == COMMAND_EXIT_OK ? 0 : 2;
+    struct evaluate_params params = {.shots = (uint32_t)given.shots,
+                                     .episodes = (uint32_t)given.episodes,
+                                     .seed = given.seed,
+                                     .classifier = classifier_params_default};
+    struct error err = {0};
+    struct features features;
+    int rc = features_parse(&given.choice, &features, &err);
+    if (rc == 0)
+        rc = parse_classifier(given.distance, given.transform, &params.classifier, &err);
+    if (rc < 0)
+        return command_fail_usage(&err);
+    return evaluate(given.manifest, given.root, &features, given.encoder, given.n_threads, &params,
+                    &err) == 0
+               ? command_end_output()
+               : command_fail(&err);
+}

@@ -1,0 +1,269 @@
+#include "server/cli/features.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/cli/manifest_embed.h"
+#include "server/cli/session.h"
+
+enum { PARTS_MAX = INPUT_SIZES_MAX * ENCODER_POOLED * 2, MEAN_STD_DIMENSION = 2 };
+
+/* ---- options ---- */
+
+/* Reads one whole number of a list and moves *text behind it and its comma; false: there is none.
+ */
+static bool next_number(const char **text, uint32_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    if (**text < '0' || **text > '9')
+        return false;
+    unsigned long value = strtoul(*text, &end, 10);
+    if (errno != 0 || value > UINT32_MAX || (*end != ',' && *end != '\0') ||
+        (*end == ',' && end[1] == '\0'))
+        return false;
+    *out = (uint32_t)value;
+    *text = *end == ',' ? end + 1 : end;
+    return true;
+}
+
+int features_parse_input_sizes(const char *text, struct input_sizes *out, struct error *err)
+{
+    struct input_sizes sizes = {0};
+    struct error inner = {0};
+    const char *rest = text != NULL ? text : "";
+    if (text != NULL && *text == '\0')
+        return error_set(err, ERROR_INVALID, "--input-size: no number is given");
+    while (*rest != '\0') {
+        uint32_t side;
+        if (!next_number(&rest, &side))
+            return error_set(err, ERROR_INVALID,
+                             "--input-size: '%.100s' is not a list of numbers such as 48,96", text);
+        if (sizes.n == INPUT_SIZES_MAX)
+            return error_set(err, ERROR_INVALID, "--input-size: '%.100s' has more than %d numbers",
+                             text, INPUT_SIZES_MAX);
+        sizes.sides[sizes.n++] = side;
+    }
+    if (input_sizes_check(&sizes, &inner) < 0)
+        return error_set(err, ERROR_INVALID, "--input-size: %.300s", inner.message);
+    *out = sizes;
+    return 0;
+}
+
+int features_parse_precision(const char *text, enum precision *out, struct error *err)
+{
+    struct error inner = {0};
+    enum precision precision = PRECISION_FLOAT32;
+    int rc = text != NULL ? precision_parse(text, &precision, &inner) : 0;
+    if (rc == 0)
+        rc = precision_check(precision, &inner);
+    if (rc != 0)
+        return error_set(err, ERROR_INVALID, "--precision: %.300s", inner.message);
+    *out = precision;
+    return 0;
+}
+
+static int parse_stages(const char *text, struct features *features, struct error *err)
+{
+    if (text == NULL)
+        return 0;
+    const char *rest = text;
+    do {
+        uint32_t stage;
+        if (!next_number(&rest, &stage) || stage > ENCODER_STAGES || features->stages[stage])
+            return error_set(err, ERROR_INVALID,
+                             "--stages: '%.100s' is not a list of different stages from 0 to %d",
+                             text, ENCODER_STAGES);
+        features->stages[stage] = true;
+    } while (*rest != '\0');
+    features->some_stages = true;
+    return 0;
+}
+
+static int parse_statistics(const char *text, struct features *features, struct error *err)
+{
+    if (text == NULL)
+        return 0;
+    features->some_statistics = true;
+    features->mean = strcmp(text, "std") != 0;
+    features->std = strcmp(text, "mean") != 0;
+    if (features->mean && features->std && strcmp(text, "mean,std") != 0)
+        return error_set(err, ERROR_INVALID, "--statistics: '%.100s' is not mean, std or mean,std",
+                         text);
+    return 0;
+}
+
+static int parse_kind(const struct features_options *options, struct features *features,
+                      struct error *err)
+{
+    if (options->kind == NULL || strcmp(options->kind, "encoder") == 0)
+        return 0;
+    if (strcmp(options->kind, "mean-std") != 0)
+        return error_set(err, ERROR_INVALID, "--features: '%.100s' is not encoder or mean-std",
+                         options->kind);
+    if (options->input_sizes != NULL || options->precision != NULL || options->stages != NULL ||
+        options->statistics != NULL)
+        return error_set(err, ERROR_INVALID,
+                         "--features mean-std has no encoder: it takes none of --input-size, "
+                         "--precision, --stages and --statistics");
+    features->kind = FEATURES_MEAN_STD;
+    return 0;
+}
+
+int features_parse(const struct features_options *options, struct features *out, struct error *err)
+{
+    struct features features = {.kind = FEATURES_ENCODER};
+    int rc = parse_kind(options, &features, err);
+    if (rc == 0)
+        rc = features_parse_input_sizes(options->input_sizes, &features.input_sizes, err);
+    if (rc == 0)
+        rc = features_parse_precision(options->precision, &features.precision, err);
+    if (rc == 0)
+        rc = parse_stages(options->stages, &features, err);
+    if (rc == 0)
+        rc = parse_statistics(options->statistics, &features, err);
+    if (rc == 0)
+        *out = features;
+    return rc;
+}
+
+/* ---- the selected parts of an encoder's vectors ---- */
+
+/* Columns of a vector that are kept. */
+struct selection {
+    uint32_t n_parts;
+    struct {
+        uint32_t first, n;
+    } parts[PARTS_MAX];
+    uint32_t dimension; /* columns kept */
+};
+
+static int check_selection(const struct features *features, const struct encoder_info *info,
+                           struct error *err)
+{
+    for (uint32_t i = 0; i < ENCODER_POOLED; i++) {
+        if (features->some_stages && features->stages[i] && !info->pool_stages[i])
+            return error_set(err, ERROR_INVALID, "--stages: the encoder does not pool stage %u", i);
+    }
+    if (features->some_statistics &&
+        ((features->mean && !info->pool_mean) || (features->std && !info->pool_std)))
+        return error_set(err, ERROR_INVALID, "--statistics: the encoder does not pool the %s",
+                         features->mean && !info->pool_mean ? "mean" : "standard deviation");
+    return 0;
+}
+
+/* A vector is: size by size, stage by stage, the mean before the standard deviation. */
+static void select_columns(const struct features *features, const struct encoder_info *info,
+                           uint32_t n_sizes, struct selection *out)
+{
+    uint32_t column = 0;
+    *out = (struct selection){0};
+    for (uint32_t i = 0; i < n_sizes * ENCODER_POOLED * 2; i++) {
+        const uint32_t stage = i / 2 % ENCODER_POOLED;
+        const bool is_std = i % 2 == 1;
+        if (!info->pool_stages[stage] || !(is_std ? info->pool_std : info->pool_mean))
+            continue;
+        const uint32_t first = column, width = encoder_stage_width(info, stage, is_std);
+        column += width;
+        if (features->some_stages && !features->stages[stage])
+            continue;
+        if (features->some_statistics && !(is_std ? features->std : features->mean))
+            continue;
+        out->parts[out->n_parts].first = first;
+        out->parts[out->n_parts++].n = width;
+        out->dimension += width;
+    }
+}
+
+/* Moves the selected columns of all rows together, in place. */
+static void keep_columns(const struct selection *selection, float *vectors, size_t n_rows,
+                         uint32_t dimension)
+{
+    float *out = vectors;
+    for (size_t row = 0; row < n_rows; row++) {
+        for (uint32_t i = 0; i < selection->n_parts; i++) {
+            const uint32_t n = selection->parts[i].n;
+            memmove(out, vectors + row * dimension + selection->parts[i].first, n * sizeof(float));
+            out += n;
+        }
+    }
+}
+
+/* ---- vectors ---- */
+
+static int encode(void *context, const struct image *image, const struct chip_rect *rects,
+                  uint32_t n, float *out, struct error *err)
+{
+    struct session *session = context;
+    return embed_rects(session->embedder, session->lane, image->pixels, image->info.width, rects, n,
+                       ENCODER_BATCH, out, err);
+}
+
+static int compute_encoder(const struct features *features, const struct manifest *manifest,
+                           const char *root, const char *encoder_path, uint64_t n_threads,
+                           float **out, uint32_t *dimension, struct error *err)
+{
+    struct session session = {0};
+    int rc = session_create(&session, encoder_path, n_threads, &features->input_sizes,
+                            features->precision, err);
+    if (rc < 0)
+        return rc;
+    const uint32_t whole = embedder_dimension(session.embedder);
+    const struct encoder_info *info = encoder_info(session.encoder);
+    struct selection selection;
+    select_columns(features, info, embedder_input_sizes(session.embedder)->n, &selection);
+    rc = check_selection(features, info, err);
+    if (rc == 0)
+        rc = manifest_embed(manifest, root, encode, &session, whole, out, err);
+    if (rc == 0) {
+        keep_columns(&selection, *out, manifest->n_rows, whole);
+        *dimension = selection.dimension;
+    }
+    session_clear(&session);
+    return rc;
+}
+
+/* The mean and the standard deviation of each window's own pixels. */
+static int mean_and_std(void *context, const struct image *image, const struct chip_rect *rects,
+                        uint32_t n, float *out, struct error *err)
+{
+    (void)context;
+    (void)err;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct chip_rect *rect = &rects[i];
+        const double n_pixels = (double)rect->width * rect->height;
+        double sum = 0.0, squares = 0.0;
+        for (uint32_t y = rect->y; y < rect->y + rect->height; y++) {
+            const float *row = image->pixels + (size_t)y * image->info.width + rect->x;
+            for (uint32_t x = 0; x < rect->width; x++) {
+                sum += (double)row[x];
+                squares += (double)row[x] * (double)row[x];
+            }
+        }
+        const double mean = sum / n_pixels;
+        out[(size_t)i * MEAN_STD_DIMENSION] = (float)mean;
+        out[(size_t)i * MEAN_STD_DIMENSION + 1] =
+            (float)sqrt(fmax(squares / n_pixels - mean * mean, 0.0));
+    }
+    return 0;
+}
+
+int features_compute(const struct features *features, const struct manifest *manifest,
+                     const char *root, const char *encoder_path, uint64_t n_threads, float **out,
+                     uint32_t *dimension, struct error *err)
+{
+    int rc = 0;
+    switch (features->kind) {
+    case FEATURES_ENCODER:
+        return compute_encoder(features, manifest, root, encoder_path, n_threads, out, dimension,
+                               err);
+    case FEATURES_MEAN_STD:
+        rc = manifest_embed(manifest, root, mean_and_std, NULL, MEAN_STD_DIMENSION, out, err);
+        if (rc == 0)
+            *dimension = MEAN_STD_DIMENSION;
+        return rc;
+    }
+    return error_set(err, ERROR_INVALID, "unknown features");
+}

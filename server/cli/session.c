@@ -1,0 +1,91 @@
+#include "server/cli/session.h"
+
+#include <sched.h>
+
+#include "server/cli/assets.h"
+#include "server/cli/common_options.h"
+#include "server/cli/files.h"
+
+enum { LANE_LIMIT = 1024 };
+
+static const size_t max_file_size = (size_t)2 << 30;
+
+uint32_t session_n_processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
+        return 1;
+    return CPU_COUNT(&set) > OPTION_THREADS_MAX ? OPTION_THREADS_MAX : (uint32_t)CPU_COUNT(&set);
+}
+
+/* The engine sees bytes: which file they came from is said here. */
+static int name_file(const char *path, const struct error *inner, struct error *err)
+{
+    return error_set(err, inner->code, "%.200s: %.300s", path, inner->message);
+}
+
+int session_load_encoder(const char *path, struct encoder **out, struct error *err)
+{
+    if (path == NULL)
+        return encoder_create(out, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), err);
+    struct file_bytes bytes = {0};
+    struct error inner = {0};
+    int rc = file_read(path, max_file_size, &bytes, err);
+    if (rc < 0)
+        return rc;
+    rc = encoder_create(out, bytes.data, bytes.size, &inner);
+    file_bytes_clear(&bytes);
+    return rc < 0 ? name_file(path, &inner, err) : 0;
+}
+
+int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
+                   const struct input_sizes *input_sizes, enum precision precision,
+                   struct error *err)
+{
+    struct session session = {0};
+    uint32_t n = n_threads != 0 ? (uint32_t)n_threads : session_n_processors();
+    int rc = session_load_encoder(encoder_path, &session.encoder, err);
+    if (rc == 0)
+        rc = pool_create(&session.pool, n, LANE_LIMIT, err);
+    if (rc == 0)
+        rc = pool_lane_create(&session.lane, session.pool, err);
+    if (rc == 0)
+        rc = embedder_create(&session.embedder, session.pool, session.encoder, input_sizes,
+                             precision, err);
+    if (rc < 0)
+        session_clear(&session);
+    else
+        *out = session;
+    return rc;
+}
+
+void session_clear(struct session *session)
+{
+    pool_lane_destroy(session->lane);
+    embedder_destroy(session->embedder);
+    pool_destroy(session->pool);
+    encoder_destroy(session->encoder);
+    *session = (struct session){0};
+}
+
+int session_load_image(const char *path, const struct normalise_params *normalise,
+                       struct image *out, struct error *err)
+{
+    struct file_bytes bytes = {0};
+    struct image image = {0};
+    struct error inner = {0};
+    int rc = file_read(path, max_file_size, &bytes, err);
+    if (rc < 0)
+        return rc;
+    rc = image_decode(bytes.data, bytes.size, &image_limits_default, &image, &inner);
+    file_bytes_clear(&bytes);
+    if (rc == 0)
+        rc = normalise_apply(normalise, image.pixels, image.info.width, image.info.height,
+                             image.info.bit_depth, &inner);
+    if (rc < 0) {
+        image_clear(&image);
+        return name_file(path, &inner, err);
+    }
+    *out = image;
+    return 0;
+}

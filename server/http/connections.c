@@ -1,0 +1,386 @@
+#include "server/http/connections.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+enum {
+    MIN_AVERAGE_RATE = 16 * 1024, /* bytes per second beyond the body timeout */
+    MIN_WINDOW_RATE = 1024,       /* bytes per second over a window */
+    WINDOW_MS = 30 * 1000,
+    LINGER_MS = 2000,
+};
+
+/* All but fd under connections.mutex. */
+struct connection {
+    struct connection *next;
+    int fd;
+    enum connection_phase phase;
+    uint64_t entered_ms;      /* when the phase began */
+    uint64_t look_at_ms;      /* when to examine it next; UINT64_MAX: never */
+    uint64_t progress;        /* bytes of a body received in this phase */
+    uint64_t acked_before;    /* TCP's count when sending began */
+    uint64_t window_start_ms; /* of the minimal rate */
+    uint64_t window_progress; /* progress when the window began */
+    bool expired;
+    bool surplus; /* set once, before others see the connection */
+};
+
+struct connections {
+    struct connection_timeouts timeouts; /* immutable */
+    uint32_t max;                        /* immutable */
+    pthread_t watcher;
+    pthread_mutex_t mutex;   /* guards all below */
+    pthread_cond_t wake;     /* the watcher: a deadline earlier than its plan, or the end */
+    pthread_cond_t finished; /* a request ended */
+    struct connection *list;
+    uint32_t n_connections;
+    uint32_t n_running; /* connections in a phase of a request */
+    uint64_t planned_ms;
+    bool draining;
+    bool stopping;
+};
+
+static struct timespec timespec_of(uint64_t ms)
+{
+    return (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+}
+
+static bool is_running(enum connection_phase phase)
+{
+    switch (phase) {
+    case CONNECTION_NEW:
+    case CONNECTION_IDLE:
+    case CONNECTION_LINGERING:
+        return false;
+    case CONNECTION_HEADERS:
+    case CONNECTION_BODY:
+    case CONNECTION_HANDLING:
+    case CONNECTION_SENDING:
+        return true;
+    }
+    return false;
+}
+
+/* Bytes the peer has acknowledged since the socket was opened; 0 when the system does not say. */
+static uint64_t acknowledged(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return 0;
+    return info.tcpi_bytes_acked;
+}
+
+static uint64_t window_ms(const struct connections *connections)
+{
+    uint64_t body_ms = connections->timeouts.body_ms;
+    return body_ms < WINDOW_MS ? body_ms : WINDOW_MS;
+}
+
+static uint64_t transfer_deadline(const struct connections *connections,
+                                  const struct connection *connection)
+{
+    return connection->entered_ms + connections->timeouts.body_ms +
+           connection->progress * 1000 / MIN_AVERAGE_RATE;
+}
+
+/* Plans the next look at a connection in a phase with a minimal rate. */
+static void plan_transfer(const struct connections *connections, struct connection *connection)
+{
+    uint64_t window_end = connection->window_start_ms + window_ms(connections);
+    uint64_t deadline = transfer_deadline(connections, connection);
+    connection->look_at_ms = window_end < deadline ? window_end : deadline;
+}
+
+static void expire(struct connection *connection)
+{
+    /* The client may be waiting for an answer to its slow body; nothing else has been sent, so the
+     * line is clean. Best effort: the socket may be full. */
+    static const char timeout[] =
+        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
+        "Content-Type: application/problem+json\r\nContent-Length: 101\r\n\r\n"
+        "{\"type\":\"about:blank\",\"title\":\"Request Timeout\",\"status\":408,"
+        "\"detail\":\"the body arrived too slowly\"}\n";
+    if (connection->phase == CONNECTION_BODY) {
+        ssize_t sent =
+            send(connection->fd, timeout, sizeof(timeout) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        (void)sent;
+    }
+    connection->expired = true;
+    connection->look_at_ms = UINT64_MAX;
+    shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* A look at a connection whose time has come. Under the mutex. */
+static void examine(const struct connections *connections, struct connection *connection,
+                    uint64_t now)
+{
+    if (connection->phase != CONNECTION_BODY && connection->phase != CONNECTION_SENDING) {
+        expire(connection);
+        return;
+    }
+    if (connection->phase == CONNECTION_SENDING)
+        connection->progress = acknowledged(connection->fd) - connection->acked_before;
+    uint64_t window = window_ms(connections);
+    bool window_over = now >= connection->window_start_ms + window;
+    uint64_t in_window = connection->progress - connection->window_progress;
+    if (now >= transfer_deadline(connections, connection) ||
+        (window_over && in_window < window * MIN_WINDOW_RATE / 1000)) {
+        expire(connection);
+        return;
+    }
+    if (window_over) {
+        connection->window_start_ms = now;
+        connection->window_progress = connection->progress;
+    }
+    plan_transfer(connections, connection);
+}
+
+static void *watch(void *argument)
+{
+    struct connections *connections = argument;
+    pthread_mutex_lock(&connections->mutex);
+    while (!connections->stopping) {
+        uint64_t now = (uint64_t)clock_now_ms(), next = now + 3600 * 1000;
+        for (struct connection *c = connections->list; c != NULL; c = c->next) {
+            if (c->look_at_ms <= now)
+                examine(connections, c, now);
+            next = c->look_at_ms < next ? c->look_at_ms : next;
+        }
+        connections->planned_ms = next;
+        const struct timespec until = timespec_of(next);
+        pthread_cond_timedwait(&connections->wake, &connections->mutex, &until);
+    }
+    pthread_mutex_unlock(&connections->mutex);
+    return NULL;
+}
+
+static void init_locks(struct connections *connections)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&connections->wake, &attributes);
+    pthread_cond_init(&connections->finished, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&connections->mutex, NULL);
+}
+
+static void free_all(struct connections *connections)
+{
+    pthread_cond_destroy(&connections->wake);
+    pthread_cond_destroy(&connections->finished);
+    pthread_mutex_destroy(&connections->mutex);
+    free(connections);
+}
+
+int connections_create(struct connections **out, const struct connection_timeouts *timeouts,
+                       uint32_t max, struct error *err)
+{
+    struct connections *connections = calloc(1, sizeof(*connections));
+    if (connections == NULL)
+        return error_set_nomem(err, "connections");
+    connections->timeouts = *timeouts;
+    connections->max = max;
+    init_locks(connections);
+    int status = pthread_create(&connections->watcher, NULL, watch, connections);
+    if (status != 0) {
+        free_all(connections);
+        return error_set_errno(err, status, "cannot start a thread");
+    }
+    *out = connections;
+    return 0;
+}
+
+void connections_destroy(struct connections *connections)
+{
+    if (connections == NULL)
+        return;
+    pthread_mutex_lock(&connections->mutex);
+    connections->stopping = true;
+    pthread_cond_signal(&connections->wake);
+    pthread_mutex_unlock(&connections->mutex);
+    pthread_join(connections->watcher, NULL);
+    free_all(connections);
+}
+
+/* Sets phase and deadline. Under the mutex. */
+static void begin_phase(struct connections *connections, struct connection *connection,
+                        enum connection_phase phase)
+{
+    bool was_running = is_running(connection->phase);
+    connection->phase = phase;
+    connection->entered_ms = connection->window_start_ms = (uint64_t)clock_now_ms();
+    connection->progress = connection->window_progress = 0;
+    switch (phase) {
+    case CONNECTION_NEW:
+    case CONNECTION_HEADERS:
+        connection->look_at_ms = connection->entered_ms + connections->timeouts.header_ms;
+        break;
+    case CONNECTION_IDLE:
+        connection->look_at_ms = connection->entered_ms + connections->timeouts.idle_ms;
+        break;
+    case CONNECTION_BODY:
+        plan_transfer(connections, connection);
+        break;
+    case CONNECTION_SENDING:
+        connection->acked_before = acknowledged(connection->fd);
+        plan_transfer(connections, connection);
+        break;
+    case CONNECTION_HANDLING:
+    case CONNECTION_LINGERING:
+        connection->look_at_ms = UINT64_MAX;
+        break;
+    }
+    if (is_running(phase) && !was_running)
+        connections->n_running++;
+    if (!is_running(phase) && was_running && --connections->n_running == 0)
+        pthread_cond_broadcast(&connections->finished);
+    /* Only the reading side: an answer on its way still arrives. */
+    if (connections->draining && !is_running(phase) && phase != CONNECTION_LINGERING)
+        shutdown(connection->fd, SHUT_RD);
+    if (connection->look_at_ms < connections->planned_ms)
+        pthread_cond_signal(&connections->wake);
+}
+
+struct connection *connections_add(struct connections *connections, int fd)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (connection == NULL) {
+        shutdown(fd, SHUT_RDWR);
+        return NULL;
+    }
+    connection->fd = fd;
+    connection->phase = CONNECTION_NEW;
+    pthread_mutex_lock(&connections->mutex);
+    connection->next = connections->list;
+    connections->list = connection;
+    connection->surplus = ++connections->n_connections > connections->max;
+    begin_phase(connections, connection, CONNECTION_NEW);
+    pthread_mutex_unlock(&connections->mutex);
+    return connection;
+}
+
+void connections_remove(struct connections *connections, struct connection *connection)
+{
+    if (connection == NULL)
+        return;
+    pthread_mutex_lock(&connections->mutex);
+    begin_phase(connections, connection, CONNECTION_LINGERING); /* no longer running */
+    struct connection **link = &connections->list;
+    while (*link != connection)
+        link = &(*link)->next;
+    *link = connection->next;
+    connections->n_connections--;
+    pthread_mutex_unlock(&connections->mutex);
+    free(connection);
+}
+
+uint32_t connections_count(struct connections *connections)
+{
+    pthread_mutex_lock(&connections->mutex);
+    uint32_t n = connections->n_connections;
+    pthread_mutex_unlock(&connections->mutex);
+    return n;
+}
+
+bool connection_enter(struct connections *connections, struct connection *connection,
+                      enum connection_phase phase)
+{
+    if (connection == NULL)
+        return true;
+    pthread_mutex_lock(&connections->mutex);
+    bool alive = !connection->expired;
+    begin_phase(connections, connection, phase);
+    if (!alive)
+        connection->look_at_ms = UINT64_MAX;
+    pthread_mutex_unlock(&connections->mutex);
+    return alive;
+}
+
+void connection_received(struct connections *connections, struct connection *connection,
+                         uint64_t size)
+{
+    if (connection == NULL)
+        return;
+    pthread_mutex_lock(&connections->mutex);
+    connection->progress += size;
+    pthread_mutex_unlock(&connections->mutex);
+}
+
+bool connection_is_surplus(const struct connection *connection)
+{
+    return connection != NULL && connection->surplus;
+}
+
+bool connection_is_expired(struct connections *connections, struct connection *connection)
+{
+    if (connection == NULL)
+        return false;
+    pthread_mutex_lock(&connections->mutex);
+    bool expired = connection->expired;
+    pthread_mutex_unlock(&connections->mutex);
+    return expired;
+}
+
+void connections_drain(struct connections *connections)
+{
+    pthread_mutex_lock(&connections->mutex);
+    connections->draining = true;
+    for (struct connection *c = connections->list; c != NULL; c = c->next) {
+        if (c->phase == CONNECTION_NEW || c->phase == CONNECTION_IDLE)
+            shutdown(c->fd, SHUT_RD);
+    }
+    pthread_mutex_unlock(&connections->mutex);
+}
+
+bool connections_is_draining(struct connections *connections)
+{
+    pthread_mutex_lock(&connections->mutex);
+    bool draining = connections->draining;
+    pthread_mutex_unlock(&connections->mutex);
+    return draining;
+}
+
+bool connections_wait_idle(struct connections *connections, uint32_t timeout_ms)
+{
+    const struct timespec until = timespec_of((uint64_t)clock_now_ms() + timeout_ms);
+    pthread_mutex_lock(&connections->mutex);
+    int status = 0;
+    while (connections->n_running > 0 && status != ETIMEDOUT)
+        status = pthread_cond_timedwait(&connections->finished, &connections->mutex, &until);
+    bool idle = connections->n_running == 0;
+    pthread_mutex_unlock(&connections->mutex);
+    return idle;
+}
+
+void connection_linger(struct connections *connections, struct connection *connection)
+{
+    if (!connection_enter(connections, connection, CONNECTION_LINGERING) || connection == NULL)
+        return;
+    char discarded[16384];
+    const uint64_t end = (uint64_t)clock_now_ms() + LINGER_MS;
+    shutdown(connection->fd, SHUT_WR);
+    for (uint64_t now = (uint64_t)clock_now_ms(); now < end; now = (uint64_t)clock_now_ms()) {
+        struct pollfd poll_fd = {.fd = connection->fd, .events = POLLIN};
+        if (poll(&poll_fd, 1, (int)(end - now)) <= 0)
+            return;
+        ssize_t n = recv(connection->fd, discarded, sizeof(discarded), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return;
+    }
+}
+
+int connection_fd(const struct connection *connection)
+{
+    return connection == NULL ? -1 : connection->fd;
+}

@@ -1,0 +1,85 @@
+/* One request and its answer, apart from the HTTP library: http.c feeds the head and the body as
+ * they arrive and sends what comes out. Owned by its connection's thread.
+ */
+#ifndef CHIPSHOT_SERVER_EXCHANGE_H
+#define CHIPSHOT_SERVER_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "api/api.h"
+#include "db/keys.h"
+#include "server/http/http.h"
+#include "server/http/request_check.h"
+
+/* What all exchanges of a server share; immutable. */
+struct exchange_context {
+    struct http_parts parts;
+    bool no_auth;
+    bool loopback; /* listening on loopback */
+    uint16_t port;
+};
+
+struct exchange {
+    const struct exchange_context *context;
+    double start;               /* clock_now_seconds, when the request line was read */
+    char *target;               /* raw, owned */
+    struct api_header *headers; /* owned; the texts are the library's */
+    char *rewritten[3];         /* owned texts of changed headers: conditions, Host */
+    size_t n_rewritten;
+    struct api_request request;
+    struct request_facts facts;
+    char key_id[DB_ID_SIZE]; /* of the key that was shown, "" when none */
+    enum api_body body;
+    uint64_t limit;
+    uint64_t received;
+    char *json; /* owned */
+    size_t json_capacity;
+    bool gzip_tag; /* a condition named a gzip form's tag */
+    struct api_response response;
+    bool surplus;        /* the connection is one too many; set before exchange_begin */
+    bool begun;          /* exchange_begin was called */
+    bool answered;       /* response is final */
+    bool unread_body;    /* answered before the body was read: the connection cannot go on */
+    bool answer_written; /* sent past the library (http.c) */
+    const char *content_encoding; /* NULL or "gzip" */
+    bool varies;
+};
+
+/* NULL on allocation failure. `target` as in the request line. */
+struct exchange *exchange_create(const struct exchange_context *context, const char *target);
+/* Drops an upload that was not stored. NULL allowed. */
+void exchange_destroy(struct exchange *exchange);
+
+enum exchange_next {
+    EXCHANGE_READ,       /* the body, if there is one; then exchange_finish */
+    EXCHANGE_ANSWER_NOW, /* `response` is the answer, the body stays unread */
+};
+
+/* The head is complete. `headers` (malloc'd array) becomes the exchange's; method, version and the
+ * headers' texts are borrowed until destroy. */
+enum exchange_next exchange_begin(struct exchange *exchange, const char *method,
+                                  const char *version, struct api_header *headers, size_t n_headers,
+                                  size_t headers_size);
+
+/* A piece of the body. */
+enum exchange_next exchange_receive(struct exchange *exchange, const void *data, size_t size);
+
+/* The body is complete: makes the answer (unless there is one already). May block. */
+void exchange_finish(struct exchange *exchange);
+
+/* All headers of the answer but Content-Length and Connection; borrowed from the exchange. */
+enum { EXCHANGE_HEADERS_MAX = API_RESPONSE_HEADERS_MAX + 6 };
+size_t exchange_headers(const struct exchange *exchange,
+                        struct api_header out[EXCHANGE_HEADERS_MAX]);
+
+/* The whole answer as bytes, with Connection: close; malloc'd, NULL on allocation failure. For
+ * answers in the middle of a body, which the library cannot send. */
+char *exchange_raw_answer(const struct exchange *exchange, const char *reason, size_t *size);
+
+/* One line for the log, once the answer is sent (`sent`) or has failed. */
+void exchange_log(const struct exchange *exchange, bool sent, bool timed_out);
+
+#endif

@@ -1,0 +1,353 @@
+#include "server/http/http.h"
+
+#include <microhttpd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine/give_way.h"
+#include "server/http/connections.h"
+#include "server/http/exchange.h"
+#include "server/http/listen.h"
+
+enum {
+    /* Of a connection: head and read buffer. Above the largest head that request_check.h allows. */
+    CONNECTION_MEMORY = 128 * 1024,
+    /* Address space of a connection's thread, not memory: nested JSON is read by recursion. */
+    THREAD_STACK = 2 * 1024 * 1024,
+    /* Connections above the limit that still get a 503; beyond these the library just closes. */
+    SURPLUS_CONNECTIONS = 32,
+};
+
+struct http_server {
+    struct MHD_Daemon *daemon;
+    struct connections *connections;
+    struct exchange_context context;
+    struct listener listener; /* fd -1 once the daemon owns or has closed it */
+    bool stopped_accepting;
+};
+
+/* ---- what a connection has ---- */
+
+static struct connection *tracked(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+static void on_connection(void *closure, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http_server *server = closure;
+    const union MHD_ConnectionInfo *info;
+    switch (code) {
+    case MHD_CONNECTION_NOTIFY_STARTED:
+        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *socket_context =
+            info == NULL ? NULL : connections_add(server->connections, info->connect_fd);
+        break;
+    case MHD_CONNECTION_NOTIFY_CLOSED:
+        connections_remove(server->connections, *socket_context);
+        *socket_context = NULL;
+        break;
+    }
+    metrics_set(server->context.parts.metrics, METRIC_HTTP_CONNECTIONS,
+                connections_count(server->connections));
+}
+
+/* The request line was read: the raw target, before the library decodes it. What this returns is
+ * the request's context from here to on_completed. */
+static void *on_target(void *closure, const char *target, struct MHD_Connection *connection)
+{
+    struct http_server *server = closure;
+    give_way_ask();
+    connection_enter(server->connections, tracked(connection), CONNECTION_HEADERS);
+    return exchange_create(&server->context, target == NULL ? "" : target);
+}
+
+/* ---- the head ---- */
+
+struct collector {
+    struct api_header *headers;
+    size_t n;
+};
+
+static enum MHD_Result collect(void *closure, enum MHD_ValueKind kind, const char *name,
+                               const char *value)
+{
+    (void)kind;
+    struct collector *collector = closure;
+    collector->headers[collector->n++] = (struct api_header){name, value == NULL ? "" : value};
+    return MHD_YES;
+}
+
+static size_t head_size(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info == NULL ? 0 : info->header_size;
+}
+
+/* ---- answers ---- */
+
+static struct MHD_Response *response_body(struct api_response *response)
+{
+    struct MHD_Response *out;
+    if (response->fd >= 0) {
+        out = MHD_create_response_from_fd64(response->fd_size, response->fd);
+        if (out != NULL)
+            response->fd = -1; /* the library closes it */
+        return out;
+    }
+    if (response->body == NULL || response->body_size == 0)
+        return MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+    out =
+        MHD_create_response_from_buffer(response->body_size, response->body, MHD_RESPMEM_MUST_FREE);
+    if (out != NULL)
+        response->body = NULL;
+    return out;
+}
+
+static enum MHD_Result answer(struct http_server *server, struct MHD_Connection *connection,
+                              struct exchange *exchange, bool close_after)
+{
+    if (!connection_enter(server->connections, tracked(connection), CONNECTION_SENDING))
+        return MHD_NO;
+    struct MHD_Response *out = response_body(&exchange->response);
+    if (out == NULL)
+        return MHD_NO;
+    struct api_header headers[EXCHANGE_HEADERS_MAX];
+    size_t n = exchange_headers(exchange, headers);
+    for (size_t i = 0; i < n; i++)
+        MHD_add_response_header(out, headers[i].name, headers[i].value);
+    if (close_after || connections_is_draining(server->connections))
+        MHD_add_response_header(out, MHD_HTTP_HEADER_CONNECTION, "close");
+    enum MHD_Result result =
+        MHD_queue_response(connection, (unsigned int)exchange->response.status, out);
+    MHD_destroy_response(out);
+    return result;
+}
+
+/* An answer while the body still arrives. The library takes no response then, but nothing has been
+ * sent on this connection since the request (but "100 Continue", whole), so the bytes can be
+ * written past it; the connection is then closed, after a linger (on_completed). */
+static enum MHD_Result answer_amid_body(struct http_server *server,
+                                        struct MHD_Connection *connection,
+                                        struct exchange *exchange)
+{
+    struct connection *track = tracked(connection);
+    size_t size = 0;
+    if (!connection_enter(server->connections, track, CONNECTION_SENDING) || track == NULL)
+        return MHD_NO;
+    char *bytes = exchange_raw_answer(
+        exchange, MHD_get_reason_phrase_for((unsigned int)exchange->response.status), &size);
+    if (bytes != NULL) {
+        /* A problem document is smaller than an empty send buffer. */
+        ssize_t sent = send(connection_fd(track), bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        exchange->answer_written = sent == (ssize_t)size;
+    }
+    free(bytes);
+    return MHD_NO;
+}
+
+/* ---- the library's callbacks for a request ---- */
+
+static enum MHD_Result on_head(struct http_server *server, struct MHD_Connection *connection,
+                               struct exchange *exchange, const char *method, const char *version)
+{
+    int n = MHD_get_connection_values(connection, MHD_HEADER_KIND, NULL, NULL);
+    struct collector collector = {.headers = calloc((size_t)n + 1, sizeof(struct api_header))};
+    if (collector.headers == NULL)
+        return MHD_NO;
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, collect, &collector);
+    exchange->begun = true;
+    exchange->surplus = connection_is_surplus(tracked(connection));
+    if (!connection_enter(server->connections, tracked(connection), CONNECTION_BODY)) {
+        free(collector.headers);
+        return MHD_NO;
+    }
+    if (exchange_begin(exchange, method, version, collector.headers, collector.n,
+                       head_size(connection)) == EXCHANGE_READ)
+        return MHD_YES;
+    exchange->unread_body = true;
+    return answer(server, connection, exchange, true);
+}
+
+static enum MHD_Result on_request(void *closure, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload_data,
+                                  size_t *upload_data_size, void **request_context)
+{
+    (void)url; /* decoded; the raw target is used */
+    struct http_server *server = closure;
+    struct exchange *exchange = *request_context;
+    if (exchange == NULL)
+        return MHD_NO; /* no memory in on_target */
+    if (!exchange->begun)
+        return on_head(server, connection, exchange, method, version);
+    if (*upload_data_size > 0) {
+        connection_received(server->connections, tracked(connection), *upload_data_size);
+        size_t size = *upload_data_size;
+        *upload_data_size = 0;
+        if (exchange_receive(exchange, upload_data, size) == EXCHANGE_READ)
+            return MHD_YES;
+        exchange->unread_body = true;
+        return answer_amid_body(server, connection, exchange);
+    }
+    if (!connection_enter(server->connections, tracked(connection), CONNECTION_HANDLING))
+        return MHD_NO;
+    exchange_finish(exchange);
+    return answer(server, connection, exchange, false);
+}
+
+/* The answer is sent, or the request has failed; the library has not closed the socket yet. */
+static void on_completed(void *closure, struct MHD_Connection *connection, void **request_context,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http_server *server = closure;
+    struct exchange *exchange = *request_context;
+    struct connection *track = tracked(connection);
+    *request_context = NULL;
+    if (exchange == NULL)
+        return;
+    bool sent = code == MHD_REQUEST_TERMINATED_COMPLETED_OK || exchange->answer_written;
+    exchange_log(exchange, sent, connection_is_expired(server->connections, track));
+    bool linger = exchange->unread_body && sent;
+    exchange_destroy(exchange);
+    if (linger)
+        connection_linger(server->connections, track);
+    else
+        connection_enter(server->connections, track, CONNECTION_IDLE);
+}
+
+__attribute__((format(printf, 2, 0))) static void
+on_library_message(void *closure, const char *format, va_list arguments)
+{
+    struct http_server *server = closure;
+    const struct log *log = server->context.parts.log;
+    if (!log_enabled(log, LOG_LEVEL_DEBUG))
+        return;
+    char text[512];
+    vsnprintf(text, sizeof(text), format, arguments);
+    text[strcspn(text, "\n")] = '\0';
+    log_write(log, LOG_LEVEL_DEBUG, "http_library",
+              (struct log_field[]){log_string("message", text)}, 1);
+}
+
+/* ---- life ---- */
+
+/* What only some versions of the library know. */
+static struct MHD_OptionItem version_options[] = {
+#if MHD_VERSION >= 0x01000000
+    /* Strict: no bare LF, no folded headers, and 400 for a blank in the target instead of a
+     * redirect to what was perhaps meant. 0.9.75 cannot be told; request_check.c does what it can
+     * there. */
+    {MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL},
+#endif
+    {MHD_OPTION_END, 0, NULL},
+};
+
+static int start_daemon(struct http_server *server, const struct http_config *config,
+                        struct error *err)
+{
+    server->daemon = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
+            MHD_USE_ITC | MHD_USE_ERROR_LOG,
+        0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_library_message, server,
+        MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned int)config->max_connections + SURPLUS_CONNECTIONS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY,
+        version_options, MHD_OPTION_END);
+    if (server->daemon == NULL)
+        return error_set(err, ERROR_IO, "the HTTP library cannot start on %s",
+                         server->listener.url);
+    return 0;
+}
+
+int http_server_create(struct http_server **out, const struct http_config *config,
+                       const struct http_parts *parts, struct error *err)
+{
+    struct http_server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return error_set_nomem(err, "the HTTP server");
+    server->listener.fd = -1;
+    int code = listen_open(&server->listener, config->listen, err);
+    if (code != 0)
+        goto out;
+    if (!server->listener.loopback && !config->no_auth && db_keys_count(parts->keys) == 0) {
+        code = error_set(err, ERROR_INVALID,
+                         "listen: %s can be reached from other machines and there is no API key; "
+                         "make one with 'chipshot key create NAME', or say --no-auth",
+                         config->listen);
+        goto out;
+    }
+    server->context = (struct exchange_context){
+        .parts = *parts,
+        .no_auth = config->no_auth,
+        .loopback = server->listener.loopback,
+        .port = server->listener.port,
+    };
+    const struct connection_timeouts timeouts = {
+        .header_ms = (uint64_t)config->header_timeout_s * 1000,
+        .body_ms = (uint64_t)config->body_timeout_s * 1000,
+        .idle_ms = (uint64_t)config->idle_timeout_s * 1000,
+    };
+    code = connections_create(&server->connections, &timeouts, config->max_connections, err);
+    if (code != 0)
+        goto out;
+    signal(SIGPIPE, SIG_IGN); /* sendfile() has no flag against it */
+    code = start_daemon(server, config, err);
+    if (code != 0)
+        goto out;
+    *out = server;
+    server = NULL;
+out:
+    http_server_destroy(server);
+    return code;
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+    return server->listener.port;
+}
+
+const char *http_server_url(const struct http_server *server)
+{
+    return server->listener.url;
+}
+
+void http_server_stop_accepting(struct http_server *server)
+{
+    if (server->stopped_accepting)
+        return;
+    server->stopped_accepting = true;
+    MHD_quiesce_daemon(server->daemon);
+    /* Refuses new clients now; closing waits until the library's thread is gone. */
+    shutdown(server->listener.fd, SHUT_RDWR);
+    connections_drain(server->connections);
+}
+
+bool http_server_wait_idle(struct http_server *server, uint32_t timeout_ms)
+{
+    return connections_wait_idle(server->connections, timeout_ms);
+}
+
+void http_server_destroy(struct http_server *server)
+{
+    if (server == NULL)
+        return;
+    /* The library closes the socket it listens on, unless it was told to let go of it. */
+    bool ours = server->daemon == NULL || server->stopped_accepting;
+    if (server->daemon != NULL)
+        MHD_stop_daemon(server->daemon);
+    if (ours && server->listener.fd >= 0)
+        close(server->listener.fd);
+    connections_destroy(server->connections);
+    free(server);
+}

@@ -1,0 +1,70 @@
+/* HTTP in front of api/: turns requests into api_request and api_response back into bytes.
+ *
+ * One thread a connection, so that handlers may block (Prefer: wait) and a slow client holds only
+ * its own thread; http.c is the only file that includes microhttpd.h. A request passes, in order:
+ * the checks of request_check.h, the access rules of auth.h, api_begin, then its body (JSON into
+ * memory up to the limit, uploads straight to disk), then api_handle. A refusal before the body
+ * answers without reading it and closes the connection.
+ *
+ * Connections beyond max_connections are answered 503, up to 32 of them, further ones just closed.
+ *
+ * What the library itself refuses while parsing (a request line without a version, a header without
+ * a colon, a Content-Length that is no number, a malformed chunk, more than 128 KiB of head; 1.0.1
+ * also blanks before a colon, other transfer encodings and a missing Host) is answered by the
+ * library with a short HTML page instead of problem+json (0.9.75 even sends the head of that answer
+ * twice for a bad Content-Length), and the connection is closed; a NUL byte in a header ends its
+ * value. 1.0.1 counts a chunk with an extension one byte short and so refuses it. None of this can
+ * be changed from here.
+ */
+#ifndef CHIPSHOT_SERVER_HTTP_H
+#define CHIPSHOT_SERVER_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "base/error.h"
+#include "db/db.h"
+#include "db/keys.h"
+#include "server/watch/log.h"
+#include "server/watch/metrics.h"
+
+struct http_server;
+
+struct http_config {
+    const char *listen; /* see listen.h */
+    bool no_auth;
+    uint32_t max_connections;
+    uint32_t header_timeout_s;
+    uint32_t body_timeout_s;
+    uint32_t idle_timeout_s;
+};
+
+/* What the server works with; all borrowed until destroy. */
+struct http_parts {
+    struct api *api;
+    struct db *db; /* for uploads */
+    struct db_keys *keys;
+    struct metrics *metrics; /* NULL allowed */
+    const struct log *log;   /* NULL allowed */
+};
+
+/* Listens and starts to answer. Ignores SIGPIPE for the process. ERROR_INVALID: a bad address, or
+ * one that is not loopback without a key and without no_auth. ERROR_IO: cannot listen. */
+int http_server_create(struct http_server **out, const struct http_config *config,
+                       const struct http_parts *parts, struct error *err);
+
+uint16_t http_server_port(const struct http_server *server);
+/* "http://127.0.0.1:8080", with the port listened on; borrowed. */
+const char *http_server_url(const struct http_server *server);
+
+/* Closes the listening socket and idle connections; running requests go on. */
+void http_server_stop_accepting(struct http_server *server);
+/* After stop_accepting: blocks until no request is running, at most `timeout_ms`; returns whether
+ * none is. */
+bool http_server_wait_idle(struct http_server *server, uint32_t timeout_ms);
+/* Cuts what is still open and joins all threads; handlers must be able to end (events_shutdown).
+ * NULL allowed. */
+void http_server_destroy(struct http_server *server);
+
+#endif

@@ -1,0 +1,339 @@
+/* A software pipeline over the job's images. A step needs the matrix of one image; while the
+ * workers embed the image of step k, the driver (this thread) stores the result of step k - 1 and
+ * then reads, decodes and normalises the image of step k + 1, whose batches queue up behind those
+ * of step k. Normalisation looks at all pixels, so the batches of one image cannot begin before it
+ * is decoded as a whole. First come the images with examples, then all others: classifying needs
+ * every example.
+ */
+#include "server/worker/job_run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "db/results.h"
+#include "engine/fewshot/statistics.h"
+#include "server/worker/job_state.h"
+
+/* ---- for all parts of job_run ---- */
+
+const char *job_part_name(enum job_part part)
+{
+    static const char *const names[JOB_PARTS] = {
+        [JOB_PART_LOAD] = "load",     [JOB_PART_READ] = "read",
+        [JOB_PART_DECODE] = "decode", [JOB_PART_NORMALISE] = "normalise",
+        [JOB_PART_CHIP] = "chip",     [JOB_PART_ENCODE] = "encode",
+        [JOB_PART_CACHE] = "cache",   [JOB_PART_CLASSIFY] = "classify",
+        [JOB_PART_STORE] = "store",
+    };
+    return names[part];
+}
+
+void job_add_time(struct job_state *state, enum job_part part, double seconds)
+{
+    if (state->engine->times != NULL)
+        state->engine->times->seconds[part] += seconds;
+    metrics_add(state->engine->metrics, METRIC_PHASE_LOAD_SECONDS + part, seconds);
+}
+
+double job_time(struct job_state *state, enum job_part part, double start)
+{
+    const double now = clock_now_seconds();
+    job_add_time(state, part, now - start);
+    return now;
+}
+
+void job_time_workers(struct job_state *state, const struct embed_times *times)
+{
+    const double n = pool_n_workers(state->engine->pool);
+    job_add_time(state, JOB_PART_CHIP, times->resample / n);
+    job_add_time(state, JOB_PART_ENCODE, times->encode / n);
+    job_add_time(state, JOB_PART_CACHE, times->store / n);
+}
+
+int job_check_stop(struct job_state *state, struct error *err)
+{
+    if (atomic_load(&state->control->stop) != JOB_STOP_NONE)
+        return error_set(err, ERROR_CANCELLED, "stopped on request");
+    return 0;
+}
+
+void job_count_done(struct job_state *state, struct job_image *image, uint64_t n_done)
+{
+    if (n_done <= image->n_done)
+        return;
+    atomic_fetch_add(&state->control->n_chips_done, n_done - image->n_done);
+    image->n_done = n_done;
+}
+
+/* ---- results ---- */
+
+static int store_result(struct job_state *state, struct job_image *image,
+                        const struct classification *classification,
+                        const struct class_statistics *statistics, struct error *err)
+{
+    const struct grid_params *grid = &image->grid.params;
+    struct db_class_statistics rows[CLASSIFIER_CLASSES_MAX];
+    for (uint32_t i = 0; i < classification->n_classes; i++)
+        rows[i] = (struct db_class_statistics){
+            .n_chips = statistics[i].n_chips,
+            .area_fraction = statistics[i].area_fraction,
+            .mean_probability = statistics[i].mean_probability,
+            .n_regions_4 = statistics[i].n_regions_4,
+            .n_regions_8 = statistics[i].n_regions_8,
+            .mean_region_chips = statistics[i].mean_region_chips,
+        };
+    struct db_result result = {
+        .rows = image->grid.rows,
+        .columns = image->grid.columns,
+        .chip_width = grid->chip_width,
+        .chip_height = grid->chip_height,
+        .stride_x = grid->stride_x,
+        .stride_y = grid->stride_y,
+        .offset_x = grid->offset_x,
+        .offset_y = grid->offset_y,
+        .n_classes = classification->n_classes,
+        .temperature = classification->temperature,
+        .classes = rows,
+        .labels = classification->labels,
+        .probabilities = classification->probabilities,
+        .distances = classification->distances,
+    };
+    snprintf(result.job_id, sizeof(result.job_id), "%s", state->job->id);
+    snprintf(result.image_id, sizeof(result.image_id), "%s", image->row.id);
+    snprintf(result.edge, sizeof(result.edge), "%s", grid_edge_name(grid->edge));
+    return db_result_insert(state->engine->db, &result, state->owner,
+                            atomic_load(&state->control->n_chips_done), err);
+}
+
+static int classify_image(struct job_state *state, const struct support *support,
+                          struct job_image *image, const struct embeddings *chips,
+                          struct error *err)
+{
+    struct classification classification = {0};
+    struct class_statistics statistics[CLASSIFIER_CLASSES_MAX];
+    double start = clock_now_seconds();
+    int rc = classifier_run_embeddings(&state->params.classifier, support, chips, state->lane,
+                                       &classification, err);
+    if (rc == 0)
+        rc = statistics_compute(classification.labels, classification.probabilities,
+                                image->grid.rows, image->grid.columns, classification.n_classes,
+                                statistics, err);
+    start = job_time(state, JOB_PART_CLASSIFY, start);
+    if (rc == 0)
+        rc = job_check_stop(state, err);
+    if (rc == 0) {
+        rc = store_result(state, image, &classification, statistics, err);
+        job_time(state, JOB_PART_STORE, start);
+    }
+    classification_clear(&classification);
+    return rc;
+}
+
+/* ---- steps ---- */
+
+/* What is done with the matrix of an image, once it is there. */
+struct step {
+    size_t image;
+    bool take_examples;
+    bool classify;
+};
+
+/* At most two steps an image: `steps` has room for them. */
+static size_t plan_steps(const struct job_state *state, const struct job_examples *examples,
+                         const bool *stored, struct step *steps)
+{
+    const size_t n_images = state->job->n_images;
+    size_t n = 0, first = 0;
+    for (size_t i = 0; i < n_images; i++) {
+        if (job_examples_need(examples, i))
+            steps[n++] = (struct step){.image = i, .take_examples = true};
+    }
+    /* The last one with examples is classified at once: its matrix is at hand. */
+    if (n > 0 && !stored[steps[n - 1].image]) {
+        steps[n - 1].classify = true;
+        first = steps[n - 1].image;
+    } else {
+        first = n_images;
+    }
+    for (size_t i = 0; i < n_images; i++) {
+        if (!stored[i] && i != first)
+            steps[n++] = (struct step){.image = i, .classify = true};
+    }
+    return n;
+}
+
+static int do_step(struct job_state *state, const struct step *step, struct job_examples *examples,
+                   struct job_matrix *matrix, struct error *err)
+{
+    const struct embeddings chips = job_matrix_embeddings(matrix);
+    int rc = 0;
+    const struct support support = {
+        .embeddings = examples->vectors,
+        .class_of = examples->classes,
+        .n_examples = examples->n,
+        .n_classes = (uint32_t)state->set.n_classes,
+        .dimension = state->dimension,
+    };
+    if (step->take_examples)
+        rc = job_examples_take(examples, step->image, &chips, err);
+    if (rc == 0 && step->classify)
+        rc = job_check_stop(state, err);
+    if (rc == 0 && step->classify)
+        rc = classify_image(state, &support, &state->images[step->image], &chips, err);
+    return rc;
+}
+
+static int begin_step(struct job_state *state, const struct step *step, struct job_matrix *matrix,
+                      struct error *err)
+{
+    int rc = job_check_stop(state, err);
+    if (rc == 0)
+        rc = job_matrix_begin(matrix, state, &state->images[step->image], err);
+    return rc;
+}
+
+static int finish_step(struct job_state *state, const struct step *step,
+                       struct job_examples *examples, struct job_matrix *matrix, struct error *err)
+{
+    int rc = job_matrix_finish(matrix, err);
+    return rc < 0 ? rc : do_step(state, step, examples, matrix, err);
+}
+
+static bool may_prepare(const struct job_state *state, const struct step *steps)
+{
+    /* Large images are taken one after the other: their encoding is long, so that little is lost.
+     * Two matrices of one image at once would count its chips twice. */
+    return steps[1].image != steps[0].image &&
+           job_matrix_is_small(state, &state->images[steps[1].image]);
+}
+
+static int run_steps(struct job_state *state, const struct step *steps, size_t n,
+                     struct job_examples *examples, struct error *err)
+{
+    struct job_matrix matrices[2] = {{0}}; /* step k has matrices[k % 2] */
+    int rc = 0;
+    for (size_t k = 0; k < n && rc == 0; k++) {
+        struct job_matrix *matrix = &matrices[k % 2], *next = &matrices[(k + 1) % 2];
+        if (matrix->state == NULL)
+            rc = begin_step(state, &steps[k], matrix, err);
+        if (rc == 0 && k + 1 < n && may_prepare(state, &steps[k]))
+            rc = begin_step(state, &steps[k + 1], next, err);
+        if (rc == 0)
+            rc = finish_step(state, &steps[k], examples, matrix, err);
+        if (rc < 0 && job_matrix_was_lost(matrix)) {
+            job_matrix_clear(matrix);
+            rc = begin_step(state, &steps[k], matrix, err);
+            if (rc == 0)
+                rc = finish_step(state, &steps[k], examples, matrix, err);
+        }
+        job_matrix_clear(matrix);
+    }
+    job_matrix_clear(&matrices[0]);
+    job_matrix_clear(&matrices[1]);
+    return rc;
+}
+
+/* ---- the whole job ---- */
+
+static int load_images(struct job_state *state, struct error *err)
+{
+    state->images = calloc(state->job->n_images, sizeof(state->images[0]));
+    if (state->images == NULL)
+        return error_set_nomem(err, "a job's images");
+    int rc = 0;
+    for (size_t i = 0; i < state->job->n_images && rc == 0; i++) {
+        struct job_image *image = &state->images[i];
+        rc = job_check_stop(state, err);
+        if (rc == 0)
+            rc = db_image_get(state->engine->db, state->job->image_ids[i], &image->row, err);
+        if (rc == 0)
+            rc = grid_plan(&state->params.grid, image->row.width, image->row.height,
+                           state->engine->limits->max_chips_per_image, &image->grid, err);
+    }
+    return rc;
+}
+
+static int load_inputs(struct job_state *state, struct error *err)
+{
+    const double start = clock_now_seconds();
+    const struct db_job *job = state->job;
+    int rc = job_params_from_text(job->params, &state->params, err);
+    if (rc == 0)
+        rc = db_support_set_get(state->engine->db, job->support_set_id, job->support_set_version,
+                                &state->set, err);
+    if (rc == 0 && (state->set.n_classes < 2 || state->set.n_classes > CLASSIFIER_CLASSES_MAX))
+        rc = error_set(err, ERROR_CORRUPT, "support set: %zu classes are not within 2..%d",
+                       state->set.n_classes, CLASSIFIER_CLASSES_MAX);
+    if (rc == 0)
+        rc = load_images(state, err);
+    if (rc == 0)
+        rc = encoder_store_acquire(state->engine->encoders, job->encoder_id,
+                                   &state->params.input_sizes, state->params.precision,
+                                   &state->encoder, err);
+    if (rc == 0) {
+        state->dimension = embedder_dimension(state->encoder->embedder);
+        rc = pool_lane_create(&state->lane, state->engine->pool, err);
+    }
+    job_time(state, JOB_PART_LOAD, start);
+    return rc;
+}
+
+/* Marks what an earlier attempt stored; *n_left is the number of images still to do. */
+static int skip_stored(struct job_state *state, bool *stored, size_t *n_left, struct error *err)
+{
+    int rc = 0;
+    *n_left = 0;
+    for (size_t i = 0; i < state->job->n_images && rc == 0; i++) {
+        rc = job_check_stop(state, err);
+        if (rc == 0)
+            rc = db_result_exists(state->engine->db, state->job->id, state->job->image_ids[i],
+                                  &stored[i], err);
+        if (stored[i])
+            job_count_done(state, &state->images[i], grid_n_chips(&state->images[i].grid));
+        else
+            ++*n_left;
+    }
+    return rc;
+}
+
+static int run_images(struct job_state *state, struct error *err)
+{
+    const size_t n_images = state->job->n_images;
+    bool *stored = calloc(n_images, sizeof(stored[0]));
+    struct step *steps = calloc(n_images, 2 * sizeof(steps[0]));
+    struct job_examples examples = {0};
+    size_t n_left = 0;
+    int rc = stored == NULL || steps == NULL ? error_set_nomem(err, "a job")
+                                             : skip_stored(state, stored, &n_left, err);
+    if (rc == 0 && n_left > 0) {
+        rc = job_examples_create(&examples, state, err);
+        if (rc == 0)
+            rc = run_steps(state, steps, plan_steps(state, &examples, stored, steps), &examples,
+                           err);
+    }
+    job_examples_clear(&examples);
+    free(steps);
+    free(stored);
+    return rc;
+}
+
+int job_run(const struct job_engine *engine, const struct db_job *job, const char *owner,
+            struct job_control *control, struct error *err)
+{
+    struct job_state state = {.engine = engine, .job = job, .owner = owner, .control = control};
+    if (engine->times != NULL)
+        *engine->times = (struct job_times){.began = clock_now_seconds()};
+    int rc = load_inputs(&state, err);
+    if (rc == 0)
+        rc = run_images(&state, err);
+    pool_lane_destroy(state.lane);
+    encoder_store_release(engine->encoders, state.encoder);
+    for (size_t i = 0; state.images != NULL && i < job->n_images; i++)
+        db_image_clear(&state.images[i].row);
+    free(state.images);
+    db_support_set_clear(&state.set);
+    return rc;
+}

@@ -1,0 +1,58 @@
+#include "server/worker/stored_file.h"
+
+#include <nettle/sha2.h>
+
+/* A large file is in memory part by part. */
+static void hash(const struct db_blob *file, char out[DB_SHA256_SIZE])
+{
+    struct sha256_ctx context;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&context);
+    for (size_t first = 0; first < file->size; first += STORED_FILE_PART) {
+        const size_t left = file->size - first;
+        const size_t size = left < STORED_FILE_PART ? left : STORED_FILE_PART;
+        sha256_update(&context, size, (const uint8_t *)file->data + first);
+        if (file->size > STORED_FILE_PART)
+            db_blob_forget(file, first, size);
+    }
+    sha256_digest(&context, sizeof(digest), digest);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+int stored_file_open_unchecked(struct db *db, const char *what, const char *sha256,
+                               struct db_blob *out, struct error *err)
+{
+    struct error inner = {0};
+    int rc = db_blob_open(db, sha256, out, &inner);
+    if (rc == ERROR_NOT_FOUND)
+        return error_set(err, ERROR_CORRUPT, "%s: its file %s is gone", what, sha256);
+    if (rc < 0)
+        return error_set(err, inner.code, "%s: %.400s", what, inner.message);
+    return 0;
+}
+
+int stored_file_check(const struct db_blob *file, const char *what, const char *sha256,
+                      struct error *err)
+{
+    char found[DB_SHA256_SIZE];
+    hash(file, found);
+    if (strcmp(found, sha256) == 0)
+        return 0;
+    return error_set(err, ERROR_CORRUPT, "%s: its file was changed: its SHA-256 is %s and not %s",
+                     what, found, sha256);
+}
+
+int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,
+                     struct error *err)
+{
+    struct db_blob blob = {0};
+    int rc = stored_file_open_unchecked(db, what, sha256, &blob, err);
+    if (rc == 0)
+        rc = stored_file_check(&blob, what, sha256, err);
+    if (rc < 0)
+        db_blob_close(&blob);
+    else
+        *out = blob;
+    return rc;
+}

@@ -1,0 +1,129 @@
+#include "tests/test.h"
+
+#include "api/job/job_params.h"
+
+static const struct job_params some = {
+    .grid = {95, 34, 47, 35, 1, 2, GRID_EDGE_COVER},
+    .normalise = {NORMALISE_PERCENTILE, 0.1, 99.9, {true, 4.0 / 3, 5}},
+    .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1},
+    .input_sizes = {2, {48, 96}},
+    .precision = PRECISION_BFLOAT16,
+};
+
+static void the_text_brings_every_value_back(void **state)
+{
+    (void)state;
+    struct job_params back;
+    struct error err;
+    char *text = job_params_to_text(&some);
+    assert_int_equal(job_params_from_text(text, &back, &err), 0);
+    assert_memory_equal(&back.grid, &some.grid, sizeof(back.grid));
+    assert_true(back.normalise.low == some.normalise.low);
+    assert_true(back.normalise.high == some.normalise.high);
+    assert_int_equal(back.normalise.method, some.normalise.method);
+    assert_true(back.normalise.clahe.enabled);
+    assert_true(back.normalise.clahe.clip_limit == some.normalise.clahe.clip_limit);
+    assert_int_equal(back.normalise.clahe.tiles, 5);
+    assert_int_equal(back.classifier.distance, CLASSIFIER_COSINE);
+    assert_int_equal(back.classifier.transform, CLASSIFIER_TRANSFORM_CL2N);
+    assert_true(back.classifier.temperature == 0.1);
+    assert_int_equal(back.input_sizes.n, 2);
+    assert_int_equal(back.input_sizes.sides[0], 48);
+    assert_int_equal(back.input_sizes.sides[1], 96);
+    assert_int_equal(back.precision, PRECISION_BFLOAT16);
+    char *again = job_params_to_text(&back);
+    assert_string_equal(text, again);
+    free(again);
+    free(text);
+}
+
+static void the_text_is_canonical(void **state)
+{
+    (void)state;
+    struct job_params params = {.grid = {8, 8, 8, 8, 0, 0, GRID_EDGE_DROP},
+                                .normalise = normalise_params_default,
+                                .classifier = classifier_params_default};
+    char *text = job_params_to_text(&params);
+    assert_string_equal(text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
+                              "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
+                              "\"standardise\"},\"edge\":\"drop\",\"normalise\":{\"high\":99.5,"
+                              "\"low\":0.5,\"method\":\"percentile\"},\"offset\":{\"x\":0,\"y\":0},"
+                              "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8}}");
+    struct job_params back;
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_false(back.normalise.clahe.enabled);
+    assert_true(back.classifier.temperature == 0);
+    assert_int_equal(back.input_sizes.n, 0); /* a text of the time before there were several */
+    free(text);
+    params.input_sizes = (struct input_sizes){3, {16, 17, 512}};
+    text = job_params_to_text(&params);
+    assert_non_null(strstr(text, "\"edge\":\"drop\",\"input_sizes\":[16,17,512],\"normalise\""));
+    free(text);
+}
+
+/* Texts of the time before there were others say nothing; those that name none that is known are
+ * corrupt. Whether the processor has it is not asked here. */
+static void stored_precisions_are_read(void **state)
+{
+    (void)state;
+    static const char member[] = "\"precision\":\"bfloat16\",";
+    struct job_params back;
+    struct error err = {0};
+    char *text = job_params_to_text(&some);
+    char *place = strstr(text, member);
+    assert_non_null(place);
+    memcpy(strstr(place, "bfloat16"), "bfloat61", 8);
+    assert_int_equal(job_params_from_text(text, &back, &err), ERROR_CORRUPT);
+    assert_non_null(strstr(err.message, "bfloat61"));
+    free(text);
+    text = job_params_to_text(&some);
+    place = strstr(text, member);
+    memmove(place, place + strlen(member), strlen(place + strlen(member)) + 1);
+    assert_int_equal(job_params_from_text(text, &back, &err), 0);
+    assert_int_equal(back.precision, PRECISION_FLOAT32);
+    free(text);
+}
+
+static void stored_input_sizes_are_checked(void **state)
+{
+    (void)state;
+    char *whole = job_params_to_text(&some);
+    char *sizes = strstr(whole, "[48,96]");
+    static const char *const wrong[] = {"[96,48]", "[48,48]", "[15,96]", "[48,\"\"]", "       "};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct job_params back;
+        memcpy(sizes, wrong[i], 7);
+        assert_int_equal(job_params_from_text(whole, &back, NULL), ERROR_CORRUPT);
+    }
+    free(whole);
+}
+
+static void damaged_texts_are_corrupt(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "{", "[]", "{}",
+                                        "{\"chip\":{\"width\":8,\"height\":8}}"};
+    char *whole = job_params_to_text(&some);
+    for (int i = 0; i < 5; i++) {
+        struct job_params back;
+        struct error err = {0};
+        assert_int_equal(job_params_from_text(texts[i], &back, &err), ERROR_CORRUPT);
+        assert_non_null(strstr(err.message, "stored parameters"));
+    }
+    whole[strlen(whole) - 1] = ']';
+    struct job_params back;
+    assert_int_equal(job_params_from_text(whole, &back, NULL), ERROR_CORRUPT);
+    free(whole);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_text_brings_every_value_back),
+        cmocka_unit_test(the_text_is_canonical),
+        cmocka_unit_test(stored_precisions_are_read),
+        cmocka_unit_test(stored_input_sizes_are_checked),
+        cmocka_unit_test(damaged_texts_are_corrupt),
+    };
+    return test_run(tests);
+}

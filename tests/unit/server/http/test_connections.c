@@ -1,0 +1,270 @@
+#include "tests/test.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/http/connections.h"
+#include "server/http/listen.h"
+
+/* Two ends of a TCP connection over loopback. */
+struct pair {
+    int client;
+    int server;
+};
+
+static void open_pair(struct pair *pair)
+{
+    struct listener listener;
+    assert_int_equal(listen_open(&listener, "127.0.0.1:0", NULL), 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(listener.port),
+                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    pair->client = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(pair->client, (struct sockaddr *)&address, sizeof(address)), 0);
+    struct pollfd waiting = {.fd = listener.fd, .events = POLLIN};
+    assert_int_equal(poll(&waiting, 1, 10000), 1);
+    pair->server = accept(listener.fd, NULL, NULL);
+    assert_true(pair->server >= 0);
+    close(listener.fd);
+}
+
+static void close_pair(struct pair *pair)
+{
+    close(pair->client);
+    close(pair->server);
+}
+
+/* What the client reads until the end of the stream, which must come within ten seconds. */
+static void read_to_end(int fd, char *out, size_t size)
+{
+    size_t n = 0;
+    for (;;) {
+        struct pollfd waiting = {.fd = fd, .events = POLLIN};
+        if (poll(&waiting, 1, 10000) != 1)
+            fail_msg("the connection was not closed");
+        ssize_t got = recv(fd, out + n, size - 1 - n, 0);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    out[n] = '\0';
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static struct connections *create(uint64_t header_ms, uint64_t body_ms, uint64_t idle_ms)
+{
+    struct connections *connections = NULL;
+    const struct connection_timeouts timeouts = {header_ms, body_ms, idle_ms};
+    assert_int_equal(connections_create(&connections, &timeouts, 2, NULL), 0);
+    return connections;
+}
+
+enum { LONG = 3600 * 1000 };
+
+static void each_phase_has_its_deadline(void **state)
+{
+    (void)state;
+    static const struct {
+        enum connection_phase phase;
+        struct connection_timeouts timeouts;
+        const char *text; /* what the client is told */
+    } trials[] = {
+        {CONNECTION_NEW, {30, LONG, LONG}, ""},
+        {CONNECTION_HEADERS, {30, LONG, LONG}, ""},
+        {CONNECTION_IDLE, {LONG, LONG, 30}, ""},
+        {CONNECTION_BODY, {LONG, 30, LONG}, "HTTP/1.1 408 "},
+        {CONNECTION_SENDING, {LONG, 30, LONG}, ""},
+    };
+    for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
+        const struct connection_timeouts *t = &trials[i].timeouts;
+        struct connections *connections = create(t->header_ms, t->body_ms, t->idle_ms);
+        struct pair pair;
+        open_pair(&pair);
+        uint64_t start = now_ms();
+        struct connection *connection = connections_add(connections, pair.server);
+        assert_non_null(connection);
+        /* It was new before: should this thread have had to wait, that phase's time may be over. */
+        assert_true(connection_enter(connections, connection, trials[i].phase) ||
+                    now_ms() - start >= t->header_ms);
+        char text[1024];
+        read_to_end(pair.client, text, sizeof(text));
+        assert_memory_equal(text, trials[i].text, strlen(trials[i].text));
+        assert_true(now_ms() - start >= 30);
+        assert_true(connection_is_expired(connections, connection));
+        /* Too late to go on: nobody is there. */
+        assert_false(connection_enter(connections, connection, CONNECTION_SENDING));
+        connections_remove(connections, connection);
+        connections_destroy(connections);
+        close_pair(&pair);
+    }
+}
+
+static void the_timeout_answer_has_its_length(void **state)
+{
+    (void)state;
+    struct connections *connections = create(LONG, 10, LONG);
+    struct pair pair;
+    open_pair(&pair);
+    struct connection *connection = connections_add(connections, pair.server);
+    connection_enter(connections, connection, CONNECTION_BODY);
+    char text[1024];
+    read_to_end(pair.client, text, sizeof(text));
+    const char *length = strstr(text, "Content-Length: ");
+    const char *body = strstr(text, "\r\n\r\n");
+    assert_non_null(length);
+    assert_int_equal(strtoul(length + 16, NULL, 10), strlen(body + 4));
+    connections_remove(connections, connection);
+    connections_destroy(connections);
+    close_pair(&pair);
+}
+
+static void bytes_extend_a_body_but_drips_do_not(void **state)
+{
+    (void)state;
+    enum { BODY_MS = 1000 }; /* long for this thread, should it have to wait */
+    struct connections *connections = create(LONG, BODY_MS, LONG);
+    struct pair fast, slow;
+    open_pair(&fast);
+    open_pair(&slow);
+    struct connection *one = connections_add(connections, fast.server);
+    struct connection *other = connections_add(connections, slow.server);
+    uint64_t start = now_ms();
+    connection_enter(connections, one, CONNECTION_BODY);
+    connection_enter(connections, other, CONNECTION_BODY);
+    connection_received(connections, one, 64 * 1024); /* worth four seconds */
+    /* A drip every millisecond until the slow one is cut: a timeout that restarts never ends. */
+    struct pollfd cut = {.fd = slow.client, .events = POLLIN};
+    while (poll(&cut, 1, 1) == 0) {
+        connection_received(connections, other, 1);
+        connection_received(connections, one, 1024);
+        assert_true(now_ms() - start < 10000);
+    }
+    assert_true(connection_is_expired(connections, other));
+    assert_true(now_ms() - start >= BODY_MS);
+    assert_false(connection_is_expired(connections, one));
+    connections_remove(connections, one);
+    connections_remove(connections, other);
+    connections_destroy(connections);
+    close_pair(&fast);
+    close_pair(&slow);
+}
+
+static void handling_has_no_deadline(void **state)
+{
+    (void)state;
+    struct connections *connections = create(1, 1, 1);
+    struct pair handled, other;
+    open_pair(&handled);
+    open_pair(&other);
+    struct connection *one = connections_add(connections, handled.server);
+    (void)connection_enter(connections, one, CONNECTION_HANDLING);
+    if (!connection_is_expired(connections, one)) { /* not cut before we got that far */
+        struct connection *two = connections_add(connections, other.server);
+        char text[64];
+        read_to_end(other.client, text, sizeof(text)); /* the watcher has looked */
+        assert_false(connection_is_expired(connections, one));
+        connections_remove(connections, two);
+    }
+    connections_remove(connections, one);
+    assert_int_equal(connections_count(connections), 0);
+    connections_destroy(connections);
+    close_pair(&handled);
+    close_pair(&other);
+}
+
+static void draining_closes_what_is_idle_and_waits_for_the_rest(void **state)
+{
+    (void)state;
+    struct connections *connections = create(LONG, LONG, LONG);
+    struct pair idle, busy;
+    open_pair(&idle);
+    open_pair(&busy);
+    struct connection *one = connections_add(connections, idle.server);
+    struct connection *two = connections_add(connections, busy.server);
+    connection_enter(connections, one, CONNECTION_IDLE);
+    connection_enter(connections, two, CONNECTION_HANDLING);
+    assert_int_equal(connections_count(connections), 2);
+    struct pair third;
+    open_pair(&third);
+    struct connection *surplus = connections_add(connections, third.server);
+    assert_true(connection_is_surplus(surplus));
+    assert_false(connection_is_surplus(one) || connection_is_surplus(two));
+    connections_remove(connections, surplus);
+    close_pair(&third);
+    assert_false(connections_is_draining(connections));
+    connections_drain(connections);
+    assert_true(connections_is_draining(connections));
+    char byte;
+    assert_int_equal(recv(idle.server, &byte, 1, MSG_DONTWAIT), 0); /* end of stream */
+    assert_int_equal(recv(busy.server, &byte, 1, MSG_DONTWAIT), -1);
+    assert_false(connections_wait_idle(connections, 1));
+    connection_enter(connections, two, CONNECTION_SENDING);
+    assert_false(connections_wait_idle(connections, 1));
+    connection_enter(connections, two, CONNECTION_IDLE);
+    assert_true(connections_wait_idle(connections, 10000));
+    assert_int_equal(recv(busy.server, &byte, 1, MSG_DONTWAIT), 0);
+    connections_remove(connections, one);
+    connections_remove(connections, two);
+    connections_destroy(connections);
+    close_pair(&idle);
+    close_pair(&busy);
+}
+
+struct lingerer {
+    struct connections *connections;
+    struct connection *connection;
+};
+
+static void *linger(void *argument)
+{
+    struct lingerer *lingerer = argument;
+    connection_linger(lingerer->connections, lingerer->connection);
+    return NULL;
+}
+
+static void lingering_reads_what_the_client_still_sends(void **state)
+{
+    (void)state;
+    struct connections *connections = create(LONG, LONG, LONG);
+    struct pair pair;
+    open_pair(&pair);
+    struct lingerer lingerer = {connections, connections_add(connections, pair.server)};
+    assert_int_equal(send(pair.server, "answer", 6, 0), 6);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, linger, &lingerer), 0);
+    static char upload[1 << 20];
+    assert_int_equal(send(pair.client, upload, sizeof(upload), MSG_NOSIGNAL), sizeof(upload));
+    shutdown(pair.client, SHUT_WR);
+    pthread_join(thread, NULL);
+    connections_remove(connections, lingerer.connection);
+    close(pair.server);
+    /* No reset has destroyed the answer. */
+    char text[64];
+    read_to_end(pair.client, text, sizeof(text));
+    assert_string_equal(text, "answer");
+    close(pair.client);
+    connections_destroy(connections);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_phase_has_its_deadline),
+        cmocka_unit_test(the_timeout_answer_has_its_length),
+        cmocka_unit_test(bytes_extend_a_body_but_drips_do_not),
+        cmocka_unit_test(handling_has_no_deadline),
+        cmocka_unit_test(draining_closes_what_is_idle_and_waits_for_the_rest),
+        cmocka_unit_test(lingering_reads_what_the_client_still_sends),
+    };
+    return test_run(tests);
+}
