@@ -8,7 +8,7 @@
 #include <nettle/base64.h>
 
 #include "api/negotiate.h"
-#include "api/utf8.h"
+#include "base/utf8.h"
 #include "db/projects.h"
 
 int call_refuse(struct api_call *call, enum problem kind, struct error *err, const char *format,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/utf8.h"
+#include "base/utf8.h"
 
 void field_errors_addv(struct field_errors *errors, enum field_where where, const char *name,
                        const char *format, va_list arguments)

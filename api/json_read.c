@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/utf8.h"
+#include "base/utf8.h"
 
 /* ---- parsing ---- */
 

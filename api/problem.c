@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "api/response.h"
-#include "api/utf8.h"
+#include "base/utf8.h"
 
 enum { RETRY_AFTER_S = 5 };
 

@@ -8,7 +8,7 @@
 
 #include "api/call.h"
 #include "api/negotiate.h"
-#include "api/utf8.h"
+#include "base/utf8.h"
 #include <nettle/base64.h>
 
 /* ---- patterns ---- */

@@ -9,10 +9,10 @@
  * else tries. A job whose cancellation was requested is not run again: instead of going back to the
  * queue it ends as cancelled.
  */
+#include "base/utf8.h"
 #include "db/connection.h"
 #include "db/id.h"
 #include "db/job_row.h"
-#include "db/text.h"
 
 /* ---- ending ---- */
 
@@ -43,7 +43,7 @@ static int end_in(struct db_connection *writer, const char *id, const char *owne
     struct db_stmt *stmt = NULL;
     char now[DB_TIME_SIZE], message[ERROR_MESSAGE_SIZE];
     /* A message may quote a file's bytes or be cut within a character: the job must end anyway. */
-    db_text_clean(error_message != NULL ? error_message : "", message, sizeof(message));
+    utf8_copy(error_message != NULL ? error_message : "", message, sizeof(message));
     int rc = db_stmt_prepare(&stmt, writer, "ending a job",
                              "UPDATE jobs SET state = ?, error_code = ?, error_message = ?,"
                              " finished_at = ?, lease_owner = NULL, lease_expires_ms = NULL"

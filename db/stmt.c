@@ -12,7 +12,7 @@
 
 #include <sqlite3.h>
 
-#include "db/text.h"
+#include "base/utf8.h"
 
 enum {
     APPLICATION_ID = 0x63687073, /* "chps", at byte 68 of the file */
@@ -414,7 +414,7 @@ static void bind_text(struct db_stmt *stmt, const char *text, size_t max_size)
     size_t size = strlen(text);
     if (size > max_size)
         note_invalid(stmt, "a text is too long");
-    else if (!db_text_is_utf8(text, size))
+    else if (!utf8_is_text(text, size))
         note_invalid(stmt, "a text is not UTF-8");
     else
         note_bind(stmt, sqlite3_bind_text(stmt->handle, index, text, (int)size, SQLITE_STATIC));
@@ -528,7 +528,7 @@ static const char *peek_text(struct db_stmt *stmt, int column, size_t max_size, 
         db_column_fault(stmt, column, "holds a text that is too long");
         return NULL;
     }
-    if (!db_text_is_utf8((const char *)text, *size)) {
+    if (!utf8_is_text((const char *)text, *size)) {
         db_column_fault(stmt, column, "holds text that is not UTF-8");
         return NULL;
     }

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 enum { VALUE_MAX = 1024 }; /* bytes of one value before escaping */
 
 /* A line under construction: `size` never passes LOG_LINE_SIZE - 2, the room of "}\n". */
@@ -30,22 +32,6 @@ static void append_text(struct line *line, const char *text)
     append(line, text, strlen(text));
 }
 
-/* Length of the valid UTF-8 sequence at `s`, or 0 (RFC 3629: no surrogates, no overlong forms). */
-static size_t utf8_length(const unsigned char *s, size_t size)
-{
-    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (length == 0 || s[0] > 0xf4 || length > size)
-        return 0;
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xed && s[1] >= 0xa0;
-    bool too_large = s[0] == 0xf4 && s[1] >= 0x90;
-    return overlong || surrogate || too_large ? 0 : length;
-}
-
 /* The inside of a quoted string, the same for both formats (logfmt readers take JSON escapes). */
 static void append_escaped(struct line *line, const char *value)
 {
@@ -53,7 +39,7 @@ static void append_escaped(struct line *line, const char *value)
     size_t size = strnlen(value, VALUE_MAX);
     for (size_t i = 0; i < size;) {
         char escape[8];
-        size_t length = utf8_length(s + i, size - i);
+        size_t length = utf8_character_size(value + i, size - i);
         if (s[i] == '"' || s[i] == '\\') {
             snprintf(escape, sizeof(escape), "\\%c", s[i]);
             append_text(line, escape);

@@ -1,7 +1,6 @@
 #include "tests/test.h"
 
 #include "api/target.h"
-#include "api/utf8.h"
 
 static void path_and_query_are_split_before_decoding(void **state)
 {
@@ -93,21 +92,6 @@ static void encoding_comes_back(void **state)
     free(encoded);
 }
 
-static void utf8_is_counted_and_repaired(void **state)
-{
-    (void)state;
-    assert_int_equal(utf8_length("a\xc3\xa4\xf0\x9f\x98\x80", 7), 3);
-    assert_int_equal(utf8_length("\xc3", 1), -1);
-    assert_int_equal(utf8_length("\xf4\x90\x80\x80", 4), -1);
-    assert_int_equal(utf8_length("\xe0\x80\x80", 3), -1);
-    assert_int_equal(utf8_length("\x80", 1), -1);
-    assert_int_equal(utf8_prefix("\xc3\xa4\xc3\xb6x", 2), 4);
-    assert_int_equal(utf8_prefix("ab", 5), 2);
-    char text[] = "a\xc3\xa4\xc3";
-    utf8_repair(text);
-    assert_string_equal(text, "a\xc3\xa4?");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,7 +101,6 @@ int main(void)
         cmocka_unit_test(hostile_targets_are_refused),
         cmocka_unit_test(deep_paths_are_bounded),
         cmocka_unit_test(encoding_comes_back),
-        cmocka_unit_test(utf8_is_counted_and_repaired),
     };
     return test_run(tests);
 }
