@@ -5,6 +5,7 @@
 #include <nettle/sha2.h>
 
 #include "api/call.h"
+#include "base/hex.h"
 
 enum { RENDER_SLOTS = 2, RENDER_WAIT_S = 30 };
 
@@ -28,8 +29,7 @@ static void tag_openapi(struct api *api)
     sha256_init(&context);
     sha256_update(&context, api->hooks.openapi_size, (const uint8_t *)api->hooks.openapi);
     sha256_digest(&context, sizeof(digest), digest);
-    for (size_t i = 0; i < 8; i++)
-        snprintf(api->openapi_etag + 2 * i, 3, "%02x", digest[i]);
+    hex_encode(digest, sizeof(api->openapi_etag) / 2, api->openapi_etag);
 }
 
 int api_create(struct api **out, struct db *db, const struct api_limits *limits,

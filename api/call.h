@@ -17,7 +17,7 @@ struct api {
     struct db *db; /* borrowed */
     struct api_limits limits;
     struct api_hooks hooks;
-    char openapi_etag[20]; /* from the text's hash */
+    char openapi_etag[17]; /* of the text's hash */
     pthread_mutex_t mutex; /* guards n_rendering */
     pthread_cond_t slot_free;
     uint32_t n_rendering;

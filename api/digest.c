@@ -6,6 +6,8 @@
 #include <strings.h>
 #include <nettle/base64.h>
 
+#include "base/hex.h"
+
 enum { SHA256_BYTES = 32 };
 
 /* ":base64:" to 32 bytes; 0 on success. */
@@ -43,8 +45,7 @@ int digest_check(const char *content_digest, const char *sha256, struct error *e
                 return error_set(err, ERROR_INVALID,
                                  "Content-Digest sha-256 must be 32 bytes as :base64:");
             char text[2 * SHA256_BYTES + 1];
-            for (int i = 0; i < SHA256_BYTES; i++)
-                snprintf(text + 2 * i, 3, "%02x", digest[i]);
+            hex_encode(digest, sizeof(digest), text);
             if (strcmp(text, sha256) != 0)
                 return error_set(err, ERROR_INVALID,
                                  "Content-Digest promises SHA-256 %s, the body has %s", text,

@@ -7,6 +7,7 @@
 #include "api/call.h"
 #include "api/job_request.h"
 #include "api/negotiate.h"
+#include "base/hex.h"
 #include "db/jobs.h"
 
 enum { IDEMPOTENCY_KEY_MAX_LENGTH = 255, RETRY_AFTER_MAX_S = 30 };
@@ -138,8 +139,7 @@ static void hash_body(const struct api_request *request, char out[DB_SHA256_SIZE
     sha256_init(&context);
     sha256_update(&context, request->body_size, (const uint8_t *)request->body);
     sha256_digest(&context, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    hex_encode(digest, sizeof(digest), out);
 }
 
 /* The key is looked at where the row is written, in one transaction: of two requests at the same

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "db/images.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/maps.h"
@@ -116,14 +117,8 @@ static void read_color(json_t *value, const struct json_at *at, void *context)
     const char *text;
     if (!json_read_string(value, at, 1, 100, &text))
         return;
-    if (strlen(text) != 7 || text[0] != '#' || strspn(text + 1, "0123456789abcdefABCDEF") != 6) {
+    if (strlen(text) != 7 || text[0] != '#' || !hex_decode(text + 1, 3, color))
         json_fault(at, "must be a colour as #rrggbb, is '%s'", text);
-        return;
-    }
-    unsigned long rgb = strtoul(text + 1, NULL, 16);
-    color[0] = (uint8_t)(rgb >> 16);
-    color[1] = (uint8_t)(rgb >> 8);
-    color[2] = (uint8_t)rgb;
 }
 
 static void check_unique(const struct db_support_set *set, const struct json_at *at,

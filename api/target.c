@@ -6,18 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/hex.h"
 #include "base/utf8.h"
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 /* Decodes in place: the result is never longer. */
 static int decode(char *text, bool plus_is_space, const char *what, struct error *err)
@@ -26,12 +16,11 @@ static int decode(char *text, bool plus_is_space, const char *what, struct error
     for (const char *from = text; *from != '\0'; from++) {
         char c = *from;
         if (c == '%') {
-            int high = hex_digit(from[1]);
-            int low = high < 0 ? -1 : hex_digit(from[2]);
-            if (low < 0)
+            uint8_t byte;
+            if (!hex_decode(from + 1, 1, &byte))
                 return error_set(err, ERROR_INVALID,
                                  "%s holds a '%%' that two hexadecimal digits do not follow", what);
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             if (c == '\0')
                 return error_set(err, ERROR_INVALID, "%s holds %%00", what);
             from += 2;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/json_read.h"
+#include "base/hex.h"
 #include "engine/fewshot/maps.h"
 #include "engine/image/chip_grid.h"
 #include "server/cli/files.h"
@@ -28,15 +29,13 @@ static void read_example(json_t *value, const struct json_at *at, void *context)
 
 static void read_color(const char *text, const struct json_at *at, struct rgb *out)
 {
-    unsigned int r, g, b;
+    uint8_t rgb[3];
     struct json_at place = json_at_key(at, "color");
-    /* sscanf alone would take "# f f f" and "#+f+f+f". */
-    if (text[0] != '#' || strspn(text + 1, "0123456789abcdefABCDEF") != 6 || text[7] != '\0' ||
-        sscanf(text, "#%2x%2x%2x", &r, &g, &b) != 3) {
+    if (text[0] != '#' || !hex_decode(text + 1, sizeof(rgb), rgb) || text[7] != '\0') {
         json_fault(&place, "'%.20s' is not of the form #rrggbb", text);
         return;
     }
-    *out = (struct rgb){(uint8_t)r, (uint8_t)g, (uint8_t)b};
+    *out = (struct rgb){rgb[0], rgb[1], rgb[2]};
 }
 
 static void read_class(json_t *value, const struct json_at *at, void *context)

@@ -2,6 +2,8 @@
 
 #include <nettle/sha2.h>
 
+#include "base/hex.h"
+
 /* A large file is in memory part by part. */
 static void hash(const struct db_blob *file, char out[DB_SHA256_SIZE])
 {
@@ -16,8 +18,7 @@ static void hash(const struct db_blob *file, char out[DB_SHA256_SIZE])
             db_blob_forget(file, first, size);
     }
     sha256_digest(&context, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    hex_encode(digest, sizeof(digest), out);
 }
 
 int stored_file_open_unchecked(struct db *db, const char *what, const char *sha256,

@@ -6,6 +6,7 @@
 
 #include <nettle/sha2.h>
 
+#include "base/hex.h"
 #include "db/stmt.h"
 
 void fixture_directory(char out[512])
@@ -175,8 +176,7 @@ void fixture_sha256(const char *text, char out[DB_SHA256_SIZE])
     sha256_init(&hash);
     sha256_update(&hash, strlen(text), (const uint8_t *)text);
     sha256_digest(&hash, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    hex_encode(digest, sizeof(digest), out);
 }
 
 bool fixture_blob_exists(const struct fixture *f, const char *text)
