@@ -15,6 +15,7 @@
 
 #include <nettle/sha2.h>
 
+#include "base/hex.h"
 #include "db/blob_store.h"
 #include "db/text.h"
 
@@ -79,7 +80,7 @@ void db_blob_writer_sha256(struct db_blob_writer *writer, char out[DB_SHA256_SIZ
     if (writer->sha256[0] == '\0') {
         uint8_t digest[SHA256_DIGEST_SIZE];
         sha256_digest(&writer->hash, sizeof(digest), digest);
-        db_text_from_digest(digest, writer->sha256);
+        hex_encode(digest, sizeof(digest), writer->sha256);
     }
     memcpy(out, writer->sha256, DB_SHA256_SIZE);
 }

@@ -16,10 +16,10 @@
 
 #include <nettle/sha2.h>
 
+#include "base/hex.h"
 #include "db/cache_store.h"
 #include "db/connection.h"
 #include "db/matrix.h"
-#include "db/text.h"
 
 enum { N_BUCKETS = 4096 };
 
@@ -50,7 +50,7 @@ int db_cache_path(const struct db_cache *cache, const uint8_t key[SHA256_DIGEST_
                   char out[DB_PATH_SIZE], struct error *err)
 {
     char name[DB_SHA256_SIZE];
-    db_text_from_digest(key, name);
+    hex_encode(key, SHA256_DIGEST_SIZE, name);
     return db_path(out, err, "%s/cache/%.2s/%s.emb", cache->directory, name, name);
 }
 
@@ -139,15 +139,11 @@ struct scan {
 
 static bool parse_name(const char *name, uint8_t key[SHA256_DIGEST_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
     if (strlen(name) != 2 * SHA256_DIGEST_SIZE + 4 ||
         strcmp(name + 2 * SHA256_DIGEST_SIZE, ".emb") != 0 ||
-        strspn(name, digits) < 2 * SHA256_DIGEST_SIZE)
+        strspn(name, "0123456789abcdef") < 2 * SHA256_DIGEST_SIZE)
         return false;
-    for (size_t i = 0; i < SHA256_DIGEST_SIZE; i++)
-        key[i] = (uint8_t)((strchr(digits, name[2 * i]) - digits) << 4 |
-                           (strchr(digits, name[2 * i + 1]) - digits));
-    return true;
+    return hex_decode(name, SHA256_DIGEST_SIZE, key);
 }
 
 static int scan_file(const char *name, void *context, struct error *err)

@@ -18,6 +18,7 @@
 #include <nettle/memops.h>
 #include <nettle/sha2.h>
 
+#include "base/hex.h"
 #include "db/files.h"
 #include "db/text.h"
 
@@ -36,7 +37,7 @@ static void hash_token(const char *token, char out[DB_SHA256_SIZE])
     sha256_init(&hash);
     sha256_update(&hash, strlen(token), (const uint8_t *)token);
     sha256_digest(&hash, sizeof(digest), digest);
-    db_text_from_digest(digest, out);
+    hex_encode(digest, sizeof(digest), out);
 }
 
 static bool is_name(const char *name)

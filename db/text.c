@@ -17,9 +17,3 @@ bool db_text_is_sha256(const char *text)
     return strlen(text) == DB_SHA256_SIZE - 1 &&
            strspn(text, "0123456789abcdef") == DB_SHA256_SIZE - 1;
 }
-
-void db_text_from_digest(const uint8_t digest[DB_DIGEST_SIZE], char out[DB_SHA256_SIZE])
-{
-    for (size_t i = 0; i < DB_DIGEST_SIZE; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
-}

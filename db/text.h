@@ -3,7 +3,6 @@
 #define CHIPSHOT_DB_TEXT_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "db/db.h"
 
@@ -11,8 +10,5 @@
 bool db_text_is_time(const char *text);
 /* 64 lower case hexadecimal digits. */
 bool db_text_is_sha256(const char *text);
-
-enum { DB_DIGEST_SIZE = 32 };
-void db_text_from_digest(const uint8_t digest[DB_DIGEST_SIZE], char out[DB_SHA256_SIZE]);
 
 #endif
