@@ -1,26 +1,12 @@
 /* Creation of the API object, and the slots that bound how many images are decoded at once. */
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 #include <nettle/sha2.h>
 
 #include "api/call.h"
+#include "base/clock.h"
 #include "base/hex.h"
 
 enum { RENDER_SLOTS = 2, RENDER_WAIT_S = 30 };
-
-static int init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    int code = pthread_condattr_init(&attributes);
-    if (code != 0)
-        return code;
-    code = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (code == 0)
-        code = pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return code;
-}
 
 static void tag_openapi(struct api *api)
 {
@@ -48,7 +34,7 @@ int api_create(struct api **out, struct db *db, const struct api_limits *limits,
         free(api);
         return error_set_errno(err, code, "cannot create a mutex");
     }
-    code = init_condition(&api->slot_free);
+    code = clock_cond_init(&api->slot_free);
     if (code != 0) {
         pthread_mutex_destroy(&api->mutex);
         free(api);
@@ -71,13 +57,11 @@ void api_destroy(struct api *api)
 
 int api_render_begin(struct api *api, struct error *err)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += RENDER_WAIT_S;
-    int code = 0;
+    const int64_t deadline = clock_deadline_ms(RENDER_WAIT_S * 1000);
     pthread_mutex_lock(&api->mutex);
-    while (api->n_rendering == RENDER_SLOTS && code == 0)
-        code = pthread_cond_timedwait(&api->slot_free, &api->mutex, &deadline);
+    while (api->n_rendering == RENDER_SLOTS &&
+           clock_cond_wait(&api->slot_free, &api->mutex, deadline))
+        continue;
     bool granted = api->n_rendering < RENDER_SLOTS;
     if (granted)
         api->n_rendering++;

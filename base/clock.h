@@ -2,6 +2,8 @@
 #ifndef CHIPSHOT_BASE_CLOCK_H
 #define CHIPSHOT_BASE_CLOCK_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -36,5 +38,16 @@ static inline uint64_t clock_now_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
+
+/* ---- deadlines: points of clock_now_ms ---- */
+
+/* The deadline `after_ms` from now, rounded up: nothing ends before its time. */
+int64_t clock_deadline_ms(uint32_t after_ms);
+
+/* A condition variable that clock_cond_wait can wait for. Returns 0 or an errno value. */
+int clock_cond_init(pthread_cond_t *cond);
+/* Waits for `cond` under `mutex`; false when the deadline has passed. As with pthread_cond_wait,
+ * true says nothing of what is waited for: look again. */
+bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ms);
 
 #endif

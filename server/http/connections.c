@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/clock.h"
 
@@ -48,11 +47,6 @@ struct connections {
     bool draining;
     bool stopping;
 };
-
-static struct timespec timespec_of(uint64_t ms)
-{
-    return (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-}
 
 static bool is_running(enum connection_phase phase)
 {
@@ -157,8 +151,7 @@ static void *watch(void *argument)
             next = c->look_at_ms < next ? c->look_at_ms : next;
         }
         connections->planned_ms = next;
-        const struct timespec until = timespec_of(next);
-        pthread_cond_timedwait(&connections->wake, &connections->mutex, &until);
+        clock_cond_wait(&connections->wake, &connections->mutex, (int64_t)next);
     }
     pthread_mutex_unlock(&connections->mutex);
     return NULL;
@@ -166,12 +159,8 @@ static void *watch(void *argument)
 
 static void init_locks(struct connections *connections)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&connections->wake, &attributes);
-    pthread_cond_init(&connections->finished, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&connections->wake);
+    clock_cond_init(&connections->finished);
     pthread_mutex_init(&connections->mutex, NULL);
 }
 
@@ -353,11 +342,11 @@ bool connections_is_draining(struct connections *connections)
 
 bool connections_wait_idle(struct connections *connections, uint32_t timeout_ms)
 {
-    const struct timespec until = timespec_of((uint64_t)clock_now_ms() + timeout_ms);
+    const int64_t deadline = clock_deadline_ms(timeout_ms);
     pthread_mutex_lock(&connections->mutex);
-    int status = 0;
-    while (connections->n_running > 0 && status != ETIMEDOUT)
-        status = pthread_cond_timedwait(&connections->finished, &connections->mutex, &until);
+    while (connections->n_running > 0 &&
+           clock_cond_wait(&connections->finished, &connections->mutex, deadline))
+        continue;
     bool idle = connections->n_running == 0;
     pthread_mutex_unlock(&connections->mutex);
     return idle;

@@ -1,10 +1,10 @@
 #include "server/worker/events.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 /* Lives on the stack of the waiting thread; linked in while it waits. */
 struct waiter {
@@ -15,7 +15,7 @@ struct waiter {
 
 struct events {
     pthread_mutex_t mutex;
-    pthread_cond_t changed; /* CLOCK_MONOTONIC */
+    pthread_cond_t changed;
     struct waiter *waiters; /* under mutex */
     bool shutdown;          /* under mutex */
 };
@@ -25,11 +25,7 @@ int events_create(struct events **out, struct error *err)
     struct events *events = calloc(1, sizeof(*events));
     if (events == NULL)
         return error_set_nomem(err, "job events");
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&events->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&events->changed);
     pthread_mutex_init(&events->mutex, NULL);
     *out = events;
     return 0;
@@ -59,19 +55,6 @@ void events_publish(struct events *events, const char *job_id)
     pthread_mutex_unlock(&events->mutex);
 }
 
-static struct timespec deadline_after(uint32_t timeout_ms)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += timeout_ms / 1000;
-    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_nsec -= 1000000000;
-        deadline.tv_sec++;
-    }
-    return deadline;
-}
-
 static void unlink_waiter(struct events *events, struct waiter *waiter)
 {
     struct waiter **link = &events->waiters;
@@ -83,14 +66,14 @@ static void unlink_waiter(struct events *events, struct waiter *waiter)
 enum events_result events_wait(struct events *events, const char *job_id, uint32_t timeout_ms,
                                events_predicate done, void *context)
 {
-    const struct timespec deadline = deadline_after(timeout_ms);
+    const int64_t deadline = clock_deadline_ms(timeout_ms);
     struct waiter waiter = {.job_id = job_id};
     enum events_result result = EVENTS_TIMEOUT;
 
     pthread_mutex_lock(&events->mutex);
     waiter.next = events->waiters;
     events->waiters = &waiter;
-    for (int rc = 0;;) {
+    for (bool in_time = true;;) {
         waiter.published = false;
         pthread_mutex_unlock(&events->mutex);
         bool is_done = done(context, job_id);
@@ -99,8 +82,8 @@ enum events_result events_wait(struct events *events, const char *job_id, uint32
             result = EVENTS_DONE;
             break;
         }
-        while (!waiter.published && !events->shutdown && rc != ETIMEDOUT)
-            rc = pthread_cond_timedwait(&events->changed, &events->mutex, &deadline);
+        while (!waiter.published && !events->shutdown && in_time)
+            in_time = clock_cond_wait(&events->changed, &events->mutex, deadline);
         if (events->shutdown)
             result = EVENTS_SHUTDOWN;
         if (events->shutdown || !waiter.published)
