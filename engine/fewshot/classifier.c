@@ -1,6 +1,6 @@
-/* One chip at a time: transform into a buffer, distances to the prototypes, softmax. Memory beside
- * the result does not grow with the number of chips, where these are read in bands. Threads share
- * the chips, which do not depend on each other once the transform is known. */
+/* Some chips at a time: transform into a buffer, costs from the head, softmax. Memory beside the
+ * result does not grow with the number of chips, where these are read in bands. Threads share the
+ * chips, which do not depend on each other once the transform is known. */
 #include "engine/fewshot/classifier.h"
 
 #include <float.h>
@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/fewshot/prototypes.h"
-#include "engine/fewshot/temperature.h"
+#include "engine/fewshot/head.h"
 #include "engine/fewshot/transform.h"
 #include "engine/give_way.h"
 
@@ -19,6 +18,7 @@ const struct classifier_params classifier_params_default = {
     .distance = CLASSIFIER_SQUARED_EUCLIDEAN,
     .transform = CLASSIFIER_TRANSFORM_STANDARDISE,
     .temperature = 0.0,
+    .head = &head_prototypes,
 };
 
 /* Indexed by the enums. */
@@ -110,23 +110,23 @@ static int check(const struct classifier_params *params, const struct support *s
                                   "example", err);
 }
 
-static uint32_t nearest_class(const double *distances, uint32_t n_classes)
+static uint32_t cheapest_class(const double *costs, uint32_t n_classes)
 {
-    uint32_t nearest = 0;
+    uint32_t cheapest = 0;
     for (uint32_t k = 1; k < n_classes; k++) {
-        if (distances[k] < distances[nearest])
-            nearest = k;
+        if (costs[k] < costs[cheapest])
+            cheapest = k;
     }
-    return nearest;
+    return cheapest;
 }
 
-static void softmax(const double *distances, uint32_t n_classes, double nearest, double temperature,
+static void softmax(const double *costs, uint32_t n_classes, double least, double temperature,
                     float *probabilities)
 {
     double weights[CLASSIFIER_CLASSES_MAX];
     double sum = 0.0;
     for (uint32_t k = 0; k < n_classes; k++) {
-        weights[k] = exp((nearest - distances[k]) / temperature);
+        weights[k] = exp((least - costs[k]) / temperature);
         sum += weights[k];
     }
     for (uint32_t k = 0; k < n_classes; k++)
@@ -135,32 +135,37 @@ static void softmax(const double *distances, uint32_t n_classes, double nearest,
 
 /* What is known before the first chip is classified. */
 struct plan {
-    enum classifier_distance distance;
+    const struct head *head;
+    struct head_fit fit;
     struct pool_lane *lane;
     struct transform transform;
-    struct prototypes prototypes;
-    double *buffers; /* slots x dimension */
+    double *buffers; /* slots x HEAD_CHIPS_MAX x dimension */
     struct classification result;
     const float *band; /* the chips that are classified now: */
     uint64_t first, end;
 };
 
-static void classify_chip(const struct plan *plan, uint64_t chip, double *buffer)
+static void decide(const struct plan *plan, uint64_t chip, const double *costs)
 {
-    const struct prototypes *prototypes = &plan->prototypes;
     const struct classification *result = &plan->result;
-    double distances[CLASSIFIER_CLASSES_MAX] = {0.0};
-    const uint32_t dimension = prototypes->dimension;
-    const uint32_t n_classes = prototypes->n_classes;
-    transform_apply(&plan->transform, plan->band + (chip - plan->first) * dimension, buffer);
-    for (uint32_t k = 0; k < n_classes; k++)
-        distances[k] = prototypes_distance(plan->distance, buffer,
-                                           prototypes->means + (size_t)k * dimension, dimension);
-    const uint32_t label = nearest_class(distances, n_classes);
+    const uint32_t n_classes = result->n_classes, label = cheapest_class(costs, n_classes);
     result->labels[chip] = (uint16_t)label;
-    result->distances[chip] = (float)fmin(distances[label], FLT_MAX);
-    softmax(distances, n_classes, distances[label], result->temperature,
+    result->distances[chip] = (float)fmin(costs[label], FLT_MAX);
+    softmax(costs, n_classes, costs[label], plan->fit.temperature,
             result->probabilities + chip * n_classes);
+}
+
+/* Chips first .. first + n - 1, at most HEAD_CHIPS_MAX. */
+static void classify_chips(const struct plan *plan, uint64_t first, uint32_t n, double *buffer)
+{
+    double costs[HEAD_CHIPS_MAX * CLASSIFIER_CLASSES_MAX];
+    const size_t dimension = plan->transform.dimension;
+    for (uint32_t i = 0; i < n; i++)
+        transform_apply(&plan->transform, plan->band + (first - plan->first + i) * dimension,
+                        buffer + i * dimension);
+    plan->head->score(plan->fit.model, buffer, n, costs);
+    for (uint32_t i = 0; i < n; i++)
+        decide(plan, first + i, costs + (size_t)i * plan->result.n_classes);
 }
 
 static void classify_part(void *context, uint32_t part, uint32_t slot)
@@ -168,8 +173,10 @@ static void classify_part(void *context, uint32_t part, uint32_t slot)
     const struct plan *plan = context;
     const uint64_t first = plan->first + (uint64_t)part * PART_CHIPS, left = plan->end - first;
     const uint64_t end = first + (left < PART_CHIPS ? left : PART_CHIPS);
-    for (uint64_t chip = first; chip < end; chip++) {
-        classify_chip(plan, chip, plan->buffers + (size_t)slot * plan->prototypes.dimension);
+    double *buffer = plan->buffers + (size_t)slot * HEAD_CHIPS_MAX * plan->transform.dimension;
+    for (uint64_t chip = first; chip < end; chip += HEAD_CHIPS_MAX) {
+        const uint64_t rest = end - chip;
+        classify_chips(plan, chip, rest < HEAD_CHIPS_MAX ? (uint32_t)rest : HEAD_CHIPS_MAX, buffer);
         if (chip % GIVE_WAY_CHIPS == 0)
             give_way();
     }
@@ -191,7 +198,8 @@ static int allocate(struct plan *plan, const struct support *support, uint32_t n
                     struct error *err)
 {
     struct classification *result = &plan->result;
-    plan->buffers = calloc((size_t)n_slots * support->dimension, sizeof(*plan->buffers));
+    plan->buffers =
+        calloc((size_t)n_slots * HEAD_CHIPS_MAX * support->dimension, sizeof(*plan->buffers));
     result->labels = calloc(result->n_chips, sizeof(*result->labels));
     result->probabilities =
         calloc(result->n_chips * result->n_classes, sizeof(*result->probabilities));
@@ -202,46 +210,33 @@ static int allocate(struct plan *plan, const struct support *support, uint32_t n
     return 0;
 }
 
-int classifier_run_embeddings(const struct classifier_params *params, const struct support *support,
-                              const struct embeddings *chips, struct pool_lane *lane,
-                              struct classification *out, struct error *err)
+int classifier_run(const struct classifier_params *params, const struct support *support,
+                   const struct embeddings *chips, struct pool_lane *lane,
+                   struct classification *out, struct error *err)
 {
     int rc = check(params, support, chips, err);
     if (rc < 0)
         return rc;
-    struct plan plan = {.distance = params->distance,
+    struct plan plan = {.head = params->head != NULL ? params->head : &head_prototypes,
                         .lane = lane,
-                        .result = {.n_chips = chips->n_chips,
-                                   .n_classes = support->n_classes,
-                                   .temperature = params->temperature}};
+                        .result = {.n_chips = chips->n_chips, .n_classes = support->n_classes}};
     rc = allocate(&plan, support, pool_n_slots(lane), err);
     if (rc == 0)
         rc = transform_init(&plan.transform, params->transform, chips, lane, err);
     if (rc == 0)
-        rc = prototypes_init(&plan.prototypes, support, &plan.transform, err);
-    if (rc == 0 && params->temperature == 0.0)
-        rc = temperature_fit(params->distance, support, &plan.transform, &plan.prototypes,
-                             &plan.result.temperature, err);
+        rc = plan.head->fit(params, support, &plan.transform, &plan.fit, err);
     if (rc == 0)
         rc = embeddings_visit(chips, lane, classify_band, &plan, err);
     if (rc == 0) {
         *out = plan.result;
+        out->temperature = plan.fit.temperature;
         plan.result = (struct classification){0};
     }
     free(plan.buffers);
     transform_clear(&plan.transform);
-    prototypes_clear(&plan.prototypes);
+    plan.head->free(plan.fit.model);
     classification_clear(&plan.result);
     return rc;
-}
-
-int classifier_run(const struct classifier_params *params, const struct support *support,
-                   const float *chips, uint64_t n_chips, struct pool_lane *lane,
-                   struct classification *out, struct error *err)
-{
-    const struct embeddings embeddings = {
-        .n_chips = n_chips, .dimension = support->dimension, .values = chips};
-    return classifier_run_embeddings(params, support, &embeddings, lane, out, err);
 }
 
 float classification_margin(const struct classification *classification, uint64_t chip)

@@ -1,6 +1,6 @@
-/* Prototype classification of embeddings (Snell, Swersky, Zemel: Prototypical Networks for Few-shot
- * Learning, NeurIPS 2017): each class is the mean of its transformed examples and every chip takes
- * the class of the nearest prototype.
+/* Classification of embeddings from few examples. By default by prototypes (Snell, Swersky, Zemel:
+ * Prototypical Networks for Few-shot Learning, NeurIPS 2017): each class is the mean of its
+ * transformed examples and every chip takes the class of the nearest prototype.
  *
  * Transforms that look at the image's chips (cl2n, standardise) use the chips of the image being
  * classified, for the examples too, wherever those come from: prototypes and chips then live in one
@@ -27,13 +27,16 @@ enum classifier_transform {
     CLASSIFIER_TRANSFORM_STANDARDISE, /* per dimension over the image's chips, then L2; default */
 };
 
+struct head; /* engine/fewshot/head.h */
+
 struct classifier_params {
     enum classifier_distance distance;
     enum classifier_transform transform;
-    double temperature; /* > 0, or 0 for `auto`: fitted by leave-one-out on the support set */
+    double temperature;      /* > 0, or 0 for `auto`: fitted by leave-one-out on the support set */
+    const struct head *head; /* NULL: prototypes */
 };
 
-/* squared Euclidean, standardise, auto */
+/* squared Euclidean, standardise, auto, prototypes */
 extern const struct classifier_params classifier_params_default;
 
 const char *classifier_distance_name(enum classifier_distance distance); /* "euclidean", "cosine" */
@@ -62,26 +65,20 @@ struct classification {
 
 void classification_clear(struct classification *classification);
 
-/* Classifies n_chips embeddings (n_chips x dimension, borrowed). The pool's workers help where
- * `lane` is not NULL (as in pool_share). Sums run in a fixed order, so the same input gives the
- * same bytes whoever helps. Ties go to the class with the lower index.
+/* Classifies chips, which need not be in memory: they are visited once for the transform and once
+ * for the distances. The pool's workers help where `lane` is not NULL (as in pool_share). Sums run
+ * in a fixed order, so the same input gives the same bytes whoever helps and whatever the bands.
+ * Ties go to the class with the lower index.
  *
  * `auto` temperature: minimises the leave-one-out cross-entropy of the examples with Platt's
  * smoothed targets (Platt 1999), so that a separable support set does not saturate the
  * probabilities; classes with one example are competitors but not queries; with no query at all the
  * temperature is the mean squared distance between prototypes over a documented constant.
- * ERROR_INVALID: fewer than two classes, a class without examples, values that are not finite.
- * ERROR_NOMEM. */
+ * ERROR_INVALID: fewer than two classes, a class without examples, chips whose dimension is not the
+ * examples', values that are not finite. ERROR_NOMEM, and what reading the chips gave. */
 int classifier_run(const struct classifier_params *params, const struct support *support,
-                   const float *chips, uint64_t n_chips, struct pool_lane *lane,
+                   const struct embeddings *chips, struct pool_lane *lane,
                    struct classification *out, struct error *err);
-
-/* The same for chips that need not be in memory: they are visited once for the transform and once
- * for the distances. Also ERROR_INVALID: their dimension is not the examples'; and what reading
- * them gave. */
-int classifier_run_embeddings(const struct classifier_params *params, const struct support *support,
-                              const struct embeddings *chips, struct pool_lane *lane,
-                              struct classification *out, struct error *err);
 
 /* Margin of a chip: probability of its label minus that of the runner-up, 0..1. */
 float classification_margin(const struct classification *classification, uint64_t chip);

@@ -115,9 +115,10 @@ static int score_episode(const struct evaluate_params *params, const struct memb
     }
     struct support support = {episode->embeddings, episode->class_of, n_examples,
                               members->n_classes, dimension};
+    const struct embeddings chips = {
+        .n_chips = n_chips, .dimension = dimension, .values = embeddings};
     struct classification classification;
-    int rc = classifier_run(&params->classifier, &support, embeddings, n_chips, NULL,
-                            &classification, err);
+    int rc = classifier_run(&params->classifier, &support, &chips, NULL, &classification, err);
     if (rc < 0)
         return rc;
     *out = mean_recall(members, params->shots, classification.labels);

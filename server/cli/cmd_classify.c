@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "api/labels_csv.h"
+#include "engine/fewshot/analysis.h"
 #include "engine/fewshot/maps.h"
-#include "engine/fewshot/statistics.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/features.h"
@@ -39,7 +39,7 @@ struct run {
     float *chips;    /* grid_n_chips x dimension */
     float *examples; /* n_examples x dimension */
     uint32_t *class_of;
-    struct classification result;
+    struct analysis result;
 };
 
 static int load(const struct request *request, struct run *run, struct error *err)
@@ -108,17 +108,21 @@ static int classify(struct run *run, struct error *err)
         .n_classes = run->support.n_classes,
         .dimension = dimension,
     };
-    if (rc == 0)
-        rc = classifier_run(&classifier_params_default, &support, run->chips, n, run->session.lane,
-                            &run->result, err);
-    return rc;
+    const struct embeddings chips = {.n_chips = n, .dimension = dimension, .values = run->chips};
+    const struct analysis_input input = {
+        .classifier = &classifier_params_default,
+        .support = &support,
+        .grid = &run->grid,
+        .chips = &chips,
+    };
+    return rc == 0 ? analysis_run(&input, run->session.lane, &run->result, err) : rc;
 }
 
 static int write_labels(const struct run *run, const char *directory, struct error *err)
 {
     struct body_writer writer;
     body_writer_init(&writer, directory, SIZE_MAX); /* never spills */
-    labels_csv_write(&writer, &run->grid, &run->result, run->support.names);
+    labels_csv_write(&writer, &run->grid, &run->result.chips, run->support.names);
     int rc = writer.code;
     if (rc < 0 && err != NULL)
         *err = writer.error;
@@ -131,8 +135,8 @@ static int write_labels(const struct run *run, const char *directory, struct err
 static int write_overlay(const struct run *run, const char *directory, struct error *err)
 {
     struct png_bytes png = {0};
-    int rc = maps_overlay(&run->grid, run->image.pixels, run->result.labels, run->support.colors,
-                          run->support.n_classes, OVERLAY_MAX_SIDE, &png, err);
+    int rc = maps_overlay(&run->grid, run->image.pixels, run->result.chips.labels,
+                          run->support.colors, run->support.n_classes, OVERLAY_MAX_SIDE, &png, err);
     if (rc == 0)
         rc = file_write(directory, "overlay.png", png.data, png.size, err);
     png_bytes_clear(&png);
@@ -159,20 +163,15 @@ static json_t *class_to_json(const struct run *run, const struct class_statistic
 
 static int write_statistics(const struct run *run, const char *directory, struct error *err)
 {
-    struct class_statistics statistics[CLASSIFIER_CLASSES_MAX];
-    int rc = statistics_compute(run->result.labels, run->result.probabilities, run->grid.rows,
-                                run->grid.columns, run->support.n_classes, statistics, err);
-    if (rc < 0)
-        return rc;
     json_t *classes = json_array();
     for (uint32_t i = 0; i < run->support.n_classes; i++)
-        json_array_append_new(classes, class_to_json(run, &statistics[i], i));
+        json_array_append_new(classes, class_to_json(run, &run->result.statistics[i], i));
     json_t *root = json_pack("{s:{s:i, s:i}, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
                              "columns", (int)run->grid.columns, "temperature",
-                             run->result.temperature, "classes", classes);
+                             run->result.chips.temperature, "classes", classes);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-    rc = text == NULL ? error_set_nomem(err, "statistics.json")
-                      : file_write(directory, "statistics.json", text, strlen(text), err);
+    int rc = text == NULL ? error_set_nomem(err, "statistics.json")
+                          : file_write(directory, "statistics.json", text, strlen(text), err);
     free(text);
     json_decref(root);
     return rc;
@@ -192,7 +191,7 @@ static int run_request(const struct request *request, struct error *err)
         rc = write_overlay(&run, request->directory, err);
     if (rc == 0)
         rc = write_statistics(&run, request->directory, err);
-    classification_clear(&run.result);
+    analysis_clear(&run.result);
     free(run.chips);
     free(run.examples);
     free(run.class_of);

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "db/results.h"
-#include "engine/fewshot/statistics.h"
+#include "engine/fewshot/analysis.h"
 #include "server/worker/job_state.h"
 
 /* ---- for all parts of job_run ---- */
@@ -71,19 +71,19 @@ void job_count_done(struct job_state *state, struct job_image *image, uint64_t n
 /* ---- results ---- */
 
 static int store_result(struct job_state *state, struct job_image *image,
-                        const struct classification *classification,
-                        const struct class_statistics *statistics, struct error *err)
+                        const struct analysis *analysis, struct error *err)
 {
     const struct grid_params *grid = &image->grid.params;
+    const struct classification *chips = &analysis->chips;
     struct db_class_statistics rows[CLASSIFIER_CLASSES_MAX];
-    for (uint32_t i = 0; i < classification->n_classes; i++)
+    for (uint32_t i = 0; i < chips->n_classes; i++)
         rows[i] = (struct db_class_statistics){
-            .n_chips = statistics[i].n_chips,
-            .area_fraction = statistics[i].area_fraction,
-            .mean_probability = statistics[i].mean_probability,
-            .n_regions_4 = statistics[i].n_regions_4,
-            .n_regions_8 = statistics[i].n_regions_8,
-            .mean_region_chips = statistics[i].mean_region_chips,
+            .n_chips = analysis->statistics[i].n_chips,
+            .area_fraction = analysis->statistics[i].area_fraction,
+            .mean_probability = analysis->statistics[i].mean_probability,
+            .n_regions_4 = analysis->statistics[i].n_regions_4,
+            .n_regions_8 = analysis->statistics[i].n_regions_8,
+            .mean_region_chips = analysis->statistics[i].mean_region_chips,
         };
     struct db_result result = {
         .rows = image->grid.rows,
@@ -94,12 +94,12 @@ static int store_result(struct job_state *state, struct job_image *image,
         .stride_y = grid->stride_y,
         .offset_x = grid->offset_x,
         .offset_y = grid->offset_y,
-        .n_classes = classification->n_classes,
-        .temperature = classification->temperature,
+        .n_classes = chips->n_classes,
+        .temperature = chips->temperature,
         .classes = rows,
-        .labels = classification->labels,
-        .probabilities = classification->probabilities,
-        .distances = classification->distances,
+        .labels = chips->labels,
+        .probabilities = chips->probabilities,
+        .distances = chips->distances,
     };
     snprintf(result.job_id, sizeof(result.job_id), "%s", state->job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", image->row.id);
@@ -112,23 +112,23 @@ static int classify_image(struct job_state *state, const struct support *support
                           struct job_image *image, const struct embeddings *chips,
                           struct error *err)
 {
-    struct classification classification = {0};
-    struct class_statistics statistics[CLASSIFIER_CLASSES_MAX];
+    const struct analysis_input input = {
+        .classifier = &state->params.classifier,
+        .support = support,
+        .grid = &image->grid,
+        .chips = chips,
+    };
+    struct analysis analysis = {0};
     double start = clock_now_seconds();
-    int rc = classifier_run_embeddings(&state->params.classifier, support, chips, state->lane,
-                                       &classification, err);
-    if (rc == 0)
-        rc = statistics_compute(classification.labels, classification.probabilities,
-                                image->grid.rows, image->grid.columns, classification.n_classes,
-                                statistics, err);
+    int rc = analysis_run(&input, state->lane, &analysis, err);
     start = job_time(state, JOB_PART_CLASSIFY, start);
     if (rc == 0)
         rc = job_check_stop(state, err);
     if (rc == 0) {
-        rc = store_result(state, image, &classification, statistics, err);
+        rc = store_result(state, image, &analysis, err);
         job_time(state, JOB_PART_STORE, start);
     }
-    classification_clear(&classification);
+    analysis_clear(&analysis);
     return rc;
 }
 

@@ -111,9 +111,11 @@ static int classify(const struct bench *bench, struct outcome *outcome, struct e
         .n_classes = scene->n_classes,
         .dimension = dimension,
     };
+    const struct embeddings chips = {
+        .n_chips = bench->n_chips, .dimension = dimension, .values = outcome->embeddings};
     if (rc == 0)
-        rc = classifier_run(&classifier_params_default, &support, outcome->embeddings,
-                            bench->n_chips, NULL, &outcome->labels, err);
+        rc = classifier_run(&classifier_params_default, &support, &chips, NULL, &outcome->labels,
+                            err);
     free(vectors);
     free(class_of);
     return rc;

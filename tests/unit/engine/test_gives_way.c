@@ -105,14 +105,16 @@ static void classifying_is_interrupted(void **state)
                                     .n_examples = 4,
                                     .n_classes = 2,
                                     .dimension = WIDTH * WIDTH};
+    const struct embeddings embeddings = {
+        .n_chips = N, .dimension = WIDTH * WIDTH, .values = vectors};
     struct classification calm = {0}, disturbed = {0};
     yields_take();
     assert_int_equal(
-        classifier_run(&classifier_params_default, &support, vectors, N, NULL, &calm, NULL), 0);
+        classifier_run(&classifier_params_default, &support, &embeddings, NULL, &calm, NULL), 0);
     assert_int_equal(yields_take(), 0);
     give_way_ask();
     assert_int_equal(
-        classifier_run(&classifier_params_default, &support, vectors, N, NULL, &disturbed, NULL),
+        classifier_run(&classifier_params_default, &support, &embeddings, NULL, &disturbed, NULL),
         0);
     /* The chips' statistics, then their classes. */
     assert_true(yields_take() >= 2 * N / 32);

@@ -9,7 +9,18 @@
 static struct classifier_params params_of(enum classifier_distance distance,
                                           enum classifier_transform transform, double temperature)
 {
-    return (struct classifier_params){distance, transform, temperature};
+    return (struct classifier_params){
+        .distance = distance, .transform = transform, .temperature = temperature};
+}
+
+/* Classifies chips that are in memory. */
+static int classify(const struct classifier_params *params, const struct support *support,
+                    const float *chips, uint64_t n_chips, struct pool_lane *lane,
+                    struct classification *out, struct error *err)
+{
+    const struct embeddings embeddings = {
+        .n_chips = n_chips, .dimension = support->dimension, .values = chips};
+    return classifier_run(params, support, &embeddings, lane, out, err);
 }
 
 /* Every row sums to one, labels are the most probable classes, nothing is NaN. */
@@ -81,7 +92,7 @@ static void distances_and_probabilities_are_the_formula(void **state)
     struct classifier_params params =
         params_of(CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_NONE, 4.0);
     struct classification c;
-    assert_int_equal(classifier_run(&params, &support, chips, 3, NULL, &c, NULL), 0);
+    assert_int_equal(classify(&params, &support, chips, 3, NULL, &c, NULL), 0);
     assert_true(fabsf(c.distances[0] - 1.0f) < 1e-6f);
     assert_true(fabs(c.probabilities[0] - 1.0 / (1.0 + exp(-2.0))) < 1e-6);
     assert_int_equal(c.labels[0], 0);
@@ -94,7 +105,7 @@ static void distances_and_probabilities_are_the_formula(void **state)
     classification_clear(&c);
 
     params = params_of(CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_NONE, 1.0);
-    assert_int_equal(classifier_run(&params, &support, chips, 3, NULL, &c, NULL), 0);
+    assert_int_equal(classify(&params, &support, chips, 3, NULL, &c, NULL), 0);
     /* cos of (1,1) with (4,1) is 5 / sqrt(34), with (0,1) it is 1 / sqrt(2). */
     assert_int_equal(c.labels[0], 1);
     assert_true(fabs(c.distances[0] - (1.0 - 5.0 / sqrt(34.0))) < 1e-6);
@@ -114,8 +125,8 @@ static void standardise_ignores_scale_offset_and_constant_dimensions(void **stat
     memcpy(examples + DIMENSION, chips + (N - 1) * DIMENSION, sizeof(examples) / 2);
     struct support support = {examples, class_of, 2, 2, DIMENSION};
     struct classification plain, scaled;
-    assert_int_equal(
-        classifier_run(&classifier_params_default, &support, chips, N, NULL, &plain, NULL), 0);
+    assert_int_equal(classify(&classifier_params_default, &support, chips, N, NULL, &plain, NULL),
+                     0);
     check_consistent(&plain);
     for (uint32_t i = 0; i < N * DIMENSION; i++)
         chips[i] = i % DIMENSION == 5 ? 0.1f : 1024.0f * chips[i] + 4096.0f;
@@ -123,8 +134,8 @@ static void standardise_ignores_scale_offset_and_constant_dimensions(void **stat
         examples[i] = i % DIMENSION == 5 ? 0.1f : 1024.0f * examples[i] + 4096.0f;
     /* An example's own offset in a dimension in which the chips do not vary counts for nothing. */
     examples[5] = 77.0f;
-    assert_int_equal(
-        classifier_run(&classifier_params_default, &support, chips, N, NULL, &scaled, NULL), 0);
+    assert_int_equal(classify(&classifier_params_default, &support, chips, N, NULL, &scaled, NULL),
+                     0);
     for (uint32_t i = 0; i < N; i++) {
         assert_int_equal(plain.labels[i], scaled.labels[i]);
         assert_true(fabsf(plain.probabilities[2 * i] - scaled.probabilities[2 * i]) < 1e-3f);
@@ -148,7 +159,7 @@ static void every_transform_and_distance_separates_clouds(void **state)
                 params_of((enum classifier_distance)d, (enum classifier_transform)t, 0.0);
             struct classification c;
             assert_int_equal(
-                classifier_run(&params, &support, chips, CLASSES * PER_CLASS, NULL, &c, NULL), 0);
+                classify(&params, &support, chips, CLASSES * PER_CLASS, NULL, &c, NULL), 0);
             check_consistent(&c);
             float most = 0.0f, least = 1.0f;
             for (uint32_t i = 0; i < CLASSES * PER_CLASS; i++) {
@@ -179,7 +190,7 @@ static void probability_is_monotone_in_distance(void **state)
     for (int i = 0; i < 21; i++)
         chips[i] = 0.5f * (float)i;
     struct classification c;
-    assert_int_equal(classifier_run(&params, &support, chips, 21, NULL, &c, NULL), 0);
+    assert_int_equal(classify(&params, &support, chips, 21, NULL, &c, NULL), 0);
     check_consistent(&c);
     for (int i = 1; i < 21; i++)
         assert_true(c.probabilities[2 * i] < c.probabilities[2 * (i - 1)]);
@@ -198,7 +209,7 @@ static void auto_temperature_is_the_minimum(void **state)
     struct classifier_params params =
         params_of(CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_NONE, 0.0);
     struct classification c;
-    assert_int_equal(classifier_run(&params, &support, examples, 6, NULL, &c, NULL), 0);
+    assert_int_equal(classify(&params, &support, examples, 6, NULL, &c, NULL), 0);
     assert_true(fabs(c.temperature - 4.0 / log(4.0)) < 1e-5);
     assert_true(fabs(c.probabilities[0] - 0.8) < 1e-5);
     classification_clear(&c);
@@ -214,7 +225,7 @@ static void single_examples_and_mixed_counts_work(void **state)
         params_of(CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_NONE, 0.0);
     struct classification c;
     struct support support = {examples, one_each, 3, 3, 2};
-    assert_int_equal(classifier_run(&params, &support, examples, 4, NULL, &c, NULL), 0);
+    assert_int_equal(classify(&params, &support, examples, 4, NULL, &c, NULL), 0);
     check_consistent(&c);
     assert_int_equal(c.labels[3], 0);
     assert_true(c.probabilities[0] > 0.8f && c.probabilities[0] < 0.999f);
@@ -222,7 +233,7 @@ static void single_examples_and_mixed_counts_work(void **state)
     assert_true(fabs(c.temperature - 256.0 / 3.0 / 4.0) < 1e-9);
     classification_clear(&c);
     support = (struct support){examples, mixed, 4, 3, 2};
-    assert_int_equal(classifier_run(&params, &support, examples, 4, NULL, &c, NULL), 0);
+    assert_int_equal(classify(&params, &support, examples, 4, NULL, &c, NULL), 0);
     check_consistent(&c);
     assert_true(c.probabilities[0] < 0.999f);
     classification_clear(&c);
@@ -244,7 +255,7 @@ static void indistinguishable_classes_give_even_odds(void **state)
             struct classifier_params params =
                 params_of((enum classifier_distance)d, (enum classifier_transform)t, 0.0);
             struct classification c;
-            assert_int_equal(classifier_run(&params, &support, chips, N, NULL, &c, NULL), 0);
+            assert_int_equal(classify(&params, &support, chips, N, NULL, &c, NULL), 0);
             check_consistent(&c);
             for (int i = 0; i < 2 * N; i++)
                 assert_true(fabsf(c.probabilities[i] - 0.5f) < 1e-3f);
@@ -255,8 +266,7 @@ static void indistinguishable_classes_give_even_odds(void **state)
     memset(chips, 0, N * DIMENSION * sizeof(*chips));
     memset(examples, 0, sizeof(examples));
     struct classification c;
-    assert_int_equal(classifier_run(&classifier_params_default, &support, chips, N, NULL, &c, NULL),
-                     0);
+    assert_int_equal(classify(&classifier_params_default, &support, chips, N, NULL, &c, NULL), 0);
     check_consistent(&c);
     assert_true(c.probabilities[0] == 0.5f);
     classification_clear(&c);
@@ -276,7 +286,7 @@ static void extreme_values_stay_finite(void **state)
                 struct classifier_params params = params_of(
                     (enum classifier_distance)d, (enum classifier_transform)t, temperatures[i]);
                 struct classification c;
-                assert_int_equal(classifier_run(&params, &support, examples, 3, NULL, &c, NULL), 0);
+                assert_int_equal(classify(&params, &support, examples, 3, NULL, &c, NULL), 0);
                 check_consistent(&c);
                 classification_clear(&c);
             }
@@ -294,33 +304,32 @@ static void bad_input_is_refused(void **state)
     struct classification c = {.n_chips = 99};
     struct error err;
     float bad[] = {0, 0, NAN, 0};
-    assert_int_equal(classifier_run(&params, &good, bad, 2, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &good, bad, 2, NULL, &c, &err), ERROR_INVALID);
     assert_string_equal(err.message, "chip 1: the embedding is not finite");
     bad[2] = INFINITY;
-    assert_int_equal(classifier_run(&params, &good, bad, 2, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &good, bad, 2, NULL, &c, &err), ERROR_INVALID);
     struct support support = good;
     support.embeddings = bad;
-    assert_int_equal(classifier_run(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
     assert_string_equal(err.message, "example 1: the embedding is not finite");
     support = good;
     support.class_of = one_class;
-    assert_int_equal(classifier_run(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
     assert_non_null(strstr(err.message, "class 1"));
     support.class_of = beyond;
-    assert_int_equal(classifier_run(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
     support = good;
     support.n_classes = 1;
-    assert_int_equal(classifier_run(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
     support.n_classes = CLASSIFIER_CLASSES_MAX + 1;
-    assert_int_equal(classifier_run(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
-    assert_int_equal(classifier_run(&params, &good, examples, 0, NULL, &c, &err), ERROR_INVALID);
-    assert_int_equal(classifier_run(&params, &good, examples, UINT64_MAX / 2, NULL, &c, &err),
+    assert_int_equal(classify(&params, &support, examples, 2, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &good, examples, 0, NULL, &c, &err), ERROR_INVALID);
+    assert_int_equal(classify(&params, &good, examples, UINT64_MAX / 2, NULL, &c, &err),
                      ERROR_INVALID);
     const double temperatures[] = {-1.0, NAN, INFINITY};
     for (int i = 0; i < 3; i++) {
         params.temperature = temperatures[i];
-        assert_int_equal(classifier_run(&params, &good, examples, 2, NULL, &c, &err),
-                         ERROR_INVALID);
+        assert_int_equal(classify(&params, &good, examples, 2, NULL, &c, &err), ERROR_INVALID);
     }
     assert_int_equal(c.n_chips, 99); /* outputs are set only on success */
 }
@@ -339,13 +348,13 @@ static void same_input_gives_the_same_bytes(void **state)
         const struct classifier_params params =
             params_of(CLASSIFIER_SQUARED_EUCLIDEAN, (enum classifier_transform)t, 0.0);
         struct classification a, b;
-        assert_int_equal(classifier_run(&params, &support, chips, n, NULL, &a, NULL), 0);
+        assert_int_equal(classify(&params, &support, chips, n, NULL, &a, NULL), 0);
         for (uint32_t n_workers = 1; n_workers <= POOLS; n_workers++) {
             struct pool *pool = NULL;
             struct pool_lane *lane = NULL;
             assert_int_equal(pool_create(&pool, n_workers, 8, NULL), 0);
             assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-            assert_int_equal(classifier_run(&params, &support, chips, n, lane, &b, NULL), 0);
+            assert_int_equal(classify(&params, &support, chips, n, lane, &b, NULL), 0);
             assert_true(a.temperature == b.temperature);
             assert_memory_equal(a.labels, b.labels, n * sizeof(*a.labels));
             assert_memory_equal(a.probabilities, b.probabilities, n * CLASSES * sizeof(float));

@@ -129,22 +129,23 @@ static void bands_are_classified_as_the_whole_is(void **state)
     const struct support support = make_support();
     struct pool *pool = NULL;
     struct pool_lane *lanes[2] = {NULL, NULL}; /* without help, and with it */
+    const struct embeddings in_memory = {
+        .n_chips = N_CHIPS, .dimension = DIMENSION, .values = chips};
     assert_int_equal(pool_create(&pool, 3, 8, NULL), 0);
     assert_int_equal(pool_lane_create(&lanes[1], pool, NULL), 0);
     for (int t = 0; t <= CLASSIFIER_TRANSFORM_STANDARDISE; t++) {
         for (int d = 0; d <= CLASSIFIER_COSINE; d++) {
-            const struct classifier_params params = {(enum classifier_distance)d,
-                                                     (enum classifier_transform)t, 0.0};
+            const struct classifier_params params = {.distance = (enum classifier_distance)d,
+                                                     .transform = (enum classifier_transform)t};
             struct classification whole = {0};
-            assert_int_equal(
-                classifier_run(&params, &support, chips, N_CHIPS, lanes[1], &whole, NULL), 0);
+            assert_int_equal(classifier_run(&params, &support, &in_memory, lanes[1], &whole, NULL),
+                             0);
             for (int i = 0; i < 2; i++) {
                 struct source source;
                 struct classification banded = {0};
                 const struct embeddings embeddings = embeddings_of(&source);
-                assert_int_equal(classifier_run_embeddings(&params, &support, &embeddings, lanes[i],
-                                                           &banded, NULL),
-                                 0);
+                assert_int_equal(
+                    classifier_run(&params, &support, &embeddings, lanes[i], &banded, NULL), 0);
                 assert_same(&whole, &banded);
                 assert_int_equal(atomic_load(&source.n_reads), 2 * (2 * 7 + 4));
                 classification_clear(&banded);
@@ -165,16 +166,14 @@ static void what_cannot_be_read_is_said(void **state)
     assert_int_equal(pool_create(&pool, 2, 8, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
     for (int t = 0; t <= CLASSIFIER_TRANSFORM_STANDARDISE; t++) {
-        const struct classifier_params params = {CLASSIFIER_SQUARED_EUCLIDEAN,
-                                                 (enum classifier_transform)t, 0.0};
+        const struct classifier_params params = {.transform = (enum classifier_transform)t};
         struct source source;
         struct error err = {0};
         struct classification result = {.n_chips = 99};
         const struct embeddings embeddings = embeddings_of(&source);
         source.bad_chip = N_BAND + 40;
-        assert_int_equal(
-            classifier_run_embeddings(&params, &support, &embeddings, lane, &result, &err),
-            ERROR_CORRUPT);
+        assert_int_equal(classifier_run(&params, &support, &embeddings, lane, &result, &err),
+                         ERROR_CORRUPT);
         assert_string_equal(err.message, "block of chip 264");
         assert_int_equal(err.code, ERROR_CORRUPT);
         assert_int_equal(result.n_chips, 99);
@@ -195,18 +194,16 @@ static void values_and_dimensions_are_checked(void **state)
     struct embeddings embeddings = embeddings_of(&source);
     chips[place] = NAN;
     for (int t = 0; t <= CLASSIFIER_TRANSFORM_STANDARDISE; t++) {
-        const struct classifier_params params = {CLASSIFIER_SQUARED_EUCLIDEAN,
-                                                 (enum classifier_transform)t, 0.0};
-        assert_int_equal(
-            classifier_run_embeddings(&params, &support, &embeddings, NULL, &result, &err),
-            ERROR_INVALID);
+        const struct classifier_params params = {.transform = (enum classifier_transform)t};
+        assert_int_equal(classifier_run(&params, &support, &embeddings, NULL, &result, &err),
+                         ERROR_INVALID);
         assert_non_null(strstr(err.message, "chip 265:"));
     }
     chips[place] = old;
     embeddings.dimension--;
-    assert_int_equal(classifier_run_embeddings(&classifier_params_default, &support, &embeddings,
-                                               NULL, &result, &err),
-                     ERROR_INVALID);
+    assert_int_equal(
+        classifier_run(&classifier_params_default, &support, &embeddings, NULL, &result, &err),
+        ERROR_INVALID);
     assert_non_null(strstr(err.message, "4096"));
 }
 

@@ -1,0 +1,36 @@
+/* The analysis of one image: the one call that turns the examples of a support set and the
+ * embeddings of an image's chips into labels, probabilities, distances and statistics. The worker
+ * and the command line call it alike, so that they answer alike. */
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_ANALYSIS_H
+#define CHIPSHOT_ENGINE_FEWSHOT_ANALYSIS_H
+
+#include "base/error.h"
+#include "engine/fewshot/classifier.h"
+#include "engine/fewshot/embeddings.h"
+#include "engine/fewshot/statistics.h"
+#include "engine/image/chip_grid.h"
+#include "engine/pool.h"
+
+/* All borrowed. */
+struct analysis_input {
+    const struct classifier_params *classifier;
+    const struct support *support;
+    const struct grid *grid;
+    const struct embeddings *chips; /* of the grid's chips, in their order */
+};
+
+/* Owned; analysis_clear frees it. */
+struct analysis {
+    struct classification chips;
+    struct class_statistics statistics[CLASSIFIER_CLASSES_MAX]; /* chips.n_classes of them */
+};
+
+/* Deterministic, whoever helps; `lane` as in pool_share. The chips are visited twice, in bands
+ * where they are not in memory; what stops their reading stops the analysis. ERROR_INVALID: as
+ * classifier_run, or the chips are not as many as the grid's. ERROR_NOMEM, and what reading the
+ * chips gave. */
+int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,
+                 struct error *err);
+void analysis_clear(struct analysis *analysis);
+
+#endif

@@ -1,0 +1,151 @@
+#include "tests/test.h"
+
+#include <math.h>
+
+#include "engine/fewshot/analysis.h"
+#include "engine/fewshot/head.h"
+#include "engine/random.h"
+
+enum { ROWS = 6, COLUMNS = 10, CHIPS = ROWS * COLUMNS, DIMENSION = 20, CLASSES = 2, EXAMPLES = 4 };
+
+/* An image of two halves that differ, and two examples of each. */
+struct rig {
+    struct grid grid;
+    float chips[CHIPS * DIMENSION];
+    float examples[EXAMPLES * DIMENSION];
+    struct embeddings embeddings;
+    struct support support;
+    struct analysis_input input;
+};
+
+static const uint32_t class_of[EXAMPLES] = {0, 0, 1, 1};
+
+static void set_up(struct rig *rig)
+{
+    const struct grid_params params = {.chip_width = 4, .chip_height = 4};
+    struct random random;
+    random_seed(&random, 5, 0);
+    assert_int_equal(grid_plan(&params, COLUMNS * 4, ROWS * 4, CHIPS, &rig->grid, NULL), 0);
+    for (uint32_t i = 0; i < CHIPS * DIMENSION; i++)
+        rig->chips[i] = (float)random_normal(&random) +
+                        (i / DIMENSION % COLUMNS < COLUMNS / 2 ? 0.0f : 4.0f * (i % 2 == 0));
+    memcpy(rig->examples, rig->chips, 2 * DIMENSION * sizeof(float));
+    memcpy(rig->examples + 2 * DIMENSION, rig->chips + (COLUMNS - 2) * DIMENSION,
+           2 * DIMENSION * sizeof(float));
+    rig->embeddings =
+        (struct embeddings){.n_chips = CHIPS, .dimension = DIMENSION, .values = rig->chips};
+    rig->support = (struct support){rig->examples, class_of, EXAMPLES, CLASSES, DIMENSION};
+    rig->input = (struct analysis_input){&classifier_params_default, &rig->support, &rig->grid,
+                                         &rig->embeddings};
+}
+
+static void an_image_of_two_halves_is_analysed(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    struct analysis analysis;
+    set_up(&rig);
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    for (uint32_t i = 0; i < CHIPS; i++)
+        assert_int_equal(analysis.chips.labels[i], i % COLUMNS >= COLUMNS / 2);
+    for (int k = 0; k < CLASSES; k++) {
+        assert_int_equal(analysis.statistics[k].n_chips, CHIPS / 2);
+        assert_true(analysis.statistics[k].area_fraction == 0.5);
+        assert_int_equal(analysis.statistics[k].n_regions_4, 1);
+    }
+    analysis_clear(&analysis);
+}
+
+static void chips_that_are_not_the_grids_are_refused(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    struct analysis analysis;
+    struct error err;
+    set_up(&rig);
+    rig.embeddings.n_chips = CHIPS - 1;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, &err), ERROR_INVALID);
+    assert_string_equal(err.message, "chips: 59, the grid has 60");
+}
+
+/* ---- heads ---- */
+
+static void prototypes_are_in_the_table(void **state)
+{
+    (void)state;
+    assert_ptr_equal(head_find("prototypes"), &head_prototypes);
+    assert_null(head_find("ridg"));
+    assert_string_equal(head_prototypes.name, "prototypes");
+}
+
+/* A head that looks at one dimension: class 1 is dear where it is small. */
+static uint32_t n_freed;
+
+static int fit(const struct classifier_params *params, const struct support *support,
+               const struct transform *transform, struct head_fit *out, struct error *err)
+{
+    (void)transform;
+    if (params->distance == CLASSIFIER_COSINE)
+        return error_set(err, ERROR_INVALID, "no angles here");
+    uint32_t *dimension = calloc(1, sizeof(*dimension));
+    *dimension = support->dimension;
+    *out = (struct head_fit){dimension, 2.0};
+    return 0;
+}
+
+static void score(const void *model, const double *embeddings, uint32_t n, double *costs)
+{
+    const uint32_t *dimension = model;
+    assert_true(n >= 1 && n <= HEAD_CHIPS_MAX);
+    for (uint32_t i = 0; i < n; i++) {
+        costs[i * CLASSES] = 1.0;
+        costs[i * CLASSES + 1] = 1.0 - embeddings[(size_t)i * *dimension];
+    }
+}
+
+static void free_model(void *model)
+{
+    n_freed += model != NULL;
+    free(model);
+}
+
+static const struct head one_dimension = {
+    .name = "one dimension", .fit = fit, .score = score, .free = free_model};
+
+static void any_head_classifies(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    struct analysis analysis;
+    struct classifier_params params = {.head = &one_dimension,
+                                       .transform = CLASSIFIER_TRANSFORM_NONE};
+    struct error err;
+    set_up(&rig);
+    rig.input.classifier = &params;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    assert_true(analysis.chips.temperature == 2.0);
+    for (uint32_t i = 0; i < CHIPS; i++) {
+        const double x = (double)rig.chips[(size_t)i * DIMENSION];
+        assert_int_equal(analysis.chips.labels[i], x > 0.0);
+        assert_true(fabs(analysis.chips.distances[i] - (x > 0.0 ? 1.0 - x : 1.0)) < 1e-6);
+        assert_true(fabs(analysis.chips.probabilities[2 * i + 1] - 1.0 / (1.0 + exp(-x / 2.0))) <
+                    1e-6);
+    }
+    analysis_clear(&analysis);
+    assert_int_equal(n_freed, 1);
+    params.distance = CLASSIFIER_COSINE;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, &err), ERROR_INVALID);
+    assert_string_equal(err.message, "no angles here");
+    assert_int_equal(n_freed, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_image_of_two_halves_is_analysed),
+        cmocka_unit_test(chips_that_are_not_the_grids_are_refused),
+        cmocka_unit_test(prototypes_are_in_the_table),
+        cmocka_unit_test(any_head_classifies),
+    };
+    return test_run(tests);
+}
