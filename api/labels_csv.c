@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "engine/fewshot/labels.h"
+
 static void write_header(struct body_writer *writer, uint32_t n_classes, const char *const *names)
 {
     body_write_text(writer, "row,column,x,y,label,probability,margin");
@@ -24,9 +26,9 @@ static void write_chip(struct body_writer *writer, const struct grid *grid,
         body_write_uint(writer, places[k]);
         body_write(writer, ",", 1);
     }
-    body_write_csv(writer, names[chips->labels[i]]);
+    body_write_csv(writer, label_name(chips->labels[i], names));
     body_write(writer, ",", 1);
-    body_write_fraction(writer, probabilities[chips->labels[i]]);
+    body_write_fraction(writer, classification_probability(chips, i));
     body_write(writer, ",", 1);
     body_write_fraction(writer, classification_margin(chips, i));
     for (uint32_t c = 0; c < chips->n_classes; c++) {

@@ -7,7 +7,8 @@
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
 
-/* `names`: the classes'; every label must be less than chips->n_classes. All borrowed. */
+/* `names`: the classes'. Chips without a class are "unknown" or "not analysed" (labels.h), with
+ * probability and margin 0. All borrowed. */
 void labels_csv_write(struct body_writer *writer, const struct grid *grid,
                       const struct classification *chips, const char *const *names);
 

@@ -5,6 +5,7 @@
 #include "api/body_writer.h"
 #include "api/labels_csv.h"
 #include "api/result_view.h"
+#include "engine/fewshot/labels.h"
 
 /* ---- the list ---- */
 
@@ -110,17 +111,27 @@ static int encode_names(const struct db_support_set *set, char **out, struct err
     return 0;
 }
 
-/* ERROR_CORRUPT: a label that is no class. */
+/* ERROR_CORRUPT: a label that may not be. */
 static int check_labels(const struct result_view *view, struct error *err)
 {
-    uint64_t n = grid_n_chips(&view->grid);
-    for (uint64_t i = 0; i < n; i++) {
-        if (view->result.labels[i] >= view->result.n_classes)
-            return error_set(err, ERROR_CORRUPT, "job %s, image %s: chip %llu has label %u of %u",
-                             view->job.id, view->image.id, (unsigned long long)i,
-                             view->result.labels[i], view->result.n_classes);
-    }
+    struct error cause = {0};
+    if (labels_check(view->result.labels, grid_n_chips(&view->grid), view->result.n_classes,
+                     &cause) != 0)
+        return error_set(err, ERROR_CORRUPT, "job %s, image %s: %s", view->job.id, view->image.id,
+                         cause.message);
     return 0;
+}
+
+static void write_json_label(struct body_writer *writer, const struct result_view *view,
+                             char *const *names, uint16_t label)
+{
+    if (label < view->result.n_classes) {
+        body_write_text(writer, names[label]);
+        return;
+    }
+    body_write(writer, "\"", 1);
+    body_write_text(writer, label_name(label, NULL));
+    body_write(writer, "\"", 1);
 }
 
 static void write_json_chips(struct body_writer *writer, const struct result_view *view,
@@ -129,7 +140,6 @@ static void write_json_chips(struct body_writer *writer, const struct result_vie
     struct classification chips = result_view_classification(view);
     for (uint64_t i = 0; i < chips.n_chips; i++) {
         struct chip_rect rect = grid_chip(&view->grid, i);
-        uint16_t label = chips.labels[i];
         body_write_text(writer, i == 0 ? "{\"row\":" : ",{\"row\":");
         body_write_uint(writer, i / view->grid.columns);
         body_write_text(writer, ",\"column\":");
@@ -139,9 +149,9 @@ static void write_json_chips(struct body_writer *writer, const struct result_vie
         body_write_text(writer, ",\"y\":");
         body_write_uint(writer, rect.y);
         body_write_text(writer, ",\"label\":");
-        body_write_text(writer, names[label]);
+        write_json_label(writer, view, names, chips.labels[i]);
         body_write_text(writer, ",\"probability\":");
-        body_write_fraction(writer, chips.probabilities[i * chips.n_classes + label]);
+        body_write_fraction(writer, classification_probability(&chips, i));
         body_write_text(writer, ",\"margin\":");
         body_write_fraction(writer, classification_margin(&chips, i));
         body_write(writer, "}", 1);

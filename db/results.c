@@ -9,7 +9,7 @@
 
 enum {
     GRID_SIDE_MAX = 32768, /* rows or columns: an image has at most as many pixels a side */
-    CLASSES_MAX = 65535,   /* labels are u16 */
+    CLASSES_MAX = DB_LABEL_UNKNOWN, /* labels are u16, and the two at the top are no classes */
 };
 
 #define COLUMNS                                                                                    \
@@ -30,7 +30,7 @@ static const char *find_fault(const struct db_result *result, int *map)
     uint64_t n_chips = n_chips_of(result);
     for (uint64_t i = 0; i < n_chips; i++) {
         *map = 0;
-        if (result->labels[i] >= result->n_classes)
+        if (result->labels[i] >= result->n_classes && result->labels[i] < DB_LABEL_UNKNOWN)
             return "holds a label that is no class";
         *map = 2;
         if (!isfinite(result->distances[i]))

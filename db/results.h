@@ -4,6 +4,13 @@
 
 #include "db/db.h"
 
+/* A label is the index of a class, or one of these for a chip that has none. The engine's labels
+ * are the same, which is checked where both are known. */
+enum {
+    DB_LABEL_UNKNOWN = 65534,
+    DB_LABEL_NOT_ANALYSED = 65535,
+};
+
 struct db_class_statistics {
     uint64_t n_chips;
     double area_fraction;
@@ -39,7 +46,7 @@ struct db_result_list {
 int db_result_insert(struct db *db, const struct db_result *result, const char *owner,
                      uint64_t n_chips_done, struct error *err);
 /* blobs: load labels, probabilities and distances. ERROR_NOT_FOUND. ERROR_CORRUPT: a blob's size is
- * not what rows, columns and classes say. */
+ * not what rows, columns and classes say, or a label is neither a class nor one of the above. */
 int db_result_get(struct db *db, const char *job_id, const char *image_id, bool blobs,
                   struct db_result *out, struct error *err);
 int db_result_list(struct db *db, const char *job_id, struct db_result_list *out,

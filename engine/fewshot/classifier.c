@@ -239,10 +239,18 @@ int classifier_run(const struct classifier_params *params, const struct support 
     return rc;
 }
 
+float classification_probability(const struct classification *classification, uint64_t chip)
+{
+    const uint32_t n_classes = classification->n_classes, label = classification->labels[chip];
+    return label < n_classes ? classification->probabilities[chip * n_classes + label] : 0.0f;
+}
+
 float classification_margin(const struct classification *classification, uint64_t chip)
 {
     const float *row = classification->probabilities + chip * classification->n_classes;
     uint32_t label = classification->labels[chip];
+    if (label >= classification->n_classes)
+        return 0.0f;
     float runner_up = 0.0f;
     for (uint32_t k = 0; k < classification->n_classes; k++) {
         if (k != label && row[k] > runner_up)

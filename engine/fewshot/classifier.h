@@ -58,7 +58,7 @@ struct classification {
     uint64_t n_chips;
     uint32_t n_classes;
     double temperature;   /* the one used */
-    uint16_t *labels;     /* n_chips: class index */
+    uint16_t *labels;     /* n_chips (labels.h); classifier_run gives class indices only */
     float *probabilities; /* n_chips x n_classes: softmax over -distance / temperature */
     float *distances;     /* n_chips: to the nearest prototype */
 };
@@ -80,7 +80,9 @@ int classifier_run(const struct classifier_params *params, const struct support 
                    const struct embeddings *chips, struct pool_lane *lane,
                    struct classification *out, struct error *err);
 
-/* Margin of a chip: probability of its label minus that of the runner-up, 0..1. */
+/* Probability of a chip's label, and its margin: that minus the runner-up's. Both are within 0..1,
+ * and 0 where the label is no class. */
+float classification_probability(const struct classification *classification, uint64_t chip);
 float classification_margin(const struct classification *classification, uint64_t chip);
 
 #endif

@@ -14,7 +14,7 @@
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/transform.h"
 
-enum { HEAD_CHIPS_MAX = 8 }; /* chips that are scored at once: they stay in the first-level cache */
+enum { HEAD_CHIPS_MAX = 8 }; /* chips that are scored at once: few enough for a core's own cache */
 
 /* What a head learned. */
 struct head_fit {

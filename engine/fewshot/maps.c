@@ -3,8 +3,10 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/labels.h"
 #include "engine/image/preview.h"
 
 /* Okabe and Ito, Color Universal Design, 2008, without black, which cannot be told from a dark
@@ -14,6 +16,16 @@ static const struct rgb okabe_ito[] = {
     {0, 114, 178}, {213, 94, 0},   {204, 121, 167},
 };
 enum { N_OKABE_ITO = sizeof(okabe_ito) / sizeof(*okabe_ito) };
+
+/* Chips without a class are no colour. */
+static const struct rgb unknown_color = {128, 128, 128}, not_analysed_color = {0, 0, 0};
+
+/* An indexed map holds the low byte of a label: 254 and 255 for chips without a class. */
+enum { PALETTE_SIZE = 256, UNKNOWN_INDEX = 254, NOT_ANALYSED_INDEX = 255 };
+_Static_assert((uint8_t)LABEL_UNKNOWN == UNKNOWN_INDEX &&
+                   (uint8_t)LABEL_NOT_ANALYSED == NOT_ANALYSED_INDEX &&
+                   (int)CLASSIFIER_CLASSES_MAX <= (int)UNKNOWN_INDEX,
+               "each label has a low byte of its own");
 
 static uint8_t to_byte(double value)
 {
@@ -61,13 +73,7 @@ static int check_labels(const struct grid *grid, const uint16_t *labels, uint32_
     int rc = check_classes(n_classes, err);
     if (rc < 0)
         return rc;
-    uint64_t n_chips = grid_n_chips(grid);
-    for (uint64_t i = 0; i < n_chips; i++) {
-        if (labels[i] >= n_classes)
-            return error_set(err, ERROR_INVALID, "chip %llu: label %u, the last class is %u",
-                             (unsigned long long)i, labels[i], n_classes - 1);
-    }
-    return 0;
+    return labels_check(labels, grid_n_chips(grid), n_classes, err);
 }
 
 int maps_labels(const struct grid *grid, const uint16_t *labels, const struct rgb *colors,
@@ -80,9 +86,17 @@ int maps_labels(const struct grid *grid, const uint16_t *labels, const struct rg
     uint8_t *indices = malloc(n_chips);
     if (indices == NULL)
         return error_set_nomem(err, "the label map");
-    for (uint64_t i = 0; i < n_chips; i++)
+    struct rgb palette[PALETTE_SIZE] = {0};
+    memcpy(palette, colors, n_classes * sizeof(*colors));
+    palette[UNKNOWN_INDEX] = unknown_color;
+    palette[NOT_ANALYSED_INDEX] = not_analysed_color;
+    uint32_t n_colors = n_classes;
+    for (uint64_t i = 0; i < n_chips; i++) {
         indices[i] = (uint8_t)labels[i];
-    rc = png_write_indexed(indices, grid->columns, grid->rows, colors, n_classes, out, err);
+        if (labels[i] >= n_classes)
+            n_colors = PALETTE_SIZE;
+    }
+    rc = png_write_indexed(indices, grid->columns, grid->rows, palette, n_colors, out, err);
     free(indices);
     return rc;
 }
@@ -185,7 +199,10 @@ static void overlay_paint(struct overlay *overlay, const struct grid *grid, cons
             int64_t row = overlay->rows[y], column = overlay->columns[x];
             if (row < 0 || column < 0)
                 continue;
-            struct rgb color = colors[labels[(uint64_t)row * grid->columns + (uint64_t)column]];
+            const uint16_t label = labels[(uint64_t)row * grid->columns + (uint64_t)column];
+            if (label == LABEL_NOT_ANALYSED)
+                continue;
+            const struct rgb color = label == LABEL_UNKNOWN ? unknown_color : colors[label];
             pixel[0] = blend(grey, color.r);
             pixel[1] = blend(grey, color.g);
             pixel[2] = blend(grey, color.b);

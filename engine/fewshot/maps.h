@@ -1,4 +1,5 @@
-/* Pictures of a result: label map, overlay and probability maps. */
+/* Pictures of a result: label map, overlay and probability maps. `labels` are those of labels.h;
+ * ERROR_INVALID: another one. */
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_MAPS_H
 #define CHIPSHOT_ENGINE_FEWSHOT_MAPS_H
 
@@ -12,7 +13,8 @@
  * and Ito 2008) first, then further distinct hues. */
 struct rgb maps_default_color(uint32_t index);
 
-/* Indexed PNG, one pixel a chip, palette = class colours. */
+/* Indexed PNG, one pixel a chip, palette = class colours; 254 (grey) is unknown, 255 (black) not
+ * analysed. */
 int maps_labels(const struct grid *grid, const uint16_t *labels, const struct rgb *colors,
                 uint32_t n_classes, struct png_bytes *out, struct error *err);
 
@@ -22,7 +24,8 @@ int maps_probability(const struct grid *grid, const float *probabilities, uint32
 
 /* The labels blended (opacity 0.4) over the normalised image (0..1 plane of the grid's image size,
  * borrowed), longer side limited to max_side. Each pixel takes the label of the chip whose centre
- * is nearest among those that cover it; a pixel that no chip covers keeps its grey. */
+ * is nearest among those that cover it; a pixel that no chip covers keeps its grey, and so does one
+ * that was not analysed. */
 int maps_overlay(const struct grid *grid, const float *pixels, const uint16_t *labels,
                  const struct rgb *colors, uint32_t n_classes, uint32_t max_side,
                  struct png_bytes *out, struct error *err);

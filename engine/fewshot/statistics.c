@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "engine/fewshot/labels.h"
 #include "engine/fewshot/regions.h"
 
 static int check(const uint16_t *labels, uint64_t n_chips, uint32_t n_classes, struct error *err)
@@ -12,12 +13,7 @@ static int check(const uint16_t *labels, uint64_t n_chips, uint32_t n_classes, s
     if (n_chips > UINT32_MAX)
         return error_set(err, ERROR_INVALID, "chips: %llu, at most %u are allowed",
                          (unsigned long long)n_chips, UINT32_MAX);
-    for (uint64_t i = 0; i < n_chips; i++) {
-        if (labels[i] >= n_classes)
-            return error_set(err, ERROR_INVALID, "chip %llu: label %u, the last class is %u",
-                             (unsigned long long)i, labels[i], n_classes - 1);
-    }
-    return 0;
+    return labels_check(labels, n_chips, n_classes, err);
 }
 
 int statistics_compute(const uint16_t *labels, const float *probabilities, uint32_t rows,
@@ -33,7 +29,11 @@ int statistics_compute(const uint16_t *labels, const float *probabilities, uint3
     if (rc < 0)
         return rc;
     memset(out, 0, n_classes * sizeof(*out));
+    uint64_t n_analysed = 0;
     for (uint64_t i = 0; i < n_chips; i++) {
+        n_analysed += labels[i] != LABEL_NOT_ANALYSED;
+        if (labels[i] >= n_classes)
+            continue;
         struct class_statistics *s = &out[labels[i]];
         s->n_chips++;
         s->mean_probability += probabilities[i * n_classes + labels[i]];
@@ -44,7 +44,7 @@ int statistics_compute(const uint16_t *labels, const float *probabilities, uint3
         s->n_regions_8 = regions_8[k];
         if (s->n_chips == 0)
             continue;
-        s->area_fraction = (double)s->n_chips / (double)n_chips;
+        s->area_fraction = (double)s->n_chips / (double)n_analysed;
         s->mean_probability /= (double)s->n_chips;
         s->mean_region_chips = (double)s->n_chips / (double)s->n_regions_8;
     }

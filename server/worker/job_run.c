@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "db/results.h"
 #include "engine/fewshot/analysis.h"
+#include "engine/fewshot/labels.h"
 #include "server/worker/job_state.h"
 
 /* ---- for all parts of job_run ---- */
@@ -69,6 +70,10 @@ void job_count_done(struct job_state *state, struct job_image *image, uint64_t n
 }
 
 /* ---- results ---- */
+
+_Static_assert((int)LABEL_UNKNOWN == (int)DB_LABEL_UNKNOWN &&
+                   (int)LABEL_NOT_ANALYSED == (int)DB_LABEL_NOT_ANALYSED,
+               "the database and the engine agree on labels that are no class");
 
 static int store_result(struct job_state *state, struct job_image *image,
                         const struct analysis *analysis, struct error *err)

@@ -356,7 +356,7 @@ void rig_finish_job(struct rig *rig, enum db_job_state state)
                                                 {7, 7.0 / N, 0.75, 7, 1, 7}};
     assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &rig->err), 0);
     for (int i = 0; i < N; i++) {
-        labels[i] = (uint16_t)(i % 2);
+        labels[i] = rig->labels != NULL ? rig->labels[i] : (uint16_t)(i % 2);
         probabilities[2 * i] = i % 2 == 0 ? 0.75F : 0.25F;
         probabilities[2 * i + 1] = 1 - probabilities[2 * i];
         distances[i] = (float)i;

@@ -166,6 +166,37 @@ static void maps_are_drawn(void **state)
     assert_non_null(strstr(rig_text(rig, "/detail"), "0 to 1"));
 }
 
+static void chips_without_a_class_are_shown(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    struct image image;
+    static const uint16_t labels[15] = {0, DB_LABEL_UNKNOWN, DB_LABEL_NOT_ANALYSED, 1};
+    static const char lines[] = "0,0,0,0,film,0.750000,0.500000,0.750000,0.250000\n"
+                                "0,1,8,0,unknown,0.000000,0.000000,0.250000,0.750000\n"
+                                "0,2,16,0,not analysed,0.000000,0.000000,0.750000,0.250000\n";
+    rig->labels = labels;
+    finished(rig, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, rig->image), 200);
+    assert_string_equal(rig_text(rig, "/chips/0/label"), "film");
+    assert_string_equal(rig_text(rig, "/chips/1/label"), "unknown");
+    assert_true(rig_number(rig, "/chips/1/probability") == 0);
+    assert_true(rig_number(rig, "/chips/1/margin") == 0);
+    assert_string_equal(rig_text(rig, "/chips/2/label"), "not analysed");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s.csv", id, rig->image), 200);
+    const char *body = strchr(rig->response.body, '\n');
+    assert_non_null(body);
+    assert_memory_equal(body + 1, lines, sizeof(lines) - 1);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/labels.png", id, rig->image);
+    decode_answer(rig, &image);
+    assert_int_equal((int)image.pixels[1], 128);
+    assert_int_equal((int)image.pixels[2], 0);
+    image_clear(&image);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png", id, rig->image);
+    decode_answer(rig, &image);
+    image_clear(&image);
+}
+
 static void unknown_results_are_not_found(void **state)
 {
     struct rig *rig = *state;
@@ -197,6 +228,7 @@ int main(void)
         TEST(json_has_every_chip),
         TEST(csv_comes_by_suffix_and_by_accept),
         TEST(maps_are_drawn),
+        TEST(chips_without_a_class_are_shown),
         TEST(unknown_results_are_not_found),
     };
     return test_run(tests);

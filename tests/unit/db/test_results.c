@@ -75,6 +75,30 @@ static void a_result_comes_back_to_the_bit(void **state)
     db_result_clear(&read);
 }
 
+/* Whatever lies between the classes and the two at the top of the range stays an error. */
+static void labels_may_say_that_there_is_no_class(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result, read;
+    uint16_t none[N_CHIPS] = {0, DB_LABEL_UNKNOWN, DB_LABEL_NOT_ANALYSED, 1, 0, 0};
+    prepare(f, job_id, &result);
+    result.labels = none;
+    none[3] = DB_LABEL_UNKNOWN - 1;
+    assert_int_equal(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err), ERROR_INVALID);
+    none[3] = 1;
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    assert_memory_equal(read.labels, none, sizeof(none));
+    db_result_clear(&read);
+    db_close(f->db);
+    fixture_edit(f, "UPDATE results SET labels = X'0000FDFFFFFF010000000000'");
+    assert_ok(fixture_open(f));
+    assert_int_equal(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err),
+                     ERROR_CORRUPT);
+    assert_non_null(strstr(f->err.message, "a label that is no class"));
+}
+
 static void inserting_again_changes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -245,10 +269,10 @@ static void edited_results_are_corrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_result_comes_back_to_the_bit),    TEST(inserting_again_changes_nothing),
-        TEST(only_the_owner_stores_results),     TEST(impossible_results_are_refused),
-        TEST(requeueing_keeps_the_stored_chips), TEST(a_list_has_the_order_of_the_job),
-        TEST(edited_results_are_corrupt),
+        TEST(a_result_comes_back_to_the_bit),  TEST(labels_may_say_that_there_is_no_class),
+        TEST(inserting_again_changes_nothing), TEST(only_the_owner_stores_results),
+        TEST(impossible_results_are_refused),  TEST(requeueing_keeps_the_stored_chips),
+        TEST(a_list_has_the_order_of_the_job), TEST(edited_results_are_corrupt),
     };
     return test_run(tests);
 }

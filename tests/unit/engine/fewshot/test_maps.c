@@ -5,6 +5,7 @@
 #include <png.h>
 
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/labels.h"
 #include "engine/fewshot/maps.h"
 
 static const struct rgb colors[] = {{250, 0, 0}, {0, 250, 0}, {0, 0, 250}};
@@ -55,6 +56,36 @@ static void labels_are_one_pixel_a_chip(void **state)
     const uint16_t beyond[] = {0, 1, 2, 2, 3, 0};
     struct error err;
     assert_int_equal(maps_labels(&grid, beyond, colors, 3, &bytes, &err), ERROR_INVALID);
+}
+
+static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
+{
+    (void)state;
+    struct grid grid = plan(30, 10, 10, 0, GRID_EDGE_DROP);
+    const uint16_t labels[] = {2, LABEL_UNKNOWN, LABEL_NOT_ANALYSED};
+    const uint8_t expected[] = {0, 0, 250, 128, 128, 128, 0, 0, 0};
+    struct png_bytes bytes;
+    uint32_t width, height;
+    assert_int_equal(maps_labels(&grid, labels, colors, 3, &bytes, NULL), 0);
+    uint8_t *pixels = decode(&bytes, &width, &height);
+    assert_memory_equal(pixels, expected, sizeof(expected));
+    free(pixels);
+    png_bytes_clear(&bytes);
+
+    static const float plane[30 * 10];
+    const uint8_t blended[] = {0, 0, 100, 51, 51, 51, 0, 0, 0}; /* 0.4 of a colour over black */
+    assert_int_equal(maps_overlay(&grid, plane, labels, colors, 3, 30, &bytes, NULL), 0);
+    pixels = decode(&bytes, &width, &height);
+    for (int i = 0; i < 3; i++)
+        assert_memory_equal(pixels + 3 * (10 * i + 5), blended + 3 * i, 3);
+    free(pixels);
+    png_bytes_clear(&bytes);
+
+    const uint16_t between[] = {0, 1, LABEL_UNKNOWN - 1};
+    struct error err;
+    assert_int_equal(maps_labels(&grid, between, colors, 3, &bytes, &err), ERROR_INVALID);
+    assert_int_equal(maps_overlay(&grid, plane, between, colors, 3, 30, &bytes, &err),
+                     ERROR_INVALID);
 }
 
 static void probabilities_fill_the_grey_range(void **state)
@@ -162,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_are_one_pixel_a_chip),
+        cmocka_unit_test(chips_without_a_class_are_grey_black_or_left_alone),
         cmocka_unit_test(probabilities_fill_the_grey_range),
         cmocka_unit_test(overlay_takes_the_nearest_centre),
         cmocka_unit_test(default_colors_are_distinct),

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "engine/fewshot/labels.h"
 #include "engine/fewshot/statistics.h"
 #include "engine/random.h"
 
@@ -148,6 +149,37 @@ static void a_million_chips_take_no_stack_and_little_time(void **state)
     free(probabilities);
 }
 
+/* A column that was not analysed parts two regions, an unknown chip parts none of the diagonals. */
+static void chips_without_a_class_are_no_class(void **state)
+{
+    (void)state;
+    const uint16_t none = LABEL_NOT_ANALYSED, unknown = LABEL_UNKNOWN;
+    const uint16_t labels[] = {
+        0, none, 0,       1, /**/
+        0, none, unknown, 0, /**/
+        0, none, 0,       1, /**/
+    };
+    float probabilities[2 * 12];
+    for (int i = 0; i < 24; i++)
+        probabilities[i] = i % 2 == 0 ? 0.75f : 0.25f;
+    struct class_statistics s[2];
+    assert_int_equal(statistics_compute(labels, probabilities, 3, 4, 2, s, NULL), 0);
+    assert_int_equal(s[0].n_chips, 6);
+    assert_true(s[0].area_fraction == 6.0 / 9.0);
+    assert_true(s[1].area_fraction == 2.0 / 9.0);
+    assert_true(s[0].mean_probability == 0.75 && s[1].mean_probability == 0.25);
+    assert_int_equal(s[0].n_regions_4, 4);
+    assert_int_equal(s[0].n_regions_8, 2);
+    assert_int_equal(s[1].n_regions_8, 2);
+    assert_true(s[0].mean_region_chips == 3.0);
+
+    const uint16_t nothing[] = {none, none};
+    assert_int_equal(statistics_compute(nothing, probabilities, 1, 2, 2, s, NULL), 0);
+    assert_int_equal(s[0].n_chips, 0);
+    assert_true(s[0].area_fraction == 0.0 && s[0].mean_probability == 0.0);
+    assert_int_equal(s[1].n_regions_4, 0);
+}
+
 static void bad_labels_are_refused(void **state)
 {
     (void)state;
@@ -157,6 +189,9 @@ static void bad_labels_are_refused(void **state)
     struct error err;
     assert_int_equal(statistics_compute(labels, probabilities, 1, 2, 2, s, &err), ERROR_INVALID);
     assert_string_equal(err.message, "chip 1: label 2, the last class is 1");
+    const uint16_t below_the_reserved[] = {0, 65533};
+    assert_int_equal(statistics_compute(below_the_reserved, probabilities, 1, 2, 2, s, &err),
+                     ERROR_INVALID);
 }
 
 int main(void)
@@ -166,6 +201,7 @@ int main(void)
         cmocka_unit_test(rings_spirals_and_checkers_are_counted),
         cmocka_unit_test(random_maps_agree_with_a_flood_fill),
         cmocka_unit_test(a_million_chips_take_no_stack_and_little_time),
+        cmocka_unit_test(chips_without_a_class_are_no_class),
         cmocka_unit_test(bad_labels_are_refused),
     };
     return test_run(tests);
