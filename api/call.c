@@ -7,7 +7,7 @@
 #include <string.h>
 #include <nettle/base64.h>
 
-#include "api/negotiate.h"
+#include "api/message/negotiate.h"
 #include "base/utf8.h"
 #include "db/projects.h"
 

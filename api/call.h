@@ -6,11 +6,11 @@
 #include <pthread.h>
 
 #include "api/api.h"
-#include "api/json_read.h"
-#include "api/problem.h"
-#include "api/response.h"
+#include "api/message/json_read.h"
+#include "api/message/problem.h"
+#include "api/message/response.h"
 #include "api/routes.h"
-#include "api/target.h"
+#include "api/message/target.h"
 #include "db/db.h"
 
 struct api {

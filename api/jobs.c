@@ -6,7 +6,7 @@
 
 #include "api/call.h"
 #include "api/job_request.h"
-#include "api/negotiate.h"
+#include "api/message/negotiate.h"
 #include "base/hex.h"
 #include "db/jobs.h"
 

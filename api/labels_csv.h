@@ -3,7 +3,7 @@
 #ifndef CHIPSHOT_API_LABELS_CSV_H
 #define CHIPSHOT_API_LABELS_CSV_H
 
-#include "api/body_writer.h"
+#include "api/message/body_writer.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/body_writer.h"
+#include "api/message/body_writer.h"
 #include "api/labels_csv.h"
 #include "api/result_view.h"
 #include "engine/fewshot/labels.h"

@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "api/call.h"
-#include "api/negotiate.h"
+#include "api/message/negotiate.h"
 #include "base/utf8.h"
 #include <nettle/base64.h>
 

@@ -1,6 +1,6 @@
 #include "api/upload.h"
 
-#include "api/digest.h"
+#include "api/message/digest.h"
 
 int upload_open(struct api_call *call, char sha256[DB_SHA256_SIZE], const void **data, size_t *size,
                 struct error *err)

@@ -3,7 +3,8 @@
  * Convention: such a function returns 0 or a negative `enum error_code` and takes a `struct error
  * *` as its last parameter. The message is written where the fault is seen, passed up untouched and
  * logged once, in server/. Outputs are set only on success. The error pointer may be NULL when the
- * caller needs the code alone. api/problem.c is the one place where a code becomes an HTTP status.
+ * caller needs the code alone. api/message/problem.c is the one place where a code becomes an HTTP
+ * status.
  */
 #ifndef CHIPSHOT_BASE_ERROR_H
 #define CHIPSHOT_BASE_ERROR_H

@@ -4,7 +4,7 @@
 #define CHIPSHOT_API_JOB_FIELDS_H
 
 #include "api/job/job_params.h"
-#include "api/json_read.h"
+#include "api/message/json_read.h"
 
 enum { JOB_FIELDS = 8 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json_read.h"
+#include "api/message/json_read.h"
 #include "base/hex.h"
 #include "engine/fewshot/maps.h"
 #include "engine/image/chip_grid.h"

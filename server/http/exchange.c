@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "api/problem.h"
+#include "api/message/problem.h"
 #include "base/clock.h"
 #include "server/http/auth.h"
 #include "server/http/content_coding.h"

@@ -1,4 +1,4 @@
-#include "api/body_writer.h"
+#include "api/message/body_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/response.h"
+#include "api/message/response.h"
 
 enum { SPILL_SIZE = 4 << 20, FIRST_CAPACITY = 4096 };
 

@@ -1,4 +1,4 @@
-#include "api/negotiate.h"
+#include "api/message/negotiate.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "tests/test.h"
 
-#include "api/target.h"
+#include "api/message/target.h"
 
 static void path_and_query_are_split_before_decoding(void **state)
 {

@@ -1,10 +1,10 @@
-#include "api/problem.h"
+#include "api/message/problem.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/response.h"
+#include "api/message/response.h"
 #include "base/utf8.h"
 
 enum { RETRY_AFTER_S = 5 };

@@ -1,4 +1,4 @@
-#include "api/target.h"
+#include "api/message/target.h"
 
 #include <stdbool.h>
 #include <stdint.h>

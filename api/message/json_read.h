@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/fields.h"
+#include "api/message/fields.h"
 #include "base/error.h"
 
 enum { JSON_DEPTH_MAX = 32 };

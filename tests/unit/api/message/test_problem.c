@@ -2,7 +2,7 @@
 
 #include <jansson.h>
 
-#include "api/problem.h"
+#include "api/message/problem.h"
 
 static const struct {
     int code;

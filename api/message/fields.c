@@ -1,4 +1,4 @@
-#include "api/fields.h"
+#include "api/message/fields.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #define CHIPSHOT_API_PROBLEM_H
 
 #include "api/api.h"
-#include "api/fields.h"
+#include "api/message/fields.h"
 #include "base/error.h"
 
 /* The kinds of problem; each has one status, one title and one type, "urn:chipshot:problem:" and

@@ -1,7 +1,7 @@
 #include "tests/test.h"
 
-#include "api/digest.h"
-#include "api/negotiate.h"
+#include "api/message/digest.h"
+#include "api/message/negotiate.h"
 
 static const char *const offered[] = {"application/json", "text/csv", NULL};
 

@@ -1,4 +1,4 @@
-#include "api/digest.h"
+#include "api/message/digest.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "api/response.h"
+#include "api/message/response.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/target.h"
+#include "api/message/target.h"
 
 void api_response_init(struct api_response *response)
 {

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "api/body_writer.h"
+#include "api/message/body_writer.h"
 
 static void numbers_and_fields_are_written_plainly(void **state)
 {

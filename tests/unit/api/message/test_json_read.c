@@ -1,6 +1,6 @@
 #include "tests/test.h"
 
-#include "api/json_read.h"
+#include "api/message/json_read.h"
 
 static json_t *parsed;
 

@@ -1,4 +1,4 @@
-#include "api/json_read.h"
+#include "api/message/json_read.h"
 
 #include <math.h>
 #include <stdarg.h>
