@@ -1,4 +1,4 @@
-/* A software pipeline over the job's images. A step needs the matrix of one image; while the
+/* A software pipeline over the job's images. A step needs the embeddings of one image; while the
  * workers embed the image of step k, the driver (this thread) stores the result of step k - 1 and
  * then reads, decodes and normalises the image of step k + 1, whose batches queue up behind those
  * of step k. Normalisation looks at all pixels, so the batches of one image cannot begin before it
@@ -16,58 +16,8 @@
 #include "db/results.h"
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/labels.h"
-#include "server/worker/job_state.h"
-
-/* ---- for all parts of job_run ---- */
-
-const char *job_part_name(enum job_part part)
-{
-    static const char *const names[JOB_PARTS] = {
-        [JOB_PART_LOAD] = "load",     [JOB_PART_READ] = "read",
-        [JOB_PART_DECODE] = "decode", [JOB_PART_NORMALISE] = "normalise",
-        [JOB_PART_CHIP] = "chip",     [JOB_PART_ENCODE] = "encode",
-        [JOB_PART_CACHE] = "cache",   [JOB_PART_CLASSIFY] = "classify",
-        [JOB_PART_STORE] = "store",
-    };
-    return names[part];
-}
-
-void job_add_time(struct job_state *state, enum job_part part, double seconds)
-{
-    if (state->engine->times != NULL)
-        state->engine->times->seconds[part] += seconds;
-    metrics_add(state->engine->metrics, METRIC_PHASE_LOAD_SECONDS + part, seconds);
-}
-
-double job_time(struct job_state *state, enum job_part part, double start)
-{
-    const double now = clock_now_seconds();
-    job_add_time(state, part, now - start);
-    return now;
-}
-
-void job_time_workers(struct job_state *state, const struct embed_times *times)
-{
-    const double n = pool_n_workers(state->engine->pool);
-    job_add_time(state, JOB_PART_CHIP, times->resample / n);
-    job_add_time(state, JOB_PART_ENCODE, times->encode / n);
-    job_add_time(state, JOB_PART_CACHE, times->store / n);
-}
-
-int job_check_stop(struct job_state *state, struct error *err)
-{
-    if (atomic_load(&state->control->stop) != JOB_STOP_NONE)
-        return error_set(err, ERROR_CANCELLED, "stopped on request");
-    return 0;
-}
-
-void job_count_done(struct job_state *state, struct job_image *image, uint64_t n_done)
-{
-    if (n_done <= image->n_done)
-        return;
-    atomic_fetch_add(&state->control->n_chips_done, n_done - image->n_done);
-    image->n_done = n_done;
-}
+#include "server/worker/job_encoding.h"
+#include "server/worker/job_examples.h"
 
 /* ---- results ---- */
 
@@ -139,7 +89,7 @@ static int classify_image(struct job_state *state, const struct support *support
 
 /* ---- steps ---- */
 
-/* What is done with the matrix of an image, once it is there. */
+/* What is done with the embeddings of an image, once they are there. */
 struct step {
     size_t image;
     bool take_examples;
@@ -156,7 +106,7 @@ static size_t plan_steps(const struct job_state *state, const struct job_example
         if (job_examples_need(examples, i))
             steps[n++] = (struct step){.image = i, .take_examples = true};
     }
-    /* The last one with examples is classified at once: its matrix is at hand. */
+    /* The last one with examples is classified at once: its embeddings are at hand. */
     if (n > 0 && !stored[steps[n - 1].image]) {
         steps[n - 1].classify = true;
         first = steps[n - 1].image;
@@ -171,12 +121,12 @@ static size_t plan_steps(const struct job_state *state, const struct job_example
 }
 
 static int do_step(struct job_state *state, const struct step *step, struct job_examples *examples,
-                   struct job_matrix *matrix, struct error *err)
+                   struct job_encoding *encoding, struct error *err)
 {
-    const struct embeddings chips = job_matrix_embeddings(matrix);
+    const struct embeddings chips = job_embeddings_view(&encoding->embeddings);
     int rc = 0;
     const struct support support = {
-        .embeddings = examples->vectors,
+        .embeddings = examples->embeddings,
         .class_of = examples->classes,
         .n_examples = examples->n,
         .n_classes = (uint32_t)state->set.n_classes,
@@ -191,53 +141,54 @@ static int do_step(struct job_state *state, const struct step *step, struct job_
     return rc;
 }
 
-static int begin_step(struct job_state *state, const struct step *step, struct job_matrix *matrix,
-                      struct error *err)
+static int begin_step(struct job_state *state, const struct step *step,
+                      struct job_encoding *encoding, struct error *err)
 {
     int rc = job_check_stop(state, err);
     if (rc == 0)
-        rc = job_matrix_begin(matrix, state, &state->images[step->image], err);
+        rc = job_encoding_begin(encoding, state, &state->images[step->image], err);
     return rc;
 }
 
 static int finish_step(struct job_state *state, const struct step *step,
-                       struct job_examples *examples, struct job_matrix *matrix, struct error *err)
+                       struct job_examples *examples, struct job_encoding *encoding,
+                       struct error *err)
 {
-    int rc = job_matrix_finish(matrix, err);
-    return rc < 0 ? rc : do_step(state, step, examples, matrix, err);
+    int rc = job_encoding_finish(encoding, err);
+    return rc < 0 ? rc : do_step(state, step, examples, encoding, err);
 }
 
 static bool may_prepare(const struct job_state *state, const struct step *steps)
 {
     /* Large images are taken one after the other: their encoding is long, so that little is lost.
-     * Two matrices of one image at once would count its chips twice. */
+     * Two encodings of one image at once would count its chips twice. */
     return steps[1].image != steps[0].image &&
-           job_matrix_is_small(state, &state->images[steps[1].image]);
+           job_image_is_small(state, &state->images[steps[1].image]);
 }
 
 static int run_steps(struct job_state *state, const struct step *steps, size_t n,
                      struct job_examples *examples, struct error *err)
 {
-    struct job_matrix matrices[2] = {{0}}; /* step k has matrices[k % 2] */
+    struct job_encoding encodings[2] = {{0}}; /* step k has encodings[k % 2] */
     int rc = 0;
     for (size_t k = 0; k < n && rc == 0; k++) {
-        struct job_matrix *matrix = &matrices[k % 2], *next = &matrices[(k + 1) % 2];
-        if (matrix->state == NULL)
-            rc = begin_step(state, &steps[k], matrix, err);
+        struct job_encoding *encoding = &encodings[k % 2], *next = &encodings[(k + 1) % 2];
+        if (encoding->state == NULL)
+            rc = begin_step(state, &steps[k], encoding, err);
         if (rc == 0 && k + 1 < n && may_prepare(state, &steps[k]))
             rc = begin_step(state, &steps[k + 1], next, err);
         if (rc == 0)
-            rc = finish_step(state, &steps[k], examples, matrix, err);
-        if (rc < 0 && job_matrix_was_lost(matrix)) {
-            job_matrix_clear(matrix);
-            rc = begin_step(state, &steps[k], matrix, err);
+            rc = finish_step(state, &steps[k], examples, encoding, err);
+        if (rc < 0 && job_embeddings_were_lost(&encoding->embeddings)) {
+            job_encoding_clear(encoding);
+            rc = begin_step(state, &steps[k], encoding, err);
             if (rc == 0)
-                rc = finish_step(state, &steps[k], examples, matrix, err);
+                rc = finish_step(state, &steps[k], examples, encoding, err);
         }
-        job_matrix_clear(matrix);
+        job_encoding_clear(encoding);
     }
-    job_matrix_clear(&matrices[0]);
-    job_matrix_clear(&matrices[1]);
+    job_encoding_clear(&encodings[0]);
+    job_encoding_clear(&encodings[1]);
     return rc;
 }
 

@@ -1,0 +1,227 @@
+/* A failure of the cache loses nothing but time: the embeddings are then encoded again. */
+#include "server/worker/job_embeddings.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "db/cache.h"
+#include "engine/encoder/encoder.h"
+
+enum { KEY_SIZE = 512 };
+
+/* A batch that is encoded is a block that is written, and later read. */
+_Static_assert((int)ENCODER_BATCH == (int)DB_MATRIX_BLOCK_ROWS &&
+                   (int)EMBEDDINGS_BLOCK == (int)DB_MATRIX_BLOCK_ROWS,
+               "one size of blocks");
+
+/* ---- keys of the embedding cache ---- */
+
+/* All that an embedding depends on besides the window. The kernels are part of it: others round
+ * differently, and the chips of an image must not mix them. */
+static void write_key(const struct job_state *state, const struct job_image *image,
+                      const char *window, char out[KEY_SIZE])
+{
+    const struct normalise_params *n = &state->params.normalise;
+    char sizes[INPUT_SIZES_TEXT];
+    input_sizes_text(embedder_input_sizes(state->encoder->embedder), sizes);
+    snprintf(out, KEY_SIZE, "4|%s|%s|%s %s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
+             image->row.sha256, state->encoder->sha256, encoder_kernels(),
+             precision_name(embedder_precision(state->encoder->embedder)), sizes, window,
+             normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
+             n->clahe.clip_limit, n->clahe.tiles);
+}
+
+static void write_grid_key(const struct job_state *state, const struct job_image *image,
+                           char out[KEY_SIZE])
+{
+    char window[128];
+    const struct grid_params *g = &image->grid.params;
+    snprintf(window, sizeof(window),
+             "grid %" PRIu32 "x%" PRIu32 " %" PRIu32 ",%" PRIu32 " %" PRIu32 ",%" PRIu32 " %s",
+             g->chip_width, g->chip_height, g->stride_x, g->stride_y, g->offset_x, g->offset_y,
+             grid_edge_name(g->edge));
+    write_key(state, image, window, out);
+}
+
+static void write_chip_key(const struct job_state *state, const struct job_image *image,
+                           const struct chip_rect *rect, char out[KEY_SIZE])
+{
+    char window[128];
+    snprintf(window, sizeof(window), "chip %" PRIu32 "x%" PRIu32 " %" PRIu32 ",%" PRIu32,
+             rect->width, rect->height, rect->x, rect->y);
+    write_key(state, image, window, out);
+}
+
+/* ---- chips of a grid ---- */
+
+static uint64_t half_of_memory(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+}
+
+static int name_embeddings(const struct job_embeddings *embeddings, const struct error *inner,
+                           struct error *err)
+{
+    return error_set(err, inner->code, "image %s: its embeddings: %.400s",
+                     embeddings->image->row.id, inner->message);
+}
+
+/* A job that the kernel kills would take the server with it, at every start again. What grows with
+ * the image whatever is done are the results of its chips: a label, a distance and the
+ * probabilities, as they are, encoded, and in the database's row; and, beside the first, a node of
+ * the trees of regions. */
+static int check_results(const struct job_embeddings *embeddings, struct error *err)
+{
+    const struct job_state *state = embeddings->state;
+    const uint64_t n = grid_n_chips(&embeddings->image->grid);
+    const uint64_t result_size =
+        sizeof(uint16_t) + sizeof(float) + state->set.n_classes * sizeof(float);
+    const uint64_t chip_size = 3 * result_size + sizeof(uint32_t);
+    const uint64_t max_size =
+        state->engine->max_result_size > 0 ? state->engine->max_result_size : half_of_memory();
+    if (n <= max_size / chip_size)
+        return 0;
+    return error_set(err, ERROR_INVALID,
+                     "image %s: the labels and probabilities of %" PRIu64
+                     " chips need more than the limit of %" PRIu64
+                     " MiB, half of the memory; a larger stride needs less",
+                     embeddings->image->row.id, n, max_size >> 20);
+}
+
+static int begin_in_memory(struct job_embeddings *embeddings, const char *key, struct error *err)
+{
+    const struct job_state *state = embeddings->state;
+    const uint64_t n = grid_n_chips(&embeddings->image->grid);
+    embeddings->values = malloc(n * state->dimension * sizeof(float));
+    if (embeddings->values == NULL)
+        return error_set_nomem(err, "an image's embeddings");
+    embeddings->is_cached =
+        db_cache_get(state->engine->db, key, n, state->dimension, embeddings->values, NULL) == 0;
+    return 0;
+}
+
+static int begin_in_file(struct job_embeddings *embeddings, const char *key, struct error *err)
+{
+    const struct job_state *state = embeddings->state;
+    struct db *db = state->engine->db;
+    struct error inner = {0};
+    const uint64_t n = grid_n_chips(&embeddings->image->grid);
+    int rc = db_matrix_open(&embeddings->stored, db, key, n, state->dimension, &inner);
+    embeddings->is_cached = rc == 0;
+    if (rc == ERROR_NOT_FOUND)
+        rc = db_matrix_create(&embeddings->stored, db, key, n, state->dimension, &inner);
+    return rc < 0 ? name_embeddings(embeddings, &inner, err) : 0;
+}
+
+int job_embeddings_begin(struct job_embeddings *out, struct job_state *state,
+                         const struct job_image *image, struct error *err)
+{
+    char key[KEY_SIZE];
+    *out = (struct job_embeddings){.state = state, .image = image};
+    int rc = check_results(out, err);
+    if (rc < 0)
+        return rc;
+    write_grid_key(state, image, key);
+    const double start = clock_now_seconds();
+    rc = job_image_is_small(state, image) ? begin_in_memory(out, key, err)
+                                          : begin_in_file(out, key, err);
+    job_time(state, JOB_PART_CACHE, start);
+    if (rc < 0)
+        return rc;
+    metrics_add(state->engine->metrics, out->is_cached ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES,
+                (double)grid_n_chips(&image->grid));
+    return 0;
+}
+
+static int store_batch(void *context, uint64_t first, uint32_t n, const float *batch,
+                       struct error *err)
+{
+    const struct job_embeddings *embeddings = context;
+    struct error inner = {0};
+    int rc = db_matrix_write(embeddings->stored, first, n, batch, &inner);
+    return rc < 0 ? name_embeddings(embeddings, &inner, err) : 0;
+}
+
+struct embed_output job_embeddings_output(struct job_embeddings *embeddings)
+{
+    return (struct embed_output){
+        .vectors = embeddings->values, .store = store_batch, .context = embeddings};
+}
+
+static int read_block(void *context, uint64_t first, uint32_t n, float *out, struct error *err)
+{
+    struct job_embeddings *embeddings = context;
+    struct error inner = {0};
+    int rc = job_check_stop(embeddings->state, err);
+    if (rc < 0)
+        return rc;
+    rc = db_matrix_read(embeddings->stored, first, n, out, &inner);
+    if (rc == 0)
+        return 0;
+    atomic_store(&embeddings->is_damaged, true);
+    return name_embeddings(embeddings, &inner, err);
+}
+
+struct embeddings job_embeddings_view(struct job_embeddings *embeddings)
+{
+    return (struct embeddings){
+        .n_chips = grid_n_chips(&embeddings->image->grid),
+        .dimension = embeddings->state->dimension,
+        .values = embeddings->values,
+        .read = read_block,
+        .context = embeddings,
+    };
+}
+
+bool job_embeddings_were_lost(const struct job_embeddings *embeddings)
+{
+    return embeddings->is_cached && atomic_load(&embeddings->is_damaged);
+}
+
+void job_embeddings_keep(const struct job_embeddings *embeddings)
+{
+    char key[KEY_SIZE];
+    const struct job_state *state = embeddings->state;
+    write_grid_key(state, embeddings->image, key);
+    /* Without the entry nothing is lost but time. */
+    if (embeddings->stored != NULL)
+        db_matrix_keep(embeddings->stored, NULL);
+    else
+        db_cache_put(state->engine->db, key, grid_n_chips(&embeddings->image->grid),
+                     state->dimension, embeddings->values, NULL);
+}
+
+void job_embeddings_clear(struct job_embeddings *embeddings)
+{
+    free(embeddings->values);
+    db_matrix_destroy(embeddings->stored);
+    embeddings->values = NULL;
+    embeddings->stored = NULL;
+}
+
+/* ---- windows ---- */
+
+bool job_embeddings_get_window(struct job_state *state, const struct job_image *image,
+                               const struct chip_rect *rect, float *out)
+{
+    char key[KEY_SIZE];
+    write_chip_key(state, image, rect, key);
+    const double start = clock_now_seconds();
+    const bool is_there = db_cache_get(state->engine->db, key, 1, state->dimension, out, NULL) == 0;
+    job_time(state, JOB_PART_CACHE, start);
+    metrics_add(state->engine->metrics, is_there ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES, 1);
+    return is_there;
+}
+
+void job_embeddings_put_window(struct job_state *state, const struct job_image *image,
+                               const struct chip_rect *rect, const float *embedding)
+{
+    char key[KEY_SIZE];
+    write_chip_key(state, image, rect, key);
+    const double start = clock_now_seconds();
+    db_cache_put(state->engine->db, key, 1, state->dimension, embedding, NULL);
+    job_time(state, JOB_PART_CACHE, start);
+}

@@ -1,0 +1,310 @@
+/* Called on the job's own thread, but for what a worker is told of by function. */
+#include "server/worker/job_encoding.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/job/image_counts.h"
+#include "base/clock.h"
+#include "engine/image/normalise.h"
+#include "server/worker/stored_file.h"
+
+static bool on_progress(void *context, uint64_t n_chips)
+{
+    struct job_encoding *encoding = context;
+    struct job_state *state = encoding->state;
+    metrics_add(state->engine->metrics, METRIC_CHIPS_ENCODED, (double)n_chips);
+    atomic_fetch_add(&state->control->n_chips_encoded, n_chips);
+    encoding->n_encoded += n_chips;
+    job_count_done(state, encoding->image, encoding->n_encoded);
+    return atomic_load(&state->control->stop) == JOB_STOP_NONE;
+}
+
+/* Sets the workers on the first `n_allowed` chips. */
+static int begin_embedding(struct job_encoding *encoding, const struct chip_source *source,
+                           uint64_t n_allowed, struct error *err)
+{
+    struct job_state *state = encoding->state;
+    if (state->engine->times != NULL && state->engine->times->first_batch == 0 && n_allowed > 0)
+        state->engine->times->first_batch = clock_now_seconds();
+    const struct embed_output output = job_embeddings_output(&encoding->embeddings);
+    return embed_grid_begin(&encoding->run, state->encoder->embedder, state->lane, source,
+                            &encoding->image->grid, n_allowed, on_progress, encoding, &output, err);
+}
+
+/* ERROR_CORRUPT when an image's file is not what it was when it was uploaded: whoever changed it
+ * behind our back gets an error and never a result. */
+static void check_file(void *context)
+{
+    struct job_encoding *encoding = context;
+    const struct job_image *image = encoding->image;
+    char text[JOB_IMAGE_TEXT];
+    const double start = clock_now_seconds();
+    stored_file_check(encoding->file, job_image_text(image, text), image->row.sha256,
+                      &encoding->check_error);
+    encoding->check_seconds = clock_now_seconds() - start;
+}
+
+/* A worker that has no chips yet checks the file while this thread decodes it. */
+static void begin_check(struct job_encoding *encoding, const struct db_blob *file)
+{
+    encoding->file = file;
+    encoding->check = (struct pool_errand){
+        .lane = encoding->state->lane, .function = check_file, .context = encoding};
+    pool_errand_send(&encoding->check);
+}
+
+/* What the check found; 0 when that was said before. */
+static int finish_check(struct job_encoding *encoding, struct error *err)
+{
+    if (encoding->check.function == NULL)
+        return 0;
+    pool_errand_finish(&encoding->check);
+    encoding->check.function = NULL;
+    job_add_time(encoding->state, JOB_PART_READ, encoding->check_seconds);
+    const struct error *found = &encoding->check_error;
+    return found->code < 0 ? error_set(err, found->code, "%s", found->message) : 0;
+}
+
+static int begin_pixels(struct job_encoding *encoding, const struct db_blob *file,
+                        struct error *err)
+{
+    const struct grid *grid = &encoding->image->grid;
+    int rc = finish_check(encoding, err);
+    if (rc == 0)
+        rc = job_pixels_decode(encoding->state, encoding->image, file, &encoding->pixels, err);
+    if (rc < 0)
+        return rc;
+    const struct chip_source source = {.pixels = encoding->pixels.pixels,
+                                       .image_width = grid->image_width};
+    return begin_embedding(encoding, &source, grid_n_chips(grid), err);
+}
+
+/* Lets go of what was read of a large file, of which about as much is read as of the image's rows.
+ */
+static void forget_file(struct job_encoding *encoding, uint32_t n_rows)
+{
+    const struct db_blob *file = encoding->file;
+    const uint64_t n_read = file->size / encoding->samples.height * (uint64_t)n_rows;
+    const uint32_t n_parts = (uint32_t)(n_read / STORED_FILE_PART);
+    if (n_parts != encoding->n_parts)
+        db_blob_forget(file, 0, file->size);
+    encoding->n_parts = n_parts;
+}
+
+static bool on_rows(void *context, uint32_t n_rows)
+{
+    struct job_encoding *encoding = context;
+    struct job_state *state = encoding->state;
+    const struct grid *grid = &encoding->image->grid;
+    const struct samples *samples = &encoding->samples;
+    forget_file(encoding, n_rows);
+    if (encoding->run == NULL) {
+        samples_count(samples, encoding->n_counted, n_rows, encoding->counts);
+        encoding->n_counted = n_rows;
+        return atomic_load(&state->control->stop) == JOB_STOP_NONE;
+    }
+    const uint64_t n_chips = grid_chips_within(grid, n_rows);
+    if (n_chips > encoding->n_allowed) {
+        if (state->engine->times != NULL && state->engine->times->first_batch == 0)
+            state->engine->times->first_batch = clock_now_seconds();
+        encoding->n_allowed = n_chips;
+        embed_allow(encoding->run, n_chips);
+    }
+    /* The next rows take the places of those that are in memory longest. */
+    const uint64_t n_next = (uint64_t)n_rows + SAMPLES_BLOCK_ROWS;
+    if (samples->n_held < samples->height && n_rows < samples->height && n_next > samples->n_held &&
+        !embed_wait(encoding->run, grid_chips_above(grid, (uint32_t)(n_next - samples->n_held))))
+        return false;
+    return atomic_load(&state->control->stop) == JOB_STOP_NONE;
+}
+
+static int read_samples(struct job_encoding *encoding, const struct db_blob *file,
+                        struct error *err)
+{
+    struct job_state *state = encoding->state;
+    struct error inner = {0};
+    const double start = clock_now_seconds();
+    int rc = samples_read(file->data, file->size, &state->engine->limits->image, &encoding->samples,
+                          on_rows, encoding, &inner);
+    job_time(state, JOB_PART_DECODE, start);
+    return rc < 0 ? job_image_fail(encoding->image, &inner, err) : 0;
+}
+
+/* The value of each level, from the counts. */
+static int make_levels(struct job_encoding *encoding, const uint32_t *counts, struct error *err)
+{
+    const uint32_t bit_depth = encoding->samples.bit_depth;
+    const double start = clock_now_seconds();
+    encoding->levels = malloc(samples_n_levels(bit_depth) * sizeof(float));
+    int rc = encoding->levels == NULL ? error_set_nomem(err, "an image's levels")
+                                      : normalise_levels(&encoding->state->params.normalise, counts,
+                                                         bit_depth, encoding->levels, err);
+    job_time(encoding->state, JOB_PART_NORMALISE, start);
+    return rc;
+}
+
+/* What a file says is not relied upon: ranks are looked up in the counts. */
+static bool are_all(const uint32_t *counts, uint32_t n_levels, uint64_t n_samples)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n_levels; i++)
+        sum += counts[i];
+    return sum == n_samples;
+}
+
+static int begin_samples(struct job_encoding *encoding, const struct db_blob *file,
+                         uint32_t *counts, struct error *err)
+{
+    struct db *db = encoding->state->engine->db;
+    const char *sha256 = encoding->image->row.sha256;
+    const struct samples *samples = &encoding->samples;
+    const uint32_t n_levels = samples_n_levels(samples->bit_depth);
+    const bool is_whole = samples->n_held == samples->height;
+    int rc = job_image_check_size(encoding->image, samples->width, samples->height, err);
+    if (rc < 0)
+        return rc;
+    const bool known = image_counts_get(db, sha256, counts, n_levels) &&
+                       are_all(counts, n_levels, (uint64_t)samples->width * samples->height);
+    if (!known) {
+        memset(counts, 0, n_levels * sizeof(counts[0]));
+        encoding->counts = counts;
+        rc = finish_check(encoding, err); /* counts are kept */
+        if (rc == 0)
+            rc = read_samples(encoding, file, err);
+        if (rc == 0)
+            image_counts_put(db, sha256, counts, n_levels);
+        encoding->counts = NULL;
+    }
+    if (rc == 0)
+        rc = make_levels(encoding, counts, err);
+    if (rc < 0)
+        return rc;
+    const struct grid *grid = &encoding->image->grid;
+    const struct chip_source source = {.samples = samples->data,
+                                       .sample_size = samples->bit_depth / 8,
+                                       .levels = encoding->levels,
+                                       .image_width = grid->image_width,
+                                       .n_held = is_whole ? 0 : samples->n_held};
+    const bool is_there = is_whole && !known;
+    rc = begin_embedding(encoding, &source, is_there ? grid_n_chips(grid) : 0, err);
+    return rc == 0 && !is_there ? read_samples(encoding, file, err) : rc;
+}
+
+/* How many rows of an image's samples are held: of a large one as many as a batch for each worker
+ * and one more reach over, so that reading goes on while they are embedded. */
+static uint32_t rows_held(const struct job_state *state, const struct job_image *image)
+{
+    if (job_image_is_small(state, image))
+        return image->row.height;
+    const struct grid *grid = &image->grid;
+    const uint64_t n_chips = (uint64_t)ENCODER_BATCH * (pool_n_workers(state->engine->pool) + 1);
+    const uint64_t n_steps = (n_chips - 1) / grid->columns + 2;
+    const uint64_t rows =
+        grid->params.chip_height + n_steps * grid->params.stride_y + SAMPLES_BLOCK_ROWS;
+    return rows < image->row.height ? (uint32_t)rows : image->row.height;
+}
+
+/* Plain grey samples stay as they are in the file; other images and those that CLAHE works on are
+ * needed as floats, as a whole, before the first chip can be cut out. */
+static int begin_decoding(struct job_encoding *encoding, const struct db_blob *file,
+                          struct error *err)
+{
+    const struct job_state *state = encoding->state;
+    struct error inner = {0};
+    if (state->params.normalise.clahe.enabled)
+        return begin_pixels(encoding, file, err);
+    int rc = samples_create(file->data, file->size, &state->engine->limits->image,
+                            rows_held(state, encoding->image), &encoding->samples, &inner);
+    if (rc == ERROR_NOT_FOUND)
+        return begin_pixels(encoding, file, err);
+    if (rc < 0)
+        return job_image_fail(encoding->image, &inner, err);
+    uint32_t *counts = calloc(samples_n_levels(encoding->samples.bit_depth), sizeof(counts[0]));
+    rc = counts == NULL ? error_set_nomem(err, "an image's levels")
+                        : begin_samples(encoding, file, counts, err);
+    free(counts);
+    return rc;
+}
+
+int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,
+                       struct error *err)
+{
+    struct db_blob file = {0};
+    *out = (struct job_encoding){.state = state, .image = image};
+    int rc = job_embeddings_begin(&out->embeddings, state, image, err);
+    if (rc < 0 || out->embeddings.is_cached)
+        return rc;
+    char text[JOB_IMAGE_TEXT];
+    rc = stored_file_open_unchecked(state->engine->db, job_image_text(image, text),
+                                    image->row.sha256, &file, err);
+    if (rc < 0)
+        return rc;
+    struct error inner = {0};
+    begin_check(out, &file);
+    rc = begin_decoding(out, &file, &inner);
+    /* Reading stops when the workers do: what stopped them says why. */
+    if (rc == ERROR_CANCELLED && out->run != NULL) {
+        embed_cancel(out->run);
+        rc = embed_finish(out->run, NULL, &inner);
+        out->run = NULL;
+    }
+    /* A file that was changed is called that, whatever else is wrong with it. */
+    int checked = finish_check(out, err);
+    if (checked == 0 && rc < 0)
+        error_set(err, inner.code, "%s", inner.message);
+    db_blob_close(&file);
+    return checked < 0 ? checked : rc;
+}
+
+static void clear_pixels(struct job_encoding *encoding)
+{
+    image_clear(&encoding->pixels);
+    samples_clear(&encoding->samples);
+    free(encoding->levels);
+    encoding->levels = NULL;
+}
+
+/* The embeddings go to the cache on a worker while this thread classifies and stores the result,
+ * which does not wait for it. */
+static void keep(void *context)
+{
+    struct job_encoding *encoding = context;
+    const double start = clock_now_seconds();
+    job_embeddings_keep(&encoding->embeddings);
+    encoding->keep_seconds = clock_now_seconds() - start;
+}
+
+int job_encoding_finish(struct job_encoding *encoding, struct error *err)
+{
+    struct job_state *state = encoding->state;
+    if (encoding->run != NULL) {
+        struct embed_times times;
+        int rc = embed_finish(encoding->run, &times, err);
+        encoding->run = NULL;
+        clear_pixels(encoding);
+        job_time_workers(state, &times);
+        if (rc < 0)
+            return rc;
+        encoding->keep =
+            (struct pool_errand){.lane = state->lane, .function = keep, .context = encoding};
+        pool_errand_send(&encoding->keep);
+    }
+    job_count_done(state, encoding->image, grid_n_chips(&encoding->image->grid));
+    return 0;
+}
+
+void job_encoding_clear(struct job_encoding *encoding)
+{
+    if (encoding->run != NULL) {
+        embed_cancel(encoding->run);
+        embed_finish(encoding->run, NULL, NULL);
+    }
+    if (encoding->keep.function != NULL) {
+        pool_errand_finish(&encoding->keep);
+        job_add_time(encoding->state, JOB_PART_CACHE, encoding->keep_seconds);
+    }
+    clear_pixels(encoding);
+    job_embeddings_clear(&encoding->embeddings);
+    *encoding = (struct job_encoding){0};
+}

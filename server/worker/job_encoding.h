@@ -1,0 +1,40 @@
+/* The encoding of all chips of one image: its embeddings, found in the cache, or else the image on
+ * its way from the file to the workers. The driver begins one while the workers are still busy with
+ * the one before. */
+#ifndef CHIPSHOT_SERVER_JOB_ENCODING_H
+#define CHIPSHOT_SERVER_JOB_ENCODING_H
+
+#include "server/worker/job_embeddings.h"
+#include "server/worker/job_pixels.h"
+
+struct job_encoding {
+    struct job_state *state; /* NULL: not begun */
+    struct job_image *image;
+    struct job_embeddings embeddings;
+    struct pool_errand check;   /* of the file's hash, while it is open; function NULL: none */
+    const struct db_blob *file; /* what is checked; borrowed */
+    struct error check_error;
+    double check_seconds;
+    struct image pixels; /* until finished; or else: */
+    struct samples samples;
+    uint32_t *counts;        /* of the samples, while they are counted; borrowed */
+    uint32_t n_counted;      /* rows */
+    uint32_t n_parts;        /* of the file that were read */
+    float *levels;           /* of the samples, normalised */
+    uint64_t n_allowed;      /* chips whose samples have been read */
+    struct embed_run *run;   /* NULL: not in flight */
+    uint64_t n_encoded;      /* chips; counted by workers while in flight */
+    struct pool_errand keep; /* writes the cache; function NULL: it need not */
+    double keep_seconds;
+};
+
+/* Reads the cache, or else decodes the image and sets the workers on it. `out` is to be cleared,
+ * also after a failure, and stays where it is until then. */
+int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,
+                       struct error *err);
+/* Waits for the workers. The embeddings are complete then; the cache is filled meanwhile. */
+int job_encoding_finish(struct job_encoding *encoding, struct error *err);
+/* Stops what is still in flight, but for the cache, which is filled by then. */
+void job_encoding_clear(struct job_encoding *encoding);
+
+#endif

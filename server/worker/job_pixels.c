@@ -1,0 +1,69 @@
+/* Called on the job's own thread. */
+#include "server/worker/job_pixels.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "engine/image/normalise.h"
+#include "server/worker/stored_file.h"
+
+const char *job_image_text(const struct job_image *image, char text[JOB_IMAGE_TEXT])
+{
+    snprintf(text, JOB_IMAGE_TEXT, "image %s", image->row.id);
+    return text;
+}
+
+int job_image_fail(const struct job_image *image, const struct error *inner, struct error *err)
+{
+    return error_set(err, inner->code, "image %s: %.400s", image->row.id, inner->message);
+}
+
+int job_image_check_size(const struct job_image *image, uint32_t width, uint32_t height,
+                         struct error *err)
+{
+    const struct db_image *row = &image->row;
+    if (width == row->width && height == row->height)
+        return 0;
+    return error_set(err, ERROR_CORRUPT,
+                     "image %s: its file has %" PRIu32 " x %" PRIu32
+                     " pixels, its row says %" PRIu32 " x %" PRIu32,
+                     row->id, width, height, row->width, row->height);
+}
+
+int job_pixels_decode(struct job_state *state, const struct job_image *image,
+                      const struct db_blob *file, struct image *out, struct error *err)
+{
+    struct error inner = {0};
+    double start = clock_now_seconds();
+    int rc = image_decode(file->data, file->size, &state->engine->limits->image, out, &inner);
+    start = job_time(state, JOB_PART_DECODE, start);
+    if (rc < 0)
+        return job_image_fail(image, &inner, err);
+    rc = job_image_check_size(image, out->info.width, out->info.height, err);
+    if (rc == 0)
+        rc = job_check_stop(state, err); /* a huge image takes seconds */
+    if (rc == 0)
+        rc = normalise_apply(&state->params.normalise, out->pixels, out->info.width,
+                             out->info.height, out->info.bit_depth, err);
+    if (rc < 0)
+        image_clear(out);
+    job_time(state, JOB_PART_NORMALISE, start);
+    return rc;
+}
+
+int job_pixels_load(struct job_state *state, const struct job_image *image, struct image *out,
+                    struct error *err)
+{
+    char text[JOB_IMAGE_TEXT];
+    struct db_blob file = {0};
+    const double start = clock_now_seconds();
+    int rc = stored_file_open(state->engine->db, job_image_text(image, text), image->row.sha256,
+                              &file, err);
+    job_time(state, JOB_PART_READ, start);
+    if (rc < 0)
+        return rc;
+    rc = job_pixels_decode(state, image, &file, out, err);
+    db_blob_close(&file);
+    return rc;
+}

@@ -1,0 +1,52 @@
+/* Called on the job's own thread, but for what the workers count through the control's atomics. */
+#include "server/worker/job_state.h"
+
+#include "base/clock.h"
+
+static const uint64_t default_small_size = 256 << 20;
+
+int job_check_stop(struct job_state *state, struct error *err)
+{
+    if (atomic_load(&state->control->stop) != JOB_STOP_NONE)
+        return error_set(err, ERROR_CANCELLED, "stopped on request");
+    return 0;
+}
+
+void job_count_done(struct job_state *state, struct job_image *image, uint64_t n_done)
+{
+    if (n_done <= image->n_done)
+        return;
+    atomic_fetch_add(&state->control->n_chips_done, n_done - image->n_done);
+    image->n_done = n_done;
+}
+
+void job_add_time(struct job_state *state, enum job_part part, double seconds)
+{
+    if (state->engine->times != NULL)
+        state->engine->times->seconds[part] += seconds;
+    metrics_add(state->engine->metrics, METRIC_PHASE_LOAD_SECONDS + part, seconds);
+}
+
+double job_time(struct job_state *state, enum job_part part, double start)
+{
+    const double now = clock_now_seconds();
+    job_add_time(state, part, now - start);
+    return now;
+}
+
+void job_time_workers(struct job_state *state, const struct embed_times *times)
+{
+    const double n = pool_n_workers(state->engine->pool);
+    job_add_time(state, JOB_PART_CHIP, times->resample / n);
+    job_add_time(state, JOB_PART_ENCODE, times->encode / n);
+    job_add_time(state, JOB_PART_CACHE, times->store / n);
+}
+
+bool job_image_is_small(const struct job_state *state, const struct job_image *image)
+{
+    const uint64_t small_size =
+        state->engine->small_size > 0 ? state->engine->small_size : default_small_size;
+    const uint64_t n_floats = (uint64_t)image->row.width * image->row.height +
+                              grid_n_chips(&image->grid) * state->dimension;
+    return n_floats * sizeof(float) <= small_size;
+}
