@@ -23,7 +23,7 @@
 #include "server/cli/command.h"
 #include "server/cli/config.h"
 #include "server/worker/encoder_store.h"
-#include "server/worker/events.h"
+#include "server/worker/job_waits.h"
 #include "server/cli/files.h"
 #include "server/http/http.h"
 #include "server/watch/log.h"
@@ -39,7 +39,7 @@ struct service {
     struct db *db;
     struct db_keys *keys;
     struct metrics *metrics;
-    struct events *events;
+    struct job_waits *waits;
     struct pool *pool;
     struct encoder_store *encoders;
     struct worker *worker;
@@ -54,7 +54,7 @@ static void on_job_changed(void *context, const char *job_id)
 {
     struct service *service = context;
     worker_notify(service->worker, job_id);
-    events_publish(service->events, job_id);
+    job_waits_publish(service->waits, job_id);
 }
 
 static bool job_is_final(void *context, const char *job_id)
@@ -71,7 +71,7 @@ static bool job_is_final(void *context, const char *job_id)
 static void wait_for_job(void *context, const char *job_id, uint32_t timeout_ms)
 {
     struct service *service = context;
-    events_wait(service->events, job_id, timeout_ms, job_is_final, service);
+    job_waits_for(service->waits, job_id, timeout_ms, job_is_final, service);
 }
 
 static double job_eta(void *context, const char *job_id)
@@ -136,7 +136,7 @@ static int start_engine(struct service *service, struct error *err)
 {
     int rc = metrics_create(&service->metrics, err);
     if (rc == 0)
-        rc = events_create(&service->events, err);
+        rc = job_waits_create(&service->waits, err);
     if (rc == 0)
         rc = pool_create(&service->pool, service->config.n_threads, LANE_LIMIT, err);
     if (rc == 0 && service->config.background)
@@ -154,7 +154,7 @@ static int start_engine(struct service *service, struct error *err)
         .limits = &service->config.limits,
     };
     const struct worker_config config = {.max_running_jobs = service->config.max_running_jobs};
-    return worker_create(&service->worker, &config, &engine, service->events, &service->log, err);
+    return worker_create(&service->worker, &config, &engine, service->waits, &service->log, err);
 }
 
 static int start_front(struct service *service, struct error *err)
@@ -197,8 +197,8 @@ static void stop(struct service *service)
     atomic_store(&service->shutting_down, true);
     if (service->http != NULL)
         http_server_stop_accepting(service->http);
-    if (service->events != NULL)
-        events_shutdown(service->events);
+    if (service->waits != NULL)
+        job_waits_shutdown(service->waits);
     if (service->http != NULL)
         http_server_wait_idle(service->http, left_ms(deadline));
     http_server_destroy(service->http);
@@ -208,7 +208,7 @@ static void stop(struct service *service)
     api_destroy(service->api);
     encoder_store_destroy(service->encoders);
     pool_destroy(service->pool);
-    events_destroy(service->events);
+    job_waits_destroy(service->waits);
     metrics_destroy(service->metrics);
     db_keys_close(service->keys);
     db_close(service->db);

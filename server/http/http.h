@@ -63,7 +63,7 @@ void http_server_stop_accepting(struct http_server *server);
 /* After stop_accepting: blocks until no request is running, at most `timeout_ms`; returns whether
  * none is. */
 bool http_server_wait_idle(struct http_server *server, uint32_t timeout_ms);
-/* Cuts what is still open and joins all threads; handlers must be able to end (events_shutdown).
+/* Cuts what is still open and joins all threads; handlers must be able to end (job_waits_shutdown).
  * NULL allowed. */
 void http_server_destroy(struct http_server *server);
 

@@ -48,7 +48,7 @@ struct driver {
 
 struct worker {
     struct job_engine engine;
-    struct events *events;
+    struct job_waits *waits;
     const struct log *log;
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* any of what follows, or of what a driver says, changed */
@@ -313,7 +313,7 @@ static void run_claimed(struct driver *driver, const struct db_job *job, const c
     settle_progress(driver);
     end_job(driver, job, owner, rc, &err);
     set_idle(driver);
-    events_publish(worker->events, job->id);
+    job_waits_publish(worker->waits, job->id);
 }
 
 /* Claims the next job, waiting for one; false when the worker stops. */
@@ -390,7 +390,7 @@ static int start_threads(struct worker *worker, uint32_t n, struct error *err)
 }
 
 int worker_create(struct worker **out, const struct worker_config *config,
-                  const struct job_engine *engine, struct events *events, const struct log *log,
+                  const struct job_engine *engine, struct job_waits *waits, const struct log *log,
                   struct error *err)
 {
     uint32_t n = config->max_running_jobs;
@@ -408,7 +408,7 @@ int worker_create(struct worker **out, const struct worker_config *config,
     if (worker == NULL)
         return error_set_nomem(err, "the worker");
     worker->engine = *engine;
-    worker->events = events;
+    worker->waits = waits;
     worker->log = log;
     pthread_mutex_init(&worker->mutex, NULL);
     pthread_condattr_t attributes;

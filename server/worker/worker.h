@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "server/worker/events.h"
+#include "server/worker/job_waits.h"
 #include "server/worker/job_run.h"
 #include "server/watch/log.h"
 
@@ -17,10 +17,10 @@ struct worker_config {
     uint32_t max_running_jobs; /* drivers; 1..64 */
 };
 
-/* `engine`, `events` and `log` are borrowed until destroy. Requeues what a dead server left running
+/* `engine`, `waits` and `log` are borrowed until destroy. Requeues what a dead server left running
  * (the data directory's lock proves that it is dead), then starts the drivers. */
 int worker_create(struct worker **out, const struct worker_config *config,
-                  const struct job_engine *engine, struct events *events, const struct log *log,
+                  const struct job_engine *engine, struct job_waits *waits, const struct log *log,
                   struct error *err);
 
 /* A job was queued or its cancellation was asked for. Any thread. */

@@ -83,7 +83,7 @@ int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_si
     if (rc == 0)
         rc = metrics_create(&rig->metrics, err);
     if (rc == 0)
-        rc = events_create(&rig->events, err);
+        rc = job_waits_create(&rig->waits, err);
     if (rc == 0)
         rc = add_project_and_encoder(rig, weights, weights_size, err);
     const struct api_hooks hooks = {.context = NULL};
@@ -97,7 +97,7 @@ int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_si
                                       .times = &rig->times};
     const struct worker_config config = {.max_running_jobs = 1};
     if (rc == 0)
-        rc = worker_create(&rig->worker, &config, &engine, rig->events, NULL, err);
+        rc = worker_create(&rig->worker, &config, &engine, rig->waits, NULL, err);
     return rc;
 }
 
@@ -110,7 +110,7 @@ void bench_rig_close(struct bench_rig *rig)
     encoder_store_release(rig->encoders, rig->encoder);
     encoder_store_destroy(rig->encoders);
     pool_destroy(rig->pool);
-    events_destroy(rig->events);
+    job_waits_destroy(rig->waits);
     metrics_destroy(rig->metrics);
     db_close(rig->db);
     if (rig->directory[0] != '\0')
@@ -295,7 +295,7 @@ int bench_rig_run(struct bench_rig *rig, const struct bench_image *image,
         return rc;
     const double start = clock_now_seconds();
     worker_notify(rig->worker, job.id);
-    events_wait(rig->events, job.id, NO_TIMEOUT_MS, is_final, rig);
+    job_waits_for(rig->waits, job.id, NO_TIMEOUT_MS, is_final, rig);
     const double end = clock_now_seconds();
     /* A driver that has just ended a job claims the next without being told: it may have begun. */
     const double queued = fmin(start, rig->times.began);

@@ -37,7 +37,7 @@ struct bench_rig {
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;
-    struct events *events;
+    struct job_waits *waits;
     struct worker *worker;
     struct api *api;
     struct api_limits limits;

@@ -25,7 +25,7 @@ void rig_open(struct rig *rig, uint64_t cache_size)
                                        (size_t)(asset_encoder_end - asset_encoder), err) < 0 ||
         pool_create(&rig->pool, 2, 1024, err) < 0 ||
         encoder_store_create(&rig->encoders, rig->db, rig->pool, 1, err) < 0 ||
-        metrics_create(&rig->metrics, err) < 0 || events_create(&rig->events, err) < 0)
+        metrics_create(&rig->metrics, err) < 0 || job_waits_create(&rig->waits, err) < 0)
         fail_with(rig, "rig_open");
     struct db_project project = {.name = (char *)"rig"};
     assert_ok(db_project_insert(rig->db, &project, err));
@@ -44,7 +44,7 @@ void rig_close(struct rig *rig)
         close(rig->log_fd);
         close(rig->log.fd);
     }
-    events_destroy(rig->events);
+    job_waits_destroy(rig->waits);
     encoder_store_destroy(rig->encoders);
     pool_destroy(rig->pool);
     metrics_destroy(rig->metrics);
@@ -79,7 +79,7 @@ void rig_start(struct rig *rig, uint32_t n_drivers)
                                       .small_size = rig->small_size,
                                       .max_result_size = rig->max_result_size};
     const struct worker_config config = {.max_running_jobs = n_drivers};
-    if (worker_create(&rig->worker, &config, &engine, rig->events,
+    if (worker_create(&rig->worker, &config, &engine, rig->waits,
                       rig->log_fd >= 0 ? &rig->log : NULL, &rig->err) < 0)
         fail_with(rig, "worker_create");
 }
@@ -272,7 +272,7 @@ static bool is_final(void *context, const char *job_id)
 void rig_wait(struct rig *rig, const char *job_id, enum db_job_state state)
 {
     struct db_job job = {0};
-    if (events_wait(rig->events, job_id, RIG_PATIENCE_MS, is_final, rig) != EVENTS_DONE)
+    if (job_waits_for(rig->waits, job_id, RIG_PATIENCE_MS, is_final, rig) != JOB_WAIT_DONE)
         fail_msg("the job does not end");
     rig_get(rig, job_id, &job);
     if (job.state != state)
@@ -303,7 +303,7 @@ void rig_wait_until(struct rig *rig, const char *job_id, bool (*reached)(const s
     enum { LOOK_MS = 2 };
     struct condition condition = {rig, reached};
     for (int i = 0; i < RIG_PATIENCE_MS / LOOK_MS; i++) {
-        if (events_wait(rig->events, job_id, LOOK_MS, is_reached, &condition) == EVENTS_DONE)
+        if (job_waits_for(rig->waits, job_id, LOOK_MS, is_reached, &condition) == JOB_WAIT_DONE)
             return;
     }
     fail_msg("the job never comes so far");

@@ -26,7 +26,7 @@ struct rig {
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;
-    struct events *events;
+    struct job_waits *waits;
     struct worker *worker;
     struct log log;
     int log_fd; /* read end of the log's pipe, when it is captured; else -1 */
@@ -83,7 +83,7 @@ void rig_submit(struct rig *rig, const char *set_id, const char (*images)[DB_ID_
                 uint32_t stride, char id[DB_ID_SIZE]);
 /* Waits until the job is final; fails the test when it is not `state`. */
 void rig_wait(struct rig *rig, const char *job_id, enum db_job_state state);
-/* Looks again and again (woken by events) until `reached` is true. */
+/* Looks again and again (woken by the waits) until `reached` is true. */
 void rig_wait_until(struct rig *rig, const char *job_id, bool (*reached)(const struct db_job *job));
 bool rig_is_running(const struct db_job *job);
 void rig_get(struct rig *rig, const char *job_id, struct db_job *out);
