@@ -224,13 +224,44 @@ int db_check(struct db *db, uint64_t *free_size, struct error *err)
     return rc;
 }
 
+/* ERROR_CORRUPT with the first finding of the engine's own check, foreign keys included. */
+static int check_integrity(struct db_connection *connection, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char *finding = NULL;
+    int rc =
+        db_stmt_prepare(&stmt, connection, "checking integrity", "PRAGMA integrity_check(1)", err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        finding = db_column_text(stmt, 0, 4096);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    if (rc == 0 && strcmp(finding, "ok") != 0)
+        rc = error_set(err, ERROR_CORRUPT, "database: integrity check: %s", finding);
+    free(finding);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_prepare(&stmt, connection, "checking foreign keys", "PRAGMA foreign_key_check",
+                         err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step(stmt, err);
+    if (rc > 0)
+        rc = error_set(err, ERROR_CORRUPT, "database: a row refers to a row that does not exist");
+    db_stmt_finish(stmt);
+    return rc;
+}
+
 int db_integrity_check(struct db *db, struct error *err)
 {
     struct db_connection *connection = NULL;
     int rc = db_read_begin(db, &connection, err);
     if (rc != 0)
         return rc;
-    rc = db_connection_check_integrity(connection, err);
+    rc = check_integrity(connection, err);
     db_read_end(db, connection);
     return rc != 0 ? rc : db_blob_check_all(db, err);
 }

@@ -402,6 +402,89 @@ int db_result_get(struct db *db, const char *job_id, const char *image_id, bool 
     return rc;
 }
 
+static int find_row(struct db_connection *reader, const struct db_result *result, int64_t *out,
+                    struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, reader, "finding a result",
+                             "SELECT rowid FROM results WHERE job_id = ? AND image_id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, result->job_id);
+    db_bind_text(stmt, result->image_id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        *out = db_column_int(stmt, 0, INT64_MIN, INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+/* The values are decoded where they were read to: each is read before it is written. */
+static int read_part(struct db_connection *reader, const struct db_result *result,
+                     const struct db_result_part *part, struct error *err)
+{
+    uint64_t n_chips = n_chips_of(result), n = part->n_chips, first = part->first;
+    uint32_t n_classes = result->n_classes;
+    struct db_blob_place place = {.what = "reading a result's maps", .table = "results"};
+    int rc = find_row(reader, result, &place.row, err);
+    if (rc != 0)
+        return rc;
+    place.column = "labels";
+    place.size = n_chips * 2;
+    rc = db_connection_read_blob(reader, &place, first * 2, n * 2, part->labels, err);
+    if (rc != 0)
+        return rc;
+    place.column = "distances";
+    place.size = n_chips * 4;
+    rc = db_connection_read_blob(reader, &place, first * 4, n * 4, part->distances, err);
+    if (rc != 0)
+        return rc;
+    place.column = "probabilities";
+    place.size = n_chips * n_classes * 4;
+    rc = db_connection_read_blob(reader, &place, first * n_classes * 4, n * n_classes * 4,
+                                 part->probabilities, err);
+    if (rc != 0)
+        return rc;
+    decode_u16((const uint8_t *)part->labels, n, part->labels);
+    decode_f32((const uint8_t *)part->distances, n, part->distances);
+    decode_f32((const uint8_t *)part->probabilities, n * n_classes, part->probabilities);
+    return 0;
+}
+
+int db_result_read_part(struct db *db, const struct db_result *result,
+                        const struct db_result_part *part, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    uint64_t n_chips = n_chips_of(result);
+    if (part->first > n_chips || part->n_chips > n_chips - part->first)
+        return error_set(err, ERROR_INVALID, "result: chips %llu to %llu are not within %llu",
+                         (unsigned long long)part->first,
+                         (unsigned long long)(part->first + part->n_chips),
+                         (unsigned long long)n_chips);
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = read_part(reader, result, part, err);
+    db_read_end(db, reader);
+    if (rc != 0)
+        return rc;
+    static const char *const names[] = {"labels", "probabilities", "distances"};
+    const struct db_result chips = {.rows = 1,
+                                    .columns = (uint32_t)part->n_chips,
+                                    .n_classes = result->n_classes,
+                                    .labels = part->labels,
+                                    .probabilities = part->probabilities,
+                                    .distances = part->distances};
+    int map = 0;
+    const char *fault = find_fault(&chips, &map);
+    if (fault == NULL)
+        return 0;
+    return error_set(err, ERROR_CORRUPT, "database: reading a result's maps: column %s %s",
+                     names[map], fault);
+}
+
 static int append(struct db_stmt *stmt, struct db_result_list *list, size_t *n_allocated,
                   struct error *err)
 {

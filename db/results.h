@@ -35,6 +35,14 @@ struct db_result {
     char created_at[DB_TIME_SIZE];
 };
 
+/* A stretch of a result's maps; the arrays are the caller's. */
+struct db_result_part {
+    uint64_t first, n_chips; /* in the order of the maps, row by row */
+    uint16_t *labels;        /* n_chips */
+    float *probabilities;    /* n_chips x n_classes */
+    float *distances;        /* n_chips */
+};
+
 struct db_result_list {
     struct db_result *items; /* in the order of the job's images, without blobs */
     size_t n_items;
@@ -49,6 +57,11 @@ int db_result_insert(struct db *db, const struct db_result *result, const char *
  * not what rows, columns and classes say, or a label is neither a class nor one of the above. */
 int db_result_get(struct db *db, const char *job_id, const char *image_id, bool blobs,
                   struct db_result *out, struct error *err);
+/* Fills the arrays with chips of a result that db_result_get gave: for maps that are too large to
+ * load. Results are final, so parts read one after the other belong together. A database reader is
+ * held for the call only. ERROR_NOT_FOUND: the result was deleted meanwhile. ERROR_CORRUPT. */
+int db_result_read_part(struct db *db, const struct db_result *result,
+                        const struct db_result_part *part, struct error *err);
 int db_result_list(struct db *db, const char *job_id, struct db_result_list *out,
                    struct error *err);
 int db_result_exists(struct db *db, const char *job_id, const char *image_id, bool *out,

@@ -254,36 +254,6 @@ int db_connection_run_script(struct db_connection *connection, const char *what,
     return run(connection, what, sql, err);
 }
 
-int db_connection_check_integrity(struct db_connection *connection, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    char *finding = NULL;
-    int rc =
-        db_stmt_prepare(&stmt, connection, "checking integrity", "PRAGMA integrity_check(1)", err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        finding = db_column_text(stmt, 0, 4096);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    if (rc == 0 && strcmp(finding, "ok") != 0)
-        rc = error_set(err, ERROR_CORRUPT, "database: integrity check: %s", finding);
-    free(finding);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_prepare(&stmt, connection, "checking foreign keys", "PRAGMA foreign_key_check",
-                         err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step(stmt, err);
-    if (rc > 0)
-        rc = error_set(err, ERROR_CORRUPT, "database: a row refers to a row that does not exist");
-    db_stmt_finish(stmt);
-    return rc;
-}
-
 /* Not within a transaction. */
 static int set_volatile(struct db_connection *connection, bool is_volatile, struct error *err)
 {
@@ -596,4 +566,24 @@ const void *db_column_blob(struct db_stmt *stmt, int column, size_t size)
     if (data == NULL && stmt->fault.code == 0)
         error_set_nomem(&stmt->fault, "a blob of the database");
     return data;
+}
+
+int db_connection_read_blob(struct db_connection *connection, const struct db_blob_place *place,
+                            uint64_t offset, size_t size, void *out, struct error *err)
+{
+    sqlite3_blob *blob = NULL;
+    int result = sqlite3_blob_open(connection->handle, "main", place->table, place->column,
+                                   place->row, 0, &blob);
+    /* A cast cannot wrap: SQLite's blobs are shorter than 2^31. */
+    if (result == SQLITE_OK && (uint64_t)sqlite3_blob_bytes(blob) != place->size) {
+        sqlite3_blob_close(blob);
+        return error_set(err, ERROR_CORRUPT,
+                         "database: %s: column %s does not hold a blob of the right size",
+                         place->what, place->column);
+    }
+    if (result == SQLITE_OK)
+        result = sqlite3_blob_read(blob, out, (int)size, (int)offset);
+    int rc = result == SQLITE_OK ? 0 : set_error(err, connection->handle, result, place->what);
+    sqlite3_blob_close(blob);
+    return rc;
 }

@@ -56,8 +56,6 @@ int db_connection_set_schema_version(struct db_connection *connection, int64_t v
 /* Runs several statements without parameters or rows (migrations). */
 int db_connection_run_script(struct db_connection *connection, const char *what, const char *sql,
                              struct error *err);
-/* ERROR_CORRUPT with the first finding of the engine's own check, foreign keys included. */
-int db_connection_check_integrity(struct db_connection *connection, struct error *err);
 
 /* A write transaction takes the write lock at once; a read transaction sees one state. */
 int db_connection_begin(struct db_connection *connection, struct error *err);
@@ -114,5 +112,17 @@ uint32_t db_column_uint32(struct db_stmt *stmt, int column);
 double db_column_double(struct db_stmt *stmt, int column);
 /* Borrowed until the next step; exactly `size` bytes, or NULL with a fault. */
 const void *db_column_blob(struct db_stmt *stmt, int column, size_t size);
+
+/* A blob that is read in pieces; borrowed texts. */
+struct db_blob_place {
+    const char *what; /* is being done, for messages */
+    const char *table, *column;
+    int64_t row;   /* the table's rowid */
+    uint64_t size; /* of the whole blob */
+};
+/* Reads `size` bytes from `offset` on (both within the blob), loading no more of it than these.
+ * Called in the transaction that found the row. ERROR_CORRUPT: no blob of that size. */
+int db_connection_read_blob(struct db_connection *connection, const struct db_blob_place *place,
+                            uint64_t offset, size_t size, void *out, struct error *err);
 
 #endif

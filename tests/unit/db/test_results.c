@@ -264,6 +264,73 @@ static void edited_results_are_corrupt(void **state)
     db_result_clear(&read);
 }
 
+/* Chips first .. first + n - 1 of the stored result. */
+static int read_part(struct fixture *f, const struct db_result *result, uint64_t first, uint64_t n,
+                     struct db_result_part *out)
+{
+    static uint16_t part_labels[N_CHIPS];
+    static float part_probabilities[N_CHIPS * N_CLASSES], part_distances[N_CHIPS];
+    *out = (struct db_result_part){.first = first,
+                                   .n_chips = n,
+                                   .labels = part_labels,
+                                   .probabilities = part_probabilities,
+                                   .distances = part_distances};
+    return db_result_read_part(f->db, result, out, &f->err);
+}
+
+static void parts_make_up_the_whole(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result;
+    struct db_result_part part;
+    prepare(f, job_id, &result);
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    for (uint64_t first = 0; first <= N_CHIPS; first++) {
+        for (uint64_t n = 0; first + n <= N_CHIPS; n++) {
+            assert_ok(read_part(f, &result, first, n, &part));
+            assert_memory_equal(part.labels, labels + first, n * sizeof(*labels));
+            assert_memory_equal(part.distances, distances + first, n * sizeof(*distances));
+            assert_memory_equal(part.probabilities, probabilities + first * N_CLASSES,
+                                n * N_CLASSES * sizeof(*probabilities));
+        }
+    }
+    assert_int_equal(read_part(f, &result, 1, N_CHIPS, &part), ERROR_INVALID);
+    assert_int_equal(read_part(f, &result, N_CHIPS + 1, 0, &part), ERROR_INVALID);
+    assert_int_equal(read_part(f, &result, 1, UINT64_MAX, &part), ERROR_INVALID);
+}
+
+static void a_part_of_what_is_gone_or_damaged_is_told(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const edits[] = {
+        "UPDATE results SET labels = zeroblob(11)",
+        "UPDATE results SET labels = 7",
+        "UPDATE results SET labels = X'000000000000000000000900'",
+        "UPDATE results SET probabilities = zeroblob(0)",
+        "UPDATE results SET distances = X'00000000000000000000000000000000000000000000C07F'",
+    };
+    char job_id[DB_ID_SIZE];
+    struct db_result result;
+    struct db_result_part part;
+    prepare(f, job_id, &result);
+    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    db_close(f->db);
+    fixture_edit(f, "CREATE TABLE r AS SELECT * FROM results");
+    for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+        fixture_edit(f, edits[i]);
+        assert_ok(fixture_open(f));
+        int rc = read_part(f, &result, 3, 3, &part);
+        if (rc != ERROR_CORRUPT)
+            fail_msg("%s: %d", edits[i], rc);
+        db_close(f->db);
+        fixture_edit(f, "DELETE FROM results; INSERT INTO results SELECT * FROM r");
+    }
+    fixture_edit(f, "DELETE FROM results");
+    assert_ok(fixture_open(f));
+    assert_int_equal(read_part(f, &result, 3, 3, &part), ERROR_NOT_FOUND);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -273,6 +340,7 @@ int main(void)
         TEST(inserting_again_changes_nothing), TEST(only_the_owner_stores_results),
         TEST(impossible_results_are_refused),  TEST(requeueing_keeps_the_stored_chips),
         TEST(a_list_has_the_order_of_the_job), TEST(edited_results_are_corrupt),
+        TEST(parts_make_up_the_whole),         TEST(a_part_of_what_is_gone_or_damaged_is_told),
     };
     return test_run(tests);
 }
