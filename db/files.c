@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "db/db.h"
 
 int db_path(char out[DB_PATH_SIZE], struct error *err, const char *format, ...)
@@ -35,29 +36,18 @@ int db_io_error(struct error *err, int errno_value, const char *doing, const cha
 
 int db_directory_create(const char *path, struct error *err)
 {
-    struct stat status;
-    if (mkdir(path, 0700) == 0)
-        return 0;
-    int errno_value = errno;
-    if (stat(path, &status) == 0) {
-        if (S_ISDIR(status.st_mode))
-            return 0;
-        errno_value = ENOTDIR;
-    }
-    return db_io_error(err, errno_value, "creating the directory", path);
+    const int errno_value = files_make_directory(path, 0700);
+    return errno_value == 0 ? 0 : db_io_error(err, errno_value, "creating the directory", path);
 }
 
 int db_directory_create_all(const char *path, struct error *err)
 {
     char part[DB_PATH_SIZE];
     int rc = db_path(part, err, "%s", path);
-    for (char *slash = strchr(part + 1, '/'); rc == 0 && slash != NULL;
-         slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        rc = db_directory_create(part, err);
-        *slash = '/';
-    }
-    return rc != 0 ? rc : db_directory_create(part, err);
+    if (rc != 0)
+        return rc;
+    const int errno_value = files_make_directories(part, 0700);
+    return errno_value == 0 ? 0 : db_io_error(err, errno_value, "creating the directory", part);
 }
 
 int db_directory_sync(const char *path, struct error *err)

@@ -18,6 +18,7 @@
 #include <nettle/memops.h>
 #include <nettle/sha2.h>
 
+#include "base/files.h"
 #include "base/hex.h"
 #include "db/files.h"
 #include "db/text.h"
@@ -104,21 +105,14 @@ static int read_text(int fd, const char *path, char **out, struct stat *status, 
     if (!S_ISREG(status->st_mode) || status->st_size > FILE_MAX_SIZE)
         return error_set(err, ERROR_CORRUPT, "%s is not a file of at most %d bytes", path,
                          FILE_MAX_SIZE);
-    size_t size = (size_t)status->st_size, n_read = 0;
+    const size_t size = (size_t)status->st_size;
     char *text = malloc(size + 1);
     if (text == NULL)
         return error_set_nomem(err, "the keys file");
-    while (n_read < size) {
-        ssize_t n = read(fd, text + n_read, size - n_read);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            free(text);
-            return db_io_error(err, errno, "reading", path);
-        }
-        if (n == 0)
-            break;
-        n_read += (size_t)n;
+    const ssize_t n_read = files_read_all(fd, text, size);
+    if (n_read < 0) {
+        free(text);
+        return db_io_error(err, errno, "reading", path);
     }
     text[n_read] = '\0';
     if (strlen(text) != size) {

@@ -9,22 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Fills `data` from `fd`; returns the bytes read or -1. */
-static ssize_t read_all(int fd, char *data, size_t size)
-{
-    size_t done = 0;
-    while (done < size) {
-        ssize_t n = read(fd, data + done, size - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
+#include "base/files.h"
 
 int file_read(const char *path, size_t max_size, struct file_bytes *out, struct error *err)
 {
@@ -45,7 +30,7 @@ int file_read(const char *path, size_t max_size, struct file_bytes *out, struct 
     } else if ((data = malloc((size_t)st.st_size + 1)) == NULL) {
         rc = error_set_nomem(err, path);
     } else {
-        ssize_t n = read_all(fd, data, (size_t)st.st_size);
+        ssize_t n = files_read_all(fd, data, (size_t)st.st_size);
         if (n < 0) {
             rc = error_set_errno(err, errno, "reading %s", path);
         } else {
@@ -103,18 +88,6 @@ int file_make_directory(const char *path, struct error *err)
         return error_set(err, ERROR_INVALID, "the directory's path has %zu bytes, not 1..%d",
                          length, PATH_MAX - 1);
     memcpy(partial, path, length + 1);
-    for (char *slash = partial + 1; *slash != '\0'; slash++) {
-        if (*slash != '/')
-            continue;
-        *slash = '\0';
-        if (mkdir(partial, 0777) < 0 && errno != EEXIST)
-            return error_set_errno(err, errno, "creating %s", partial);
-        *slash = '/';
-    }
-    struct stat st;
-    if (mkdir(path, 0777) < 0 && errno != EEXIST)
-        return error_set_errno(err, errno, "creating %s", path);
-    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
-        return error_set_errno(err, ENOTDIR, "creating %s", path);
-    return 0;
+    const int errno_value = files_make_directories(partial, 0777);
+    return errno_value == 0 ? 0 : error_set_errno(err, errno_value, "creating %s", partial);
 }
