@@ -1,4 +1,3 @@
-/* See memory.h. */
 #include "engine/encoder/memory.h"
 
 #include <stdlib.h>

@@ -18,21 +18,6 @@ static const char *const names[N_RECIPES + 1] = {"perovskite-on-diamond", "order
 /* Independent sequences of one seed: changing the detector does not move the domains. */
 enum stream { STREAM_SPECIMEN, STREAM_IMAGE, STREAM_EXAMPLES };
 
-void wave_draw(struct wave *wave, double amplitude, struct random *random)
-{
-    wave->amplitude = amplitude;
-    for (int k = 0; k < 4; k++)
-        wave->phases[k] = 2.0 * M_PI * random_uniform(random);
-}
-
-double wave_at(const struct wave *wave, double position)
-{
-    double sum = 0.0;
-    for (int k = 0; k < 4; k++)
-        sum += sin(2.0 * M_PI * (k + 1) * position + wave->phases[k]) / (k + 1);
-    return wave->amplitude * sum;
-}
-
 const char *const *scene_names(void)
 {
     return names;

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #include "engine/simulate/scene_specimens.h"
+#include "engine/simulate/wave.h"
 
 enum { CLASS_AMORPHOUS, CLASS_DISORDERED, CLASS_HORIZONTAL, CLASS_VERTICAL, N_CLASSES };
 enum { AMORPHOUS, DISORDERED, HORIZONTAL, ANTIPHASE, VERTICAL, N_MATERIALS };

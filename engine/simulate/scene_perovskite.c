@@ -16,6 +16,7 @@
 #include <math.h>
 
 #include "engine/simulate/scene_specimens.h"
+#include "engine/simulate/wave.h"
 
 enum { CLASS_CARBON, CLASS_CAP, CLASS_FILM, CLASS_SUBSTRATE, N_CLASSES };
 enum { CARBON, CAP, FILM_LEFT, FILM_RIGHT, SUBSTRATE, N_MATERIALS };

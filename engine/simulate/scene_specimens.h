@@ -25,13 +25,4 @@ struct scene_recipe {
 extern const struct scene_recipe scene_perovskite_on_diamond;
 extern const struct scene_recipe scene_ordered_oxide;
 
-/* A smooth closed curve's height over 0..1: `amplitude` times a sum of four harmonics. */
-struct wave {
-    double amplitude;
-    double phases[4];
-};
-
-void wave_draw(struct wave *wave, double amplitude, struct random *random);
-double wave_at(const struct wave *wave, double position);
-
 #endif
