@@ -1,10 +1,10 @@
 #include "server/worker/job_waits.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 /* Lives on the stack of the waiting thread; linked in while it waits. */
 struct waiter {
@@ -15,7 +15,7 @@ struct waiter {
 
 struct job_waits {
     pthread_mutex_t mutex;
-    pthread_cond_t changed; /* CLOCK_MONOTONIC */
+    pthread_cond_t changed;
     struct waiter *waiters; /* under mutex */
     bool shutdown;          /* under mutex */
 };
@@ -25,11 +25,7 @@ int job_waits_create(struct job_waits **out, struct error *err)
     struct job_waits *waits = calloc(1, sizeof(*waits));
     if (waits == NULL)
         return error_set_nomem(err, "job waits");
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&waits->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&waits->changed);
     pthread_mutex_init(&waits->mutex, NULL);
     *out = waits;
     return 0;
@@ -59,19 +55,6 @@ void job_waits_publish(struct job_waits *waits, const char *job_id)
     pthread_mutex_unlock(&waits->mutex);
 }
 
-static struct timespec deadline_after(uint32_t timeout_ms)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += timeout_ms / 1000;
-    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_nsec -= 1000000000;
-        deadline.tv_sec++;
-    }
-    return deadline;
-}
-
 static void unlink_waiter(struct job_waits *waits, struct waiter *waiter)
 {
     struct waiter **link = &waits->waiters;
@@ -83,14 +66,14 @@ static void unlink_waiter(struct job_waits *waits, struct waiter *waiter)
 enum job_wait_result job_waits_for(struct job_waits *waits, const char *job_id, uint32_t timeout_ms,
                                    job_wait_predicate done, void *context)
 {
-    const struct timespec deadline = deadline_after(timeout_ms);
+    const int64_t deadline = clock_deadline_ms(timeout_ms);
     struct waiter waiter = {.job_id = job_id};
     enum job_wait_result result = JOB_WAIT_TIMEOUT;
 
     pthread_mutex_lock(&waits->mutex);
     waiter.next = waits->waiters;
     waits->waiters = &waiter;
-    for (int rc = 0;;) {
+    for (bool in_time = true;;) {
         waiter.published = false;
         pthread_mutex_unlock(&waits->mutex);
         bool is_done = done(context, job_id);
@@ -99,8 +82,8 @@ enum job_wait_result job_waits_for(struct job_waits *waits, const char *job_id, 
             result = JOB_WAIT_DONE;
             break;
         }
-        while (!waiter.published && !waits->shutdown && rc != ETIMEDOUT)
-            rc = pthread_cond_timedwait(&waits->changed, &waits->mutex, &deadline);
+        while (!waiter.published && !waits->shutdown && in_time)
+            in_time = clock_cond_wait(&waits->changed, &waits->mutex, deadline);
         if (waits->shutdown)
             result = JOB_WAIT_SHUTDOWN;
         if (waits->shutdown || !waiter.published)

@@ -180,7 +180,7 @@ static void drivers_have_a_limit(void **state)
         char number[16];
         snprintf(number, sizeof(number), " %u ", wrong[i]);
         assert_int_equal(
-            worker_create(&rig->worker, &config, &engine, rig->events, NULL, &rig->err),
+            worker_create(&rig->worker, &config, &engine, rig->waits, NULL, &rig->err),
             ERROR_INVALID);
         assert_non_null(strstr(rig->err.message, number));
         assert_non_null(strstr(rig->err.message, "1..64"));
