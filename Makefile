@@ -195,7 +195,7 @@ fuzz: ## run the fuzz targets (needs clang) for FUZZ_SECONDS each
 check-deps: ## install what checking needs
 	@./deps.sh build test check
 
-check: ## format, layers, headers, banned functions, openapi against routes
+check: ## format, headers, banned functions, the laws of the house, openapi against routes
 	@tests/check.sh
 
 clean: ## remove everything that was built
