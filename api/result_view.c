@@ -1,7 +1,10 @@
 #include "api/result_view.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "api/statistics_json.h"
 
 /* ---- loading ---- */
 
@@ -91,32 +94,68 @@ struct classification result_view_classification(const struct result_view *view)
 
 /* ---- JSON ---- */
 
-/* Areas count each chip as stride x stride: chips that overlap share their pixels. */
-static json_t *class_json(const struct db_support_set *set, const struct db_image *image,
-                          const struct db_result *result, uint32_t index, const char *base)
+/* The statistics as the engine sees them; names are borrowed, `items` is the caller's to free. */
+static int get_statistics(const struct db_result *result, struct statistics *out, struct error *err)
 {
-    const struct db_class *class = &set->classes[index];
-    const struct db_class_statistics *statistics = &result->classes[index];
-    double chip_area =
-        (double)result->stride_x * result->stride_y * image->pixel_size_nm * image->pixel_size_nm;
-    bool has_area = image->pixel_size_nm > 0;
+    struct statistic *items = calloc(result->n_quantities, sizeof(*items));
+    if (items == NULL)
+        return error_set_nomem(err, "a result's statistics");
+    for (size_t i = 0; i < result->n_quantities; i++) {
+        const struct db_quantity *quantity = &result->quantities[i];
+        items[i] = (struct statistic){.class_index = quantity->class_index,
+                                      .name = quantity->name,
+                                      .unit = quantity->unit,
+                                      .value = quantity->value,
+                                      .low = quantity->low,
+                                      .high = quantity->high};
+    }
+    *out = (struct statistics){items, result->n_quantities};
+    return 0;
+}
+
+/* Areas count each chip as stride x stride: chips that overlap share their pixels. */
+static double chip_area_nm2(const struct db_image *image, const struct db_result *result)
+{
+    const double size = image->pixel_size_nm;
+    return size > 0 ? (double)result->stride_x * result->stride_y * size * size : NAN;
+}
+
+static json_t *class_json(const struct db_class *class)
+{
     char color[8];
     snprintf(color, sizeof(color), "#%02x%02x%02x", class->color[0], class->color[1],
              class->color[2]);
+    return json_pack("{s:s, s:s}", "name", class->name, "color", color);
+}
+
+static json_t *class_links(const struct db_class *class, const char *base)
+{
     char *encoded = target_encode(class->name);
-    json_t *probability =
-        encoded == NULL ? NULL : json_sprintf("%s/probability/%s.png", base, encoded);
+    json_t *links = encoded == NULL
+                        ? NULL
+                        : json_pack("{s:o}", "probability",
+                                    json_sprintf("%s/probability/%s.png", base, encoded));
     free(encoded);
-    return json_pack("{s:s, s:s, s:I, s:f, s:o, s:f, s:I, s:I, s:f, s:o, s:{s:o}}", "name",
-                     class->name, "color", color, "n_chips", (json_int_t)statistics->n_chips,
-                     "area_fraction", statistics->area_fraction, "area_nm2",
-                     has_area ? json_real((double)statistics->n_chips * chip_area) : json_null(),
-                     "mean_probability", statistics->mean_probability, "n_regions_4",
-                     (json_int_t)statistics->n_regions_4, "n_regions_8",
-                     (json_int_t)statistics->n_regions_8, "mean_region_chips",
-                     statistics->mean_region_chips, "mean_region_area_nm2",
-                     has_area ? json_real(statistics->mean_region_chips * chip_area) : json_null(),
-                     "links", "probability", probability);
+    return links;
+}
+
+static int classes_json(const struct db_support_set *set, const struct db_image *image,
+                        const struct db_result *result, const char *base, json_t *out,
+                        struct error *err)
+{
+    struct statistics statistics = {0};
+    int rc = get_statistics(result, &statistics, err);
+    for (uint32_t i = 0; i < result->n_classes && rc == 0; i++) {
+        json_t *class = class_json(&set->classes[i]);
+        rc = json_array_append_new(out, class) == 0
+                 ? statistics_json_add(class, &statistics, i, chip_area_nm2(image, result), err)
+                 : error_set_nomem(err, "a result's classes");
+        if (rc == 0 &&
+            json_object_set_new(class, "links", class_links(&set->classes[i], base)) != 0)
+            rc = error_set_nomem(err, "a result's classes");
+    }
+    free(statistics.items);
+    return rc;
 }
 
 static json_t *grid_json(const struct db_result *result)
@@ -128,20 +167,27 @@ static json_t *grid_json(const struct db_result *result)
                      (int)result->offset_x, "y", (int)result->offset_y, "edge", result->edge);
 }
 
-json_t *result_view_json(const struct db_job *job, const struct db_support_set *set,
-                         const struct db_image *image, const struct db_result *result)
+int result_view_json(const struct db_job *job, const struct db_support_set *set,
+                     const struct db_image *image, const struct db_result *result, json_t **out,
+                     struct error *err)
 {
     char base[2 * DB_ID_SIZE + 40];
     snprintf(base, sizeof(base), "/v1/jobs/%s/results/%s", job->id, image->id);
+    struct error cause = {0};
     json_t *classes = json_array();
-    for (uint32_t i = 0; i < result->n_classes; i++)
-        json_array_append_new(classes, class_json(set, image, result, i, base));
+    int rc = classes_json(set, image, result, base, classes, &cause);
+    if (rc != 0) {
+        json_decref(classes);
+        return error_set(err, cause.code, "the stored result of job %s, image %s: %s", job->id,
+                         image->id, cause.message);
+    }
     json_t *links = json_pack(
         "{s:s, s:o, s:o, s:o, s:o}", "self", base, "csv", json_sprintf("%s.csv", base), "labels",
         json_sprintf("%s/labels.png", base), "overlay", json_sprintf("%s/overlay.png", base),
         "image", json_sprintf("/v1/images/%s", image->id));
-    return json_pack("{s:s, s:s, s:s, s:o, s:f, s:o, s:s, s:o}", "job_id", job->id, "image_id",
+    *out = json_pack("{s:s, s:s, s:s, s:o, s:f, s:o, s:s, s:o}", "job_id", job->id, "image_id",
                      image->id, "image_name", image->name, "grid", grid_json(result), "temperature",
                      result->temperature, "classes", classes, "created_at", result->created_at,
                      "links", links);
+    return *out == NULL ? error_set_nomem(err, "a result") : 0;
 }

@@ -28,8 +28,10 @@ void result_view_clear(struct result_view *view);
 /* The labels and probabilities as the engine sees them; everything is borrowed. */
 struct classification result_view_classification(const struct result_view *view);
 
-/* Grid, statistics and links of a result. NULL when out of memory. */
-json_t *result_view_json(const struct db_job *job, const struct db_support_set *set,
-                         const struct db_image *image, const struct db_result *result);
+/* Grid, statistics and links of a result; the caller's. ERROR_CORRUPT: a statistic is missing.
+ * ERROR_NOMEM. */
+int result_view_json(const struct db_job *job, const struct db_support_set *set,
+                     const struct db_image *image, const struct db_result *result, json_t **out,
+                     struct error *err);
 
 #endif

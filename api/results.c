@@ -23,11 +23,14 @@ static int append_item(struct api_call *call, const struct db_job *job,
                        json_t *items, struct error *err)
 {
     struct db_image image = {0};
+    json_t *item = NULL;
     if (result->n_classes != set->n_classes)
         return error_set(err, ERROR_CORRUPT, "job %s: result with another number of classes",
                          job->id);
     int code = db_image_get(call->api->db, result->image_id, &image, err);
-    if (code == 0 && json_array_append_new(items, result_view_json(job, set, &image, result)) != 0)
+    if (code == 0)
+        code = result_view_json(job, set, &image, result, &item, err);
+    if (code == 0 && json_array_append_new(items, item) != 0)
         code = error_set_nomem(err, "a list of results");
     db_image_clear(&image);
     return code;
@@ -164,11 +167,13 @@ static int write_json(struct api_call *call, const struct result_view *view, str
     char *names[CLASSIFIER_CLASSES_MAX] = {0};
     struct body_writer writer;
     body_writer_init(&writer, db_directory(call->api->db), 0);
-    json_t *head = result_view_json(&view->job, &view->set, &view->image, &view->result);
+    json_t *head = NULL;
+    int code = result_view_json(&view->job, &view->set, &view->image, &view->result, &head, err);
     char *text = head == NULL ? NULL : json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(head);
-    int code =
-        text == NULL ? error_set_nomem(err, "a result") : encode_names(&view->set, names, err);
+    if (code == 0)
+        code =
+            text == NULL ? error_set_nomem(err, "a result") : encode_names(&view->set, names, err);
     if (code == 0) {
         body_write(&writer, text, strlen(text) - 1);
         body_write_text(&writer, ",\"chips\":[");

@@ -177,6 +177,34 @@ static const struct db_migration all[] = {
      "  PRIMARY KEY (job_id, image_id, class_index),"
      "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
      "    ON DELETE CASCADE);"},
+    {"statistics as named quantities",
+     /* class_index -1: of the image as a whole. low and high are NULL where there is no interval.
+      */
+     "CREATE TABLE result_quantities ("
+     "  job_id TEXT NOT NULL,"
+     "  image_id TEXT NOT NULL,"
+     "  class_index BIGINT NOT NULL CHECK (class_index >= -1),"
+     "  name TEXT NOT NULL,"
+     "  unit TEXT NOT NULL," /* '': a count or a share */
+     "  value DOUBLE PRECISION NOT NULL,"
+     "  low DOUBLE PRECISION,"
+     "  high DOUBLE PRECISION,"
+     "  PRIMARY KEY (job_id, image_id, class_index, name),"
+     "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
+     "    ON DELETE CASCADE);"
+     "INSERT INTO result_quantities (job_id, image_id, class_index, name, unit, value)"
+     "  SELECT job_id, image_id, class_index, 'n_chips', '', n_chips FROM class_statistics"
+     "  UNION ALL SELECT job_id, image_id, class_index, 'area_fraction', '', area_fraction"
+     "    FROM class_statistics"
+     "  UNION ALL SELECT job_id, image_id, class_index, 'mean_probability', '', mean_probability"
+     "    FROM class_statistics"
+     "  UNION ALL SELECT job_id, image_id, class_index, 'n_regions_4', '', n_regions_4"
+     "    FROM class_statistics"
+     "  UNION ALL SELECT job_id, image_id, class_index, 'n_regions_8', '', n_regions_8"
+     "    FROM class_statistics"
+     "  UNION ALL SELECT job_id, image_id, class_index, 'mean_region_chips', '', mean_region_chips"
+     "    FROM class_statistics;"
+     "DROP TABLE class_statistics;"},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,
@@ -211,6 +239,12 @@ int db_migrate_with(struct db_connection *writer, const char *path,
     for (size_t i = (size_t)version; rc == 0 && i < n_migrations; i++)
         rc = apply(writer, &migrations[i], (int64_t)i + 1, err);
     return rc;
+}
+
+const struct db_migration *db_migrations(size_t *n_migrations)
+{
+    *n_migrations = sizeof(all) / sizeof(all[0]);
+    return all;
 }
 
 int db_migrate(struct db_connection *writer, const char *path, struct error *err)

@@ -18,6 +18,9 @@ struct db_migration {
  * file was written by a newer version; it is left as it was. */
 int db_migrate(struct db_connection *writer, const char *path, struct error *err);
 
+/* The steps that db_migrate takes: the first n of them make a database of version n. */
+const struct db_migration *db_migrations(size_t *n_migrations);
+
 /* The same with a list of one's own, for tests. Each step is one transaction with its version, so a
  * crash between steps is continued by the next start. */
 int db_migrate_with(struct db_connection *writer, const char *path,

@@ -46,6 +46,19 @@ static const char *find_fault(const struct db_result *result, int *map)
     return NULL;
 }
 
+/* Whether quantities come in the order of their classes and every class has some. */
+static bool has_quantities(const struct db_result *result)
+{
+    int64_t last = DB_QUANTITY_OF_IMAGE;
+    for (size_t i = 0; i < result->n_quantities; i++) {
+        const int64_t index = result->quantities[i].class_index;
+        if (index != last && index != last + 1)
+            return false;
+        last = index;
+    }
+    return last == (int64_t)result->n_classes - 1;
+}
+
 /* ---- little-endian ---- */
 
 static uint8_t *encode_u16(const uint16_t *values, uint64_t n)
@@ -96,7 +109,7 @@ static int check(const struct db_result *result, struct error *err)
     if (result->n_classes < 1 || result->n_classes > CLASSES_MAX)
         return error_set(err, ERROR_INVALID, "result: %u classes are not within 1..%d",
                          result->n_classes, CLASSES_MAX);
-    if (result->classes == NULL || result->labels == NULL || result->probabilities == NULL ||
+    if (!has_quantities(result) || result->labels == NULL || result->probabilities == NULL ||
         result->distances == NULL)
         return error_set(err, ERROR_INVALID, "result: statistics or maps are missing");
     int map = 0;
@@ -194,28 +207,32 @@ static int insert_row(struct db_connection *writer, const struct db_result *resu
     return db_stmt_run(stmt, NULL, err);
 }
 
-static int insert_class(struct db_connection *writer, const struct db_result *result,
-                        uint32_t index, struct error *err)
+static void bind_bound(struct db_stmt *stmt, double value)
 {
-    const struct db_class_statistics *class = &result->classes[index];
+    if (isnan(value))
+        db_bind_text(stmt, NULL); /* there is none */
+    else
+        db_bind_double(stmt, value);
+}
+
+static int insert_quantity(struct db_connection *writer, const struct db_result *result,
+                           const struct db_quantity *quantity, struct error *err)
+{
     struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(
-        &stmt, writer, "storing a result's statistics",
-        "INSERT INTO class_statistics (job_id, image_id, class_index, n_chips, area_fraction,"
-        " mean_probability, n_regions_4, n_regions_8, mean_region_chips)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        err);
+    int rc = db_stmt_prepare(&stmt, writer, "storing a result's statistics",
+                             "INSERT INTO result_quantities (job_id, image_id, class_index, name,"
+                             " unit, value, low, high) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                             err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, result->job_id);
     db_bind_text(stmt, result->image_id);
-    db_bind_uint(stmt, index);
-    db_bind_uint(stmt, class->n_chips);
-    db_bind_double(stmt, class->area_fraction);
-    db_bind_double(stmt, class->mean_probability);
-    db_bind_uint(stmt, class->n_regions_4);
-    db_bind_uint(stmt, class->n_regions_8);
-    db_bind_double(stmt, class->mean_region_chips);
+    db_bind_int(stmt, quantity->class_index);
+    db_bind_text(stmt, quantity->name);
+    db_bind_text(stmt, quantity->unit);
+    db_bind_double(stmt, quantity->value);
+    bind_bound(stmt, quantity->low);
+    bind_bound(stmt, quantity->high);
     return db_stmt_run(stmt, NULL, err);
 }
 
@@ -237,8 +254,8 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
                        result->job_id);
     if (rc == 0)
         rc = insert_row(writer, result, maps, err);
-    for (uint32_t i = 0; rc == 0 && i < result->n_classes; i++)
-        rc = insert_class(writer, result, i, err);
+    for (size_t i = 0; rc == 0 && i < result->n_quantities; i++)
+        rc = insert_quantity(writer, result, &result->quantities[i], err);
     return rc;
 }
 
@@ -318,44 +335,57 @@ static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *
     return db_stmt_fault(stmt, err);
 }
 
-static void read_class(struct db_stmt *stmt, struct db_class_statistics *out)
+static double read_bound(struct db_stmt *stmt, int column)
 {
-    out->n_chips = db_column_uint(stmt, 1, INT64_MAX);
-    out->area_fraction = db_column_double(stmt, 2);
-    out->mean_probability = db_column_double(stmt, 3);
-    out->n_regions_4 = db_column_uint(stmt, 4, INT64_MAX);
-    out->n_regions_8 = db_column_uint(stmt, 5, INT64_MAX);
-    out->mean_region_chips = db_column_double(stmt, 6);
+    return db_column_is_null(stmt, column) ? NAN : db_column_double(stmt, column);
 }
 
-static int read_classes(struct db_connection *reader, struct db_result *result, struct error *err)
+static int read_quantity(struct db_stmt *stmt, struct db_result *result, size_t *n_allocated,
+                         struct error *err)
+{
+    if (result->n_quantities == *n_allocated) {
+        size_t n = *n_allocated == 0 ? 16 : *n_allocated * 2;
+        void *items = reallocarray(result->quantities, n, sizeof(*result->quantities));
+        if (items == NULL)
+            return error_set_nomem(err, "a result's statistics");
+        result->quantities = items;
+        *n_allocated = n;
+    }
+    struct db_quantity *out = &result->quantities[result->n_quantities++];
+    out->class_index = (int32_t)db_column_int(stmt, 0, DB_QUANTITY_OF_IMAGE, CLASSES_MAX - 1);
+    db_column_copy(stmt, 1, out->name, sizeof(out->name));
+    db_column_copy(stmt, 2, out->unit, sizeof(out->unit));
+    out->value = db_column_double(stmt, 3);
+    out->low = read_bound(stmt, 4);
+    out->high = read_bound(stmt, 5);
+    return db_stmt_fault(stmt, err);
+}
+
+static int read_quantities(struct db_connection *reader, struct db_result *result,
+                           struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    uint32_t n = 0;
+    size_t n_allocated = 0;
     int step = 0;
-    result->classes = calloc(result->n_classes, sizeof(*result->classes));
-    if (result->classes == NULL)
-        return error_set_nomem(err, "a result's statistics");
     int rc = db_stmt_prepare(&stmt, reader, "reading a result's statistics",
-                             "SELECT class_index, n_chips, area_fraction, mean_probability,"
-                             " n_regions_4, n_regions_8, mean_region_chips FROM class_statistics"
-                             " WHERE job_id = ? AND image_id = ? ORDER BY class_index",
+                             "SELECT class_index, name, unit, value, low, high"
+                             " FROM result_quantities WHERE job_id = ? AND image_id = ?"
+                             " ORDER BY class_index, name",
                              err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, result->job_id);
     db_bind_text(stmt, result->image_id);
-    while ((step = db_stmt_step(stmt, err)) > 0) {
-        if (n == result->n_classes || db_column_uint(stmt, 0, CLASSES_MAX) != n)
-            break;
-        read_class(stmt, &result->classes[n++]);
-    }
+    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
+        rc = read_quantity(stmt, result, &n_allocated, err);
     db_stmt_finish(stmt);
-    if (step >= 0 && (step > 0 || n != result->n_classes))
-        step = error_set(err, ERROR_CORRUPT,
-                         "database: a result of job %s has no statistics for each of its classes",
-                         result->job_id);
-    return step;
+    if (rc == 0)
+        rc = step;
+    if (rc == 0 && !has_quantities(result))
+        rc = error_set(err, ERROR_CORRUPT,
+                       "database: a result of job %s has no statistics for each of its classes",
+                       result->job_id);
+    return rc;
 }
 
 static int get_from(struct db_connection *reader, const char *job_id, const char *image_id,
@@ -382,7 +412,7 @@ static int get_from(struct db_connection *reader, const char *job_id, const char
     if (rc == 0 && blobs)
         rc = read_maps(stmt, out, err);
     db_stmt_finish(stmt);
-    return rc != 0 ? rc : read_classes(reader, out, err);
+    return rc != 0 ? rc : read_quantities(reader, out, err);
 }
 
 int db_result_get(struct db *db, const char *job_id, const char *image_id, bool blobs,
@@ -524,7 +554,7 @@ static int list_from(struct db_connection *reader, const char *job_id, struct db
     if (rc == 0)
         rc = step;
     for (size_t i = 0; rc == 0 && i < list->n_items; i++)
-        rc = read_classes(reader, &list->items[i], err);
+        rc = read_quantities(reader, &list->items[i], err);
     return rc;
 }
 
@@ -558,7 +588,7 @@ int db_result_exists(struct db *db, const char *job_id, const char *image_id, bo
 
 void db_result_clear(struct db_result *result)
 {
-    free(result->classes);
+    free(result->quantities);
     free(result->labels);
     free(result->probabilities);
     free(result->distances);

@@ -11,13 +11,19 @@ enum {
     DB_LABEL_NOT_ANALYSED = 65535,
 };
 
-struct db_class_statistics {
-    uint64_t n_chips;
-    double area_fraction;
-    double mean_probability;
-    uint64_t n_regions_4;
-    uint64_t n_regions_8;
-    double mean_region_chips;
+enum {
+    DB_QUANTITY_NAME_SIZE = 48,
+    DB_QUANTITY_UNIT_SIZE = 16,
+    DB_QUANTITY_OF_IMAGE = -1, /* class_index of a number about the image as a whole */
+};
+
+/* A statistic: one number about the image or one of its classes. */
+struct db_quantity {
+    int32_t class_index;
+    char name[DB_QUANTITY_NAME_SIZE]; /* unique for its class */
+    char unit[DB_QUANTITY_UNIT_SIZE]; /* "" for counts and shares */
+    double value;
+    double low, high; /* the interval that comes with it; NaN: none */
 };
 
 struct db_result {
@@ -28,10 +34,12 @@ struct db_result {
     char edge[16];
     uint32_t n_classes;
     double temperature;
-    struct db_class_statistics *classes; /* n_classes */
-    uint16_t *labels;                    /* rows x columns; NULL when not asked for */
-    float *probabilities;                /* rows x columns x n_classes; NULL when not asked for */
-    float *distances;                    /* rows x columns; NULL when not asked for */
+    struct db_quantity
+        *quantities; /* by class_index; each class has some. Read back: by name too */
+    size_t n_quantities;
+    uint16_t *labels;     /* rows x columns; NULL when not asked for */
+    float *probabilities; /* rows x columns x n_classes; NULL when not asked for */
+    float *distances;     /* rows x columns; NULL when not asked for */
     char created_at[DB_TIME_SIZE];
 };
 

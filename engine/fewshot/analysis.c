@@ -1,8 +1,6 @@
 /* The steps of an analysis, in their order: classify the chips, then count what came out. */
 #include "engine/fewshot/analysis.h"
 
-#include <string.h>
-
 static int check(const struct analysis_input *input, struct error *err)
 {
     const uint64_t n_chips = grid_n_chips(input->grid);
@@ -22,7 +20,7 @@ int analysis_run(const struct analysis_input *input, struct pool_lane *lane, str
         rc = classifier_run(input->classifier, input->support, input->chips, lane, chips, err);
     if (rc == 0)
         rc = statistics_compute(chips->labels, chips->probabilities, input->grid->rows,
-                                input->grid->columns, chips->n_classes, analysis.statistics, err);
+                                input->grid->columns, chips->n_classes, &analysis.statistics, err);
     if (rc == 0)
         *out = analysis;
     else
@@ -33,5 +31,5 @@ int analysis_run(const struct analysis_input *input, struct pool_lane *lane, str
 void analysis_clear(struct analysis *analysis)
 {
     classification_clear(&analysis->chips);
-    memset(analysis, 0, sizeof(*analysis));
+    statistics_clear(&analysis->statistics);
 }

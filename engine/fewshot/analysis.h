@@ -22,7 +22,7 @@ struct analysis_input {
 /* Owned; analysis_clear frees it. */
 struct analysis {
     struct classification chips;
-    struct class_statistics statistics[CLASSIFIER_CLASSES_MAX]; /* chips.n_classes of them */
+    struct statistics statistics;
 };
 
 /* Deterministic, whoever helps; `lane` as in pool_share. The chips are visited twice, in bands

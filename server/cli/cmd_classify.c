@@ -1,11 +1,13 @@
 /* chipshot classify: one image and one support set, no server: labels.csv, overlay.png and
  * statistics.json, with the same engine and the same rules as a job (see job_run.c on examples). */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/labels_csv.h"
+#include "api/statistics_json.h"
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/maps.h"
 #include "server/cli/command.h"
@@ -144,33 +146,31 @@ static int write_overlay(const struct run *run, const char *directory, struct er
 }
 
 /* The names are those of the service's results; areas are null when the file has no pixel size. */
-static json_t *class_to_json(const struct run *run, const struct class_statistics *statistics,
-                             uint32_t index)
+static int classes_to_json(const struct run *run, json_t *out, struct error *err)
 {
-    double pixel_size = run->image.info.pixel_size_nm;
-    double chip_area =
-        (double)run->grid.params.stride_x * run->grid.params.stride_y * pixel_size * pixel_size;
-    bool has_area = pixel_size > 0;
-    return json_pack(
-        "{s:s, s:I, s:f, s:o, s:f, s:I, s:I, s:f, s:o}", "name", run->support.names[index],
-        "n_chips", (json_int_t)statistics->n_chips, "area_fraction", statistics->area_fraction,
-        "area_nm2", has_area ? json_real((double)statistics->n_chips * chip_area) : json_null(),
-        "mean_probability", statistics->mean_probability, "n_regions_4",
-        (json_int_t)statistics->n_regions_4, "n_regions_8", (json_int_t)statistics->n_regions_8,
-        "mean_region_chips", statistics->mean_region_chips, "mean_region_area_nm2",
-        has_area ? json_real(statistics->mean_region_chips * chip_area) : json_null());
+    const double size = run->image.info.pixel_size_nm;
+    const struct grid_params *grid = &run->grid.params;
+    const double chip_area = size > 0 ? (double)grid->stride_x * grid->stride_y * size * size : NAN;
+    int rc = 0;
+    for (uint32_t i = 0; i < run->support.n_classes && rc == 0; i++) {
+        json_t *class = json_pack("{s:s}", "name", run->support.names[i]);
+        rc = json_array_append_new(out, class) == 0
+                 ? statistics_json_add(class, &run->result.statistics, i, chip_area, err)
+                 : error_set_nomem(err, "statistics.json");
+    }
+    return rc;
 }
 
 static int write_statistics(const struct run *run, const char *directory, struct error *err)
 {
     json_t *classes = json_array();
-    for (uint32_t i = 0; i < run->support.n_classes; i++)
-        json_array_append_new(classes, class_to_json(run, &run->result.statistics[i], i));
+    int rc = classes_to_json(run, classes, err);
     json_t *root = json_pack("{s:{s:i, s:i}, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
                              "columns", (int)run->grid.columns, "temperature",
                              run->result.chips.temperature, "classes", classes);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-    int rc = text == NULL ? error_set_nomem(err, "statistics.json")
+    if (rc == 0)
+        rc = text == NULL ? error_set_nomem(err, "statistics.json")
                           : file_write(directory, "statistics.json", text, strlen(text), err);
     free(text);
     json_decref(root);

@@ -25,21 +25,28 @@ _Static_assert((int)LABEL_UNKNOWN == (int)DB_LABEL_UNKNOWN &&
                    (int)LABEL_NOT_ANALYSED == (int)DB_LABEL_NOT_ANALYSED,
                "the database and the engine agree on labels that are no class");
 
+/* The statistics as the database takes them; NULL when out of memory. */
+static struct db_quantity *make_quantities(const struct statistics *statistics)
+{
+    struct db_quantity *quantities = calloc(statistics->n_items, sizeof(*quantities));
+    for (size_t i = 0; quantities != NULL && i < statistics->n_items; i++) {
+        const struct statistic *item = &statistics->items[i];
+        struct db_quantity *out = &quantities[i];
+        *out = (struct db_quantity){.class_index = item->class_index,
+                                    .value = item->value,
+                                    .low = item->low,
+                                    .high = item->high};
+        snprintf(out->name, sizeof(out->name), "%s", item->name);
+        snprintf(out->unit, sizeof(out->unit), "%s", item->unit);
+    }
+    return quantities;
+}
+
 static int store_result(struct job_state *state, struct job_image *image,
                         const struct analysis *analysis, struct error *err)
 {
     const struct grid_params *grid = &image->grid.params;
     const struct classification *chips = &analysis->chips;
-    struct db_class_statistics rows[CLASSIFIER_CLASSES_MAX];
-    for (uint32_t i = 0; i < chips->n_classes; i++)
-        rows[i] = (struct db_class_statistics){
-            .n_chips = analysis->statistics[i].n_chips,
-            .area_fraction = analysis->statistics[i].area_fraction,
-            .mean_probability = analysis->statistics[i].mean_probability,
-            .n_regions_4 = analysis->statistics[i].n_regions_4,
-            .n_regions_8 = analysis->statistics[i].n_regions_8,
-            .mean_region_chips = analysis->statistics[i].mean_region_chips,
-        };
     struct db_result result = {
         .rows = image->grid.rows,
         .columns = image->grid.columns,
@@ -51,16 +58,21 @@ static int store_result(struct job_state *state, struct job_image *image,
         .offset_y = grid->offset_y,
         .n_classes = chips->n_classes,
         .temperature = chips->temperature,
-        .classes = rows,
+        .quantities = make_quantities(&analysis->statistics),
+        .n_quantities = analysis->statistics.n_items,
         .labels = chips->labels,
         .probabilities = chips->probabilities,
         .distances = chips->distances,
     };
+    if (result.quantities == NULL)
+        return error_set_nomem(err, "a result's statistics");
     snprintf(result.job_id, sizeof(result.job_id), "%s", state->job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", image->row.id);
     snprintf(result.edge, sizeof(result.edge), "%s", grid_edge_name(grid->edge));
-    return db_result_insert(state->engine->db, &result, state->owner,
-                            atomic_load(&state->control->n_chips_done), err);
+    int rc = db_result_insert(state->engine->db, &result, state->owner,
+                              atomic_load(&state->control->n_chips_done), err);
+    free(result.quantities);
+    return rc;
 }
 
 static int classify_image(struct job_state *state, const struct support *support,

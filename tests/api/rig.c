@@ -1,8 +1,10 @@
 #include "tests/api/rig.h"
 
 #include <ftw.h>
+#include <math.h>
 #include <unistd.h>
 
+#include "engine/fewshot/statistics.h"
 #include "engine/image/png_write.h"
 
 /* ---- hooks ---- */
@@ -352,8 +354,16 @@ void rig_finish_job(struct rig *rig, enum db_job_state state)
     struct db_job job;
     uint16_t labels[N];
     float probabilities[2 * N], distances[N];
-    struct db_class_statistics statistics[2] = {{8, 8.0 / N, 0.75, 8, 1, 8},
-                                                {7, 7.0 / N, 0.75, 7, 1, 7}};
+    static const char *const names[] = {
+        STATISTIC_CHIPS,     STATISTIC_AREA_FRACTION, STATISTIC_MEAN_PROBABILITY,
+        STATISTIC_REGIONS_4, STATISTIC_REGIONS_8,     STATISTIC_MEAN_REGION_CHIPS};
+    static const double values[2][6] = {{8, 8.0 / N, 0.75, 8, 1, 8}, {7, 7.0 / N, 0.75, 7, 1, 7}};
+    struct db_quantity quantities[12];
+    for (int i = 0; i < 12; i++) {
+        quantities[i] = (struct db_quantity){
+            .class_index = i / 6, .value = values[i / 6][i % 6], .low = NAN, .high = NAN};
+        snprintf(quantities[i].name, sizeof(quantities[i].name), "%s", names[i % 6]);
+    }
     assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &rig->err), 0);
     for (int i = 0; i < N; i++) {
         labels[i] = rig->labels != NULL ? rig->labels[i] : (uint16_t)(i % 2);
@@ -370,7 +380,8 @@ void rig_finish_job(struct rig *rig, enum db_job_state state)
                                .edge = "drop",
                                .n_classes = 2,
                                .temperature = 0.5,
-                               .classes = statistics,
+                               .quantities = quantities,
+                               .n_quantities = 12,
                                .labels = labels,
                                .probabilities = probabilities,
                                .distances = distances};

@@ -2,6 +2,7 @@
  * pipe; the parent kills it after some messages and looks at what is there. */
 #include "tests/unit/db/fixture.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,7 +49,8 @@ static int upload(struct fixture *f, const char *text, struct db_image *image)
 static int run_one(struct fixture *f, int fd)
 {
     struct db_job job;
-    struct db_class_statistics statistics[2] = {{.n_chips = 1}, {.n_chips = 0}};
+    struct db_quantity quantities[2] = {{0, "n_chips", "", 1, NAN, NAN},
+                                        {1, "n_chips", "", 0, NAN, NAN}};
     uint16_t labels[1] = {0};
     float probabilities[2] = {0.5F, 0.5F}, distances[1] = {1};
     bool cancel;
@@ -60,7 +62,8 @@ static int run_one(struct fixture *f, int fd)
                                .edge = "drop",
                                .n_classes = 2,
                                .temperature = 1,
-                               .classes = statistics,
+                               .quantities = quantities,
+                               .n_quantities = 2,
                                .labels = labels,
                                .probabilities = probabilities,
                                .distances = distances};

@@ -3,6 +3,7 @@
 #include "tests/unit/db/fixture.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,7 +48,8 @@ static int read_everything(struct fixture *f, const char *job_id)
 /* Projects, images, a set, a finished job with a result. */
 static void fill(struct fixture *f, char job_id[DB_ID_SIZE])
 {
-    struct db_class_statistics statistics[2] = {{.n_chips = 3}, {.n_chips = 1}};
+    struct db_quantity quantities[2] = {{0, "n_chips", "", 3, NAN, NAN},
+                                        {1, "n_chips", "", 1, NAN, NAN}};
     uint16_t labels[4] = {0, 0, 1, 0};
     float probabilities[8] = {1, 0, 1, 0, 0, 1, 1, 0}, distances[4] = {0};
     struct db_job job;
@@ -60,7 +62,8 @@ static void fill(struct fixture *f, char job_id[DB_ID_SIZE])
                                .edge = "drop",
                                .n_classes = 2,
                                .temperature = 1,
-                               .classes = statistics,
+                               .quantities = quantities,
+                               .n_quantities = 2,
                                .labels = labels,
                                .probabilities = probabilities,
                                .distances = distances};

@@ -2,20 +2,21 @@
 
 #include <math.h>
 
+#include "db/migrations.h"
+#include "db/stmt.h"
+
 enum { ROWS = 2, COLUMNS = 3, N_CHIPS = ROWS * COLUMNS, N_CLASSES = 2 };
 
-static struct db_class_statistics statistics[N_CLASSES] = {{.n_chips = 4,
-                                                            .area_fraction = 2.0 / 3,
-                                                            .mean_probability = 0.8,
-                                                            .n_regions_4 = 2,
-                                                            .n_regions_8 = 1,
-                                                            .mean_region_chips = 4},
-                                                           {.n_chips = 2,
-                                                            .area_fraction = 1.0 / 3,
-                                                            .mean_probability = 0.7,
-                                                            .n_regions_4 = 1,
-                                                            .n_regions_8 = 1,
-                                                            .mean_region_chips = 2}};
+/* In the order in which they are read back. */
+static struct db_quantity quantities[] = {
+    {-1, "scale", "nm2", 1.0 / 3, 0.1, NAN},
+    {0, "a statistic that came later", "nm", -1e-300, 0.1 + 0.2, 1e300},
+    {0, "area_fraction", "", 2.0 / 3, NAN, NAN},
+    {0, "n_chips", "", 4, NAN, NAN},
+    {1, "n_chips", "", 2, NAN, NAN},
+};
+enum { N_QUANTITIES = sizeof(quantities) / sizeof(quantities[0]) };
+
 static uint16_t labels[N_CHIPS] = {0, 0, 1, 0, 1, 0};
 static float probabilities[N_CHIPS * N_CLASSES] = {1,    0,    0.75F, 0.25F, 0.1F, 0.9F,
                                                    0.6F, 0.4F, 0.2F,  0.8F,  1,    1e-30F};
@@ -40,12 +41,27 @@ static void prepare(struct fixture *f, char job_id[DB_ID_SIZE], struct db_result
                                  .edge = "cover",
                                  .n_classes = N_CLASSES,
                                  .temperature = 0.125,
-                                 .classes = statistics,
+                                 .quantities = quantities,
+                                 .n_quantities = N_QUANTITIES,
                                  .labels = labels,
                                  .probabilities = probabilities,
                                  .distances = distances};
     memcpy(result->job_id, job_id, DB_ID_SIZE);
     memcpy(result->image_id, f->image_id, DB_ID_SIZE);
+}
+
+static void assert_quantities(const struct db_result *result)
+{
+    assert_int_equal(result->n_quantities, N_QUANTITIES);
+    for (size_t i = 0; i < N_QUANTITIES; i++) {
+        const struct db_quantity *got = &result->quantities[i], *expected = &quantities[i];
+        assert_int_equal(got->class_index, expected->class_index);
+        assert_string_equal(got->name, expected->name);
+        assert_string_equal(got->unit, expected->unit);
+        assert_memory_equal(&got->value, &expected->value, sizeof(double));
+        assert_true(got->low == expected->low || (isnan(got->low) && isnan(expected->low)));
+        assert_true(got->high == expected->high || (isnan(got->high) && isnan(expected->high)));
+    }
 }
 
 static void a_result_comes_back_to_the_bit(void **state)
@@ -67,11 +83,11 @@ static void a_result_comes_back_to_the_bit(void **state)
     assert_memory_equal(read.labels, labels, sizeof(labels));
     assert_memory_equal(read.probabilities, probabilities, sizeof(probabilities));
     assert_memory_equal(read.distances, distances, sizeof(distances));
-    assert_memory_equal(read.classes, statistics, sizeof(statistics));
+    assert_quantities(&read);
     db_result_clear(&read);
     assert_ok(db_result_get(f->db, job_id, f->image_id, false, &read, &f->err));
     assert_null(read.labels);
-    assert_int_equal(read.classes[1].n_chips, 2);
+    assert_quantities(&read);
     db_result_clear(&read);
 }
 
@@ -155,6 +171,25 @@ static void impossible_results_are_refused(void **state)
     result.n_classes = N_CLASSES;
     result.distances = NULL;
     assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    result.distances = distances;
+    result.n_quantities--; /* none of class 1 */
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    result.n_quantities++;
+    struct db_quantity unordered[] = {quantities[4], quantities[3]};
+    result.quantities = unordered;
+    result.n_quantities = 2;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    struct db_quantity twice[] = {quantities[3], quantities[3], quantities[4]};
+    result.quantities = twice;
+    result.n_quantities = 3;
+    assert_true(db_result_insert(f->db, &result, "w", 1, &f->err) < 0);
+    struct db_quantity endless[] = {quantities[3], quantities[4]};
+    endless[1].value = INFINITY;
+    result.quantities = endless;
+    result.n_quantities = 2;
+    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    result.quantities = quantities;
+    result.n_quantities = N_QUANTITIES;
     float bad[N_CHIPS] = {0, 0, NAN};
     result.distances = bad;
     assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
@@ -213,7 +248,7 @@ static void a_list_has_the_order_of_the_job(void **state)
     assert_int_equal(list.n_items, 2);
     assert_string_equal(list.items[0].image_id, ids[1]);
     assert_string_equal(list.items[1].image_id, ids[2]);
-    assert_int_equal(list.items[1].classes[0].n_chips, 4);
+    assert_quantities(&list.items[1]);
     assert_null(list.items[0].labels);
     db_result_list_clear(&list);
     assert_ok(db_result_list(f->db, job_id, &list, &f->err));
@@ -239,8 +274,16 @@ static void edited_results_are_corrupt(void **state)
         "UPDATE results SET temperature = 9e999",
         "UPDATE results SET edge = 'a text that does not fit'",
         "UPDATE results SET created_at = 'yesterday'",
-        "DELETE FROM class_statistics WHERE class_index = 1",
-        "UPDATE class_statistics SET area_fraction = 'much'",
+        "DELETE FROM result_quantities WHERE class_index = 1",
+        "DELETE FROM result_quantities WHERE class_index = 0",
+        "UPDATE result_quantities SET class_index = 2 WHERE class_index = 1",
+        "UPDATE result_quantities SET class_index = 1e12 WHERE class_index = 1",
+        "UPDATE result_quantities SET value = 'much' WHERE name = 'area_fraction'",
+        "UPDATE result_quantities SET low = 'little' WHERE name = 'area_fraction'",
+        "UPDATE result_quantities SET high = 9e999",
+        "UPDATE result_quantities SET name = 'a name that is longer than the longest that is read'"
+        " WHERE name = 'area_fraction'",
+        "UPDATE result_quantities SET unit = X'FF'",
     };
     char job_id[DB_ID_SIZE];
     struct db_result result, read;
@@ -248,7 +291,7 @@ static void edited_results_are_corrupt(void **state)
     assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
     db_close(f->db);
     fixture_edit(f, "CREATE TABLE r AS SELECT * FROM results;"
-                    "CREATE TABLE c AS SELECT * FROM class_statistics");
+                    "CREATE TABLE q AS SELECT * FROM result_quantities");
     for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
         fixture_edit(f, edits[i]);
         assert_ok(fixture_open(f));
@@ -257,7 +300,7 @@ static void edited_results_are_corrupt(void **state)
             fail_msg("%s: %d", edits[i], rc);
         db_close(f->db);
         fixture_edit(f, "DELETE FROM results; INSERT INTO results SELECT * FROM r;"
-                        "INSERT INTO class_statistics SELECT * FROM c");
+                        "INSERT INTO result_quantities SELECT * FROM q");
     }
     assert_ok(fixture_open(f));
     assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
@@ -331,16 +374,112 @@ static void a_part_of_what_is_gone_or_damaged_is_told(void **state)
     assert_int_equal(read_part(f, &result, 3, 3, &part), ERROR_NOT_FOUND);
 }
 
+/* ---- migration ---- */
+
+enum { V1_CLASSES = 2, V1_STATISTICS = 6 };
+static const char *const v1_names[V1_STATISTICS] = {"area_fraction",     "mean_probability",
+                                                    "mean_region_chips", "n_chips",
+                                                    "n_regions_4",       "n_regions_8"};
+/* Of doubles that no short decimal says. */
+static const double v1_values[V1_CLASSES][V1_STATISTICS] = {
+    {2.0 / 3, 0.1 + 0.2, 4.0 / 3, 4, 4000000000.0, 3},
+    {1.0 / 3, 4.9406564584124654e-324, 0, 2, 1, 0},
+};
+
+/* A database of version 1 with one result, which only its statistics make worth keeping. */
+static const char v1_rows[] =
+    "INSERT INTO projects VALUES ('prj_01JABCDEFGHJKMNPQRSTVWXYZ0', 'p', '', '{}',"
+    " '2026-01-31T12:00:00.000Z', '2026-01-31T12:00:00.000Z', 1);"
+    "INSERT INTO images VALUES ('img_01JABCDEFGHJKMNPQRSTVWXYZ0', 'prj_01JABCDEFGHJKMNPQRSTVWXYZ0',"
+    " '0000000000000000000000000000000000000000000000000000000000000000', 'a.png', 'png', 'none',"
+    " 3, 2, 8, 1, 9, 0.5, '2026-01-31T12:00:00.000Z');"
+    "INSERT INTO encoders VALUES ('enc_01JABCDEFGHJKMNPQRSTVWXYZ0',"
+    " '0000000000000000000000000000000000000000000000000000000000000000', 'e', 'resnet18', 1, 64,"
+    " 512, 1, 9, 1, '2026-01-31T12:00:00.000Z');"
+    "INSERT INTO support_sets VALUES ('sup_01JABCDEFGHJKMNPQRSTVWXYZ0',"
+    " 'prj_01JABCDEFGHJKMNPQRSTVWXYZ0', 1, '2026-01-31T12:00:00.000Z');"
+    "INSERT INTO support_set_versions VALUES ('sup_01JABCDEFGHJKMNPQRSTVWXYZ0', 1, 's', 1, 1,"
+    " '2026-01-31T12:00:00.000Z');"
+    "INSERT INTO jobs VALUES ('job_01JABCDEFGHJKMNPQRSTVWXYZ0', 'prj_01JABCDEFGHJKMNPQRSTVWXYZ0',"
+    " 'sup_01JABCDEFGHJKMNPQRSTVWXYZ0', 1, 'enc_01JABCDEFGHJKMNPQRSTVWXYZ0', '{}', 0, 'succeeded',"
+    " 0, 6, 6, 0, NULL, NULL, NULL, NULL, '2026-01-31T12:00:00.000Z', NULL, NULL);"
+    "INSERT INTO job_images VALUES ('job_01JABCDEFGHJKMNPQRSTVWXYZ0', 0,"
+    " 'img_01JABCDEFGHJKMNPQRSTVWXYZ0');"
+    "INSERT INTO results VALUES ('job_01JABCDEFGHJKMNPQRSTVWXYZ0',"
+    " 'img_01JABCDEFGHJKMNPQRSTVWXYZ0', 2, 3, 1, 1, 1, 1, 0, 0, 'drop', 2, 0.1,"
+    " '2026-01-31T12:00:00.000Z', zeroblob(12), zeroblob(48), zeroblob(24));";
+
+static void insert_v1_class(struct fixture *f, struct db_connection *writer, int class_index)
+{
+    const double *values = v1_values[class_index];
+    struct db_stmt *stmt = NULL;
+    assert_ok(db_stmt_prepare(
+        &stmt, writer, "inserting",
+        "INSERT INTO class_statistics (job_id, image_id, class_index, area_fraction,"
+        " mean_probability, mean_region_chips, n_chips, n_regions_4, n_regions_8) VALUES"
+        " ('job_01JABCDEFGHJKMNPQRSTVWXYZ0', 'img_01JABCDEFGHJKMNPQRSTVWXYZ0', ?, ?, ?, ?, ?, ?,"
+        " ?)",
+        &f->err));
+    db_bind_int(stmt, class_index);
+    for (int i = 0; i < 3; i++)
+        db_bind_double(stmt, values[i]);
+    for (int i = 3; i < V1_STATISTICS; i++)
+        db_bind_int(stmt, (int64_t)values[i]);
+    assert_ok(db_stmt_run(stmt, NULL, &f->err));
+}
+
+static void statistics_of_version_1_are_kept_to_the_bit(void **state)
+{
+    struct fixture *f = *state;
+    struct db_connection *writer = NULL;
+    struct db_result read;
+    char path[600];
+    size_t n_migrations = 0;
+    const struct db_migration *migrations = db_migrations(&n_migrations);
+    db_close(f->db);
+    f->db = NULL;
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
+    FILE *file = fopen(path, "wb"); /* a new database */
+    assert_non_null(file);
+    fclose(file);
+    assert_ok(db_connection_open(&writer, path, DB_CONNECTION_WRITER, &f->err));
+    assert_ok(db_migrate_with(writer, path, migrations, 1, &f->err));
+    assert_ok(db_connection_run_script(writer, "filling", v1_rows, &f->err));
+    for (int k = 0; k < V1_CLASSES; k++)
+        insert_v1_class(f, writer, k);
+    db_connection_close(writer);
+
+    assert_ok(fixture_open(f));
+    assert_ok(db_result_get(f->db, "job_01JABCDEFGHJKMNPQRSTVWXYZ0",
+                            "img_01JABCDEFGHJKMNPQRSTVWXYZ0", true, &read, &f->err));
+    assert_int_equal(read.n_quantities, V1_CLASSES * V1_STATISTICS);
+    for (size_t i = 0; i < read.n_quantities; i++) {
+        const struct db_quantity *quantity = &read.quantities[i];
+        assert_int_equal(quantity->class_index, i / V1_STATISTICS);
+        assert_string_equal(quantity->name, v1_names[i % V1_STATISTICS]);
+        assert_string_equal(quantity->unit, "");
+        assert_memory_equal(&quantity->value, &v1_values[0][0] + i, sizeof(double));
+        assert_true(isnan(quantity->low) && isnan(quantity->high));
+    }
+    db_result_clear(&read);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_result_comes_back_to_the_bit),  TEST(labels_may_say_that_there_is_no_class),
-        TEST(inserting_again_changes_nothing), TEST(only_the_owner_stores_results),
-        TEST(impossible_results_are_refused),  TEST(requeueing_keeps_the_stored_chips),
-        TEST(a_list_has_the_order_of_the_job), TEST(edited_results_are_corrupt),
-        TEST(parts_make_up_the_whole),         TEST(a_part_of_what_is_gone_or_damaged_is_told),
+        TEST(a_result_comes_back_to_the_bit),
+        TEST(labels_may_say_that_there_is_no_class),
+        TEST(inserting_again_changes_nothing),
+        TEST(only_the_owner_stores_results),
+        TEST(impossible_results_are_refused),
+        TEST(requeueing_keeps_the_stored_chips),
+        TEST(a_list_has_the_order_of_the_job),
+        TEST(edited_results_are_corrupt),
+        TEST(parts_make_up_the_whole),
+        TEST(a_part_of_what_is_gone_or_damaged_is_told),
+        TEST(statistics_of_version_1_are_kept_to_the_bit),
     };
     return test_run(tests);
 }

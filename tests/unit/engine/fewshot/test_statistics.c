@@ -7,6 +7,21 @@
 #include "engine/fewshot/statistics.h"
 #include "engine/random.h"
 
+static double value(const struct statistics *s, uint32_t class_index, const char *name)
+{
+    const struct statistic *item = statistics_find(s, (int32_t)class_index, name);
+    assert_non_null(item);
+    assert_true(isnan(item->low) && isnan(item->high));
+    return item->value;
+}
+
+static uint64_t count(const struct statistics *s, uint32_t class_index, const char *name)
+{
+    const double number = value(s, class_index, name);
+    assert_true(number >= 0.0 && number == floor(number));
+    return (uint64_t)number;
+}
+
 static void counts_match_a_drawn_map(void **state)
 {
     (void)state;
@@ -21,25 +36,28 @@ static void counts_match_a_drawn_map(void **state)
         for (int k = 0; k < 4; k++)
             probabilities[i * 4 + k] = k == labels[i] ? 0.5f + 0.02f * (float)i : 0.0f;
     }
-    struct class_statistics s[4];
-    assert_int_equal(statistics_compute(labels, probabilities, 4, 5, 4, s, NULL), 0);
-    assert_int_equal(s[0].n_chips, 10);
-    assert_int_equal(s[1].n_chips, 8);
-    assert_int_equal(s[2].n_chips, 2);
-    assert_true(s[0].area_fraction == 0.5);
+    struct statistics s;
+    assert_int_equal(statistics_compute(labels, probabilities, 4, 5, 4, &s, NULL), 0);
+    assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 10);
+    assert_int_equal(count(&s, 1, STATISTIC_CHIPS), 8);
+    assert_int_equal(count(&s, 2, STATISTIC_CHIPS), 2);
+    assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 0.5);
     /* Class 0: the corner, the top right chip, the middle block, the bottom right pair. */
-    assert_int_equal(s[0].n_regions_4, 4);
-    assert_int_equal(s[0].n_regions_8, 1); /* they touch by their corners */
-    assert_int_equal(s[1].n_regions_4, 4);
-    assert_int_equal(s[1].n_regions_8, 1);
-    assert_int_equal(s[2].n_regions_4, 2);
-    assert_int_equal(s[2].n_regions_8, 1);
-    assert_true(s[2].mean_region_chips == 2.0);
-    assert_true(fabs(s[2].mean_probability - (0.5 + 0.02 * 15)) < 1e-6); /* chips 13 and 17 */
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 4);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_8), 1); /* they touch by their corners */
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_4), 4);
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), 1);
+    assert_int_equal(count(&s, 2, STATISTIC_REGIONS_4), 2);
+    assert_int_equal(count(&s, 2, STATISTIC_REGIONS_8), 1);
+    assert_true(value(&s, 2, STATISTIC_MEAN_REGION_CHIPS) == 2.0);
+    assert_true(fabs(value(&s, 2, STATISTIC_MEAN_PROBABILITY) - (0.5 + 0.02 * 15)) <
+                1e-6); /* chips 13 and 17 */
     /* A class without chips has zeros, not NaN. */
-    assert_int_equal(s[3].n_chips, 0);
-    assert_int_equal(s[3].n_regions_8, 0);
-    assert_true(s[3].mean_probability == 0.0 && s[3].mean_region_chips == 0.0);
+    assert_int_equal(count(&s, 3, STATISTIC_CHIPS), 0);
+    assert_int_equal(count(&s, 3, STATISTIC_REGIONS_8), 0);
+    assert_true(value(&s, 3, STATISTIC_MEAN_PROBABILITY) == 0.0 &&
+                value(&s, 3, STATISTIC_MEAN_REGION_CHIPS) == 0.0);
+    statistics_clear(&s);
 }
 
 static void rings_spirals_and_checkers_are_counted(void **state)
@@ -57,17 +75,19 @@ static void rings_spirals_and_checkers_are_counted(void **state)
     float probabilities[2 * 64];
     for (int i = 0; i < 128; i++)
         probabilities[i] = 0.5f;
-    struct class_statistics s[2];
-    assert_int_equal(statistics_compute(spiral, probabilities, 7, 7, 2, s, NULL), 0);
-    assert_int_equal(s[0].n_regions_4, 1);
-    assert_int_equal(s[1].n_regions_4, 1);
+    struct statistics s;
+    assert_int_equal(statistics_compute(spiral, probabilities, 7, 7, 2, &s, NULL), 0);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 1);
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_4), 1);
+    statistics_clear(&s);
     uint16_t checkers[64];
     for (int i = 0; i < 64; i++)
         checkers[i] = (uint16_t)((i / 8 + i) % 2);
-    assert_int_equal(statistics_compute(checkers, probabilities, 8, 8, 2, s, NULL), 0);
-    assert_int_equal(s[0].n_regions_4, 32);
-    assert_int_equal(s[0].n_regions_8, 1);
-    assert_true(s[1].mean_region_chips == 32.0);
+    assert_int_equal(statistics_compute(checkers, probabilities, 8, 8, 2, &s, NULL), 0);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 32);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_8), 1);
+    assert_true(value(&s, 1, STATISTIC_MEAN_REGION_CHIPS) == 32.0);
+    statistics_clear(&s);
 }
 
 /* The same counts from a flood fill written another way. */
@@ -120,13 +140,16 @@ static void random_maps_agree_with_a_flood_fill(void **state)
         uint32_t columns = 1 + random_below(&random, LARGEST);
         for (uint32_t i = 0; i < rows * columns; i++)
             labels[i] = (uint16_t)random_below(&random, CLASSES);
-        struct class_statistics s[CLASSES];
-        assert_int_equal(statistics_compute(labels, probabilities, rows, columns, CLASSES, s, NULL),
-                         0);
+        struct statistics s;
+        assert_int_equal(
+            statistics_compute(labels, probabilities, rows, columns, CLASSES, &s, NULL), 0);
         for (uint16_t k = 0; k < CLASSES; k++) {
-            assert_int_equal(s[k].n_regions_4, flood_count(labels, rows, columns, k, false));
-            assert_int_equal(s[k].n_regions_8, flood_count(labels, rows, columns, k, true));
+            assert_int_equal(count(&s, k, STATISTIC_REGIONS_4),
+                             flood_count(labels, rows, columns, k, false));
+            assert_int_equal(count(&s, k, STATISTIC_REGIONS_8),
+                             flood_count(labels, rows, columns, k, true));
         }
+        statistics_clear(&s);
     }
 }
 
@@ -141,10 +164,11 @@ static void a_million_chips_take_no_stack_and_little_time(void **state)
     assert_non_null(probabilities);
     for (uint32_t i = 0; i < SIDE * SIDE; i++)
         labels[i] = i % SIDE % 2 == 1 && i / SIDE != SIDE - 1;
-    struct class_statistics s[2];
-    assert_int_equal(statistics_compute(labels, probabilities, SIDE, SIDE, 2, s, NULL), 0);
-    assert_int_equal(s[0].n_regions_4, 1);
-    assert_int_equal(s[1].n_regions_8, SIDE / 2);
+    struct statistics s;
+    assert_int_equal(statistics_compute(labels, probabilities, SIDE, SIDE, 2, &s, NULL), 0);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 1);
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), SIDE / 2);
+    statistics_clear(&s);
     free(labels);
     free(probabilities);
 }
@@ -162,22 +186,28 @@ static void chips_without_a_class_are_no_class(void **state)
     float probabilities[2 * 12];
     for (int i = 0; i < 24; i++)
         probabilities[i] = i % 2 == 0 ? 0.75f : 0.25f;
-    struct class_statistics s[2];
-    assert_int_equal(statistics_compute(labels, probabilities, 3, 4, 2, s, NULL), 0);
-    assert_int_equal(s[0].n_chips, 6);
-    assert_true(s[0].area_fraction == 6.0 / 9.0);
-    assert_true(s[1].area_fraction == 2.0 / 9.0);
-    assert_true(s[0].mean_probability == 0.75 && s[1].mean_probability == 0.25);
-    assert_int_equal(s[0].n_regions_4, 4);
-    assert_int_equal(s[0].n_regions_8, 2);
-    assert_int_equal(s[1].n_regions_8, 2);
-    assert_true(s[0].mean_region_chips == 3.0);
+    struct statistics s;
+    assert_int_equal(statistics_compute(labels, probabilities, 3, 4, 2, &s, NULL), 0);
+    assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 6);
+    assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 6.0 / 9.0);
+    assert_true(value(&s, 1, STATISTIC_AREA_FRACTION) == 2.0 / 9.0);
+    assert_true(value(&s, 0, STATISTIC_MEAN_PROBABILITY) == 0.75 &&
+                value(&s, 1, STATISTIC_MEAN_PROBABILITY) == 0.25);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 4);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_8), 2);
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), 2);
+    assert_true(value(&s, 0, STATISTIC_MEAN_REGION_CHIPS) == 3.0);
+    statistics_clear(&s);
 
     const uint16_t nothing[] = {none, none};
-    assert_int_equal(statistics_compute(nothing, probabilities, 1, 2, 2, s, NULL), 0);
-    assert_int_equal(s[0].n_chips, 0);
-    assert_true(s[0].area_fraction == 0.0 && s[0].mean_probability == 0.0);
-    assert_int_equal(s[1].n_regions_4, 0);
+    assert_int_equal(statistics_compute(nothing, probabilities, 1, 2, 2, &s, NULL), 0);
+    assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 0);
+    assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 0.0 &&
+                value(&s, 0, STATISTIC_MEAN_PROBABILITY) == 0.0);
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_4), 0);
+    assert_null(statistics_find(&s, STATISTIC_OF_IMAGE, STATISTIC_CHIPS));
+    assert_null(statistics_find(&s, 2, STATISTIC_CHIPS));
+    statistics_clear(&s);
 }
 
 static void bad_labels_are_refused(void **state)
@@ -185,12 +215,12 @@ static void bad_labels_are_refused(void **state)
     (void)state;
     const uint16_t labels[] = {0, 2};
     const float probabilities[4] = {0};
-    struct class_statistics s[2];
+    struct statistics s;
     struct error err;
-    assert_int_equal(statistics_compute(labels, probabilities, 1, 2, 2, s, &err), ERROR_INVALID);
+    assert_int_equal(statistics_compute(labels, probabilities, 1, 2, 2, &s, &err), ERROR_INVALID);
     assert_string_equal(err.message, "chip 1: label 2, the last class is 1");
     const uint16_t below_the_reserved[] = {0, 65533};
-    assert_int_equal(statistics_compute(below_the_reserved, probabilities, 1, 2, 2, s, &err),
+    assert_int_equal(statistics_compute(below_the_reserved, probabilities, 1, 2, 2, &s, &err),
                      ERROR_INVALID);
 }
 

@@ -322,6 +322,17 @@ void rig_result(struct rig *rig, const char *job_id, const char *image_id, struc
         fail_with(rig, "a result");
 }
 
+double rig_statistic(const struct db_result *result, int32_t class_index, const char *name)
+{
+    for (size_t i = 0; i < result->n_quantities; i++) {
+        const struct db_quantity *quantity = &result->quantities[i];
+        if (quantity->class_index == class_index && strcmp(quantity->name, name) == 0)
+            return quantity->value;
+    }
+    fail_msg("no %s of class %d", name, (int)class_index);
+    return 0;
+}
+
 double rig_accuracy(const struct db_result *result, uint32_t split)
 {
     uint32_t n = 0, right = 0;

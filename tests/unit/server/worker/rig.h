@@ -89,6 +89,8 @@ bool rig_is_running(const struct db_job *job);
 void rig_get(struct rig *rig, const char *job_id, struct db_job *out);
 
 void rig_result(struct rig *rig, const char *job_id, const char *image_id, struct db_result *out);
+/* A statistic of a class; fails the test when there is none. */
+double rig_statistic(const struct db_result *result, int32_t class_index, const char *name);
 /* Share of the chips of a result whose label is right; chips across the split are not counted. */
 double rig_accuracy(const struct db_result *result, uint32_t split);
 void rig_assert_same(const struct db_result *a, const struct db_result *b);

@@ -26,8 +26,11 @@ static void a_job_stores_right_labels(void **state)
         rig_result(rig, id, images[i], &result);
         assert_int_equal(result.rows * result.columns, RIG_CHIPS);
         assert_true(rig_accuracy(&result, splits[i]) == 1);
-        assert_int_equal(result.classes[0].n_chips, 6 * splits[i] / RIG_CHIP);
-        assert_int_equal(result.classes[0].n_chips + result.classes[1].n_chips, RIG_CHIPS);
+        const double n_left = rig_statistic(&result, 0, "n_chips");
+        assert_true(n_left == 6 * splits[i] / RIG_CHIP);
+        assert_true(n_left + rig_statistic(&result, 1, "n_chips") == RIG_CHIPS);
+        assert_true(rig_statistic(&result, 0, "area_fraction") == n_left / RIG_CHIPS);
+        assert_true(rig_statistic(&result, 1, "n_regions_8") == 1);
         db_result_clear(&result);
     }
     struct db_job job = {0};

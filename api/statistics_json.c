@@ -1,0 +1,57 @@
+#include "api/statistics_json.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+enum kind { COUNT, NUMBER, AREA };
+
+/* In the order of the answer. */
+static const struct {
+    const char *key;
+    const char *statistic;
+    enum kind kind;
+} members[] = {
+    {"n_chips", STATISTIC_CHIPS, COUNT},
+    {"area_fraction", STATISTIC_AREA_FRACTION, NUMBER},
+    {"area_nm2", STATISTIC_CHIPS, AREA},
+    {"mean_probability", STATISTIC_MEAN_PROBABILITY, NUMBER},
+    {"n_regions_4", STATISTIC_REGIONS_4, COUNT},
+    {"n_regions_8", STATISTIC_REGIONS_8, COUNT},
+    {"mean_region_chips", STATISTIC_MEAN_REGION_CHIPS, NUMBER},
+    {"mean_region_area_nm2", STATISTIC_MEAN_REGION_CHIPS, AREA},
+};
+
+/* Whole numbers up to here are exact in a double. */
+static bool is_count(double value)
+{
+    return value >= 0.0 && value <= 0x1p53;
+}
+
+static json_t *to_json(enum kind kind, double value, double chip_area_nm2)
+{
+    switch (kind) {
+    case COUNT:
+        return json_integer((json_int_t)value);
+    case NUMBER:
+        return json_real(value);
+    case AREA:
+        return isnan(chip_area_nm2) ? json_null() : json_real(value * chip_area_nm2);
+    }
+    return NULL;
+}
+
+int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
+                        double chip_area_nm2, struct error *err)
+{
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        const struct statistic *item =
+            statistics_find(statistics, (int32_t)class_index, members[i].statistic);
+        if (item == NULL || (members[i].kind == COUNT && !is_count(item->value)))
+            return error_set(err, ERROR_CORRUPT, "class %u has no %s", class_index,
+                             members[i].statistic);
+        if (json_object_set_new(object, members[i].key,
+                                to_json(members[i].kind, item->value, chip_area_nm2)) != 0)
+            return error_set_nomem(err, "a class' statistics");
+    }
+    return 0;
+}

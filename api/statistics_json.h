@@ -1,0 +1,16 @@
+/* The statistics of a class as JSON, by the names that the service and `chipshot classify` share.
+ */
+#ifndef CHIPSHOT_API_STATISTICS_JSON_H
+#define CHIPSHOT_API_STATISTICS_JSON_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "engine/fewshot/statistics.h"
+
+/* Adds them to an object (borrowed), behind what it has. `chip_area_nm2`: what each chip stands
+ * for; NaN: unknown, so that areas are null. ERROR_CORRUPT: a statistic is missing. ERROR_NOMEM. */
+int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
+                        double chip_area_nm2, struct error *err);
+
+#endif

@@ -1,0 +1,80 @@
+#include "tests/test.h"
+
+#include <math.h>
+
+#include "api/statistics_json.h"
+
+enum { N = 7 };
+
+/* Of two classes, the second one whole; what nobody asks for does not disturb. */
+static struct statistic items[N] = {
+    {0, STATISTIC_CHIPS, "", 3, NAN, NAN},
+    {1, "a statistic that came later", "nm", 0.5, 0.25, 0.75},
+    {1, STATISTIC_AREA_FRACTION, "", 0.25, NAN, NAN},
+    {1, STATISTIC_MEAN_PROBABILITY, "", 0.75, NAN, NAN},
+    {1, STATISTIC_MEAN_REGION_CHIPS, "", 1.5, NAN, NAN},
+    {1, STATISTIC_REGIONS_4, "", 4, NAN, NAN},
+    {1, STATISTIC_REGIONS_8, "", 2, NAN, NAN},
+};
+static struct statistic with_chips[N + 1];
+static struct statistics statistics = {with_chips, N + 1};
+
+static int set_up(void **state)
+{
+    (void)state;
+    memcpy(with_chips, items, sizeof(items));
+    with_chips[N] = (struct statistic){1, STATISTIC_CHIPS, "", 3, NAN, NAN};
+    return 0;
+}
+
+static void assert_text(double chip_area_nm2, const char *expected)
+{
+    json_t *object = json_pack("{s:s}", "name", "film");
+    assert_int_equal(statistics_json_add(object, &statistics, 1, chip_area_nm2, NULL), 0);
+    char *text = json_dumps(object, JSON_COMPACT);
+    assert_string_equal(text, expected);
+    free(text);
+    json_decref(object);
+}
+
+static void a_class_is_told_in_one_order(void **state)
+{
+    (void)state;
+    assert_text(2.0, "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_nm2\":6.0,"
+                     "\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
+                     "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":3.0}");
+    assert_text(NAN, "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_nm2\":null,"
+                     "\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
+                     "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":null}");
+}
+
+static void assert_corrupt(uint32_t class_index, const char *message)
+{
+    struct error err;
+    json_t *object = json_object();
+    assert_int_equal(statistics_json_add(object, &statistics, class_index, 1.0, &err),
+                     ERROR_CORRUPT);
+    assert_string_equal(err.message, message);
+    json_decref(object);
+}
+
+static void what_is_missing_or_no_count_is_corrupt(void **state)
+{
+    (void)state;
+    assert_corrupt(0, "class 0 has no area_fraction");
+    assert_corrupt(2, "class 2 has no n_chips");
+    const double impossible[] = {-1.0, 1e300};
+    for (int i = 0; i < 2; i++) {
+        with_chips[N].value = impossible[i];
+        assert_corrupt(1, "class 1 has no n_chips");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_class_is_told_in_one_order, set_up),
+        cmocka_unit_test_setup(what_is_missing_or_no_count_is_corrupt, set_up),
+    };
+    return test_run(tests);
+}
