@@ -179,9 +179,8 @@ static void drivers_have_a_limit(void **state)
         const struct worker_config config = {.max_running_jobs = wrong[i]};
         char number[16];
         snprintf(number, sizeof(number), " %u ", wrong[i]);
-        assert_int_equal(
-            worker_create(&rig->worker, &config, &engine, rig->waits, NULL, &rig->err),
-            ERROR_INVALID);
+        assert_int_equal(worker_create(&rig->worker, &config, &engine, rig->waits, NULL, &rig->err),
+                         ERROR_INVALID);
         assert_non_null(strstr(rig->err.message, number));
         assert_non_null(strstr(rig->err.message, "1..64"));
         assert_null(rig->worker);
