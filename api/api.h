@@ -37,15 +37,31 @@ const char *api_request_header(const struct api_request *request, const char *na
 
 /* ---- responses ---- */
 
+/* A body that is made while it is sent, because it is too large to be held or its end is not known.
+ * Its length is not told beforehand. */
+struct api_stream {
+    void *context; /* owned by the stream */
+    /* Writes the next bytes to `buffer`, at most `size` (> 0) of them, and their number to *n; 0 is
+     * the end. Returns 0 or an error code; values above 0 are left for a stream that has nothing
+     * yet. After the end or an error it is not called again. An error cuts the connection, so that
+     * no client takes what it has got for the whole. May block on the disk, not on clients. */
+    int (*next)(void *context, char *buffer, size_t size, size_t *n, struct error *err);
+    /* Called exactly once, also when `next` was called never or not to the end. */
+    void (*close)(void *context);
+};
+
 enum { API_RESPONSE_HEADERS_MAX = 16 };
 
+/* The body is one of bytes, a stored file and a stream. What of them is still there when the
+ * request is over goes with api_response_clear, whatever became of the client. */
 struct api_response {
     int status;
     const char *content_type; /* static; NULL when there is no body */
-    char *body;               /* owned; NULL when empty or when fd is used */
+    char *body;               /* owned; NULL when empty or when fd or stream is used */
     size_t body_size;
-    int fd; /* file to stream instead of body, -1: none; owned */
+    int fd; /* file to send instead of body, -1: none; owned */
     uint64_t fd_size;
+    struct api_stream stream; /* `next` NULL: none; owned, used by one thread at a time */
     struct {
         const char *name; /* static */
         char *value;      /* owned */

@@ -18,6 +18,8 @@ void response_reset(struct api_response *response)
     free(response->body);
     if (response->fd >= 0)
         close(response->fd);
+    if (response->stream.next != NULL)
+        response->stream.close(response->stream.context);
     for (size_t i = 0; i < response->n_headers; i++)
         free(response->headers[i].value);
     struct api_response empty = {

@@ -95,6 +95,14 @@ static void plan_transfer(const struct connections *connections, struct connecti
     connection->look_at_ms = window_end < deadline ? window_end : deadline;
 }
 
+/* Dissolving the association sends a reset, without waiting for what is unsent. */
+static void reset(int fd)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    if (connect(fd, &nobody, sizeof(nobody)) != 0)
+        shutdown(fd, SHUT_RDWR);
+}
+
 static void expire(struct connection *connection)
 {
     /* The client may be waiting for an answer to its slow body; nothing else has been sent, so the
@@ -111,7 +119,10 @@ static void expire(struct connection *connection)
     }
     connection->expired = true;
     connection->look_at_ms = UINT64_MAX;
-    shutdown(connection->fd, SHUT_RDWR);
+    if (connection->phase == CONNECTION_SENDING)
+        reset(connection->fd);
+    else
+        shutdown(connection->fd, SHUT_RDWR);
 }
 
 /* A look at a connection whose time has come. Under the mutex. */
@@ -367,6 +378,22 @@ void connection_linger(struct connections *connections, struct connection *conne
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
             return;
     }
+}
+
+void connection_cut(const struct connection *connection)
+{
+    if (connection != NULL)
+        reset(connection->fd);
+}
+
+void connections_cut_answers(struct connections *connections)
+{
+    pthread_mutex_lock(&connections->mutex);
+    for (struct connection *c = connections->list; c != NULL; c = c->next) {
+        if (c->phase == CONNECTION_SENDING)
+            reset(c->fd);
+    }
+    pthread_mutex_unlock(&connections->mutex);
 }
 
 int connection_fd(const struct connection *connection)

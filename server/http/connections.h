@@ -75,6 +75,13 @@ bool connections_wait_idle(struct connections *connections, uint32_t timeout_ms)
  * on its way (RFC 9112, section 9.6). */
 void connection_linger(struct connections *connections, struct connection *connection);
 
+/* Ends a connection in the middle of an answer so that its client sees a reset: to HTTP/1.0 clients
+ * the orderly end of a connection is the end of an answer whose length was not told. The
+ * connection's own thread then sees the end as after a deadline. NULL allowed. */
+void connection_cut(const struct connection *connection);
+/* Cuts all connections that are in the middle of an answer. */
+void connections_cut_answers(struct connections *connections);
+
 /* The descriptor, for an answer written past the library; -1 when `connection` is NULL. */
 int connection_fd(const struct connection *connection);
 

@@ -9,6 +9,10 @@
 
 static const char suffix[] = "-gzip\"";
 
+enum {
+    STREAM_INPUT_SIZE = 64 * 1024, /* given to zlib at once */
+};
+
 /* True when the parameters of a coding ("; q=0.5") give it a weight above 0. */
 static bool weight_is_positive(const char *parameters, const char *end)
 {
@@ -53,15 +57,24 @@ bool content_coding_is_text(const char *content_type)
     return false;
 }
 
+static int open_gzip(z_stream *stream, struct error *err)
+{
+    enum { GZIP_WINDOW = 15 + 16, LEVEL = 3, MEMORY = 8 };
+    *stream = (z_stream){0};
+    if (deflateInit2(stream, LEVEL, Z_DEFLATED, GZIP_WINDOW, MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
+        return error_set_nomem(err, "gzip");
+    return 0;
+}
+
 int content_coding_gzip(const void *data, size_t size, char **out, size_t *out_size,
                         struct error *err)
 {
-    enum { GZIP_WINDOW = 15 + 16, LEVEL = 3, MEMORY = 8 };
-    z_stream stream = {0};
+    z_stream stream;
     if (size > UINT_MAX / 2)
         return error_set(err, ERROR_INVALID, "a body of %zu bytes is too large for gzip", size);
-    if (deflateInit2(&stream, LEVEL, Z_DEFLATED, GZIP_WINDOW, MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
-        return error_set_nomem(err, "gzip");
+    int rc = open_gzip(&stream, err);
+    if (rc != 0)
+        return rc;
     size_t capacity = deflateBound(&stream, (uLong)size);
     char *compressed = malloc(capacity);
     if (compressed == NULL) {
@@ -80,6 +93,78 @@ int content_coding_gzip(const void *data, size_t size, char **out, size_t *out_s
         return error_set(err, ERROR_NOMEM, "gzip ended with status %d", status);
     }
     *out = compressed;
+    return 0;
+}
+
+/* ---- streams ---- */
+
+struct gzip_stream {
+    struct api_stream source;
+    z_stream zlib;
+    bool source_ended;
+    bool ended;
+    char input[STREAM_INPUT_SIZE];
+};
+
+/* Fills the input before zlib sees it: where the source's pieces end must not show in the result.
+ */
+static int fill_input(struct gzip_stream *gzip, struct error *err)
+{
+    size_t used = 0;
+    while (used < sizeof(gzip->input) && !gzip->source_ended) {
+        size_t n = 0;
+        int rc = gzip->source.next(gzip->source.context, gzip->input + used,
+                                   sizeof(gzip->input) - used, &n, err);
+        if (rc != 0)
+            return rc;
+        used += n;
+        gzip->source_ended = n == 0;
+    }
+    gzip->zlib.next_in = (Bytef *)gzip->input;
+    gzip->zlib.avail_in = (uInt)used;
+    return 0;
+}
+
+static int gzip_next(void *context, char *buffer, size_t size, size_t *n, struct error *err)
+{
+    struct gzip_stream *gzip = context;
+    z_stream *zlib = &gzip->zlib;
+    const uInt space = size < UINT_MAX ? (uInt)size : UINT_MAX;
+    zlib->next_out = (Bytef *)buffer;
+    zlib->avail_out = space;
+    while (zlib->avail_out > 0 && !gzip->ended) {
+        int rc = zlib->avail_in == 0 && !gzip->source_ended ? fill_input(gzip, err) : 0;
+        if (rc != 0)
+            return rc;
+        int status = deflate(zlib, gzip->source_ended ? Z_FINISH : Z_NO_FLUSH);
+        if (status != Z_OK && status != Z_STREAM_END)
+            return error_set(err, ERROR_NOMEM, "gzip ended with status %d", status);
+        gzip->ended = status == Z_STREAM_END;
+    }
+    *n = space - zlib->avail_out;
+    return 0;
+}
+
+static void gzip_close(void *context)
+{
+    struct gzip_stream *gzip = context;
+    gzip->source.close(gzip->source.context);
+    deflateEnd(&gzip->zlib);
+    free(gzip);
+}
+
+int content_coding_gzip_stream(struct api_stream *stream, struct error *err)
+{
+    struct gzip_stream *gzip = calloc(1, sizeof(*gzip));
+    if (gzip == NULL)
+        return error_set_nomem(err, "gzip");
+    int rc = open_gzip(&gzip->zlib, err);
+    if (rc != 0) {
+        free(gzip);
+        return rc;
+    }
+    gzip->source = *stream;
+    *stream = (struct api_stream){.context = gzip, .next = gzip_next, .close = gzip_close};
     return 0;
 }
 

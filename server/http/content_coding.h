@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "api/api.h"
 #include "base/error.h"
 
 /* Shorter bodies are sent as they are. */
@@ -24,6 +25,11 @@ bool content_coding_is_text(const char *content_type);
 /* malloc'd. ERROR_NOMEM. */
 int content_coding_gzip(const void *data, size_t size, char **out, size_t *out_size,
                         struct error *err);
+
+/* Puts gzip over a stream, in place: the compressed stream owns the one it was. The bytes depend on
+ * nothing but the stream's own; they are flushed at its end only. ERROR_NOMEM: the stream is as it
+ * was. */
+int content_coding_gzip_stream(struct api_stream *stream, struct error *err);
 
 /* malloc'd copies, NULL on allocation failure: every tag with / without the suffix. `*changed`
  * (NULL allowed) says whether there was one to take off. */

@@ -50,8 +50,14 @@ static void encode_body(struct exchange *x)
     x->varies = true;
     char *packed = NULL;
     size_t packed_size = 0;
+    if (!content_coding_accepts_gzip(api_request_header(&x->request, "Accept-Encoding")))
+        return;
+    if (response->stream.next != NULL) {
+        if (content_coding_gzip_stream(&response->stream, NULL) == 0)
+            x->content_encoding = "gzip";
+        return;
+    }
     if (response->body_size < CONTENT_CODING_MIN_SIZE ||
-        !content_coding_accepts_gzip(api_request_header(&x->request, "Accept-Encoding")) ||
         content_coding_gzip(response->body, response->body_size, &packed, &packed_size, NULL) != 0)
         return;
     free(response->body);
@@ -324,6 +330,20 @@ void exchange_finish(struct exchange *x)
     settle(x);
 }
 
+int exchange_next_bytes(struct exchange *x, char *buffer, size_t size, size_t *n)
+{
+    struct error err = {0};
+    const struct api_stream *stream = &x->response.stream;
+    int rc = stream->next(stream->context, buffer, size, n, &err);
+    if (rc == 0) {
+        x->streamed += *n;
+        return 0;
+    }
+    x->response.error_code = rc;
+    snprintf(x->response.error_message, sizeof(x->response.error_message), "%s", err.message);
+    return rc;
+}
+
 size_t exchange_headers(const struct exchange *x, struct api_header out[EXCHANGE_HEADERS_MAX])
 {
     size_t n = 0;
@@ -374,7 +394,9 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
     const struct api_response *response = &x->response;
     const char *parent = api_request_header(&x->request, "traceparent");
     const char *outcome = timed_out ? "timeout" : sent ? NULL : "aborted";
-    uint64_t out_size = response->fd_size > 0 ? response->fd_size : response->body_size;
+    uint64_t out_size = response->stream.next != NULL ? x->streamed
+                        : response->fd_size > 0       ? response->fd_size
+                                                      : response->body_size;
     if (!x->answered)
         metrics_http_request(x->context->parts.metrics, request_method_name(x->request.method),
                              route_of(x), 0, clock_now_seconds() - x->start);

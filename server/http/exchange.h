@@ -14,6 +14,8 @@
 #include "server/http/http.h"
 #include "server/http/request_check.h"
 
+struct connection;
+
 /* What all exchanges of a server share; immutable. */
 struct exchange_context {
     struct http_parts parts;
@@ -46,6 +48,8 @@ struct exchange {
     bool answer_written; /* sent past the library (http.c) */
     const char *content_encoding; /* NULL or "gzip" */
     bool varies;
+    uint64_t streamed;             /* bytes of the answer's stream so far, as sent */
+    struct connection *connection; /* borrowed; for the stream's reader (http.c) */
 };
 
 /* NULL on allocation failure. `target` as in the request line. */
@@ -69,6 +73,10 @@ enum exchange_next exchange_receive(struct exchange *exchange, const void *data,
 
 /* The body is complete: makes the answer (unless there is one already). May block. */
 void exchange_finish(struct exchange *exchange);
+
+/* The next bytes of an answer that is a stream, as its `next` gives them: 0 of them is the end.
+ * What fails is kept for exchange_log. */
+int exchange_next_bytes(struct exchange *exchange, char *buffer, size_t size, size_t *n);
 
 /* All headers of the answer but Content-Length and Connection; borrowed from the exchange. */
 enum { EXCHANGE_HEADERS_MAX = API_RESPONSE_HEADERS_MAX + 6 };

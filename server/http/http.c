@@ -18,6 +18,9 @@ enum {
     CONNECTION_MEMORY = 128 * 1024,
     /* Address space of a connection's thread, not memory: nested JSON is read by recursion. */
     THREAD_STACK = 2 * 1024 * 1024,
+    /* Of a stream, at once: what goes to clients of HTTP/1.0; others get chunks of half the above.
+     */
+    STREAM_PIECE = 64 * 1024,
     /* Connections above the limit that still get a 503; beyond these the library just closes. */
     SURPLUS_CONNECTIONS = 32,
 };
@@ -94,9 +97,26 @@ static size_t head_size(struct MHD_Connection *connection)
 
 /* ---- answers ---- */
 
-static struct MHD_Response *response_body(struct api_response *response)
+/* The stream itself stays the exchange's, which closes it (on_completed). */
+static ssize_t on_read(void *closure, uint64_t position, char *buffer, size_t size)
 {
+    (void)position; /* the library asks for one piece after the other */
+    struct exchange *exchange = closure;
+    size_t n = 0;
+    if (exchange_next_bytes(exchange, buffer, size, &n) != 0) {
+        connection_cut(exchange->connection);
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)n;
+}
+
+static struct MHD_Response *response_body(struct exchange *exchange)
+{
+    struct api_response *response = &exchange->response;
     struct MHD_Response *out;
+    if (response->stream.next != NULL)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_PIECE, on_read, exchange,
+                                                 NULL);
     if (response->fd >= 0) {
         out = MHD_create_response_from_fd64(response->fd_size, response->fd);
         if (out != NULL)
@@ -117,7 +137,8 @@ static enum MHD_Result answer(struct http_server *server, struct MHD_Connection 
 {
     if (!connection_enter(server->connections, tracked(connection), CONNECTION_SENDING))
         return MHD_NO;
-    struct MHD_Response *out = response_body(&exchange->response);
+    exchange->connection = tracked(connection);
+    struct MHD_Response *out = response_body(exchange);
     if (out == NULL)
         return MHD_NO;
     struct api_header headers[EXCHANGE_HEADERS_MAX];
@@ -344,8 +365,10 @@ void http_server_destroy(struct http_server *server)
         return;
     /* The library closes the socket it listens on, unless it was told to let go of it. */
     bool ours = server->daemon == NULL || server->stopped_accepting;
-    if (server->daemon != NULL)
+    if (server->daemon != NULL) {
+        connections_cut_answers(server->connections);
         MHD_stop_daemon(server->daemon);
+    }
     if (ours && server->listener.fd >= 0)
         close(server->listener.fd);
     connections_destroy(server->connections);
