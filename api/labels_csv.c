@@ -4,7 +4,8 @@
 
 #include "engine/fewshot/labels.h"
 
-static void write_header(struct body_writer *writer, uint32_t n_classes, const char *const *names)
+void labels_csv_write_header(struct body_writer *writer, uint32_t n_classes,
+                             const char *const *names)
 {
     body_write_text(writer, "row,column,x,y,label,probability,margin");
     for (uint32_t i = 0; i < n_classes; i++) {
@@ -16,12 +17,13 @@ static void write_header(struct body_writer *writer, uint32_t n_classes, const c
     body_write(writer, "\n", 1);
 }
 
-static void write_chip(struct body_writer *writer, const struct grid *grid,
+static void write_chip(struct body_writer *writer, const struct grid *grid, uint64_t first,
                        const struct classification *chips, const char *const *names, uint64_t i)
 {
-    struct chip_rect rect = grid_chip(grid, i);
+    const uint64_t chip = first + i;
+    struct chip_rect rect = grid_chip(grid, chip);
     const float *probabilities = &chips->probabilities[i * chips->n_classes];
-    const uint64_t places[] = {i / grid->columns, i % grid->columns, rect.x, rect.y};
+    const uint64_t places[] = {chip / grid->columns, chip % grid->columns, rect.x, rect.y};
     for (int k = 0; k < 4; k++) {
         body_write_uint(writer, places[k]);
         body_write(writer, ",", 1);
@@ -38,10 +40,9 @@ static void write_chip(struct body_writer *writer, const struct grid *grid,
     body_write(writer, "\n", 1);
 }
 
-void labels_csv_write(struct body_writer *writer, const struct grid *grid,
-                      const struct classification *chips, const char *const *names)
+void labels_csv_write_chips(struct body_writer *writer, const struct grid *grid, uint64_t first,
+                            const struct classification *chips, const char *const *names)
 {
-    write_header(writer, chips->n_classes, names);
     for (uint64_t i = 0; i < chips->n_chips; i++)
-        write_chip(writer, grid, chips, names, i);
+        write_chip(writer, grid, first, chips, names, i);
 }

@@ -7,9 +7,12 @@
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
 
-/* `names`: the classes'. Chips without a class are "unknown" or "not analysed" (labels.h), with
- * probability and margin 0. All borrowed. */
-void labels_csv_write(struct body_writer *writer, const struct grid *grid,
-                      const struct classification *chips, const char *const *names);
+/* `names`: the classes'. All borrowed. */
+void labels_csv_write_header(struct body_writer *writer, uint32_t n_classes,
+                             const char *const *names);
+/* Lines of the chips of `grid` from `first` on, which is where `chips` begins. Chips without a
+ * class are "unknown" or "not analysed" (labels.h), with probability and margin 0. */
+void labels_csv_write_chips(struct body_writer *writer, const struct grid *grid, uint64_t first,
+                            const struct classification *chips, const char *const *names);
 
 #endif

@@ -82,16 +82,6 @@ void result_view_clear(struct result_view *view)
     *view = (struct result_view){0};
 }
 
-struct classification result_view_classification(const struct result_view *view)
-{
-    return (struct classification){.n_chips = grid_n_chips(&view->grid),
-                                   .n_classes = view->result.n_classes,
-                                   .temperature = view->result.temperature,
-                                   .labels = view->result.labels,
-                                   .probabilities = view->result.probabilities,
-                                   .distances = view->result.distances};
-}
-
 /* ---- JSON ---- */
 
 /* The statistics as the engine sees them; names are borrowed, `items` is the caller's to free. */

@@ -25,9 +25,6 @@ int result_view_open(struct api_call *call, struct result_view *out, struct erro
 int result_view_load(struct api_call *call, struct result_view *view, struct error *err);
 void result_view_clear(struct result_view *view);
 
-/* The labels and probabilities as the engine sees them; everything is borrowed. */
-struct classification result_view_classification(const struct result_view *view);
-
 /* Grid, statistics and links of a result; the caller's. ERROR_CORRUPT: a statistic is missing.
  * ERROR_NOMEM. */
 int result_view_json(const struct db_job *job, const struct db_support_set *set,

@@ -1,10 +1,12 @@
-/* Results as JSON and CSV. A result is final once it is stored, whatever becomes of its job. */
+/* Results as JSON and CSV. A result is final once it is stored, whatever becomes of its job; so the
+ * text of one can be made from parts that are read one after the other, while it is sent. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/message/body_writer.h"
 #include "api/labels_csv.h"
+#include "api/message/body_writer.h"
 #include "api/result_view.h"
+#include "api/message/text_answer.h"
 #include "engine/fewshot/labels.h"
 
 /* ---- the list ---- */
@@ -101,34 +103,122 @@ out:
 
 /* ---- one result ---- */
 
-/* Each class' name as JSON, written once for all chips. */
-static int encode_names(const struct db_support_set *set, char **out, struct error *err)
+enum result_form { RESULT_JSON, RESULT_CSV };
+
+enum {
+    PART_SIZE = 1 << 20, /* bytes of maps that an answer holds */
+    TEXT_CHIPS = 512,    /* written at once: 600 KiB where 64 classes have the longest names */
+};
+
+/* A result on its way out as text. Nothing but `part` grows with the number of chips, up to
+ * PART_SIZE. */
+struct result_text {
+    enum result_form form;
+    struct db *db; /* borrowed */
+    struct result_view view;
+    char *names[CLASSIFIER_CLASSES_MAX]; /* the classes', as the form has them; owned */
+    struct db_result_part part;          /* chips in memory; owns the arrays */
+    uint64_t part_max;                   /* chips that they hold */
+    uint64_t next;                       /* chip to be written next */
+};
+
+static void text_destroy(void *context)
 {
+    struct result_text *text = context;
+    result_view_clear(&text->view);
+    for (size_t i = 0; i < CLASSIFIER_CLASSES_MAX; i++)
+        free(text->names[i]);
+    free(text->part.labels);
+    free(text->part.probabilities);
+    free(text->part.distances);
+    free(text);
+}
+
+static char *encode_name(enum result_form form, const char *class_name)
+{
+    if (form == RESULT_CSV)
+        return strdup(class_name);
+    json_t *name = json_string(class_name);
+    char *text = name == NULL ? NULL : json_dumps(name, JSON_ENCODE_ANY);
+    json_decref(name);
+    return text;
+}
+
+/* Each class' name, written once for all chips. */
+static int encode_names(struct result_text *text, struct error *err)
+{
+    const struct db_support_set *set = &text->view.set;
     for (size_t i = 0; i < set->n_classes; i++) {
-        json_t *name = json_string(set->classes[i].name);
-        out[i] = name == NULL ? NULL : json_dumps(name, JSON_ENCODE_ANY);
-        json_decref(name);
-        if (out[i] == NULL)
+        text->names[i] = encode_name(text->form, set->classes[i].name);
+        if (text->names[i] == NULL)
             return error_set_nomem(err, "class names");
     }
     return 0;
 }
 
-/* ERROR_CORRUPT: a label that may not be. */
-static int check_labels(const struct result_view *view, struct error *err)
+static int make_room(struct result_text *text, struct error *err)
 {
+    const uint64_t n_chips = grid_n_chips(&text->view.grid);
+    const uint32_t n_classes = text->view.result.n_classes;
+    const uint64_t fits = PART_SIZE / (sizeof(uint16_t) + (n_classes + 1) * sizeof(float));
+    struct db_result_part *part = &text->part;
+    text->part_max = n_chips < fits ? n_chips : fits;
+    part->labels = reallocarray(NULL, text->part_max, sizeof(*part->labels));
+    part->probabilities =
+        reallocarray(NULL, text->part_max * n_classes, sizeof(*part->probabilities));
+    part->distances = reallocarray(NULL, text->part_max, sizeof(*part->distances));
+    if (part->labels == NULL || part->probabilities == NULL || part->distances == NULL)
+        return error_set_nomem(err, "a result's maps");
+    return 0;
+}
+
+/* Takes what `view` holds and leaves it empty, unless memory is short. */
+static int text_create(struct result_text **out, struct db *db, struct result_view *view,
+                       enum result_form form, struct error *err)
+{
+    struct result_text *text = calloc(1, sizeof(*text));
+    if (text == NULL)
+        return error_set_nomem(err, "a result");
+    text->form = form;
+    text->db = db;
+    text->view = *view;
+    *view = (struct result_view){0};
+    int code = encode_names(text, err);
+    if (code == 0)
+        code = make_room(text, err);
+    if (code == 0)
+        *out = text;
+    else
+        text_destroy(text);
+    return code;
+}
+
+/* ERROR_CORRUPT: a label that may not be. */
+static int check_labels(const struct result_text *text, struct error *err)
+{
+    const struct result_view *view = &text->view;
+    const struct db_result_part *part = &text->part;
     struct error cause = {0};
-    if (labels_check(view->result.labels, grid_n_chips(&view->grid), view->result.n_classes,
-                     &cause) != 0)
+    if (labels_check(part->labels, part->first, part->n_chips, view->result.n_classes, &cause) != 0)
         return error_set(err, ERROR_CORRUPT, "job %s, image %s: %s", view->job.id, view->image.id,
                          cause.message);
     return 0;
 }
 
-static void write_json_label(struct body_writer *writer, const struct result_view *view,
-                             char *const *names, uint16_t label)
+static int load_part(struct result_text *text, struct error *err)
 {
-    if (label < view->result.n_classes) {
+    struct db_result_part *part = &text->part;
+    const uint64_t left = grid_n_chips(&text->view.grid) - text->next;
+    part->first = text->next;
+    part->n_chips = left < text->part_max ? left : text->part_max;
+    int code = db_result_read_part(text->db, &text->view.result, part, err);
+    return code != 0 ? code : check_labels(text, err);
+}
+
+static void write_json_label(struct body_writer *writer, uint16_t label, uint32_t n_classes,
+                             char *const *names)
+{
+    if (label < n_classes) {
         body_write_text(writer, names[label]);
         return;
     }
@@ -137,119 +227,148 @@ static void write_json_label(struct body_writer *writer, const struct result_vie
     body_write(writer, "\"", 1);
 }
 
-static void write_json_chips(struct body_writer *writer, const struct result_view *view,
-                             char *const *names)
+static void write_json_chips(struct body_writer *writer, const struct grid *grid, uint64_t first,
+                             const struct classification *chips, char *const *names)
 {
-    struct classification chips = result_view_classification(view);
-    for (uint64_t i = 0; i < chips.n_chips; i++) {
-        struct chip_rect rect = grid_chip(&view->grid, i);
-        body_write_text(writer, i == 0 ? "{\"row\":" : ",{\"row\":");
-        body_write_uint(writer, i / view->grid.columns);
+    for (uint64_t i = 0; i < chips->n_chips; i++) {
+        const uint64_t chip = first + i;
+        struct chip_rect rect = grid_chip(grid, chip);
+        body_write_text(writer, chip == 0 ? "{\"row\":" : ",{\"row\":");
+        body_write_uint(writer, chip / grid->columns);
         body_write_text(writer, ",\"column\":");
-        body_write_uint(writer, i % view->grid.columns);
+        body_write_uint(writer, chip % grid->columns);
         body_write_text(writer, ",\"x\":");
         body_write_uint(writer, rect.x);
         body_write_text(writer, ",\"y\":");
         body_write_uint(writer, rect.y);
         body_write_text(writer, ",\"label\":");
-        write_json_label(writer, view, names, chips.labels[i]);
+        write_json_label(writer, chips->labels[i], chips->n_classes, names);
         body_write_text(writer, ",\"probability\":");
-        body_write_fraction(writer, classification_probability(&chips, i));
+        body_write_fraction(writer, classification_probability(chips, i));
         body_write_text(writer, ",\"margin\":");
-        body_write_fraction(writer, classification_margin(&chips, i));
+        body_write_fraction(writer, classification_margin(chips, i));
         body_write(writer, "}", 1);
     }
 }
 
 /* The head is small and goes through Jansson; the chips are appended to it as text. */
-static int write_json(struct api_call *call, const struct result_view *view, struct error *err)
+static int write_json_head(struct body_writer *writer, const struct result_view *view,
+                           struct error *err)
 {
-    char *names[CLASSIFIER_CLASSES_MAX] = {0};
-    struct body_writer writer;
-    body_writer_init(&writer, db_directory(call->api->db), 0);
     json_t *head = NULL;
     int code = result_view_json(&view->job, &view->set, &view->image, &view->result, &head, err);
-    char *text = head == NULL ? NULL : json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    if (code != 0)
+        return code;
+    char *text = json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(head);
-    if (code == 0)
-        code =
-            text == NULL ? error_set_nomem(err, "a result") : encode_names(&view->set, names, err);
-    if (code == 0) {
-        body_write(&writer, text, strlen(text) - 1);
-        body_write_text(&writer, ",\"chips\":[");
-        write_json_chips(&writer, view, names);
-        body_write_text(&writer, "]}");
-        code = body_writer_finish(&writer, "application/json", call->response, err);
-    }
-    body_writer_clear(&writer);
-    for (size_t i = 0; i < CLASSIFIER_CLASSES_MAX; i++)
-        free(names[i]);
+    if (text == NULL)
+        return error_set_nomem(err, "a result");
+    body_write(writer, text, strlen(text) - 1);
+    body_write_text(writer, ",\"chips\":[");
     free(text);
-    return code;
+    return 0;
 }
 
-static int write_csv(struct api_call *call, const struct result_view *view, struct error *err)
+static int write_head(const struct result_text *text, struct body_writer *writer, struct error *err)
 {
-    struct classification chips = result_view_classification(view);
-    const char *names[CLASSIFIER_CLASSES_MAX];
-    for (uint32_t i = 0; i < chips.n_classes; i++)
-        names[i] = view->set.classes[i].name;
-    struct body_writer writer;
-    body_writer_init(&writer, db_directory(call->api->db), 0);
-    labels_csv_write(&writer, &view->grid, &chips, names);
-    int code =
-        body_writer_finish(&writer, "text/csv; charset=utf-8; header=present", call->response, err);
-    body_writer_clear(&writer);
-    return code;
+    switch (text->form) {
+    case RESULT_JSON:
+        return write_json_head(writer, &text->view, err);
+    case RESULT_CSV:
+        labels_csv_write_header(writer, text->view.result.n_classes,
+                                (const char *const *)text->names);
+        break;
+    }
+    return 0;
 }
 
-static int file_name(struct api_call *call, const struct result_view *view, struct error *err)
+/* The next chips that are in memory. */
+static void write_chips(struct result_text *text, struct body_writer *writer)
+{
+    const struct db_result_part *part = &text->part;
+    const struct grid *grid = &text->view.grid;
+    const uint64_t at = text->next - part->first, left = part->n_chips - at;
+    const uint32_t n_classes = text->view.result.n_classes;
+    const struct classification chips = {.n_chips = left < TEXT_CHIPS ? left : TEXT_CHIPS,
+                                         .n_classes = n_classes,
+                                         .temperature = text->view.result.temperature,
+                                         .labels = part->labels + at,
+                                         .probabilities = part->probabilities + at * n_classes,
+                                         .distances = part->distances + at};
+    switch (text->form) {
+    case RESULT_JSON:
+        write_json_chips(writer, grid, text->next, &chips, text->names);
+        break;
+    case RESULT_CSV:
+        labels_csv_write_chips(writer, grid, text->next, &chips, (const char *const *)text->names);
+        break;
+    }
+    text->next += chips.n_chips;
+}
+
+static int text_write(void *context, struct body_writer *writer, bool *ended, struct error *err)
+{
+    struct result_text *text = context;
+    int code = text->next == 0 ? write_head(text, writer, err) : 0;
+    if (code == 0 && text->next == text->part.first + text->part.n_chips)
+        code = load_part(text, err);
+    if (code != 0)
+        return code;
+    write_chips(text, writer);
+    *ended = text->next == grid_n_chips(&text->view.grid);
+    if (*ended && text->form == RESULT_JSON)
+        body_write_text(writer, "]}");
+    return 0;
+}
+
+static int write_answer(struct api_call *call, struct result_view *view, enum result_form form,
+                        struct error *err)
+{
+    static const char *const types[] = {
+        [RESULT_JSON] = "application/json",
+        [RESULT_CSV] = "text/csv; charset=utf-8; header=present",
+    };
+    struct result_text *text = NULL;
+    int code = text_create(&text, call->api->db, view, form, err);
+    if (code != 0)
+        return code;
+    const struct text_source source = {
+        .context = text, .write = text_write, .destroy = text_destroy};
+    return text_answer(call->response, types[form], &source, TEXT_ANSWER_WHOLE_MAX, err);
+}
+
+static int name_file(struct api_call *call, const struct result_view *view, struct error *err)
 {
     char name[1100];
     snprintf(name, sizeof(name), "%s.csv", view->image.name);
     return response_attachment(call->response, name, err);
 }
 
-typedef int (*writer_function)(struct api_call *call, const struct result_view *view,
-                               struct error *err);
-
-static int answer(struct api_call *call, const char *kind, writer_function write, struct error *err)
+static int answer(struct api_call *call, enum result_form form, struct error *err)
 {
+    static const char *const kinds[] = {[RESULT_JSON] = "json", [RESULT_CSV] = "csv"};
     struct result_view view;
     int code = result_view_open(call, &view, err);
     if (code != 0)
         return code;
     response_immutable(call->response);
-    if (call_not_modified(call, "%s-%s-%s", view.job.id, view.image.id, kind))
-        goto out;
-    /* Labels and probabilities of four million chips are large: bounded as decoded images are. */
-    code = api_render_begin(call->api, err);
-    if (code != 0)
-        goto out;
-    code = result_view_load(call, &view, err);
-    if (code == 0)
-        code = check_labels(&view, err);
-    if (code == 0)
-        code = write(call, &view, err);
-    api_render_end(call->api);
-out:
+    if (!call_not_modified(call, "%s-%s-%s", view.job.id, view.image.id, kinds[form])) {
+        if (form == RESULT_CSV)
+            code = name_file(call, &view, err);
+        if (code == 0)
+            code = write_answer(call, &view, form, err);
+    }
     result_view_clear(&view);
     return code;
-}
-
-static int answer_csv(struct api_call *call, const struct result_view *view, struct error *err)
-{
-    int code = write_csv(call, view, err);
-    return code != 0 ? code : file_name(call, view, err);
 }
 
 int results_get(struct api_call *call, struct error *err)
 {
     bool csv = strcmp(call->route->produces[call->media], "text/csv") == 0;
-    return csv ? answer(call, "csv", answer_csv, err) : answer(call, "json", write_json, err);
+    return answer(call, csv ? RESULT_CSV : RESULT_JSON, err);
 }
 
 int results_csv(struct api_call *call, struct error *err)
 {
-    return answer(call, "csv", answer_csv, err);
+    return answer(call, RESULT_CSV, err);
 }

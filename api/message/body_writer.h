@@ -1,28 +1,26 @@
-/* Builds large text answers: a buffer that spills into an unnamed file of the data directory, so
- * that the labels of four million chips are not held in memory. Numbers are formatted here, the
- * same in every locale. Errors stick and come out of body_writer_finish. */
+/* Builds text answers in memory. Numbers are formatted here, the same in every locale. Errors
+ * stick: the last step reports them. */
 #ifndef CHIPSHOT_API_BODY_WRITER_H
 #define CHIPSHOT_API_BODY_WRITER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/api.h"
+#include "base/error.h"
 
+/* All zero: nothing written yet. */
 struct body_writer {
-    const char *directory; /* of the spill file; borrowed */
-    char *buffer;          /* owned */
+    char *buffer; /* owned */
     size_t size, capacity;
-    size_t spill_size; /* bytes that are held at most */
-    int fd;            /* -1: nothing was spilled */
-    uint64_t n_spilled;
-    int code; /* the first error */
-    struct error error;
+    bool out_of_memory; /* some text is missing */
 };
 
-/* spill_size 0: 4 MiB. */
-void body_writer_init(struct body_writer *writer, const char *directory, size_t spill_size);
 void body_writer_clear(struct body_writer *writer);
+/* Takes back what was written; the memory is kept for what comes. */
+void body_writer_rewind(struct body_writer *writer);
+/* 0, or ERROR_NOMEM when something could not be written. */
+int body_writer_check(const struct body_writer *writer, struct error *err);
 
 void body_write(struct body_writer *writer, const char *text, size_t size);
 void body_write_text(struct body_writer *writer, const char *text);
@@ -31,9 +29,5 @@ void body_write_uint(struct body_writer *writer, uint64_t value);
 void body_write_fraction(struct body_writer *writer, double value);
 /* A CSV field, quoted when it must be (RFC 4180). */
 void body_write_csv(struct body_writer *writer, const char *text);
-
-/* Hands what was written to `response` (status 200). ERROR_NOMEM, ERROR_IO, ERROR_FULL. */
-int body_writer_finish(struct body_writer *writer, const char *content_type,
-                       struct api_response *response, struct error *err);
 
 #endif

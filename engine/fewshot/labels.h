@@ -15,7 +15,9 @@ enum {
 /* "unknown", "not analysed", or the class's own of `names` (borrowed). The label is valid. */
 const char *label_name(uint16_t label, const char *const *names);
 
-/* ERROR_INVALID names the first label that is neither a class nor one of the above. */
-int labels_check(const uint16_t *labels, uint64_t n_labels, uint32_t n_classes, struct error *err);
+/* ERROR_INVALID names the first label that is neither a class nor one of the above. The labels are
+ * those of an image's chips from `first` on. */
+int labels_check(const uint16_t *labels, uint64_t first, uint64_t n_labels, uint32_t n_classes,
+                 struct error *err);
 
 #endif

@@ -73,7 +73,7 @@ static int check_labels(const struct grid *grid, const uint16_t *labels, uint32_
     int rc = check_classes(n_classes, err);
     if (rc < 0)
         return rc;
-    return labels_check(labels, grid_n_chips(grid), n_classes, err);
+    return labels_check(labels, 0, grid_n_chips(grid), n_classes, err);
 }
 
 int maps_labels(const struct grid *grid, const uint16_t *labels, const struct rgb *colors,

@@ -20,7 +20,7 @@ static int check(const uint16_t *labels, uint64_t n_chips, uint32_t n_classes, s
     if (n_chips > UINT32_MAX)
         return error_set(err, ERROR_INVALID, "chips: %llu, at most %u are allowed",
                          (unsigned long long)n_chips, UINT32_MAX);
-    return labels_check(labels, n_chips, n_classes, err);
+    return labels_check(labels, 0, n_chips, n_classes, err);
 }
 
 /* What is counted of a class. */

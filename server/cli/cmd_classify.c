@@ -122,12 +122,10 @@ static int classify(struct run *run, struct error *err)
 
 static int write_labels(const struct run *run, const char *directory, struct error *err)
 {
-    struct body_writer writer;
-    body_writer_init(&writer, directory, SIZE_MAX); /* never spills */
-    labels_csv_write(&writer, &run->grid, &run->result.chips, run->support.names);
-    int rc = writer.code;
-    if (rc < 0 && err != NULL)
-        *err = writer.error;
+    struct body_writer writer = {0};
+    labels_csv_write_header(&writer, run->support.n_classes, run->support.names);
+    labels_csv_write_chips(&writer, &run->grid, 0, &run->result.chips, run->support.names);
+    int rc = body_writer_check(&writer, err);
     if (rc == 0)
         rc = file_write(directory, "labels.csv", writer.buffer, writer.size, err);
     body_writer_clear(&writer);

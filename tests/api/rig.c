@@ -118,7 +118,8 @@ static void read_answer(struct rig *rig)
     struct api_response *response = &rig->response;
     assert_true(response->n_headers <= API_RESPONSE_HEADERS_MAX);
     assert_true(response->status >= 200 && response->status < 600);
-    assert_true(response->body == NULL || response->fd < 0);
+    assert_true((response->body != NULL) + (response->fd >= 0) + (response->stream.next != NULL) <=
+                1);
     if (response->body != NULL && is_json(response->content_type)) {
         json_error_t error;
         rig->json = json_loadb(response->body, response->body_size, JSON_REJECT_DUPLICATES, &error);
@@ -339,44 +340,53 @@ void rig_fill(struct rig *rig)
     add_encoder(rig);
 }
 
-void rig_add_job(struct rig *rig, char id[DB_ID_SIZE])
+static void add_job(struct rig *rig, const char *image, char id[DB_ID_SIZE])
 {
     char body[300];
     snprintf(body, sizeof(body), "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\"]}", rig->set,
-             rig->image);
+             image);
     assert_int_equal(rig_send(rig, "POST", body, "/v1/projects/%s/jobs", rig->project), 202);
     snprintf(id, DB_ID_SIZE, "%s", rig_text(rig, "/id"));
 }
 
-void rig_finish_job(struct rig *rig, enum db_job_state state)
+void rig_add_job(struct rig *rig, char id[DB_ID_SIZE])
 {
-    enum { ROWS = 3, COLUMNS = 5, N = ROWS * COLUMNS };
-    struct db_job job;
-    uint16_t labels[N];
-    float probabilities[2 * N], distances[N];
+    add_job(rig, rig->image, id);
+}
+
+/* Stores a result of rows x columns chips for a claimed job's first image. */
+static void store_result(struct rig *rig, const struct db_job *job, uint32_t rows, uint32_t columns,
+                         uint32_t stride)
+{
     static const char *const names[] = {
         STATISTIC_CHIPS,     STATISTIC_AREA_FRACTION, STATISTIC_MEAN_PROBABILITY,
         STATISTIC_REGIONS_4, STATISTIC_REGIONS_8,     STATISTIC_MEAN_REGION_CHIPS};
-    static const double values[2][6] = {{8, 8.0 / N, 0.75, 8, 1, 8}, {7, 7.0 / N, 0.75, 7, 1, 7}};
+    const uint32_t n = rows * columns, n_first = (n + 1) / 2;
+    uint16_t *labels = calloc(n, sizeof(*labels));
+    float *probabilities = calloc((size_t)2 * n, sizeof(*probabilities));
+    float *distances = calloc(n, sizeof(*distances));
+    const double values[2][6] = {
+        {n_first, (double)n_first / n, 0.75, n_first, 1, n_first},
+        {n - n_first, (double)(n - n_first) / n, 0.75, n - n_first, 1, n - n_first}};
     struct db_quantity quantities[12];
+    assert_true(labels != NULL && probabilities != NULL && distances != NULL);
     for (int i = 0; i < 12; i++) {
         quantities[i] = (struct db_quantity){
             .class_index = i / 6, .value = values[i / 6][i % 6], .low = NAN, .high = NAN};
         snprintf(quantities[i].name, sizeof(quantities[i].name), "%s", names[i % 6]);
     }
-    assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &rig->err), 0);
-    for (int i = 0; i < N; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         labels[i] = rig->labels != NULL ? rig->labels[i] : (uint16_t)(i % 2);
         probabilities[2 * i] = i % 2 == 0 ? 0.75F : 0.25F;
         probabilities[2 * i + 1] = 1 - probabilities[2 * i];
         distances[i] = (float)i;
     }
-    struct db_result result = {.rows = ROWS,
-                               .columns = COLUMNS,
+    struct db_result result = {.rows = rows,
+                               .columns = columns,
                                .chip_width = 8,
                                .chip_height = 8,
-                               .stride_x = 8,
-                               .stride_y = 8,
+                               .stride_x = stride,
+                               .stride_y = stride,
                                .edge = "drop",
                                .n_classes = 2,
                                .temperature = 0.5,
@@ -385,13 +395,42 @@ void rig_finish_job(struct rig *rig, enum db_job_state state)
                                .labels = labels,
                                .probabilities = probabilities,
                                .distances = distances};
-    snprintf(result.job_id, sizeof(result.job_id), "%s", job.id);
-    snprintf(result.image_id, sizeof(result.image_id), "%s", job.image_ids[0]);
-    assert_int_equal(db_result_insert(rig->db, &result, "rig", N, &rig->err), 0);
+    snprintf(result.job_id, sizeof(result.job_id), "%s", job->id);
+    snprintf(result.image_id, sizeof(result.image_id), "%s", job->image_ids[0]);
+    assert_int_equal(db_result_insert(rig->db, &result, "rig", n, &rig->err), 0);
+    free(labels);
+    free(probabilities);
+    free(distances);
+}
+
+void rig_finish_job(struct rig *rig, enum db_job_state state)
+{
+    struct db_job job;
+    assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &rig->err), 0);
+    store_result(rig, &job, 3, 5, 8);
     bool failed = state == DB_JOB_FAILED;
     if (state != DB_JOB_RUNNING)
         assert_int_equal(db_job_finish(rig->db, job.id, "rig", state, failed ? "corrupt" : NULL,
                                        failed ? "it broke" : NULL, &rig->err),
                          0);
+    db_job_clear(&job);
+}
+
+void rig_add_large_result(struct rig *rig, uint32_t width, uint32_t height, char id[DB_ID_SIZE],
+                          char image[DB_ID_SIZE])
+{
+    struct db_job job;
+    size_t size;
+    void *png = rig_png(width, height, 2, &size);
+    assert_int_equal(rig_upload(rig, "image/png", png, size,
+                                "/v1/projects/%s/images?name=large.png", rig->project),
+                     201);
+    free(png);
+    snprintf(image, DB_ID_SIZE, "%s", rig_text(rig, "/id"));
+    add_job(rig, image, id);
+    assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &rig->err), 0);
+    store_result(rig, &job, height - 7, width - 7, 1);
+    assert_int_equal(db_job_finish(rig->db, job.id, "rig", DB_JOB_SUCCEEDED, NULL, NULL, &rig->err),
+                     0);
     db_job_clear(&job);
 }

@@ -82,5 +82,9 @@ void rig_add_job(struct rig *rig, char id[DB_ID_SIZE]);
 /* Claims the oldest job, stores a result for its first image (labels alternate by chip: 0, 1, ...)
  * and ends it. */
 void rig_finish_job(struct rig *rig, enum db_job_state state);
+/* A finished job over one new image of width x height pixels, with a chip of 8 x 8 at every pixel:
+ * (width - 7) x (height - 7) chips, labels and probabilities as rig_finish_job's. */
+void rig_add_large_result(struct rig *rig, uint32_t width, uint32_t height, char job[DB_ID_SIZE],
+                          char image[DB_ID_SIZE]);
 
 #endif

@@ -114,6 +114,112 @@ static void csv_comes_by_suffix_and_by_accept(void **state)
     rig_assert_problem(rig, 406, "not-acceptable");
 }
 
+enum { LARGE_WIDTH = 407, LARGE_HEIGHT = 307, LARGE_COLUMNS = 400, LARGE_ROWS = 300 };
+
+/* The next piece of the answer's stream; NULL at its end. */
+static const char *next_piece(struct rig *rig, size_t *n)
+{
+    static char piece[50000];
+    const struct api_stream *stream = &rig->response.stream;
+    assert_int_equal(stream->next(stream->context, piece, sizeof(piece), n, &rig->err), 0);
+    return *n > 0 ? piece : NULL;
+}
+
+/* The whole of a stream; the caller frees it. */
+static char *read_stream(struct rig *rig, size_t *size)
+{
+    char *text = NULL;
+    FILE *file = open_memstream(&text, size);
+    const char *piece;
+    size_t n;
+    assert_non_null(file);
+    assert_non_null(rig->response.stream.next);
+    while ((piece = next_piece(rig, &n)) != NULL)
+        assert_int_equal(fwrite(piece, 1, n, file), n);
+    assert_int_equal(fclose(file), 0);
+    return text;
+}
+
+static void a_large_csv_is_a_stream_of_every_chip(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE], image[DB_ID_SIZE], *wanted = NULL;
+    size_t size = 0, wanted_size = 0;
+    rig_fill(rig);
+    rig_add_large_result(rig, LARGE_WIDTH, LARGE_HEIGHT, id, image);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s.csv", id, image), 200);
+    assert_string_equal(rig->response.content_type, "text/csv; charset=utf-8; header=present");
+    assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
+    assert_non_null(strstr(rig_got(rig, "Content-Disposition"), "large.png.csv"));
+    char *etag = strdup(rig_got(rig, "ETag"));
+    char *text = read_stream(rig, &size);
+    FILE *file = open_memstream(&wanted, &wanted_size);
+    fputs("row,column,x,y,label,probability,margin,probability of film,"
+          "\"probability of a/b, \"\"c\"\"\"\n",
+          file);
+    for (int i = 0; i < LARGE_ROWS * LARGE_COLUMNS; i++) {
+        int row = i / LARGE_COLUMNS, column = i % LARGE_COLUMNS;
+        fprintf(file, "%d,%d,%d,%d,%s,0.750000,0.500000,%s\n", row, column, column, row,
+                i % 2 == 0 ? "film" : "\"a/b, \"\"c\"\"\"",
+                i % 2 == 0 ? "0.750000,0.250000" : "0.250000,0.750000");
+    }
+    assert_int_equal(fclose(file), 0);
+    assert_true(size > 4 << 20);
+    assert_int_equal(size, wanted_size);
+    assert_memory_equal(text, wanted, size);
+    free(text);
+    free(wanted);
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s.csv", id, image), 304);
+    assert_null(rig->response.stream.next);
+    free(etag);
+}
+
+static void a_large_json_is_a_stream_of_every_chip(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE], image[DB_ID_SIZE];
+    size_t size = 0;
+    rig_fill(rig);
+    rig_add_large_result(rig, LARGE_WIDTH, LARGE_HEIGHT, id, image);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, image), 200);
+    assert_string_equal(rig->response.content_type, "application/json");
+    char *text = read_stream(rig, &size);
+    rig->json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    free(text);
+    assert_non_null(rig->json);
+    assert_int_equal((int)rig_number(rig, "/grid/rows"), LARGE_ROWS);
+    json_t *chips = rig_at(rig, "/chips");
+    assert_int_equal(json_array_size(chips), LARGE_ROWS * LARGE_COLUMNS);
+    for (size_t i = 0; i < LARGE_ROWS * LARGE_COLUMNS; i++) {
+        json_t *chip = json_array_get(chips, i);
+        const char *label = json_string_value(json_object_get(chip, "label"));
+        assert_int_equal(json_integer_value(json_object_get(chip, "row")), i / LARGE_COLUMNS);
+        assert_int_equal(json_integer_value(json_object_get(chip, "x")), i % LARGE_COLUMNS);
+        assert_string_equal(label, i % 2 == 0 ? "film" : "a/b, \"c\"");
+        assert_true(json_number_value(json_object_get(chip, "probability")) == 0.75);
+    }
+}
+
+/* Nothing that was read before is told as the whole. */
+static void a_stream_of_a_deleted_job_fails(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE], image[DB_ID_SIZE], piece[5000];
+    size_t n = 0;
+    rig_fill(rig);
+    rig_add_large_result(rig, LARGE_WIDTH, LARGE_HEIGHT, id, image);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, image), 200);
+    assert_non_null(next_piece(rig, &n));
+    assert_int_equal(db_project_delete(rig->db, rig->project, &rig->err), 0);
+    const struct api_stream *stream = &rig->response.stream;
+    int code = 0;
+    do
+        code = stream->next(stream->context, piece, sizeof(piece), &n, &rig->err);
+    while (code == 0 && n > 0);
+    assert_int_equal(code, ERROR_NOT_FOUND);
+}
+
 static void decode_answer(struct rig *rig, struct image *out)
 {
     struct error err;
@@ -227,6 +333,9 @@ int main(void)
         TEST(results_of_a_running_job_are_final_one_by_one),
         TEST(json_has_every_chip),
         TEST(csv_comes_by_suffix_and_by_accept),
+        TEST(a_large_csv_is_a_stream_of_every_chip),
+        TEST(a_large_json_is_a_stream_of_every_chip),
+        TEST(a_stream_of_a_deleted_job_fails),
         TEST(maps_are_drawn),
         TEST(chips_without_a_class_are_shown),
         TEST(unknown_results_are_not_found),
