@@ -110,13 +110,23 @@ static ssize_t on_read(void *closure, uint64_t position, char *buffer, size_t si
     return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)n;
 }
 
+static struct MHD_Response *stream_body(struct exchange *exchange)
+{
+    struct MHD_Response *out =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_PIECE, on_read, exchange, NULL);
+    /* 0.9.75 sends the last chunk even where there is no body: without chunks, then. The connection
+     * is closed after it. */
+    if (out != NULL && strcmp(exchange->request.method, "HEAD") == 0)
+        MHD_set_response_options(out, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    return out;
+}
+
 static struct MHD_Response *response_body(struct exchange *exchange)
 {
     struct api_response *response = &exchange->response;
     struct MHD_Response *out;
     if (response->stream.next != NULL)
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_PIECE, on_read, exchange,
-                                                 NULL);
+        return stream_body(exchange);
     if (response->fd >= 0) {
         out = MHD_create_response_from_fd64(response->fd_size, response->fd);
         if (out != NULL)
