@@ -30,12 +30,12 @@ static int plan(struct result_view *view, struct error *err)
     return 0;
 }
 
-static int get_result(struct api_call *call, struct result_view *view, bool blobs,
+static int get_result(struct api_call *call, struct result_view *view, enum db_result_maps maps,
                       struct error *err)
 {
     struct error cause = {0};
-    int code = db_result_get(call->api->db, call->params[0], call->params[1], blobs, &view->result,
-                             &cause);
+    int code =
+        db_result_get(call->api->db, call->params[0], call->params[1], maps, &view->result, &cause);
     if (code == ERROR_NOT_FOUND)
         return error_set(err, code, "job %s (%s) has no result for image %s", call->params[0],
                          db_job_state_name(view->job.state), call->params[1]);
@@ -51,7 +51,7 @@ int result_view_open(struct api_call *call, struct result_view *out, struct erro
         return ERROR_NOT_FOUND;
     int code = db_job_get(db, call->params[0], &view.job, err);
     if (code == 0)
-        code = get_result(call, &view, false, err);
+        code = get_result(call, &view, DB_RESULT_WITHOUT_MAPS, err);
     if (code == 0)
         code = db_image_get(db, view.result.image_id, &view.image, err);
     if (code == 0)
@@ -70,7 +70,7 @@ int result_view_load(struct api_call *call, struct result_view *view, struct err
 {
     db_result_clear(&view->result);
     view->result = (struct db_result){0};
-    return get_result(call, view, true, err);
+    return get_result(call, view, DB_RESULT_WITH_MAPS, err);
 }
 
 void result_view_clear(struct result_view *view)

@@ -389,16 +389,17 @@ static int read_quantities(struct db_connection *reader, struct db_result *resul
 }
 
 static int get_from(struct db_connection *reader, const char *job_id, const char *image_id,
-                    bool blobs, struct db_result *out, struct error *err)
+                    enum db_result_maps maps, struct db_result *out, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     int rc =
-        blobs ? db_stmt_prepare(
-                    &stmt, reader, "reading a result",
-                    "SELECT " COLUMNS MAPS " FROM results WHERE job_id = ? AND image_id = ?", err)
-              : db_stmt_prepare(&stmt, reader, "reading a result",
-                                "SELECT " COLUMNS " FROM results WHERE job_id = ? AND image_id = ?",
-                                err);
+        maps == DB_RESULT_WITH_MAPS
+            ? db_stmt_prepare(
+                  &stmt, reader, "reading a result",
+                  "SELECT " COLUMNS MAPS " FROM results WHERE job_id = ? AND image_id = ?", err)
+            : db_stmt_prepare(&stmt, reader, "reading a result",
+                              "SELECT " COLUMNS " FROM results WHERE job_id = ? AND image_id = ?",
+                              err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, job_id);
@@ -409,13 +410,13 @@ static int get_from(struct db_connection *reader, const char *job_id, const char
                        image_id);
     if (rc == 0)
         rc = read_result(stmt, out, err);
-    if (rc == 0 && blobs)
+    if (rc == 0 && maps == DB_RESULT_WITH_MAPS)
         rc = read_maps(stmt, out, err);
     db_stmt_finish(stmt);
     return rc != 0 ? rc : read_quantities(reader, out, err);
 }
 
-int db_result_get(struct db *db, const char *job_id, const char *image_id, bool blobs,
+int db_result_get(struct db *db, const char *job_id, const char *image_id, enum db_result_maps maps,
                   struct db_result *out, struct error *err)
 {
     struct db_connection *reader = NULL;
@@ -423,7 +424,7 @@ int db_result_get(struct db *db, const char *job_id, const char *image_id, bool 
     int rc = db_read_begin(db, &reader, err);
     if (rc != 0)
         return rc;
-    rc = get_from(reader, job_id, image_id, blobs, &result, err);
+    rc = get_from(reader, job_id, image_id, maps, &result, err);
     db_read_end(db, reader);
     if (rc == 0)
         *out = result;

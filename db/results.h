@@ -51,6 +51,11 @@ struct db_result_part {
     float *distances;        /* n_chips */
 };
 
+enum db_result_maps {
+    DB_RESULT_WITHOUT_MAPS,
+    DB_RESULT_WITH_MAPS, /* labels, probabilities and distances */
+};
+
 struct db_result_list {
     struct db_result *items; /* in the order of the job's images, without blobs */
     size_t n_items;
@@ -61,9 +66,9 @@ struct db_result_list {
  * little-endian: labels u16, probabilities f32, distances f32. */
 int db_result_insert(struct db *db, const struct db_result *result, const char *owner,
                      uint64_t n_chips_done, struct error *err);
-/* blobs: load labels, probabilities and distances. ERROR_NOT_FOUND. ERROR_CORRUPT: a blob's size is
+/* ERROR_NOT_FOUND. ERROR_CORRUPT: a blob's size is
  * not what rows, columns and classes say, or a label is neither a class nor one of the above. */
-int db_result_get(struct db *db, const char *job_id, const char *image_id, bool blobs,
+int db_result_get(struct db *db, const char *job_id, const char *image_id, enum db_result_maps maps,
                   struct db_result *out, struct error *err);
 /* Fills the arrays with chips of a result that db_result_get gave: for maps that are too large to
  * load. Results are final, so parts read one after the other belong together. A database reader is

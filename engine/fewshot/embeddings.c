@@ -1,3 +1,7 @@
+/* Embeddings that are not in memory come in bands: threads read a band's blocks, and when all are
+ * there, this thread hands the band on. The next one takes its place, so that memory holds one band
+ * whatever the size of the image.
+ */
 #include "engine/fewshot/embeddings.h"
 
 #include <stdatomic.h>

@@ -1,3 +1,7 @@
+/* An episode moves the shots of each class to the front of the class and classifies all chips of
+ * the group; the shots themselves are not counted. Episodes draw from generators of their own, so
+ * that one more does not change those before.
+ */
 #include "engine/fewshot/evaluate.h"
 
 #include <math.h>

@@ -36,7 +36,7 @@ struct head {
     void (*free)(void *model);
 };
 
-/* Nearest prototype, the default; see head_prototypes.c. */
+/* Nearest prototype, the default. */
 extern const struct head head_prototypes;
 
 /* NULL: there is none of that name. */

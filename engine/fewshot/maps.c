@@ -1,3 +1,6 @@
+/* Maps of the grid are one pixel a chip and hold what there is; the overlay is a picture of the
+ * image and asks, pixel by pixel, which chip is nearest. All on the calling thread.
+ */
 #include "engine/fewshot/maps.h"
 
 #include <math.h>

@@ -1,3 +1,7 @@
+/* Sums are kept beside the means, so that an example can be taken out of its class again
+ * (temperature.c). Sums run in the order of the examples, and distances in partial sums that are
+ * always the same ones: the bytes do not depend on who computes them.
+ */
 #include "engine/fewshot/prototypes.h"
 
 #include <math.h>

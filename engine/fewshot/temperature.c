@@ -22,7 +22,7 @@
  * distances - own distance, in absolute value). Where all queries are equally far from everything
  * (S = 0), or nobody can be asked, T = mean distance between prototypes / PROTOTYPE_ODDS; where
  * that is 0 too, T = size of a vector, so that equal distances give equal probabilities. "0" means
- * below what rounding of float32 embeddings makes of equal vectors: ROUNDING times the size of a
+ * below what rounding of float32 embeddings makes of equal ones: ROUNDING times the size of a
  * vector.
  */
 #include "engine/fewshot/temperature.h"
@@ -185,21 +185,21 @@ int temperature_fit(enum classifier_distance distance, const struct support *sup
     queries.distances = calloc((size_t)support->n_examples * n_classes, sizeof(*queries.distances));
     queries.own = calloc(support->n_examples, sizeof(*queries.own));
     queries.target = calloc(support->n_examples, sizeof(*queries.target));
-    double *vectors = calloc((size_t)prototypes->dimension * 2, sizeof(*vectors));
+    double *buffers = calloc((size_t)prototypes->dimension * 2, sizeof(*buffers));
     int rc = 0;
     if (queries.distances == NULL || queries.own == NULL || queries.target == NULL ||
-        vectors == NULL) {
+        buffers == NULL) {
         rc = error_set_nomem(err, "the temperature's queries");
         goto out;
     }
-    ask(distance, support, transform, prototypes, &queries, vectors,
-        vectors + prototypes->dimension);
+    ask(distance, support, transform, prototypes, &queries, buffers,
+        buffers + prototypes->dimension);
     double size = size_of(distance, prototypes);
     double scale = scale_of(&queries);
     *out = scale > ROUNDING * size ? golden_section(&queries, log(scale * LOW), log(scale * HIGH))
                                    : from_prototypes(distance, prototypes, size);
 out:
     queries_clear(&queries);
-    free(vectors);
+    free(buffers);
     return rc;
 }

@@ -16,7 +16,7 @@
 
 enum {
     PARTS = 32,
-    COLUMNS = 128, /* dimensions that a thread takes at once: some lines of each vector */
+    COLUMNS = 128, /* dimensions that a thread takes at once: some lines of each embedding */
 };
 
 /* Components of the encoder's unit-length parts are about 0.05 in size. A dimension that varies by
@@ -39,22 +39,22 @@ VECTOR_CLONES static bool all_finite(const float *values, size_t n)
     return sums[0] == 0.0f;
 }
 
-/* `first` is the index of the first vector in messages. */
-static int check_finite(const float *vectors, uint64_t first, uint64_t n_vectors,
+/* `first` is the index of the first one in messages. */
+static int check_finite(const float *embeddings, uint64_t first, uint64_t n_embeddings,
                         uint32_t dimension, const char *what, struct error *err)
 {
-    for (uint64_t i = 0; i < n_vectors; i++) {
-        if (!all_finite(vectors + i * dimension, dimension))
+    for (uint64_t i = 0; i < n_embeddings; i++) {
+        if (!all_finite(embeddings + i * dimension, dimension))
             return error_set(err, ERROR_INVALID, "%s %llu: the embedding is not finite", what,
                              (unsigned long long)(first + i));
     }
     return 0;
 }
 
-int transform_check_finite(const float *vectors, uint64_t n_vectors, uint32_t dimension,
+int transform_check_finite(const float *embeddings, uint64_t n_embeddings, uint32_t dimension,
                            const char *what, struct error *err)
 {
-    return check_finite(vectors, 0, n_vectors, dimension, what, err);
+    return check_finite(embeddings, 0, n_embeddings, dimension, what, err);
 }
 
 static int check_band(void *context, const float *band, uint64_t first, uint64_t n,
@@ -78,8 +78,8 @@ struct statistics {
     double *mean, *squares;
 };
 
-/* Of n columns of the vectors from `first` to `end` that are `dimension` floats long; both outputs
- * begin as zeros with the first vector. `squares`: the sum of the squared differences from the
+/* Of n columns of the embeddings from `first` to `end` that are `dimension` floats long; both
+ * outputs begin as zeros with the first one. `squares`: the sum of the squared differences from the
  * mean.
  */
 VECTOR_CLONES static void column_statistics(const float *chips, uint64_t first, uint64_t end,

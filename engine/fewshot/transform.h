@@ -34,7 +34,7 @@ void transform_clear(struct transform *transform);
 void transform_apply(const struct transform *transform, const float *in, double *out);
 
 /* ERROR_INVALID unless all values are finite; `what` names them in the message. */
-int transform_check_finite(const float *vectors, uint64_t n_vectors, uint32_t dimension,
+int transform_check_finite(const float *embeddings, uint64_t n_embeddings, uint32_t dimension,
                            const char *what, struct error *err);
 
 #endif

@@ -1,5 +1,6 @@
 /* chipshot classify: one image and one support set, no server: labels.csv, overlay.png and
- * statistics.json, with the same engine and the same rules as a job (see job_run.c on examples). */
+ * statistics.json, with the same engine and the same rules as a job: an example that is a chip of
+ * the grid takes its embedding from there, any other is embedded in a batch of its own. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "engine/fewshot/maps.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
-#include "server/cli/features.h"
+#include "server/cli/embedding_choice.h"
 #include "server/cli/files.h"
 #include "server/cli/session.h"
 #include "server/cli/support_file.h"
@@ -65,7 +66,8 @@ static int load(const struct request *request, struct run *run, struct error *er
     return rc;
 }
 
-/* The examples' vectors: from the grid where an example is one of its chips, else embedded alone.
+/* The examples' embeddings: from the grid where an example is one of its chips, else embedded
+ * alone.
  */
 static int embed_examples(struct run *run, uint32_t dimension, struct error *err)
 {
@@ -249,8 +251,8 @@ int cmd_classify(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    if (features_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
-        features_parse_precision(given.precision_name, &given.precision, &err) < 0)
+    if (embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
+        embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)
         return command_fail_usage(&err);
     return run_request(&given, &err) == 0 ? 0 : command_fail(&err);
 }

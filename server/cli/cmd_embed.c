@@ -5,7 +5,7 @@
 
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
-#include "server/cli/features.h"
+#include "server/cli/embedding_choice.h"
 #include "server/cli/files.h"
 
 /* Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0. The
@@ -38,19 +38,19 @@ static int write_npy(const char *path, const float *data, size_t rows, size_t co
 }
 
 static int embed(const char *manifest_path, const char *root, const char *out,
-                 const struct features *features, const char *encoder_path, uint64_t n_threads,
-                 struct error *err)
+                 const struct embedding_choice *choice, const char *encoder_path,
+                 uint64_t n_threads, struct error *err)
 {
     struct manifest manifest = {0};
-    float *vectors = NULL;
+    float *embeddings = NULL;
     uint32_t dimension;
     int rc = manifest_read(manifest_path, &manifest, err);
     if (rc == 0)
-        rc = features_compute(features, &manifest, root, encoder_path, n_threads, &vectors,
-                              &dimension, err);
+        rc = embedding_choice_compute(choice, &manifest, root, encoder_path, n_threads, &embeddings,
+                                      &dimension, err);
     if (rc == 0)
-        rc = write_npy(out, vectors, manifest.n_rows, dimension, err);
-    free(vectors);
+        rc = write_npy(out, embeddings, manifest.n_rows, dimension, err);
+    free(embeddings);
     manifest_clear(&manifest);
     return rc;
 }
@@ -59,7 +59,7 @@ static int embed(const char *manifest_path, const char *root, const char *out,
 static struct {
     const char *manifest, *root, *out, *encoder;
     uint64_t n_threads;
-    struct features_options choice;
+    struct embedding_options choice;
 } given;
 
 static const struct command_option known_options[] = {
@@ -92,10 +92,10 @@ int cmd_embed(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    struct features features;
-    if (features_parse(&given.choice, &features, &err) < 0)
+    struct embedding_choice choice;
+    if (embedding_choice_parse(&given.choice, &choice, &err) < 0)
         return command_fail_usage(&err);
-    return embed(given.manifest, given.root, given.out, &features, given.encoder, given.n_threads,
+    return embed(given.manifest, given.root, given.out, &choice, given.encoder, given.n_threads,
                  &err) == 0
                ? 0
                : command_fail(&err);

@@ -7,7 +7,7 @@
 #include "engine/fewshot/evaluate.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
-#include "server/cli/features.h"
+#include "server/cli/embedding_choice.h"
 
 struct totals {
     double sum;
@@ -87,20 +87,20 @@ out:
     return rc;
 }
 
-static int evaluate(const char *manifest_path, const char *root, const struct features *features,
-                    const char *encoder_path, uint64_t n_threads,
-                    const struct evaluate_params *params, struct error *err)
+static int evaluate(const char *manifest_path, const char *root,
+                    const struct embedding_choice *choice, const char *encoder_path,
+                    uint64_t n_threads, const struct evaluate_params *params, struct error *err)
 {
     struct manifest manifest = {0};
-    float *vectors = NULL;
+    float *embeddings = NULL;
     uint32_t dimension;
     int rc = manifest_read(manifest_path, &manifest, err);
     if (rc == 0)
-        rc = features_compute(features, &manifest, root, encoder_path, n_threads, &vectors,
-                              &dimension, err);
+        rc = embedding_choice_compute(choice, &manifest, root, encoder_path, n_threads, &embeddings,
+                                      &dimension, err);
     if (rc == 0)
-        rc = score_groups(&manifest, vectors, dimension, params, err);
-    free(vectors);
+        rc = score_groups(&manifest, embeddings, dimension, params, err);
+    free(embeddings);
     manifest_clear(&manifest);
     return rc;
 }
@@ -124,7 +124,7 @@ static struct {
     const char *manifest, *root, *encoder;
     const char *distance, *transform;
     uint64_t n_threads, shots, episodes, seed;
-    struct features_options choice;
+    struct embedding_options choice;
 } given = {.shots = 5, .episodes = 20};
 
 static const struct command_option known_options[] = {
@@ -187,13 +187,13 @@ int cmd_evaluate(int argc, char **argv)
                                      .seed = given.seed,
                                      .classifier = classifier_params_default};
     struct error err = {0};
-    struct features features;
-    int rc = features_parse(&given.choice, &features, &err);
+    struct embedding_choice choice;
+    int rc = embedding_choice_parse(&given.choice, &choice, &err);
     if (rc == 0)
         rc = parse_classifier(given.distance, given.transform, &params.classifier, &err);
     if (rc < 0)
         return command_fail_usage(&err);
-    return evaluate(given.manifest, given.root, &features, given.encoder, given.n_threads, &params,
+    return evaluate(given.manifest, given.root, &choice, given.encoder, given.n_threads, &params,
                     &err) == 0
                ? command_end_output()
                : command_fail(&err);

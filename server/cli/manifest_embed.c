@@ -1,3 +1,5 @@
+/* Rows are embedded image by image and size by size, whatever the manifest's order, so that each
+ * image is decoded once; `order` arrays hold row numbers. */
 #include "server/cli/manifest_embed.h"
 
 #include <limits.h>
@@ -5,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows are embedded image by image and size by size, whatever the manifest's order, so that each
- * image is decoded once; `order` arrays hold row numbers. */
 static int compare_rows(const void *a, const void *b, void *context)
 {
     const struct manifest *manifest = context;
@@ -23,10 +23,10 @@ static int compare_rows(const void *a, const void *b, void *context)
 struct walk {
     const struct manifest *manifest;
     const char *root;
-    chip_vectors make;
+    chip_embeddings make;
     void *context;
     uint32_t dimension;
-    float *vectors; /* n_rows x dimension */
+    float *embeddings; /* n_rows x dimension */
 };
 
 /* Rows order[0..n), all of one image and size. */
@@ -35,8 +35,8 @@ static int embed_run(const struct walk *walk, const size_t *order, uint32_t n,
 {
     uint32_t dimension = walk->dimension;
     struct chip_rect *rects = calloc(n, sizeof(rects[0]));
-    float *vectors = calloc((size_t)n * dimension, sizeof(float));
-    int rc = rects == NULL || vectors == NULL ? error_set_nomem(err, "embeddings") : 0;
+    float *embeddings = calloc((size_t)n * dimension, sizeof(float));
+    int rc = rects == NULL || embeddings == NULL ? error_set_nomem(err, "embeddings") : 0;
     for (uint32_t i = 0; i < n && rc == 0; i++) {
         const struct manifest_row *row = &walk->manifest->rows[order[i]];
         rects[i] = (struct chip_rect){row->x, row->y, row->size, row->size};
@@ -46,12 +46,12 @@ static int embed_run(const struct walk *walk, const size_t *order, uint32_t n,
                            row->image, inner.message);
     }
     if (rc == 0)
-        rc = walk->make(walk->context, image, rects, n, vectors, err);
+        rc = walk->make(walk->context, image, rects, n, embeddings, err);
     for (uint32_t i = 0; i < n && rc == 0; i++)
-        memcpy(walk->vectors + order[i] * dimension, vectors + (size_t)i * dimension,
+        memcpy(walk->embeddings + order[i] * dimension, embeddings + (size_t)i * dimension,
                dimension * sizeof(float));
     free(rects);
-    free(vectors);
+    free(embeddings);
     return rc;
 }
 
@@ -75,7 +75,7 @@ static int embed_image(const struct walk *walk, const size_t *order, size_t n, s
     return rc;
 }
 
-int manifest_embed(const struct manifest *manifest, const char *root, chip_vectors make,
+int manifest_embed(const struct manifest *manifest, const char *root, chip_embeddings make,
                    void *context, uint32_t dimension, float **out, struct error *err)
 {
     size_t n = manifest->n_rows;
@@ -86,8 +86,8 @@ int manifest_embed(const struct manifest *manifest, const char *root, chip_vecto
                         .make = make,
                         .context = context,
                         .dimension = dimension,
-                        .vectors = calloc(n * dimension, sizeof(float))};
-    int rc = order == NULL || walk.vectors == NULL ? error_set_nomem(err, "embeddings") : 0;
+                        .embeddings = calloc(n * dimension, sizeof(float))};
+    int rc = order == NULL || walk.embeddings == NULL ? error_set_nomem(err, "embeddings") : 0;
     if (rc == 0) {
         for (size_t i = 0; i < n; i++)
             order[i] = i;
@@ -102,8 +102,8 @@ int manifest_embed(const struct manifest *manifest, const char *root, chip_vecto
     }
     free(order);
     if (rc < 0)
-        free(walk.vectors);
+        free(walk.embeddings);
     else
-        *out = walk.vectors;
+        *out = walk.embeddings;
     return rc;
 }

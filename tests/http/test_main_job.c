@@ -131,7 +131,7 @@ static void run_at(const char *threads, size_t n_jobs, const char *image_path,
     const struct db_config config = {.directory = server.data, .cache_max_size = 0};
     struct db *db = NULL;
     assert_int_equal(db_open(&db, &config, NULL), 0);
-    assert_int_equal(db_result_get(db, jobs[n_jobs - 1], image, true, out, NULL), 0);
+    assert_int_equal(db_result_get(db, jobs[n_jobs - 1], image, DB_RESULT_WITH_MAPS, out, NULL), 0);
     db_close(db);
     server_clear(&server);
 }

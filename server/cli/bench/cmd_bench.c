@@ -13,7 +13,7 @@
 #include "server/cli/bench/cmd_bench_precision.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
-#include "server/cli/features.h"
+#include "server/cli/embedding_choice.h"
 #include "server/cli/bench/peak_memory.h"
 
 struct bench_options {
@@ -249,7 +249,7 @@ int cmd_bench(int argc, char **argv)
     struct error err = {0};
     if (bench_check_encoder(given.encoder_path, given.architecture, &err) < 0)
         return command_fail_usage(&err);
-    if (features_parse_precision(given.precision_name, &given.precision, &err) < 0)
+    if (embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)
         return command_fail_usage(&err);
     return bench_encoder(&given, &err) == 0 ? command_end_output() : command_fail(&err);
 }

@@ -1,7 +1,7 @@
 /* chipshot bench precision: what a reduced precision gains and what it costs on this machine.
  *
  * Each precision encodes the chips of a drawn scene, and the scene is classified by the nearest
- * prototype of its examples with either's vectors. Speed is that of full batches on threads with
+ * prototype of its examples with either's embeddings. Speed is that of full batches on threads with
  * workspaces of their own; rounds of the precisions take turns, so that a disturbance hits all, and
  * medians are reported. */
 #include <inttypes.h>
@@ -93,19 +93,19 @@ static int classify(const struct bench *bench, struct outcome *outcome, struct e
 {
     const struct scene *scene = &bench->scene;
     const uint32_t dimension = bench->dimension;
-    float *vectors = calloc((size_t)scene->n_examples * dimension, sizeof(float));
+    float *examples = calloc((size_t)scene->n_examples * dimension, sizeof(float));
     uint32_t *class_of = calloc(scene->n_examples, sizeof(*class_of));
-    int rc = vectors == NULL || class_of == NULL ? error_set_nomem(err, "the examples") : 0;
+    int rc = examples == NULL || class_of == NULL ? error_set_nomem(err, "the examples") : 0;
     for (uint32_t i = 0; i < scene->n_examples && rc == 0; i++) {
         const struct scene_example *example = &scene->examples[i];
         const struct chip_rect rect = {example->x, example->y, scene->chip, scene->chip};
-        memcpy(vectors + (size_t)i * dimension,
+        memcpy(examples + (size_t)i * dimension,
                outcome->embeddings + (size_t)grid_find(&bench->grid, &rect) * dimension,
                dimension * sizeof(float));
         class_of[i] = example->class_index;
     }
     const struct support support = {
-        .embeddings = vectors,
+        .embeddings = examples,
         .class_of = class_of,
         .n_examples = scene->n_examples,
         .n_classes = scene->n_classes,
@@ -116,7 +116,7 @@ static int classify(const struct bench *bench, struct outcome *outcome, struct e
     if (rc == 0)
         rc = classifier_run(&classifier_params_default, &support, &chips, NULL, &outcome->labels,
                             err);
-    free(vectors);
+    free(examples);
     free(class_of);
     return rc;
 }

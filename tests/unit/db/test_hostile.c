@@ -33,7 +33,8 @@ static int read_everything(struct fixture *f, const char *job_id)
         db_encoder_clear(&encoder);
     if ((codes[5] = db_job_list(f->db, f->project_id, NULL, &page, &jobs, &f->err)) == 0)
         db_job_list_clear(&jobs);
-    if ((codes[6] = db_result_get(f->db, job_id, f->image_id, true, &result, &f->err)) == 0)
+    if ((codes[6] =
+             db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &result, &f->err)) == 0)
         db_result_clear(&result);
     if ((codes[7] = db_result_list(f->db, job_id, &results, &f->err)) == 0)
         db_result_list_clear(&results);

@@ -72,7 +72,7 @@ static void a_result_comes_back_to_the_bit(void **state)
     prepare(f, job_id, &result);
     assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
     fixture_reopen(f);
-    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_int_equal(read.rows, ROWS);
     assert_int_equal(read.columns, COLUMNS);
     assert_int_equal(read.chip_height, 35);
@@ -85,7 +85,7 @@ static void a_result_comes_back_to_the_bit(void **state)
     assert_memory_equal(read.distances, distances, sizeof(distances));
     assert_quantities(&read);
     db_result_clear(&read);
-    assert_ok(db_result_get(f->db, job_id, f->image_id, false, &read, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITHOUT_MAPS, &read, &f->err));
     assert_null(read.labels);
     assert_quantities(&read);
     db_result_clear(&read);
@@ -104,13 +104,13 @@ static void labels_may_say_that_there_is_no_class(void **state)
     assert_int_equal(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err), ERROR_INVALID);
     none[3] = 1;
     assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
-    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_memory_equal(read.labels, none, sizeof(none));
     db_result_clear(&read);
     db_close(f->db);
     fixture_edit(f, "UPDATE results SET labels = X'0000FDFFFFFF010000000000'");
     assert_ok(fixture_open(f));
-    assert_int_equal(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err),
+    assert_int_equal(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err),
                      ERROR_CORRUPT);
     assert_non_null(strstr(f->err.message, "a label that is no class"));
 }
@@ -126,7 +126,7 @@ static void inserting_again_changes_nothing(void **state)
     assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
     result.labels = other;
     assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
-    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_memory_equal(read.labels, labels, sizeof(labels));
     db_result_clear(&read);
     assert_ok(db_job_get(f->db, job_id, &job, &f->err));
@@ -145,7 +145,7 @@ static void only_the_owner_stores_results(void **state)
     assert_int_equal(db_result_insert(f->db, &result, "v", N_CHIPS, &f->err), ERROR_CONFLICT);
     assert_ok(db_result_exists(f->db, job_id, f->image_id, &exists, &f->err));
     assert_false(exists);
-    assert_int_equal(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err),
+    assert_int_equal(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err),
                      ERROR_NOT_FOUND);
     assert_ok(fixture_add_image(f, f->project_id, "not in the job", other));
     memcpy(result.image_id, other, DB_ID_SIZE);
@@ -295,7 +295,7 @@ static void edited_results_are_corrupt(void **state)
     for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
         fixture_edit(f, edits[i]);
         assert_ok(fixture_open(f));
-        int rc = db_result_get(f->db, job_id, f->image_id, true, &read, &f->err);
+        int rc = db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err);
         if (rc != ERROR_CORRUPT)
             fail_msg("%s: %d", edits[i], rc);
         db_close(f->db);
@@ -303,7 +303,7 @@ static void edited_results_are_corrupt(void **state)
                         "INSERT INTO result_quantities SELECT * FROM q");
     }
     assert_ok(fixture_open(f));
-    assert_ok(db_result_get(f->db, job_id, f->image_id, true, &read, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     db_result_clear(&read);
 }
 
@@ -451,7 +451,7 @@ static void statistics_of_version_1_are_kept_to_the_bit(void **state)
 
     assert_ok(fixture_open(f));
     assert_ok(db_result_get(f->db, "job_01JABCDEFGHJKMNPQRSTVWXYZ0",
-                            "img_01JABCDEFGHJKMNPQRSTVWXYZ0", true, &read, &f->err));
+                            "img_01JABCDEFGHJKMNPQRSTVWXYZ0", DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_int_equal(read.n_quantities, V1_CLASSES * V1_STATISTICS);
     for (size_t i = 0; i < read.n_quantities; i++) {
         const struct db_quantity *quantity = &read.quantities[i];

@@ -318,7 +318,7 @@ bool rig_is_running(const struct db_job *job)
 
 void rig_result(struct rig *rig, const char *job_id, const char *image_id, struct db_result *out)
 {
-    if (db_result_get(rig->db, job_id, image_id, true, out, &rig->err) < 0)
+    if (db_result_get(rig->db, job_id, image_id, DB_RESULT_WITH_MAPS, out, &rig->err) < 0)
         fail_with(rig, "a result");
 }
 

@@ -1,8 +1,8 @@
-/* What `embed` and `evaluate` turn the chips of a manifest into: the vectors of an encoder, at one
- * input size or several, whole or some of their pooled parts; or, as the baseline that an encoder
- * has to beat, each chip's mean and standard deviation. */
-#ifndef CHIPSHOT_SERVER_FEATURES_H
-#define CHIPSHOT_SERVER_FEATURES_H
+/* What `embed` and `evaluate` turn the chips of a manifest into: the embeddings of an encoder, at
+ * one input size or several, whole or some of their pooled parts; or, as the baseline that an
+ * encoder has to beat, each chip's mean and standard deviation. */
+#ifndef CHIPSHOT_SERVER_EMBEDDING_CHOICE_H
+#define CHIPSHOT_SERVER_EMBEDDING_CHOICE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,10 +11,10 @@
 #include "engine/embed.h"
 #include "server/cli/manifest.h"
 
-enum features_kind { FEATURES_ENCODER, FEATURES_MEAN_STD };
+enum embedding_kind { EMBEDDING_ENCODER, EMBEDDING_MEAN_STD };
 
 /* Options as given; NULL: not given. */
-struct features_options {
+struct embedding_options {
     const char *kind;        /* "encoder" or "mean-std" */
     const char *input_sizes; /* "48,96" */
     const char *precision;   /* "bfloat16" or "int8" */
@@ -22,8 +22,8 @@ struct features_options {
     const char *statistics;  /* "mean,std" */
 };
 
-struct features {
-    enum features_kind kind;
+struct embedding_choice {
+    enum embedding_kind kind;
     struct input_sizes input_sizes;
     enum precision precision;
     bool some_stages; /* false: all that the encoder pools */
@@ -34,20 +34,21 @@ struct features {
 };
 
 /* ERROR_INVALID names the option. */
-int features_parse(const struct features_options *options, struct features *out, struct error *err);
+int embedding_choice_parse(const struct embedding_options *options, struct embedding_choice *out,
+                           struct error *err);
 
 /* "48,96"; NULL: the encoder's own. ERROR_INVALID names the option --input-size. */
-int features_parse_input_sizes(const char *text, struct input_sizes *out, struct error *err);
+int embedding_parse_input_sizes(const char *text, struct input_sizes *out, struct error *err);
 
 /* NULL: float32. ERROR_INVALID, naming --precision, also when the processor does not offer it. */
-int features_parse_precision(const char *text, enum precision *out, struct error *err);
+int embedding_parse_precision(const char *text, enum precision *out, struct error *err);
 
 /* One row of *dimension floats a chip, in the manifest's order, malloc'd; `root` is the directory
  * of the images. Images are normalised whole, by the default method. encoder_path NULL: the
  * built-in encoder; n_threads 0: one a processor. ERROR_INVALID: a row's chip lies outside its
  * image, or the encoder does not pool what is selected. */
-int features_compute(const struct features *features, const struct manifest *manifest,
-                     const char *root, const char *encoder_path, uint64_t n_threads, float **out,
-                     uint32_t *dimension, struct error *err);
+int embedding_choice_compute(const struct embedding_choice *choice, const struct manifest *manifest,
+                             const char *root, const char *encoder_path, uint64_t n_threads,
+                             float **out, uint32_t *dimension, struct error *err);
 
 #endif

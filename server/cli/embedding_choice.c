@@ -1,4 +1,7 @@
-#include "server/cli/features.h"
+/* Options come first, then what they select of an encoder's embeddings, then the embeddings. An
+ * encoder's are computed whole and cut down afterwards: what is left out costs nothing extra.
+ */
+#include "server/cli/embedding_choice.h"
 
 #include <errno.h>
 #include <math.h>
@@ -29,7 +32,7 @@ static bool next_number(const char **text, uint32_t *out)
     return true;
 }
 
-int features_parse_input_sizes(const char *text, struct input_sizes *out, struct error *err)
+int embedding_parse_input_sizes(const char *text, struct input_sizes *out, struct error *err)
 {
     struct input_sizes sizes = {0};
     struct error inner = {0};
@@ -52,7 +55,7 @@ int features_parse_input_sizes(const char *text, struct input_sizes *out, struct
     return 0;
 }
 
-int features_parse_precision(const char *text, enum precision *out, struct error *err)
+int embedding_parse_precision(const char *text, enum precision *out, struct error *err)
 {
     struct error inner = {0};
     enum precision precision = PRECISION_FLOAT32;
@@ -65,37 +68,37 @@ int features_parse_precision(const char *text, enum precision *out, struct error
     return 0;
 }
 
-static int parse_stages(const char *text, struct features *features, struct error *err)
+static int parse_stages(const char *text, struct embedding_choice *choice, struct error *err)
 {
     if (text == NULL)
         return 0;
     const char *rest = text;
     do {
         uint32_t stage;
-        if (!next_number(&rest, &stage) || stage > ENCODER_STAGES || features->stages[stage])
+        if (!next_number(&rest, &stage) || stage > ENCODER_STAGES || choice->stages[stage])
             return error_set(err, ERROR_INVALID,
                              "--stages: '%.100s' is not a list of different stages from 0 to %d",
                              text, ENCODER_STAGES);
-        features->stages[stage] = true;
+        choice->stages[stage] = true;
     } while (*rest != '\0');
-    features->some_stages = true;
+    choice->some_stages = true;
     return 0;
 }
 
-static int parse_statistics(const char *text, struct features *features, struct error *err)
+static int parse_statistics(const char *text, struct embedding_choice *choice, struct error *err)
 {
     if (text == NULL)
         return 0;
-    features->some_statistics = true;
-    features->mean = strcmp(text, "std") != 0;
-    features->std = strcmp(text, "mean") != 0;
-    if (features->mean && features->std && strcmp(text, "mean,std") != 0)
+    choice->some_statistics = true;
+    choice->mean = strcmp(text, "std") != 0;
+    choice->std = strcmp(text, "mean") != 0;
+    if (choice->mean && choice->std && strcmp(text, "mean,std") != 0)
         return error_set(err, ERROR_INVALID, "--statistics: '%.100s' is not mean, std or mean,std",
                          text);
     return 0;
 }
 
-static int parse_kind(const struct features_options *options, struct features *features,
+static int parse_kind(const struct embedding_options *options, struct embedding_choice *choice,
                       struct error *err)
 {
     if (options->kind == NULL || strcmp(options->kind, "encoder") == 0)
@@ -108,30 +111,31 @@ static int parse_kind(const struct features_options *options, struct features *f
         return error_set(err, ERROR_INVALID,
                          "--features mean-std has no encoder: it takes none of --input-size, "
                          "--precision, --stages and --statistics");
-    features->kind = FEATURES_MEAN_STD;
+    choice->kind = EMBEDDING_MEAN_STD;
     return 0;
 }
 
-int features_parse(const struct features_options *options, struct features *out, struct error *err)
+int embedding_choice_parse(const struct embedding_options *options, struct embedding_choice *out,
+                           struct error *err)
 {
-    struct features features = {.kind = FEATURES_ENCODER};
-    int rc = parse_kind(options, &features, err);
+    struct embedding_choice choice = {.kind = EMBEDDING_ENCODER};
+    int rc = parse_kind(options, &choice, err);
     if (rc == 0)
-        rc = features_parse_input_sizes(options->input_sizes, &features.input_sizes, err);
+        rc = embedding_parse_input_sizes(options->input_sizes, &choice.input_sizes, err);
     if (rc == 0)
-        rc = features_parse_precision(options->precision, &features.precision, err);
+        rc = embedding_parse_precision(options->precision, &choice.precision, err);
     if (rc == 0)
-        rc = parse_stages(options->stages, &features, err);
+        rc = parse_stages(options->stages, &choice, err);
     if (rc == 0)
-        rc = parse_statistics(options->statistics, &features, err);
+        rc = parse_statistics(options->statistics, &choice, err);
     if (rc == 0)
-        *out = features;
+        *out = choice;
     return rc;
 }
 
-/* ---- the selected parts of an encoder's vectors ---- */
+/* ---- the selected parts of an encoder's embeddings ---- */
 
-/* Columns of a vector that are kept. */
+/* Columns of an embedding that are kept. */
 struct selection {
     uint32_t n_parts;
     struct {
@@ -140,22 +144,22 @@ struct selection {
     uint32_t dimension; /* columns kept */
 };
 
-static int check_selection(const struct features *features, const struct encoder_info *info,
+static int check_selection(const struct embedding_choice *choice, const struct encoder_info *info,
                            struct error *err)
 {
     for (uint32_t i = 0; i < ENCODER_POOLED; i++) {
-        if (features->some_stages && features->stages[i] && !info->pool_stages[i])
+        if (choice->some_stages && choice->stages[i] && !info->pool_stages[i])
             return error_set(err, ERROR_INVALID, "--stages: the encoder does not pool stage %u", i);
     }
-    if (features->some_statistics &&
-        ((features->mean && !info->pool_mean) || (features->std && !info->pool_std)))
+    if (choice->some_statistics &&
+        ((choice->mean && !info->pool_mean) || (choice->std && !info->pool_std)))
         return error_set(err, ERROR_INVALID, "--statistics: the encoder does not pool the %s",
-                         features->mean && !info->pool_mean ? "mean" : "standard deviation");
+                         choice->mean && !info->pool_mean ? "mean" : "standard deviation");
     return 0;
 }
 
-/* A vector is: size by size, stage by stage, the mean before the standard deviation. */
-static void select_columns(const struct features *features, const struct encoder_info *info,
+/* An embedding is: size by size, stage by stage, the mean before the standard deviation. */
+static void select_columns(const struct embedding_choice *choice, const struct encoder_info *info,
                            uint32_t n_sizes, struct selection *out)
 {
     uint32_t column = 0;
@@ -167,9 +171,9 @@ static void select_columns(const struct features *features, const struct encoder
             continue;
         const uint32_t first = column, width = encoder_stage_width(info, stage, is_std);
         column += width;
-        if (features->some_stages && !features->stages[stage])
+        if (choice->some_stages && !choice->stages[stage])
             continue;
-        if (features->some_statistics && !(is_std ? features->std : features->mean))
+        if (choice->some_statistics && !(is_std ? choice->std : choice->mean))
             continue;
         out->parts[out->n_parts].first = first;
         out->parts[out->n_parts++].n = width;
@@ -178,20 +182,21 @@ static void select_columns(const struct features *features, const struct encoder
 }
 
 /* Moves the selected columns of all rows together, in place. */
-static void keep_columns(const struct selection *selection, float *vectors, size_t n_rows,
+static void keep_columns(const struct selection *selection, float *embeddings, size_t n_rows,
                          uint32_t dimension)
 {
-    float *out = vectors;
+    float *out = embeddings;
     for (size_t row = 0; row < n_rows; row++) {
         for (uint32_t i = 0; i < selection->n_parts; i++) {
             const uint32_t n = selection->parts[i].n;
-            memmove(out, vectors + row * dimension + selection->parts[i].first, n * sizeof(float));
+            memmove(out, embeddings + row * dimension + selection->parts[i].first,
+                    n * sizeof(float));
             out += n;
         }
     }
 }
 
-/* ---- vectors ---- */
+/* ---- embeddings ---- */
 
 static int encode(void *context, const struct image *image, const struct chip_rect *rects,
                   uint32_t n, float *out, struct error *err)
@@ -201,20 +206,20 @@ static int encode(void *context, const struct image *image, const struct chip_re
                        ENCODER_BATCH, out, err);
 }
 
-static int compute_encoder(const struct features *features, const struct manifest *manifest,
+static int compute_encoder(const struct embedding_choice *choice, const struct manifest *manifest,
                            const char *root, const char *encoder_path, uint64_t n_threads,
                            float **out, uint32_t *dimension, struct error *err)
 {
     struct session session = {0};
-    int rc = session_create(&session, encoder_path, n_threads, &features->input_sizes,
-                            features->precision, err);
+    int rc = session_create(&session, encoder_path, n_threads, &choice->input_sizes,
+                            choice->precision, err);
     if (rc < 0)
         return rc;
     const uint32_t whole = embedder_dimension(session.embedder);
     const struct encoder_info *info = encoder_info(session.encoder);
     struct selection selection;
-    select_columns(features, info, embedder_input_sizes(session.embedder)->n, &selection);
-    rc = check_selection(features, info, err);
+    select_columns(choice, info, embedder_input_sizes(session.embedder)->n, &selection);
+    rc = check_selection(choice, info, err);
     if (rc == 0)
         rc = manifest_embed(manifest, root, encode, &session, whole, out, err);
     if (rc == 0) {
@@ -250,20 +255,20 @@ static int mean_and_std(void *context, const struct image *image, const struct c
     return 0;
 }
 
-int features_compute(const struct features *features, const struct manifest *manifest,
-                     const char *root, const char *encoder_path, uint64_t n_threads, float **out,
-                     uint32_t *dimension, struct error *err)
+int embedding_choice_compute(const struct embedding_choice *choice, const struct manifest *manifest,
+                             const char *root, const char *encoder_path, uint64_t n_threads,
+                             float **out, uint32_t *dimension, struct error *err)
 {
     int rc = 0;
-    switch (features->kind) {
-    case FEATURES_ENCODER:
-        return compute_encoder(features, manifest, root, encoder_path, n_threads, out, dimension,
+    switch (choice->kind) {
+    case EMBEDDING_ENCODER:
+        return compute_encoder(choice, manifest, root, encoder_path, n_threads, out, dimension,
                                err);
-    case FEATURES_MEAN_STD:
+    case EMBEDDING_MEAN_STD:
         rc = manifest_embed(manifest, root, mean_and_std, NULL, MEAN_STD_DIMENSION, out, err);
         if (rc == 0)
             *dimension = MEAN_STD_DIMENSION;
         return rc;
     }
-    return error_set(err, ERROR_INVALID, "unknown features");
+    return error_set(err, ERROR_INVALID, "unknown embeddings");
 }
