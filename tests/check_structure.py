@@ -149,8 +149,9 @@ def calls(sources: dict[str, str]) -> Graph:
               if path.endswith(".c") and not path.startswith("tests/")}
     owners = {}
     for path, text in bodies.items():
+        private = ["static", *re.findall(r"^#define (\w+) .*\bstatic\b", text, re.M)]
         for line, name in re.findall(r"^((?!typedef)\w[^\n;{}=()]*?\b(\w+))\([^;{}]*\)\s*\n\{", text, re.M):
-            if not re.search(r"\bstatic\b", line):
+            if not re.search(rf"\b({'|'.join(private)})\b", line):
                 owners[name] = unit_of(path)
         for name in re.findall(r"^const [^\n;()]*?\b(\w+)(?:\[\w*\])* = ", text, re.M):
             owners[name] = unit_of(path)
