@@ -18,13 +18,16 @@ static void tag_openapi(struct api *api)
     hex_encode(digest, sizeof(api->openapi_etag) / 2, api->openapi_etag);
 }
 
-int api_create(struct api **out, struct db *db, const struct api_limits *limits,
+int api_create(struct api **out, const struct data *data, const struct api_limits *limits,
                const struct api_hooks *hooks, struct error *err)
 {
     struct api *api = calloc(1, sizeof(*api));
     if (api == NULL)
         return error_set_nomem(err, "the API");
-    api->db = db;
+    api->db = data->db;
+    api->store = data->store;
+    api->cache = data->cache;
+    api->directory = data->directory;
     api->limits = *limits;
     api->hooks = *hooks;
     if (api->hooks.openapi != NULL)

@@ -10,8 +10,7 @@
 
 #include "api/limits.h"
 #include "base/error.h"
-#include "db/blobs.h"
-#include "db/db.h"
+#include "db/data.h"
 
 /* ---- requests ---- */
 
@@ -27,8 +26,8 @@ struct api_request {
     size_t n_headers;
     const char *body; /* JSON routes: the whole body, not NUL-terminated; NULL when empty */
     size_t body_size;
-    struct db_blob_writer *upload; /* upload routes: the streamed body; borrowed */
-    char request_id[64];           /* accepted from X-Request-Id or made */
+    struct store_writer *upload; /* upload routes: the streamed body; borrowed */
+    char request_id[64];         /* accepted from X-Request-Id or made */
 };
 
 /* First value of a header, or NULL. Of list headers (Accept, If-None-Match, Prefer) sent in several
@@ -101,8 +100,9 @@ struct api_hooks {
 
 struct api; /* shared by all request threads; only its count of running renders changes */
 
-/* `db` and the hooks' context are borrowed until destroy; hooks may have NULL callbacks (tests). */
-int api_create(struct api **out, struct db *db, const struct api_limits *limits,
+/* `data` and the hooks' context are borrowed until destroy; hooks may have NULL callbacks (tests).
+ */
+int api_create(struct api **out, const struct data *data, const struct api_limits *limits,
                const struct api_hooks *hooks, struct error *err);
 void api_destroy(struct api *api);
 

@@ -65,9 +65,9 @@ int encoders_upload(struct api_call *call, struct error *err)
     if (code == 0)
         code = fill(&encoder, &info, size, err);
     if (code == 0)
-        code = db_blob_writer_commit(call->request->upload, err);
+        code = store_writer_commit(call->request->upload, err);
     if (code == 0)
-        code = db_encoder_insert(call->api->db, &encoder, &existed, err);
+        code = db_encoder_insert(call->api->db, call->api->store, &encoder, &existed, err);
     if (code == 0) {
         api_response_header(call->response, "Location", "/v1/encoders/%s", encoder.id);
         code = response_json(call->response, existed ? 200 : 201, encoder_json(&encoder), err);

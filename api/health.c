@@ -53,7 +53,7 @@ int health_ready(struct api_call *call, struct error *err)
     uint64_t free_size = 0;
     if (api->hooks.shutting_down != NULL && api->hooks.shutting_down(api->hooks.context))
         add_failure(&failures, "server: it is shutting down");
-    if (db_check(api->db, &free_size, &cause) != 0) {
+    if (db_check(api->db, &cause) != 0 || store_free_size(api->store, &free_size, &cause) != 0) {
         /* The cause may name paths: for the log alone. */
         add_failure(&failures, "database: it cannot be written and read");
     } else if (free_size < min_free_size) {

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "api/render.h"
-#include "db/blobs.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/preview.h"
 
@@ -30,7 +29,8 @@ int image_views_content(struct api_call *call, struct error *err)
     response_immutable(response);
     if (call_not_modified(call, "%s", image.sha256))
         goto out;
-    code = db_blob_open_fd(call->api->db, image.sha256, &response->fd, &response->fd_size, err);
+    code =
+        store_file_open_fd(call->api->store, image.sha256, &response->fd, &response->fd_size, err);
     if (code == ERROR_NOT_FOUND)
         code = error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image.id);
     if (code != 0)

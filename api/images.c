@@ -44,7 +44,7 @@ static int verify(struct api_call *call, const void *data, size_t size, const ch
         code =
             image_verify_count(data, size, &call->api->limits.image, info, counts, &n_levels, err);
     if (code == 0 && n_levels > 0)
-        image_counts_put(call->api->db, sha256, counts, n_levels);
+        image_counts_put(call->api->cache, sha256, counts, n_levels);
     free(counts);
     api_render_end(call->api);
     return code;
@@ -88,11 +88,11 @@ int images_upload(struct api_call *call, struct error *err)
     if (code == 0)
         code = fill(&image, call, &info, size, err);
     if (code == 0)
-        code = db_blob_writer_commit(call->request->upload, err);
+        code = store_writer_commit(call->request->upload, err);
     if (code != 0)
         goto out;
     snprintf(image.project_id, sizeof(image.project_id), "%s", project_id);
-    code = db_image_insert(call->api->db, &image, &existed, err);
+    code = db_image_insert(call->api->db, call->api->store, &image, &existed, err);
     if (code != 0)
         goto out;
     api_response_header(call->response, "Location", "/v1/images/%s", image.id);
@@ -144,6 +144,6 @@ int images_delete(struct api_call *call, struct error *err)
     const char *id = call_id(call, 0, "img_", "image", err);
     if (id == NULL)
         return ERROR_NOT_FOUND;
-    int code = db_image_delete(call->api->db, id, err);
+    int code = db_image_delete(call->api->db, call->api->store, id, err);
     return code != 0 ? code : call_no_content(call);
 }

@@ -224,6 +224,6 @@ int projects_delete(struct api_call *call, struct error *err)
         if (code != 0)
             return code;
     }
-    int code = db_project_delete(call->api->db, id, err);
+    int code = db_project_delete(call->api->db, call->api->store, id, err);
     return code != 0 ? code : call_no_content(call);
 }

@@ -1,21 +1,19 @@
 #include "api/render.h"
 
-#include "db/blobs.h"
-
 /* The bytes were verified when they were uploaded: what fails now was damaged since, or the limits
  * were lowered. */
 static int decode(struct api *api, const struct db_image *image,
                   const struct normalise_params *params, struct image *out, struct error *err)
 {
-    struct db_blob blob = {0};
-    int code = db_blob_open(api->db, image->sha256, &blob, err);
+    struct store_file blob = {0};
+    int code = store_file_open(api->store, image->sha256, &blob, err);
     if (code != 0)
         return code == ERROR_NOT_FOUND
                    ? error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image->id)
                    : code;
     struct error cause = {0};
     code = image_decode(blob.data, blob.size, &api->limits.image, out, &cause);
-    db_blob_close(&blob);
+    store_file_close(&blob);
     if (code == ERROR_INVALID)
         return error_set(err, ERROR_CORRUPT, "stored image %s: %s", image->id, cause.message);
     if (code != 0)

@@ -3,7 +3,7 @@
 #define CHIPSHOT_API_UPLOAD_H
 
 #include "api/call.h"
-#include "db/blobs.h"
+#include "db/id.h"
 
 /* Checks that there is a body and that it is what Content-Digest promises, and maps it. `data` is
  * borrowed from the request's writer. */

@@ -3,8 +3,7 @@
  * One writer under a mutex does all writes and checkpoints; readers come from a small pool of
  * read-only connections that grows on demand.
  *
- * Order of locks: blob_mutex, then write_mutex, then reader_mutex; the cache's mutex is taken
- * alone. No callback runs under any of them.
+ * Order of locks: write_mutex, then reader_mutex. No callback runs under them.
  */
 #ifndef CHIPSHOT_DB_CONNECTION_H
 #define CHIPSHOT_DB_CONNECTION_H
@@ -12,7 +11,6 @@
 #include <pthread.h>
 
 #include "db/db.h"
-#include "db/files.h"
 #include "db/stmt.h"
 
 enum {
@@ -20,13 +18,8 @@ enum {
     DB_PAGE_LIMIT_MAX = 1000,
 };
 
-struct db_blob_writer;
-struct db_cache;
-
 struct db {
-    char *directory; /* absolute */
-    char *path;      /* of the database */
-    int lock_fd;     /* DIR/lock, locked; its content is empty after a clean end */
+    char *path;
 
     pthread_mutex_t write_mutex;
     struct db_connection *writer; /* guarded by write_mutex */
@@ -36,12 +29,6 @@ struct db {
     struct db_connection *idle_readers[DB_READERS_MAX]; /* guarded by reader_mutex */
     size_t n_idle_readers;                              /* guarded by reader_mutex */
     size_t n_readers;                                   /* guarded by reader_mutex */
-
-    pthread_mutex_t blob_mutex;
-    struct db_blob_writer *committed; /* guarded by blob_mutex; see db/blobs.c */
-    bool needs_sweep;                 /* guarded by blob_mutex; there may be files without rows */
-
-    struct db_cache *cache; /* locks for itself */
 };
 
 int db_connections_open(struct db *db, struct error *err);

@@ -1,9 +1,9 @@
 /* Typed queries for encoders. */
 #include "db/encoders.h"
 
-#include "db/blob_store.h"
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/stored_files.h"
 
 #define COLUMNS                                                                                    \
     "id, sha256, name, architecture, in_channels, input_size, dimension, n_parameters, "           \
@@ -91,10 +91,10 @@ static int move_default(struct db_connection *writer, const char *id, struct err
 }
 
 /* `found` becomes the encoder that exists already, if there is one. */
-static int insert_in(struct db *db, struct db_connection *writer, struct db_encoder *stored,
+static int insert_in(struct db_connection *writer, struct store *store, struct db_encoder *stored,
                      struct db_encoder *found, bool *existed, struct error *err)
 {
-    int rc = db_blob_require(db, stored->sha256, err);
+    int rc = db_stored_file_require(store, stored->sha256, err);
     if (rc != 0)
         return rc;
     rc = find_same(writer, stored->sha256, found, err);
@@ -111,7 +111,8 @@ static int insert_in(struct db *db, struct db_connection *writer, struct db_enco
     return move_default(writer, *existed ? found->id : stored->id, err);
 }
 
-int db_encoder_insert(struct db *db, struct db_encoder *encoder, bool *existed, struct error *err)
+int db_encoder_insert(struct db *db, struct store *store, struct db_encoder *encoder, bool *existed,
+                      struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_encoder stored = *encoder, found = {0};
@@ -119,7 +120,7 @@ int db_encoder_insert(struct db *db, struct db_encoder *encoder, bool *existed, 
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, insert_in(db, writer, &stored, &found, &was_there, err), err);
+    rc = db_write_end(db, insert_in(writer, store, &stored, &found, &was_there, err), err);
     if (rc != 0) {
         db_encoder_clear(&found);
         return rc;

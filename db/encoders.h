@@ -26,7 +26,8 @@ struct db_encoder_list {
  * (its own strings are freed, *existed is set). The blob must have been committed, by a writer that
  * still lives: ERROR_INVALID otherwise. is_default moves the default here, for an existing one too.
  */
-int db_encoder_insert(struct db *db, struct db_encoder *encoder, bool *existed, struct error *err);
+int db_encoder_insert(struct db *db, struct store *store, struct db_encoder *encoder, bool *existed,
+                      struct error *err);
 int db_encoder_get(struct db *db, const char *id, struct db_encoder *out, struct error *err);
 /* ERROR_NOT_FOUND: none was set. */
 int db_encoder_get_default(struct db *db, struct db_encoder *out, struct error *err);

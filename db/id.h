@@ -1,14 +1,26 @@
-/* What db/ uses of db/id.c besides the functions of db/db.h. */
+/* Identifiers and times, and how much room their texts need. Any thread. */
 #ifndef CHIPSHOT_DB_ID_H
 #define CHIPSHOT_DB_ID_H
 
-#include "db/db.h"
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Milliseconds since 1970. */
-uint64_t db_time_ms(void);
+enum {
+    DB_ID_SIZE = 32, /* "prj_" + 26 characters of a ULID + NUL, rounded up */
+    DB_TIME_SIZE = 32,
+    DB_SHA256_SIZE = 65, /* 64 hexadecimal digits + NUL */
+};
 
+/* Writes prefix + ULID (https://github.com/ulid/spec), monotonic within the process. */
+void db_id_create(const char *prefix, char out[DB_ID_SIZE]);
+/* True when `id` is `prefix` + 26 Crockford base32 characters. */
+bool db_id_is(const char *id, const char *prefix);
 /* The time in an id. Rows take their created_at from it, so that (created_at, id) orders as id
  * does, also when the clock steps back. */
 void db_id_time(const char *id, char out[DB_TIME_SIZE]);
+
+void db_time_now(char out[DB_TIME_SIZE]);
+/* Milliseconds since 1970. */
+uint64_t db_time_ms(void);
 
 #endif

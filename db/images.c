@@ -1,9 +1,9 @@
 /* Typed queries for images. */
 #include "db/images.h"
 
-#include "db/blob_store.h"
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/stored_files.h"
 
 #define COLUMNS                                                                                    \
     "id, project_id, sha256, name, format, conversion, width, height, bit_depth, n_channels, "     \
@@ -89,12 +89,12 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
 }
 
 /* `found` becomes the image that exists already, if there is one. */
-static int insert_in(struct db *db, struct db_connection *writer, struct db_image *stored,
+static int insert_in(struct db_connection *writer, struct store *store, struct db_image *stored,
                      struct db_image *found, bool *existed, struct error *err)
 {
     int rc = db_project_require(writer, stored->project_id, err);
     if (rc == 0)
-        rc = db_blob_require(db, stored->sha256, err);
+        rc = db_stored_file_require(store, stored->sha256, err);
     if (rc != 0)
         return rc;
     rc = find_same(writer, stored, found, err);
@@ -106,7 +106,8 @@ static int insert_in(struct db *db, struct db_connection *writer, struct db_imag
     return insert_row(writer, stored, err);
 }
 
-int db_image_insert(struct db *db, struct db_image *image, bool *existed, struct error *err)
+int db_image_insert(struct db *db, struct store *store, struct db_image *image, bool *existed,
+                    struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_image stored = *image, found = {0};
@@ -114,7 +115,7 @@ int db_image_insert(struct db *db, struct db_image *image, bool *existed, struct
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, insert_in(db, writer, &stored, &found, &was_there, err), err);
+    rc = db_write_end(db, insert_in(writer, store, &stored, &found, &was_there, err), err);
     if (rc != 0) {
         db_image_clear(&found);
         return rc;
@@ -269,7 +270,7 @@ static int delete_in(struct db_connection *writer, const char *id, char sha256[D
     return db_stmt_run(stmt, NULL, err);
 }
 
-int db_image_delete(struct db *db, const char *id, struct error *err)
+int db_image_delete(struct db *db, struct store *store, const char *id, struct error *err)
 {
     struct db_connection *writer = NULL;
     char sha256[DB_SHA256_SIZE] = "";
@@ -278,7 +279,7 @@ int db_image_delete(struct db *db, const char *id, struct error *err)
         return rc;
     rc = db_write_end(db, delete_in(writer, id, sha256, err), err);
     if (rc == 0)
-        db_blob_collect(db, sha256);
+        store_collect(store, sha256);
     return rc;
 }
 

@@ -26,17 +26,18 @@ struct db_image_list {
 };
 
 /* Inserts, setting id and created_at; when the project already has an image with this sha256,
- * `image` becomes that one (its own strings are freed) and *existed is set. The blob must have been
- * committed, by a writer that still lives. ERROR_NOT_FOUND: no such project. ERROR_INVALID: no such
- * blob. */
-int db_image_insert(struct db *db, struct db_image *image, bool *existed, struct error *err);
+ * `image` becomes that one (its own strings are freed) and *existed is set. Its file must have
+ * been committed to the store, by a writer that still lives. ERROR_NOT_FOUND: no such project.
+ * ERROR_INVALID: no such blob. */
+int db_image_insert(struct db *db, struct store *store, struct db_image *image, bool *existed,
+                    struct error *err);
 int db_image_get(struct db *db, const char *id, struct db_image *out, struct error *err);
 /* `name` filters by exact name, NULL: all. */
 int db_image_list(struct db *db, const char *project_id, const char *name,
                   const struct db_page *page, struct db_image_list *out, struct error *err);
 /* ERROR_CONFLICT while a support set, job or result needs it; the message names what. The blob goes
  * when no other image has the same bytes. */
-int db_image_delete(struct db *db, const char *id, struct error *err);
+int db_image_delete(struct db *db, struct store *store, const char *id, struct error *err);
 
 void db_image_clear(struct db_image *image);
 void db_image_list_clear(struct db_image_list *list);

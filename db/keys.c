@@ -20,7 +20,7 @@
 
 #include "base/files.h"
 #include "base/hex.h"
-#include "db/files.h"
+#include "db/store/files.h"
 #include "db/text.h"
 
 enum {

@@ -1,9 +1,9 @@
 /* Typed queries for projects. */
 #include "db/projects.h"
 
-#include "db/blob_store.h"
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/store/store.h"
 
 #define COLUMNS "id, name, description, labels, created_at, updated_at, revision"
 
@@ -294,7 +294,7 @@ static int delete_in(struct db_connection *writer, const char *id, struct hashes
     return db_stmt_run(stmt, NULL, err);
 }
 
-int db_project_delete(struct db *db, const char *id, struct error *err)
+int db_project_delete(struct db *db, struct store *store, const char *id, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct hashes hashes = {0};
@@ -303,7 +303,7 @@ int db_project_delete(struct db *db, const char *id, struct error *err)
         return rc;
     rc = db_write_end(db, delete_in(writer, id, &hashes, err), err);
     for (size_t i = 0; rc == 0 && i < hashes.n_items; i++)
-        db_blob_collect(db, hashes.items[i]);
+        store_collect(store, hashes.items[i]);
     free(hashes.items);
     return rc;
 }

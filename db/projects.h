@@ -32,7 +32,7 @@ int db_project_update(struct db *db, struct db_project *project, uint64_t expect
                       struct error *err);
 /* Deletes a project with all its images, support sets, jobs and results. ERROR_CONFLICT while a job
  * of it is queued or running. ERROR_NOT_FOUND. */
-int db_project_delete(struct db *db, const char *id, struct error *err);
+int db_project_delete(struct db *db, struct store *store, const char *id, struct error *err);
 
 void db_project_clear(struct db_project *project);
 void db_project_list_clear(struct db_project_list *list);

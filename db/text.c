@@ -1,4 +1,4 @@
-/* See db/text.h. */
+/* Texts that may have been edited by anyone are read byte by byte: nothing is assumed of them. */
 #include "db/text.h"
 
 bool db_text_is_time(const char *text)

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "db/db.h"
+#include "db/id.h"
 
 /* As db_time_now writes it; digits are not checked to be a date that exists. */
 bool db_text_is_time(const char *text);

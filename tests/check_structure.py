@@ -25,6 +25,7 @@ LAYERS = {
 # Room, what its files may not include, why.
 BORDERS = [
     ("server/worker/*", r"api/(?!limits\.h$|job/)", "worker and API share only api/limits.h and api/job/"),
+    ("db/store/*", r"db/(?!store/|id\.h$|text\.h$)", "files and the cache know no rows"),
 ]
 # Each foreign library, and the only files of the layers that may include it; `tests`: where beside them. A header
 # that is neither here nor in the C library needs a line.

@@ -1,4 +1,4 @@
-/* How often each sample value occurs in a stored image (image.h), kept in the embedding cache. With
+/* How often each sample value occurs in a stored image (image.h), kept in the cache. With
  * it a job knows an image's percentiles before it has decoded it, and can embed the first rows
  * while the others are read. Nothing is lost when it is not there: the job then counts. */
 #ifndef CHIPSHOT_API_IMAGE_COUNTS_H
@@ -7,11 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "db/db.h"
+#include "db/store/cache.h"
 
 /* `sha256` is the file's. */
-void image_counts_put(struct db *db, const char *sha256, const uint32_t *counts, uint32_t n_levels);
+void image_counts_put(struct cache *cache, const char *sha256, const uint32_t *counts,
+                      uint32_t n_levels);
 /* False: not there. */
-bool image_counts_get(struct db *db, const char *sha256, uint32_t *counts, uint32_t n_levels);
+bool image_counts_get(struct cache *cache, const char *sha256, uint32_t *counts, uint32_t n_levels);
 
 #endif

@@ -16,7 +16,7 @@
 
 #include "api/api.h"
 #include "base/clock.h"
-#include "db/cache.h"
+#include "db/data.h"
 #include "db/jobs.h"
 #include "db/keys.h"
 #include "server/cli/assets.h"
@@ -36,7 +36,7 @@ enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 2 };
 struct service {
     struct config config;
     struct log log;
-    struct db *db;
+    struct data *data;
     struct db_keys *keys;
     struct metrics *metrics;
     struct job_waits *waits;
@@ -61,7 +61,7 @@ static bool job_is_final(void *context, const char *job_id)
 {
     struct service *service = context;
     struct db_job job = {0};
-    if (db_job_get(service->db, job_id, &job, NULL) < 0)
+    if (db_job_get(service->data->db, job_id, &job, NULL) < 0)
         return true; /* gone, or unreadable: the request reads it again and answers */
     bool final = db_job_state_is_final(job.state);
     db_job_clear(&job);
@@ -91,11 +91,11 @@ static char *render_metrics(void *context)
     struct service *service = context;
     uint64_t counts[5] = {0};
     uint64_t cache_size = 0, cache_entries = 0;
-    if (db_job_counts(service->db, counts, NULL) == 0) {
+    if (db_job_counts(service->data->db, counts, NULL) == 0) {
         metrics_set(service->metrics, METRIC_JOBS_QUEUED, (double)counts[DB_JOB_QUEUED]);
         metrics_set(service->metrics, METRIC_JOBS_RUNNING, (double)counts[DB_JOB_RUNNING]);
     }
-    db_cache_usage(service->db, &cache_size, &cache_entries);
+    cache_usage(service->data->cache, &cache_size, &cache_entries);
     metrics_set(service->metrics, METRIC_CACHE_BYTES, (double)cache_size);
     metrics_set(service->metrics, METRIC_POOL_WAITING_BATCHES,
                 (double)pool_n_waiting(service->pool));
@@ -108,23 +108,25 @@ static int register_encoder(struct service *service, struct error *err)
 {
     const char *path = service->config.encoder_file;
     if (path == NULL)
-        return encoder_store_register_default(service->db, asset_encoder,
+        return encoder_store_register_default(service->data->db, service->data->store,
+                                              asset_encoder,
                                               (size_t)(asset_encoder_end - asset_encoder), err);
     struct file_bytes bytes = {0};
     int rc = file_read(path, (size_t)service->config.limits.max_encoder_size, &bytes, err);
     if (rc == 0)
-        rc = encoder_store_register_default(service->db, bytes.data, bytes.size, err);
+        rc = encoder_store_register_default(service->data->db, service->data->store, bytes.data,
+                                            bytes.size, err);
     file_bytes_clear(&bytes);
     return rc;
 }
 
 static int start_storage(struct service *service, struct error *err)
 {
-    const struct db_config config = {
+    const struct data_config config = {
         .directory = service->config.data_directory,
         .cache_max_size = service->config.cache_max_size,
     };
-    int rc = db_open(&service->db, &config, err);
+    int rc = data_open(&service->data, &config, err);
     if (rc == 0)
         rc = db_keys_open(&service->keys, config.directory, err);
     if (rc == 0)
@@ -142,12 +144,14 @@ static int start_engine(struct service *service, struct error *err)
     if (rc == 0 && service->config.background)
         rc = pool_make_background(service->pool, err);
     if (rc == 0)
-        rc = encoder_store_create(&service->encoders, service->db, service->pool, IDLE_ENCODERS,
-                                  err);
+        rc = encoder_store_create(&service->encoders, service->data->db, service->data->store,
+                                  service->pool, IDLE_ENCODERS, err);
     if (rc < 0)
         return rc;
     const struct job_engine engine = {
-        .db = service->db,
+        .db = service->data->db,
+        .store = service->data->store,
+        .cache = service->data->cache,
         .pool = service->pool,
         .encoders = service->encoders,
         .metrics = service->metrics,
@@ -169,12 +173,12 @@ static int start_front(struct service *service, struct error *err)
         .openapi = asset_openapi,
         .openapi_size = (size_t)(asset_openapi_end - asset_openapi),
     };
-    int rc = api_create(&service->api, service->db, &service->config.limits, &hooks, err);
+    int rc = api_create(&service->api, service->data, &service->config.limits, &hooks, err);
     if (rc < 0)
         return rc;
     const struct http_parts parts = {
         .api = service->api,
-        .db = service->db,
+        .store = service->data->store,
         .keys = service->keys,
         .metrics = service->metrics,
         .log = &service->log,
@@ -211,7 +215,7 @@ static void stop(struct service *service)
     job_waits_destroy(service->waits);
     metrics_destroy(service->metrics);
     db_keys_close(service->keys);
-    db_close(service->db);
+    data_close(service->data);
 }
 
 static void announce(const struct service *service)

@@ -31,7 +31,7 @@ void exchange_destroy(struct exchange *exchange)
 {
     if (exchange == NULL)
         return;
-    db_blob_writer_destroy(exchange->request.upload);
+    store_writer_destroy(exchange->request.upload);
     api_response_clear(&exchange->response);
     for (size_t i = 0; i < exchange->n_rewritten; i++)
         free(exchange->rewritten[i]);
@@ -227,7 +227,7 @@ static bool prepare_body(struct exchange *x)
     }
     struct error err = {0};
     if (x->body == API_BODY_UPLOAD) {
-        int code = db_blob_writer_create(&x->request.upload, x->context->parts.db, &err);
+        int code = store_writer_create(&x->request.upload, x->context->parts.store, &err);
         if (code != 0) {
             problem_respond(&x->request, problem_of_code(code), &err, NULL, &x->response);
             return false;
@@ -310,7 +310,7 @@ enum exchange_next exchange_receive(struct exchange *x, const void *data, size_t
         return refuse(x, 413, detail);
     }
     x->received += size;
-    int code = x->body == API_BODY_UPLOAD ? db_blob_write(x->request.upload, data, size, &err)
+    int code = x->body == API_BODY_UPLOAD ? store_writer_write(x->request.upload, data, size, &err)
                                           : append_json(x, data, size, &err);
     if (code == 0)
         return EXCHANGE_READ;
@@ -325,7 +325,7 @@ void exchange_finish(struct exchange *x)
         return;
     api_handle(x->context->parts.api, &x->request, &x->response);
     /* Whatever was not taken over by now is to go before the client hears of it. */
-    db_blob_writer_destroy(x->request.upload);
+    store_writer_destroy(x->request.upload);
     x->request.upload = NULL;
     settle(x);
 }

@@ -43,7 +43,7 @@ struct http_config {
 /* What the server works with; all borrowed until destroy. */
 struct http_parts {
     struct api *api;
-    struct db *db; /* for uploads */
+    struct store *store; /* for uploads */
     struct db_keys *keys;
     struct metrics *metrics; /* NULL allowed */
     const struct log *log;   /* NULL allowed */

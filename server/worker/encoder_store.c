@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/blobs.h"
+#include "db/store/store.h"
 #include "server/worker/stored_file.h"
 
 /* An encoder's weights, shared by its entries. */
@@ -27,6 +27,7 @@ struct entry {
 
 struct encoder_store {
     struct db *db;
+    struct store *files;
     struct pool *pool;
     size_t max_idle;
     pthread_mutex_t mutex; /* guards all below, and is held while an encoder loads */
@@ -34,13 +35,14 @@ struct encoder_store {
     uint64_t clock;
 };
 
-int encoder_store_create(struct encoder_store **out, struct db *db, struct pool *pool,
-                         size_t max_idle, struct error *err)
+int encoder_store_create(struct encoder_store **out, struct db *db, struct store *files,
+                         struct pool *pool, size_t max_idle, struct error *err)
 {
     struct encoder_store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return error_set_nomem(err, "the encoder store");
     store->db = db;
+    store->files = files;
     store->pool = pool;
     store->max_idle = max_idle;
     pthread_mutex_init(&store->mutex, NULL);
@@ -83,19 +85,19 @@ void encoder_store_destroy(struct encoder_store *store)
 static int load_weights(struct encoder_store *store, const struct db_encoder *row, const char *what,
                         struct entry *entry, struct error *err)
 {
-    struct db_blob blob = {0};
+    struct store_file blob = {0};
     struct error inner = {0};
     entry->weights = calloc(1, sizeof(*entry->weights));
     if (entry->weights == NULL)
         return error_set_nomem(err, "an encoder");
     entry->weights->n_entries = 1;
-    int rc = stored_file_open(store->db, what, row->sha256, &blob, err);
+    int rc = stored_file_open(store->files, what, row->sha256, &blob, err);
     if (rc < 0)
         return rc;
     rc = encoder_create(&entry->weights->encoder, blob.data, blob.size, &inner);
     if (rc < 0)
         error_set(err, inner.code, "%s: %.400s", what, inner.message);
-    db_blob_close(&blob);
+    store_file_close(&blob);
     return rc;
 }
 
@@ -215,8 +217,8 @@ void encoder_store_release(struct encoder_store *store, const struct loaded_enco
     pthread_mutex_unlock(&store->mutex);
 }
 
-static int insert_default(struct db *db, struct db_blob_writer *writer, struct encoder *encoder,
-                          struct error *err)
+static int insert_default(struct db *db, struct store *files, struct store_writer *writer,
+                          struct encoder *encoder, struct error *err)
 {
     const struct encoder_info *info = encoder_info(encoder);
     struct db_encoder row = {
@@ -225,32 +227,33 @@ static int insert_default(struct db *db, struct db_blob_writer *writer, struct e
         .input_size = info->input_size,
         .dimension = info->dimension,
         .n_parameters = info->n_parameters,
-        .byte_size = db_blob_writer_size(writer),
+        .byte_size = store_writer_size(writer),
         .is_default = true,
     };
     snprintf(row.architecture, sizeof(row.architecture), "%s", info->architecture);
-    db_blob_writer_sha256(writer, row.sha256);
+    store_writer_sha256(writer, row.sha256);
     int rc = row.name == NULL ? error_set_nomem(err, "an encoder's name")
-                              : db_blob_writer_commit(writer, err);
+                              : store_writer_commit(writer, err);
     bool existed = false;
     if (rc == 0)
-        rc = db_encoder_insert(db, &row, &existed, err);
+        rc = db_encoder_insert(db, files, &row, &existed, err);
     db_encoder_clear(&row);
     return rc;
 }
 
-int encoder_store_register_default(struct db *db, const void *data, size_t size, struct error *err)
+int encoder_store_register_default(struct db *db, struct store *files, const void *data,
+                                   size_t size, struct error *err)
 {
     struct encoder *encoder = NULL;
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     int rc = encoder_create(&encoder, data, size, err);
     if (rc == 0)
-        rc = db_blob_writer_create(&writer, db, err);
+        rc = store_writer_create(&writer, files, err);
     if (rc == 0)
-        rc = db_blob_write(writer, data, size, err);
+        rc = store_writer_write(writer, data, size, err);
     if (rc == 0)
-        rc = insert_default(db, writer, encoder, err);
-    db_blob_writer_destroy(writer);
+        rc = insert_default(db, files, writer, encoder, err);
+    store_writer_destroy(writer);
     encoder_destroy(encoder);
     return rc;
 }

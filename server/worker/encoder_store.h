@@ -17,9 +17,9 @@ struct loaded_encoder {
     struct embedder *embedder;
 };
 
-/* Keeps at most `max_idle` loaded encoders that no job uses. `db` and `pool` are borrowed. */
-int encoder_store_create(struct encoder_store **out, struct db *db, struct pool *pool,
-                         size_t max_idle, struct error *err);
+/* Keeps at most `max_idle` loaded encoders that no job uses. The parts are borrowed. */
+int encoder_store_create(struct encoder_store **out, struct db *db, struct store *files,
+                         struct pool *pool, size_t max_idle, struct error *err);
 /* Every encoder must have been released. */
 void encoder_store_destroy(struct encoder_store *store);
 
@@ -33,6 +33,7 @@ int encoder_store_acquire(struct encoder_store *store, const char *id,
 void encoder_store_release(struct encoder_store *store, const struct loaded_encoder *encoder);
 
 /* Stores weights (the built-in ones or a file's) as the default encoder of the database. */
-int encoder_store_register_default(struct db *db, const void *data, size_t size, struct error *err);
+int encoder_store_register_default(struct db *db, struct store *files, const void *data,
+                                   size_t size, struct error *err);
 
 #endif

@@ -7,14 +7,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "db/cache.h"
 #include "engine/encoder/encoder.h"
 
 enum { KEY_SIZE = 512 };
 
 /* A batch that is encoded is a block that is written, and later read. */
-_Static_assert((int)ENCODER_BATCH == (int)DB_MATRIX_BLOCK_ROWS &&
-                   (int)EMBEDDINGS_BLOCK == (int)DB_MATRIX_BLOCK_ROWS,
+_Static_assert((int)ENCODER_BATCH == (int)CACHE_BLOCK_ROWS &&
+                   (int)EMBEDDINGS_BLOCK == (int)CACHE_BLOCK_ROWS,
                "one size of blocks");
 
 /* ---- keys of the embedding cache ---- */
@@ -99,20 +98,20 @@ static int begin_in_memory(struct job_embeddings *embeddings, const char *key, s
     if (embeddings->values == NULL)
         return error_set_nomem(err, "an image's embeddings");
     embeddings->is_cached =
-        db_cache_get(state->engine->db, key, n, state->dimension, embeddings->values, NULL) == 0;
+        cache_get(state->engine->cache, key, n, state->dimension, embeddings->values, NULL) == 0;
     return 0;
 }
 
 static int begin_in_file(struct job_embeddings *embeddings, const char *key, struct error *err)
 {
     const struct job_state *state = embeddings->state;
-    struct db *db = state->engine->db;
+    struct cache *cache = state->engine->cache;
     struct error inner = {0};
     const uint64_t n = grid_n_chips(&embeddings->image->grid);
-    int rc = db_matrix_open(&embeddings->stored, db, key, n, state->dimension, &inner);
+    int rc = cache_entry_open(&embeddings->stored, cache, key, n, state->dimension, &inner);
     embeddings->is_cached = rc == 0;
     if (rc == ERROR_NOT_FOUND)
-        rc = db_matrix_create(&embeddings->stored, db, key, n, state->dimension, &inner);
+        rc = cache_entry_create(&embeddings->stored, cache, key, n, state->dimension, &inner);
     return rc < 0 ? name_embeddings(embeddings, &inner, err) : 0;
 }
 
@@ -141,7 +140,7 @@ static int store_batch(void *context, uint64_t first, uint32_t n, const float *b
 {
     const struct job_embeddings *embeddings = context;
     struct error inner = {0};
-    int rc = db_matrix_write(embeddings->stored, first, n, batch, &inner);
+    int rc = cache_entry_write(embeddings->stored, first, n, batch, &inner);
     return rc < 0 ? name_embeddings(embeddings, &inner, err) : 0;
 }
 
@@ -158,7 +157,7 @@ static int read_block(void *context, uint64_t first, uint32_t n, float *out, str
     int rc = job_check_stop(embeddings->state, err);
     if (rc < 0)
         return rc;
-    rc = db_matrix_read(embeddings->stored, first, n, out, &inner);
+    rc = cache_entry_read(embeddings->stored, first, n, out, &inner);
     if (rc == 0)
         return 0;
     atomic_store(&embeddings->is_damaged, true);
@@ -188,16 +187,16 @@ void job_embeddings_keep(const struct job_embeddings *embeddings)
     write_grid_key(state, embeddings->image, key);
     /* Without the entry nothing is lost but time. */
     if (embeddings->stored != NULL)
-        db_matrix_keep(embeddings->stored, NULL);
+        cache_entry_keep(embeddings->stored, NULL);
     else
-        db_cache_put(state->engine->db, key, grid_n_chips(&embeddings->image->grid),
-                     state->dimension, embeddings->values, NULL);
+        cache_put(state->engine->cache, key, grid_n_chips(&embeddings->image->grid),
+                  state->dimension, embeddings->values, NULL);
 }
 
 void job_embeddings_clear(struct job_embeddings *embeddings)
 {
     free(embeddings->values);
-    db_matrix_destroy(embeddings->stored);
+    cache_entry_destroy(embeddings->stored);
     embeddings->values = NULL;
     embeddings->stored = NULL;
 }
@@ -210,7 +209,7 @@ bool job_embeddings_get_window(struct job_state *state, const struct job_image *
     char key[KEY_SIZE];
     write_chip_key(state, image, rect, key);
     const double start = clock_now_seconds();
-    const bool is_there = db_cache_get(state->engine->db, key, 1, state->dimension, out, NULL) == 0;
+    const bool is_there = cache_get(state->engine->cache, key, 1, state->dimension, out, NULL) == 0;
     job_time(state, JOB_PART_CACHE, start);
     metrics_add(state->engine->metrics, is_there ? METRIC_CACHE_HITS : METRIC_CACHE_MISSES, 1);
     return is_there;
@@ -222,6 +221,6 @@ void job_embeddings_put_window(struct job_state *state, const struct job_image *
     char key[KEY_SIZE];
     write_chip_key(state, image, rect, key);
     const double start = clock_now_seconds();
-    db_cache_put(state->engine->db, key, 1, state->dimension, embedding, NULL);
+    cache_put(state->engine->cache, key, 1, state->dimension, embedding, NULL);
     job_time(state, JOB_PART_CACHE, start);
 }

@@ -4,7 +4,7 @@
 #ifndef CHIPSHOT_SERVER_JOB_EMBEDDINGS_H
 #define CHIPSHOT_SERVER_JOB_EMBEDDINGS_H
 
-#include "db/matrix.h"
+#include "db/store/cache.h"
 #include "engine/fewshot/embeddings.h"
 #include "server/worker/job_state.h"
 
@@ -12,7 +12,7 @@ struct job_embeddings {
     struct job_state *state;
     const struct job_image *image;
     float *values; /* grid_n_chips x dimension; or else: */
-    struct db_matrix *stored;
+    struct cache_entry *stored;
     bool is_cached;         /* was found in the cache */
     atomic_bool is_damaged; /* `stored` could not be read */
 };

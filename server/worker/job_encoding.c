@@ -46,7 +46,7 @@ static void check_file(void *context)
 }
 
 /* A worker that has no chips yet checks the file while this thread decodes it. */
-static void begin_check(struct job_encoding *encoding, const struct db_blob *file)
+static void begin_check(struct job_encoding *encoding, const struct store_file *file)
 {
     encoding->file = file;
     encoding->check = (struct pool_errand){
@@ -66,7 +66,7 @@ static int finish_check(struct job_encoding *encoding, struct error *err)
     return found->code < 0 ? error_set(err, found->code, "%s", found->message) : 0;
 }
 
-static int begin_pixels(struct job_encoding *encoding, const struct db_blob *file,
+static int begin_pixels(struct job_encoding *encoding, const struct store_file *file,
                         struct error *err)
 {
     const struct grid *grid = &encoding->image->grid;
@@ -84,11 +84,11 @@ static int begin_pixels(struct job_encoding *encoding, const struct db_blob *fil
  */
 static void forget_file(struct job_encoding *encoding, uint32_t n_rows)
 {
-    const struct db_blob *file = encoding->file;
+    const struct store_file *file = encoding->file;
     const uint64_t n_read = file->size / encoding->samples.height * (uint64_t)n_rows;
     const uint32_t n_parts = (uint32_t)(n_read / STORED_FILE_PART);
     if (n_parts != encoding->n_parts)
-        db_blob_forget(file, 0, file->size);
+        store_file_forget(file, 0, file->size);
     encoding->n_parts = n_parts;
 }
 
@@ -119,7 +119,7 @@ static bool on_rows(void *context, uint32_t n_rows)
     return atomic_load(&state->control->stop) == JOB_STOP_NONE;
 }
 
-static int read_samples(struct job_encoding *encoding, const struct db_blob *file,
+static int read_samples(struct job_encoding *encoding, const struct store_file *file,
                         struct error *err)
 {
     struct job_state *state = encoding->state;
@@ -153,10 +153,10 @@ static bool are_all(const uint32_t *counts, uint32_t n_levels, uint64_t n_sample
     return sum == n_samples;
 }
 
-static int begin_samples(struct job_encoding *encoding, const struct db_blob *file,
+static int begin_samples(struct job_encoding *encoding, const struct store_file *file,
                          uint32_t *counts, struct error *err)
 {
-    struct db *db = encoding->state->engine->db;
+    struct cache *cache = encoding->state->engine->cache;
     const char *sha256 = encoding->image->row.sha256;
     const struct samples *samples = &encoding->samples;
     const uint32_t n_levels = samples_n_levels(samples->bit_depth);
@@ -164,7 +164,7 @@ static int begin_samples(struct job_encoding *encoding, const struct db_blob *fi
     int rc = job_image_check_size(encoding->image, samples->width, samples->height, err);
     if (rc < 0)
         return rc;
-    const bool known = image_counts_get(db, sha256, counts, n_levels) &&
+    const bool known = image_counts_get(cache, sha256, counts, n_levels) &&
                        are_all(counts, n_levels, (uint64_t)samples->width * samples->height);
     if (!known) {
         memset(counts, 0, n_levels * sizeof(counts[0]));
@@ -173,7 +173,7 @@ static int begin_samples(struct job_encoding *encoding, const struct db_blob *fi
         if (rc == 0)
             rc = read_samples(encoding, file, err);
         if (rc == 0)
-            image_counts_put(db, sha256, counts, n_levels);
+            image_counts_put(cache, sha256, counts, n_levels);
         encoding->counts = NULL;
     }
     if (rc == 0)
@@ -207,7 +207,7 @@ static uint32_t rows_held(const struct job_state *state, const struct job_image 
 
 /* Plain grey samples stay as they are in the file; other images and those that CLAHE works on are
  * needed as floats, as a whole, before the first chip can be cut out. */
-static int begin_decoding(struct job_encoding *encoding, const struct db_blob *file,
+static int begin_decoding(struct job_encoding *encoding, const struct store_file *file,
                           struct error *err)
 {
     const struct job_state *state = encoding->state;
@@ -230,13 +230,13 @@ static int begin_decoding(struct job_encoding *encoding, const struct db_blob *f
 int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,
                        struct error *err)
 {
-    struct db_blob file = {0};
+    struct store_file file = {0};
     *out = (struct job_encoding){.state = state, .image = image};
     int rc = job_embeddings_begin(&out->embeddings, state, image, err);
     if (rc < 0 || out->embeddings.is_cached)
         return rc;
     char text[JOB_IMAGE_TEXT];
-    rc = stored_file_open_unchecked(state->engine->db, job_image_text(image, text),
+    rc = stored_file_open_unchecked(state->engine->store, job_image_text(image, text),
                                     image->row.sha256, &file, err);
     if (rc < 0)
         return rc;
@@ -253,7 +253,7 @@ int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct
     int checked = finish_check(out, err);
     if (checked == 0 && rc < 0)
         error_set(err, inner.code, "%s", inner.message);
-    db_blob_close(&file);
+    store_file_close(&file);
     return checked < 0 ? checked : rc;
 }
 

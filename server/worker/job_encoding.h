@@ -11,8 +11,8 @@ struct job_encoding {
     struct job_state *state; /* NULL: not begun */
     struct job_image *image;
     struct job_embeddings embeddings;
-    struct pool_errand check;   /* of the file's hash, while it is open; function NULL: none */
-    const struct db_blob *file; /* what is checked; borrowed */
+    struct pool_errand check;      /* of the file's hash, while it is open; function NULL: none */
+    const struct store_file *file; /* what is checked; borrowed */
     struct error check_error;
     double check_seconds;
     struct image pixels; /* until finished; or else: */

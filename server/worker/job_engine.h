@@ -8,6 +8,8 @@
 
 #include "api/limits.h"
 #include "db/db.h"
+#include "db/store/cache.h"
+#include "db/store/store.h"
 #include "engine/pool.h"
 #include "server/watch/metrics.h"
 #include "server/worker/encoder_store.h"
@@ -39,6 +41,8 @@ struct job_times {
 /* What every job needs; all borrowed, shared by all jobs. */
 struct job_engine {
     struct db *db;
+    struct store *store;
+    struct cache *cache;
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;

@@ -32,7 +32,7 @@ int job_image_check_size(const struct job_image *image, uint32_t width, uint32_t
 }
 
 int job_pixels_decode(struct job_state *state, const struct job_image *image,
-                      const struct db_blob *file, struct image *out, struct error *err)
+                      const struct store_file *file, struct image *out, struct error *err)
 {
     struct error inner = {0};
     double start = clock_now_seconds();
@@ -56,14 +56,14 @@ int job_pixels_load(struct job_state *state, const struct job_image *image, stru
                     struct error *err)
 {
     char text[JOB_IMAGE_TEXT];
-    struct db_blob file = {0};
+    struct store_file file = {0};
     const double start = clock_now_seconds();
-    int rc = stored_file_open(state->engine->db, job_image_text(image, text), image->row.sha256,
+    int rc = stored_file_open(state->engine->store, job_image_text(image, text), image->row.sha256,
                               &file, err);
     job_time(state, JOB_PART_READ, start);
     if (rc < 0)
         return rc;
     rc = job_pixels_decode(state, image, &file, out, err);
-    db_blob_close(&file);
+    store_file_close(&file);
     return rc;
 }

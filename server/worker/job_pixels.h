@@ -2,7 +2,7 @@
 #ifndef CHIPSHOT_SERVER_JOB_PIXELS_H
 #define CHIPSHOT_SERVER_JOB_PIXELS_H
 
-#include "db/blobs.h"
+#include "db/store/store.h"
 #include "engine/image/image.h"
 #include "server/worker/job_state.h"
 
@@ -18,7 +18,7 @@ int job_image_check_size(const struct job_image *image, uint32_t width, uint32_t
 
 /* Any image as normalised floats, from its open file. `out` is to be released with image_clear. */
 int job_pixels_decode(struct job_state *state, const struct job_image *image,
-                      const struct db_blob *file, struct image *out, struct error *err);
+                      const struct store_file *file, struct image *out, struct error *err);
 /* The same, from the file that is opened and checked for it. */
 int job_pixels_load(struct job_state *state, const struct job_image *image, struct image *out,
                     struct error *err);

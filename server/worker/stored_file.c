@@ -5,7 +5,7 @@
 #include "base/hex.h"
 
 /* A large file is in memory part by part. */
-static void hash(const struct db_blob *file, char out[DB_SHA256_SIZE])
+static void hash(const struct store_file *file, char out[DB_SHA256_SIZE])
 {
     struct sha256_ctx context;
     uint8_t digest[SHA256_DIGEST_SIZE];
@@ -15,17 +15,17 @@ static void hash(const struct db_blob *file, char out[DB_SHA256_SIZE])
         const size_t size = left < STORED_FILE_PART ? left : STORED_FILE_PART;
         sha256_update(&context, size, (const uint8_t *)file->data + first);
         if (file->size > STORED_FILE_PART)
-            db_blob_forget(file, first, size);
+            store_file_forget(file, first, size);
     }
     sha256_digest(&context, sizeof(digest), digest);
     hex_encode(digest, sizeof(digest), out);
 }
 
-int stored_file_open_unchecked(struct db *db, const char *what, const char *sha256,
-                               struct db_blob *out, struct error *err)
+int stored_file_open_unchecked(struct store *store, const char *what, const char *sha256,
+                               struct store_file *out, struct error *err)
 {
     struct error inner = {0};
-    int rc = db_blob_open(db, sha256, out, &inner);
+    int rc = store_file_open(store, sha256, out, &inner);
     if (rc == ERROR_NOT_FOUND)
         return error_set(err, ERROR_CORRUPT, "%s: its file %s is gone", what, sha256);
     if (rc < 0)
@@ -33,7 +33,7 @@ int stored_file_open_unchecked(struct db *db, const char *what, const char *sha2
     return 0;
 }
 
-int stored_file_check(const struct db_blob *file, const char *what, const char *sha256,
+int stored_file_check(const struct store_file *file, const char *what, const char *sha256,
                       struct error *err)
 {
     char found[DB_SHA256_SIZE];
@@ -44,15 +44,15 @@ int stored_file_check(const struct db_blob *file, const char *what, const char *
                      what, found, sha256);
 }
 
-int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,
-                     struct error *err)
+int stored_file_open(struct store *store, const char *what, const char *sha256,
+                     struct store_file *out, struct error *err)
 {
-    struct db_blob blob = {0};
-    int rc = stored_file_open_unchecked(db, what, sha256, &blob, err);
+    struct store_file blob = {0};
+    int rc = stored_file_open_unchecked(store, what, sha256, &blob, err);
     if (rc == 0)
         rc = stored_file_check(&blob, what, sha256, err);
     if (rc < 0)
-        db_blob_close(&blob);
+        store_file_close(&blob);
     else
         *out = blob;
     return rc;

@@ -3,22 +3,22 @@
 #ifndef CHIPSHOT_SERVER_STORED_FILE_H
 #define CHIPSHOT_SERVER_STORED_FILE_H
 
-#include "db/blobs.h"
+#include "db/store/store.h"
 
 /* Bytes of a larger file after which whoever reads it from begin to end lets go of what was read.
  */
 enum { STORED_FILE_PART = 16 << 20 };
 
-/* As db_blob_open, and ERROR_CORRUPT when the bytes are gone or are not those that were stored.
- * `what` names the file's owner in messages ("image img_..."). Release with db_blob_close. */
-int stored_file_open(struct db *db, const char *what, const char *sha256, struct db_blob *out,
-                     struct error *err);
+/* As store_file_open, and ERROR_CORRUPT when the bytes are gone or are not those that were stored.
+ * `what` names the file's owner in messages ("image img_..."). Release with store_file_close. */
+int stored_file_open(struct store *store, const char *what, const char *sha256,
+                     struct store_file *out, struct error *err);
 
 /* The two halves of it, for one who can do something else before the check is over: nothing that
  * was made of an unchecked file may be kept. */
-int stored_file_open_unchecked(struct db *db, const char *what, const char *sha256,
-                               struct db_blob *out, struct error *err);
-int stored_file_check(const struct db_blob *file, const char *what, const char *sha256,
+int stored_file_open_unchecked(struct store *store, const char *what, const char *sha256,
+                               struct store_file *out, struct error *err);
+int stored_file_check(const struct store_file *file, const char *what, const char *sha256,
                       struct error *err);
 
 #endif

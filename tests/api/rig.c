@@ -62,9 +62,10 @@ int rig_setup(void **state)
     snprintf(rig->directory, sizeof(rig->directory), "%s/chipshot-api-XXXXXX",
              parent != NULL ? parent : "/tmp");
     assert_non_null(mkdtemp(rig->directory));
-    const struct db_config config = {.directory = rig->directory, .cache_max_size = 1 << 20};
-    if (db_open(&rig->db, &config, &rig->err) != 0)
-        fail_msg("db_open: %s", rig->err.message);
+    const struct data_config config = {.directory = rig->directory, .cache_max_size = 1 << 20};
+    if (data_open(&rig->data, &config, &rig->err) != 0)
+        fail_msg("data_open: %s", rig->err.message);
+    rig->db = rig->data->db;
     rig->limits = api_limits_default;
     rig->hooks = (struct api_hooks){.context = rig,
                                     .job_changed = job_changed,
@@ -84,7 +85,7 @@ void rig_restart_api(struct rig *rig)
 {
     api_destroy(rig->api);
     rig->api = NULL;
-    assert_int_equal(api_create(&rig->api, rig->db, &rig->limits, &rig->hooks, &rig->err), 0);
+    assert_int_equal(api_create(&rig->api, rig->data, &rig->limits, &rig->hooks, &rig->err), 0);
 }
 
 int rig_teardown(void **state)
@@ -93,7 +94,7 @@ int rig_teardown(void **state)
     json_decref(rig->json);
     api_response_clear(&rig->response);
     api_destroy(rig->api);
-    db_close(rig->db);
+    data_close(rig->data);
     nftw(rig->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(rig);
     return 0;
@@ -132,22 +133,22 @@ static int exchange(struct rig *rig, struct api_request *request, const void *da
 {
     enum api_body body;
     uint64_t limit;
-    struct db_blob_writer *upload = NULL;
+    struct store_writer *upload = NULL;
     json_decref(rig->json);
     rig->json = NULL;
     api_response_clear(&rig->response);
     rig->begun = api_begin(rig->api, request, &body, &limit, &rig->response);
     if (rig->begun) {
         if (body == API_BODY_UPLOAD) {
-            assert_int_equal(db_blob_writer_create(&upload, rig->db, &rig->err), 0);
-            assert_int_equal(db_blob_write(upload, data, size, &rig->err), 0);
+            assert_int_equal(store_writer_create(&upload, rig->data->store, &rig->err), 0);
+            assert_int_equal(store_writer_write(upload, data, size, &rig->err), 0);
             request->upload = upload;
         } else if (body == API_BODY_JSON) {
             request->body = data;
             request->body_size = size;
         }
         api_handle(rig->api, request, &rig->response);
-        db_blob_writer_destroy(upload);
+        store_writer_destroy(upload);
     }
     read_answer(rig);
     rig->n_headers = 0;
@@ -304,14 +305,15 @@ static void add_encoder(struct rig *rig)
                                  .n_parameters = 100,
                                  .byte_size = 4,
                                  .is_default = true};
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     bool existed;
-    assert_int_equal(db_blob_writer_create(&writer, rig->db, &rig->err), 0);
-    assert_int_equal(db_blob_write(writer, "fake", 4, &rig->err), 0);
-    db_blob_writer_sha256(writer, encoder.sha256);
-    assert_int_equal(db_blob_writer_commit(writer, &rig->err), 0);
-    assert_int_equal(db_encoder_insert(rig->db, &encoder, &existed, &rig->err), 0);
-    db_blob_writer_destroy(writer);
+    assert_int_equal(store_writer_create(&writer, rig->data->store, &rig->err), 0);
+    assert_int_equal(store_writer_write(writer, "fake", 4, &rig->err), 0);
+    store_writer_sha256(writer, encoder.sha256);
+    assert_int_equal(store_writer_commit(writer, &rig->err), 0);
+    assert_int_equal(db_encoder_insert(rig->db, rig->data->store, &encoder, &existed, &rig->err),
+                     0);
+    store_writer_destroy(writer);
     snprintf(rig->encoder, sizeof(rig->encoder), "%s", encoder.id);
 }
 

@@ -19,7 +19,8 @@ enum { RIG_HEADERS_MAX = 8 };
 
 struct rig {
     char directory[512];
-    struct db *db;
+    struct data *data;
+    struct db *db; /* of `data` */
     struct api *api;
     struct api_limits limits;
     struct api_hooks hooks;

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "db/db.h"
+#include "db/data.h"
 #include "tests/http/server.h"
 #include "tests/http/workflow.h"
 
@@ -134,13 +134,13 @@ static void nothing_is_lost_in_fifty_kills(void **state)
     assert_int_equal(server_stop(&server, 15), 0);
     assert_int_equal(server_count_files(&server, "tmp"), 0);
 
-    struct db *db = NULL;
+    struct data *opened = NULL;
     struct error err = {0};
-    const struct db_config config = {.directory = server.data};
-    assert_int_equal(db_open(&db, &config, &err), 0);
-    if (db_integrity_check(db, &err) < 0)
+    const struct data_config config = {.directory = server.data};
+    assert_int_equal(data_open(&opened, &config, &err), 0);
+    if (db_integrity_check(opened->db, opened->store, &err) < 0)
         fail_msg("integrity: %s", err.message);
-    db_close(db);
+    data_close(opened);
     print_message("note: %d kills: %zu accepted jobs, all succeeded, database whole\n", N_KILLS,
                   accepted.n_jobs);
     server_clear(&server);

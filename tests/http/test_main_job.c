@@ -2,6 +2,7 @@
  * any number of threads, and a second job that encodes nothing. */
 #include "tests/test.h"
 
+#include "db/data.h"
 #include "db/results.h"
 #include "tests/http/server.h"
 #include "tests/http/workflow.h"
@@ -128,11 +129,12 @@ static void run_at(const char *threads, size_t n_jobs, const char *image_path,
         workflow_wait(client, jobs[i], "succeeded");
     client_destroy(client);
     assert_int_equal(server_stop(&server, 15), 0);
-    const struct db_config config = {.directory = server.data, .cache_max_size = 0};
-    struct db *db = NULL;
-    assert_int_equal(db_open(&db, &config, NULL), 0);
-    assert_int_equal(db_result_get(db, jobs[n_jobs - 1], image, DB_RESULT_WITH_MAPS, out, NULL), 0);
-    db_close(db);
+    const struct data_config config = {.directory = server.data, .cache_max_size = 0};
+    struct data *opened = NULL;
+    assert_int_equal(data_open(&opened, &config, NULL), 0);
+    assert_int_equal(
+        db_result_get(opened->db, jobs[n_jobs - 1], image, DB_RESULT_WITH_MAPS, out, NULL), 0);
+    data_close(opened);
     server_clear(&server);
 }
 

@@ -12,7 +12,6 @@
 #include "api/job/image_counts.h"
 #include "api/job/job_params.h"
 #include "base/clock.h"
-#include "db/blobs.h"
 #include "db/encoders.h"
 #include "db/images.h"
 #include "db/jobs.h"
@@ -36,8 +35,15 @@ static int open_directory(struct bench_rig *rig, struct error *err)
         rig->directory[0] = '\0';
         return rc;
     }
-    const struct db_config config = {.directory = rig->directory, .cache_max_size = cache_max_size};
-    return db_open(&rig->db, &config, err);
+    const struct data_config config = {.directory = rig->directory,
+                                       .cache_max_size = cache_max_size};
+    int rc = data_open(&rig->data, &config, err);
+    if (rc < 0)
+        return rc;
+    rig->db = rig->data->db;
+    rig->store = rig->data->store;
+    rig->cache = rig->data->cache;
+    return 0;
 }
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
@@ -56,7 +62,7 @@ static int add_project_and_encoder(struct bench_rig *rig, const void *weights, s
     struct db_encoder encoder = {0};
     int rc = db_project_insert(rig->db, &project, err);
     if (rc == 0)
-        rc = encoder_store_register_default(rig->db, weights, size, err);
+        rc = encoder_store_register_default(rig->db, rig->store, weights, size, err);
     if (rc == 0)
         rc = db_encoder_get_default(rig->db, &encoder, err);
     if (rc < 0)
@@ -79,7 +85,8 @@ int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_si
     if (rc == 0)
         rc = pool_create(&rig->pool, n_threads, LANE_LIMIT, err);
     if (rc == 0)
-        rc = encoder_store_create(&rig->encoders, rig->db, rig->pool, IDLE_ENCODERS, err);
+        rc = encoder_store_create(&rig->encoders, rig->db, rig->store, rig->pool, IDLE_ENCODERS,
+                                  err);
     if (rc == 0)
         rc = metrics_create(&rig->metrics, err);
     if (rc == 0)
@@ -88,8 +95,10 @@ int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_si
         rc = add_project_and_encoder(rig, weights, weights_size, err);
     const struct api_hooks hooks = {.context = NULL};
     if (rc == 0)
-        rc = api_create(&rig->api, rig->db, &rig->limits, &hooks, err);
+        rc = api_create(&rig->api, rig->data, &rig->limits, &hooks, err);
     const struct job_engine engine = {.db = rig->db,
+                                      .store = rig->store,
+                                      .cache = rig->cache,
                                       .pool = rig->pool,
                                       .encoders = rig->encoders,
                                       .metrics = rig->metrics,
@@ -112,7 +121,7 @@ void bench_rig_close(struct bench_rig *rig)
     pool_destroy(rig->pool);
     job_waits_destroy(rig->waits);
     metrics_destroy(rig->metrics);
-    db_close(rig->db);
+    data_close(rig->data);
     if (rig->directory[0] != '\0')
         nftw(rig->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -129,7 +138,7 @@ static int verify(struct bench_rig *rig, const void *data, size_t size, const ch
                  ? error_set_nomem(err, "an image's counts")
                  : image_verify_count(data, size, &rig->limits.image, info, counts, &n_levels, err);
     if (rc == 0 && n_levels > 0)
-        image_counts_put(rig->db, sha256, counts, n_levels);
+        image_counts_put(rig->cache, sha256, counts, n_levels);
     free(counts);
     return rc;
 }
@@ -138,20 +147,20 @@ int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
                         struct bench_image *out, struct error *err)
 {
     struct image_info info;
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     char sha256[DB_SHA256_SIZE];
     bool existed = false;
-    int rc = db_blob_writer_create(&writer, rig->db, err);
+    int rc = store_writer_create(&writer, rig->store, err);
     if (rc < 0)
         return rc;
-    rc = db_blob_write(writer, data, size, err);
-    db_blob_writer_sha256(writer, sha256);
+    rc = store_writer_write(writer, data, size, err);
+    store_writer_sha256(writer, sha256);
     if (rc == 0)
         rc = verify(rig, data, size, sha256, &info, err);
     if (rc == 0)
-        rc = db_blob_writer_commit(writer, err);
+        rc = store_writer_commit(writer, err);
     if (rc < 0) {
-        db_blob_writer_destroy(writer);
+        store_writer_destroy(writer);
         return rc;
     }
     struct db_image row = {.name = strdup("image.png"),
@@ -167,12 +176,12 @@ int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
     rc = row.name == NULL ? error_set_nomem(err, "an image") : 0;
     memcpy(row.sha256, sha256, sizeof(row.sha256));
     if (rc == 0)
-        rc = db_image_insert(rig->db, &row, &existed, err);
+        rc = db_image_insert(rig->db, rig->store, &row, &existed, err);
     if (rc == 0) {
         *out = (struct bench_image){.width = info.width, .height = info.height};
         memcpy(out->id, row.id, sizeof(out->id));
     }
-    db_blob_writer_destroy(writer);
+    store_writer_destroy(writer);
     db_image_clear(&row);
     return rc;
 }

@@ -9,7 +9,7 @@
 
 #include "api/api.h"
 #include "base/error.h"
-#include "db/db.h"
+#include "db/data.h"
 #include "server/worker/job_run.h"
 #include "server/worker/worker.h"
 
@@ -33,7 +33,10 @@ struct bench_support {
 
 struct bench_rig {
     char directory[PATH_MAX];
-    struct db *db;
+    struct data *data;
+    struct db *db; /* of `data`, as the next two */
+    struct store *store;
+    struct cache *cache;
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;

@@ -30,18 +30,37 @@ void fixture_remove_directory(const char *directory)
     nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+int fixture_open_with(struct fixture *f, uint64_t cache_max_size)
+{
+    const struct data_config config = {.directory = f->directory, .cache_max_size = cache_max_size};
+    int rc = data_open(&f->data, &config, &f->err);
+    if (rc != 0)
+        return rc;
+    f->db = f->data->db;
+    f->store = f->data->store;
+    f->cache = f->data->cache;
+    return 0;
+}
+
 int fixture_open(struct fixture *f)
 {
-    const struct db_config config = {.directory = f->directory, .cache_max_size = 1 << 20};
-    return db_open(&f->db, &config, &f->err);
+    return fixture_open_with(f, 1 << 20);
+}
+
+void fixture_close(struct fixture *f)
+{
+    data_close(f->data);
+    f->data = NULL;
+    f->db = NULL;
+    f->store = NULL;
+    f->cache = NULL;
 }
 
 void fixture_reopen(struct fixture *f)
 {
-    db_close(f->db);
-    f->db = NULL;
+    fixture_close(f);
     if (fixture_open(f) != 0)
-        fail_msg("db_open: %s", f->err.message);
+        fail_msg("data_open: %s", f->err.message);
 }
 
 int fixture_setup(void **state)
@@ -50,14 +69,14 @@ int fixture_setup(void **state)
     fixture_directory(f->directory);
     *state = f;
     if (fixture_open(f) != 0)
-        fail_msg("db_open: %s", f->err.message);
+        fail_msg("data_open: %s", f->err.message);
     return 0;
 }
 
 int fixture_teardown(void **state)
 {
     struct fixture *f = *state;
-    db_close(f->db);
+    fixture_close(f);
     fixture_remove_directory(f->directory);
     free(f);
     return 0;
@@ -71,14 +90,13 @@ void fixture_add_project(struct fixture *f, const char *name, char id[DB_ID_SIZE
 }
 
 /* A committed blob; the writer is the caller's to destroy. */
-static struct db_blob_writer *commit(struct fixture *f, const char *text,
-                                     char sha256[DB_SHA256_SIZE])
+static struct store_writer *commit(struct fixture *f, const char *text, char sha256[DB_SHA256_SIZE])
 {
-    struct db_blob_writer *writer = NULL;
-    assert_ok(db_blob_writer_create(&writer, f->db, &f->err));
-    assert_ok(db_blob_write(writer, text, strlen(text), &f->err));
-    db_blob_writer_sha256(writer, sha256);
-    assert_ok(db_blob_writer_commit(writer, &f->err));
+    struct store_writer *writer = NULL;
+    assert_ok(store_writer_create(&writer, f->store, &f->err));
+    assert_ok(store_writer_write(writer, text, strlen(text), &f->err));
+    store_writer_sha256(writer, sha256);
+    assert_ok(store_writer_commit(writer, &f->err));
     return writer;
 }
 
@@ -96,9 +114,9 @@ int fixture_add_image(struct fixture *f, const char *project_id, const char *tex
     bool existed = false;
     snprintf(image.project_id, sizeof(image.project_id), "%s", project_id);
     image.name = strdup("scan.png");
-    struct db_blob_writer *writer = commit(f, text, image.sha256);
-    int rc = db_image_insert(f->db, &image, &existed, &f->err);
-    db_blob_writer_destroy(writer);
+    struct store_writer *writer = commit(f, text, image.sha256);
+    int rc = db_image_insert(f->db, f->store, &image, &existed, &f->err);
+    store_writer_destroy(writer);
     if (rc == 0)
         memcpy(id, image.id, DB_ID_SIZE);
     db_image_clear(&image);
@@ -118,10 +136,10 @@ void fixture_fill(struct fixture *f)
                                  .n_parameters = 11000000,
                                  .is_default = true};
     bool existed = false;
-    struct db_blob_writer *writer = commit(f, "the weights", encoder.sha256);
-    encoder.byte_size = db_blob_writer_size(writer);
-    assert_ok(db_encoder_insert(f->db, &encoder, &existed, &f->err));
-    db_blob_writer_destroy(writer);
+    struct store_writer *writer = commit(f, "the weights", encoder.sha256);
+    encoder.byte_size = store_writer_size(writer);
+    assert_ok(db_encoder_insert(f->db, f->store, &encoder, &existed, &f->err));
+    store_writer_destroy(writer);
     memcpy(f->encoder_id, encoder.id, DB_ID_SIZE);
     db_encoder_clear(&encoder);
 
@@ -156,6 +174,32 @@ int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE])
     if (rc == 0)
         memcpy(id, job.id, DB_ID_SIZE);
     return rc;
+}
+
+void fixture_path(const struct fixture *f, const char *name, char out[700])
+{
+    snprintf(out, 700, "%s/%s", f->directory, name);
+}
+
+void fixture_write_file(const struct fixture *f, const char *name, const char *text)
+{
+    char path[700];
+    fixture_path(f, name, path);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+size_t fixture_read_file(const struct fixture *f, const char *name, char *out, size_t size)
+{
+    char path[700];
+    fixture_path(f, name, path);
+    FILE *file = fopen(path, "rb");
+    size_t n = file != NULL ? fread(out, 1, size, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    return n;
 }
 
 void fixture_edit(struct fixture *f, const char *sql)

@@ -5,7 +5,7 @@
 
 #include "tests/test.h"
 
-#include "db/blobs.h"
+#include "db/data.h"
 #include "db/encoders.h"
 #include "db/images.h"
 #include "db/jobs.h"
@@ -17,7 +17,10 @@
 
 struct fixture {
     char directory[512];
-    struct db *db;
+    struct data *data;
+    struct db *db; /* of `data`, as the next two */
+    struct store *store;
+    struct cache *cache;
     struct error err;
     char project_id[DB_ID_SIZE];
     char image_id[DB_ID_SIZE];
@@ -35,6 +38,9 @@ int fixture_teardown(void **state);
 
 /* Opens fixture->directory with a cache of a megabyte. */
 int fixture_open(struct fixture *f);
+/* The same with a cache of another size. */
+int fixture_open_with(struct fixture *f, uint64_t cache_max_size);
+void fixture_close(struct fixture *f);
 /* Closes and opens again; fails the test when that fails. */
 void fixture_reopen(struct fixture *f);
 
@@ -47,6 +53,12 @@ int fixture_add_image(struct fixture *f, const char *project_id, const char *tex
                       char id[DB_ID_SIZE]);
 /* Inserts a job on fixture->image_id with nothing but defaults; the result of db_job_insert. */
 int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE]);
+
+/* The path of a file in the data directory. */
+void fixture_path(const struct fixture *f, const char *name, char out[700]);
+void fixture_write_file(const struct fixture *f, const char *name, const char *text);
+/* The first `size` bytes of a file; 0 when it is absent. */
+size_t fixture_read_file(const struct fixture *f, const char *name, char *out, size_t size);
 
 /* Runs SQL on the database with a connection of its own, as someone with an editor would. The db
  * must be closed. */

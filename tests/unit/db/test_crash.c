@@ -7,8 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "db/cache.h"
-
 enum { N_ROUNDS = 20, N_ACCEPTED_MAX = 4000 };
 
 /* What the child tells: an id that was accepted, or "done_" for a job that ended. */
@@ -27,22 +25,22 @@ static void tell(int fd, char kind, const char *id)
 
 static int upload(struct fixture *f, const char *text, struct db_image *image)
 {
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     bool existed = false;
     *image = (struct db_image){.format = "png", .width = 1, .height = 1};
     image->byte_size = strlen(text);
     image->name = strdup(text);
     memcpy(image->project_id, f->project_id, DB_ID_SIZE);
-    int rc = db_blob_writer_create(&writer, f->db, NULL);
+    int rc = store_writer_create(&writer, f->store, NULL);
     if (rc == 0)
-        rc = db_blob_write(writer, text, strlen(text), NULL);
+        rc = store_writer_write(writer, text, strlen(text), NULL);
     if (rc == 0)
-        rc = db_blob_writer_commit(writer, NULL);
+        rc = store_writer_commit(writer, NULL);
     if (rc == 0) {
-        db_blob_writer_sha256(writer, image->sha256);
-        rc = db_image_insert(f->db, image, &existed, NULL);
+        store_writer_sha256(writer, image->sha256);
+        rc = db_image_insert(f->db, f->store, image, &existed, NULL);
     }
-    db_blob_writer_destroy(writer);
+    store_writer_destroy(writer);
     return rc;
 }
 
@@ -83,10 +81,9 @@ static int run_one(struct fixture *f, int fd)
 /* Works until it is killed; leaves by _exit only when something fails. */
 static void work(struct fixture *f, int round, int fd)
 {
-    const struct db_config config = {.directory = f->directory, .cache_max_size = 1 << 16};
     uint64_t n_requeued;
-    float matrix[64] = {0};
-    if (db_open(&f->db, &config, NULL) != 0 ||
+    float table[64] = {0};
+    if (fixture_open_with(f, 1 << 16) != 0 ||
         db_job_requeue_expired(f->db, true, &n_requeued, NULL) != 0)
         _exit(1);
     for (int i = 0;; i++) {
@@ -101,8 +98,8 @@ static void work(struct fixture *f, int round, int fd)
             _exit(4);
         tell(fd, 'j', id);
         if (upload(f, "stored and deleted", &doomed) != 0 ||
-            db_image_delete(f->db, doomed.id, NULL) != 0 ||
-            db_cache_put(f->db, text, 8, 8, matrix, NULL) != 0)
+            db_image_delete(f->db, f->store, doomed.id, NULL) != 0 ||
+            cache_put(f->cache, text, 8, 8, table, NULL) != 0)
             _exit(5);
         /* Every other job stays in the queue for a later round. */
         if (i % 2 == 0 && run_one(f, fd) != 0)
@@ -162,7 +159,7 @@ static void expect_job(struct fixture *f, const struct message *message)
 
 static void expect_accepted(struct fixture *f, const struct accepted *accepted)
 {
-    assert_ok(db_integrity_check(f->db, &f->err));
+    assert_ok(db_integrity_check(f->db, f->store, &f->err));
     /* A kill between storing and deleting leaves both the row and its file, never one of them. */
     struct db_image_list doomed;
     const struct db_page page = {.limit = 10};
@@ -188,8 +185,7 @@ static void kills_lose_nothing_that_was_accepted(void **state)
     static struct accepted accepted;
     uint64_t counts[5], n_requeued, n = 0;
     fixture_fill(f);
-    db_close(f->db);
-    f->db = NULL;
+    fixture_close(f);
     unsigned random = 12345;
     for (int round = 0; round < N_ROUNDS; round++) {
         random = random * 1103515245 + 12345;
@@ -198,8 +194,7 @@ static void kills_lose_nothing_that_was_accepted(void **state)
             continue; /* the next child recovers */
         assert_ok(fixture_open(f));
         expect_accepted(f, &accepted);
-        db_close(f->db);
-        f->db = NULL;
+        fixture_close(f);
     }
     /* Every accepted job ends exactly once. */
     assert_ok(fixture_open(f));

@@ -3,7 +3,7 @@
 static int add(struct fixture *f, const char *text, bool is_default, struct db_encoder *out,
                bool *existed)
 {
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     *out = (struct db_encoder){.architecture = "resnet50",
                                .in_channels = 3,
                                .input_size = 96,
@@ -11,13 +11,13 @@ static int add(struct fixture *f, const char *text, bool is_default, struct db_e
                                .n_parameters = 5,
                                .is_default = is_default};
     out->name = strdup(text);
-    assert_ok(db_blob_writer_create(&writer, f->db, &f->err));
-    assert_ok(db_blob_write(writer, text, strlen(text), &f->err));
-    db_blob_writer_sha256(writer, out->sha256);
-    out->byte_size = db_blob_writer_size(writer);
-    assert_ok(db_blob_writer_commit(writer, &f->err));
-    int rc = db_encoder_insert(f->db, out, existed, &f->err);
-    db_blob_writer_destroy(writer);
+    assert_ok(store_writer_create(&writer, f->store, &f->err));
+    assert_ok(store_writer_write(writer, text, strlen(text), &f->err));
+    store_writer_sha256(writer, out->sha256);
+    out->byte_size = store_writer_size(writer);
+    assert_ok(store_writer_commit(writer, &f->err));
+    int rc = db_encoder_insert(f->db, f->store, out, existed, &f->err);
+    store_writer_destroy(writer);
     return rc;
 }
 
@@ -44,7 +44,7 @@ static void an_encoder_is_stored_once(void **state)
     db_encoder_clear(&again);
     db_encoder_clear(&first);
     assert_int_equal(db_encoder_get(f->db, "enc_none", &read, &f->err), ERROR_NOT_FOUND);
-    assert_ok(db_integrity_check(f->db, &f->err));
+    assert_ok(db_integrity_check(f->db, f->store, &f->err));
 }
 
 static void there_is_at_most_one_default(void **state)

@@ -137,7 +137,7 @@ static void edited_values_are_corrupt(void **state)
     char job_id[DB_ID_SIZE], path[600], copy[600];
     fill(f, job_id);
     assert_ok(read_everything(f, job_id));
-    db_close(f->db);
+    fixture_close(f);
     snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
     snprintf(copy, sizeof(copy), "%s/copy", f->directory);
     copy_file(path, copy);
@@ -152,8 +152,7 @@ static void edited_values_are_corrupt(void **state)
             rc = read_everything(f, job_id);
         if (rc != ERROR_CORRUPT)
             fail_msg("%s: %d", edits[i], rc);
-        db_close(f->db);
-        f->db = NULL;
+        fixture_close(f);
     }
 }
 
@@ -166,7 +165,7 @@ static void a_damaged_job_does_not_hold_up_the_queue(void **state)
     fixture_fill(f);
     assert_ok(fixture_add_job(f, 5, damaged));
     assert_ok(fixture_add_job(f, 0, whole));
-    db_close(f->db);
+    fixture_close(f);
     snprintf(sql, sizeof(sql), "UPDATE jobs SET params = X'7B7D' WHERE id = '%s'", damaged);
     fixture_edit(f, sql);
     assert_ok(fixture_open(f));
@@ -184,7 +183,7 @@ static void triggers_and_views_do_not_run(void **state)
     char id[DB_ID_SIZE];
     struct db_image image;
     fixture_fill(f);
-    db_close(f->db);
+    fixture_close(f);
     fixture_edit(f, "CREATE TRIGGER t AFTER INSERT ON projects BEGIN DELETE FROM examples;"
                     " DELETE FROM images; END");
     assert_ok(fixture_open(f));
@@ -201,8 +200,7 @@ static void flipped_bytes_never_crash(void **state)
     unsigned random = 1;
     int n_faulty = 0;
     fill(f, job_id);
-    db_close(f->db);
-    f->db = NULL;
+    fixture_close(f);
     snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
     snprintf(copy, sizeof(copy), "%s/copy", f->directory);
     copy_file(path, copy);
@@ -224,10 +222,9 @@ static void flipped_bytes_never_crash(void **state)
         if (rc == 0)
             rc = read_everything(f, job_id);
         if (rc == 0)
-            rc = db_integrity_check(f->db, &f->err);
+            rc = db_integrity_check(f->db, f->store, &f->err);
         n_faulty += rc != 0;
-        db_close(f->db);
-        f->db = NULL;
+        fixture_close(f);
     }
     assert_true(n_faulty > 30);
 }

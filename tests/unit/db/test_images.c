@@ -9,7 +9,7 @@ static void an_image_is_stored_with_its_bytes(void **state)
 {
     struct fixture *f = *state;
     struct db_image image;
-    struct db_blob blob;
+    struct store_file blob;
     fixture_fill(f);
     assert_ok(db_image_get(f->db, f->image_id, &image, &f->err));
     assert_string_equal(image.project_id, f->project_id);
@@ -18,10 +18,10 @@ static void an_image_is_stored_with_its_bytes(void **state)
     assert_int_equal(image.width, 640);
     assert_int_equal(image.bit_depth, 16);
     assert_true(image.pixel_size_nm == 0.25);
-    assert_ok(db_blob_open(f->db, image.sha256, &blob, &f->err));
+    assert_ok(store_file_open(f->store, image.sha256, &blob, &f->err));
     assert_int_equal(blob.size, strlen("the first image"));
     assert_memory_equal(blob.data, "the first image", blob.size);
-    db_blob_close(&blob);
+    store_file_close(&blob);
     db_image_clear(&image);
 }
 
@@ -53,38 +53,7 @@ static void a_row_needs_its_file(void **state)
     fixture_fill(f);
     memcpy(image.project_id, f->project_id, DB_ID_SIZE);
     fixture_sha256("never uploaded", image.sha256);
-    assert_int_equal(db_image_insert(f->db, &image, &existed, &f->err), ERROR_INVALID);
-}
-
-static void uploads_are_hashed_and_mapped_as_they_come(void **state)
-{
-    struct fixture *f = *state;
-    struct db_blob_writer *writer = NULL;
-    char sha256[DB_SHA256_SIZE], expected[DB_SHA256_SIZE];
-    const void *data = NULL;
-    size_t size = 1;
-    assert_ok(db_blob_writer_create(&writer, f->db, &f->err));
-    assert_ok(db_blob_writer_map(writer, &data, &size, &f->err));
-    assert_int_equal(size, 0);
-    assert_ok(db_blob_write(writer, "hello ", 6, &f->err));
-    assert_ok(db_blob_writer_map(writer, &data, &size, &f->err));
-    assert_memory_equal(data, "hello ", 6);
-    assert_ok(db_blob_write(writer, "world", 5, &f->err));
-    assert_ok(db_blob_writer_map(writer, &data, &size, &f->err));
-    assert_int_equal(size, 11);
-    assert_memory_equal(data, "hello world", 11);
-    assert_int_equal(db_blob_writer_size(writer), 11);
-    fixture_sha256("hello world", expected);
-    db_blob_writer_sha256(writer, sha256);
-    assert_string_equal(sha256, expected);
-    assert_false(fixture_blob_exists(f, "hello world"));
-    assert_int_equal(db_blob_write(writer, "!", 1, &f->err), ERROR_IO);
-    assert_ok(db_blob_writer_commit(writer, &f->err));
-    assert_true(fixture_blob_exists(f, "hello world"));
-    /* No row came: nothing stays. */
-    db_blob_writer_destroy(writer);
-    assert_false(fixture_blob_exists(f, "hello world"));
-    db_blob_writer_destroy(NULL);
+    assert_int_equal(db_image_insert(f->db, f->store, &image, &existed, &f->err), ERROR_INVALID);
 }
 
 static void files_are_private(void **state)
@@ -97,7 +66,7 @@ static void files_are_private(void **state)
     uint64_t size;
     fixture_fill(f);
     fixture_sha256("the first image", sha256);
-    assert_ok(db_blob_open_fd(f->db, sha256, &fd, &size, &f->err));
+    assert_ok(store_file_open_fd(f->store, sha256, &fd, &size, &f->err));
     assert_int_equal(fstat(fd, &status), 0);
     close(fd);
     assert_int_equal(status.st_mode & 0777, 0600);
@@ -111,67 +80,6 @@ static void files_are_private(void **state)
     assert_int_equal(status.st_mode & 0777, 0700);
 }
 
-static void blob_names_are_no_paths(void **state)
-{
-    struct fixture *f = *state;
-    struct db_blob blob;
-    assert_int_equal(db_blob_open(f->db, "../../../../etc/passwd", &blob, &f->err),
-                     ERROR_NOT_FOUND);
-    assert_int_equal(db_blob_open(f->db, "", &blob, &f->err), ERROR_NOT_FOUND);
-}
-
-/* Bytes of a mapping that are in memory. */
-static size_t resident(const void *data)
-{
-    char line[512], begin[32];
-    unsigned long long kib = 0;
-    bool found = false;
-    FILE *file = fopen("/proc/self/smaps", "r");
-    assert_non_null(file);
-    snprintf(begin, sizeof(begin), "%lx-", (unsigned long)(uintptr_t)data);
-    while (fgets(line, sizeof(line), file) != NULL) {
-        found = found || strncmp(line, begin, strlen(begin)) == 0;
-        if (found && strncmp(line, "Rss:", 4) == 0) {
-            kib = strtoull(line + 4, NULL, 10);
-            break;
-        }
-    }
-    fclose(file);
-    assert_true(found);
-    return (size_t)kib * 1024;
-}
-
-static void what_is_forgotten_can_be_read_again(void **state)
-{
-    struct fixture *f = *state;
-    enum { SIZE = 1000001 };
-    static uint8_t bytes[SIZE];
-    struct db_blob_writer *writer = NULL;
-    struct db_blob blob = {0};
-    char sha256[DB_SHA256_SIZE];
-    for (size_t i = 0; i < SIZE; i++)
-        bytes[i] = (uint8_t)(i * 7 + i / 4096);
-    assert_ok(db_blob_writer_create(&writer, f->db, &f->err));
-    assert_ok(db_blob_write(writer, bytes, SIZE, &f->err));
-    assert_ok(db_blob_writer_commit(writer, &f->err));
-    db_blob_writer_sha256(writer, sha256);
-    assert_ok(db_blob_open(f->db, sha256, &blob, &f->err));
-    assert_memory_equal(blob.data, bytes, SIZE);
-    assert_true(resident(blob.data) >= SIZE);
-    db_blob_forget(&blob, 5, 600000);
-    assert_in_range(resident(blob.data), SIZE - 600000, SIZE - 590000 + 4096);
-    assert_memory_equal(blob.data, bytes, SIZE);
-    db_blob_forget(&blob, SIZE, 1);
-    db_blob_forget(&blob, 1, SIZE);
-    db_blob_forget(&blob, 0, 0);
-    assert_true(resident(blob.data) >= SIZE);
-    db_blob_forget(&blob, 0, SIZE);
-    assert_int_equal(resident(blob.data), 0);
-    assert_memory_equal(blob.data, bytes, SIZE);
-    db_blob_close(&blob);
-    db_blob_writer_destroy(writer);
-}
-
 static void a_damaged_blob_is_healed_by_the_next_upload(void **state)
 {
     struct fixture *f = *state;
@@ -180,9 +88,9 @@ static void a_damaged_blob_is_healed_by_the_next_upload(void **state)
     fixture_sha256("the first image", sha256);
     snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", f->directory, sha256, sha256);
     assert_int_equal(truncate(path, 3), 0);
-    assert_int_equal(db_integrity_check(f->db, &f->err), ERROR_CORRUPT);
+    assert_int_equal(db_integrity_check(f->db, f->store, &f->err), ERROR_CORRUPT);
     assert_ok(fixture_add_image(f, f->project_id, "the first image", id));
-    assert_ok(db_integrity_check(f->db, &f->err));
+    assert_ok(db_integrity_check(f->db, f->store, &f->err));
 }
 
 static void a_needed_image_is_not_deleted(void **state)
@@ -191,7 +99,7 @@ static void a_needed_image_is_not_deleted(void **state)
     char in_job[DB_ID_SIZE], message[200];
     struct db_job job = {.support_set_version = 1, .params = (char *)"{}", .n_images = 1};
     fixture_fill(f);
-    assert_int_equal(db_image_delete(f->db, f->image_id, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_image_delete(f->db, f->store, f->image_id, &f->err), ERROR_CONFLICT);
     snprintf(message, sizeof(message), "image %s is needed by support set %s", f->image_id,
              f->support_set_id);
     assert_string_equal(f->err.message, message);
@@ -201,7 +109,7 @@ static void a_needed_image_is_not_deleted(void **state)
     memcpy(job.encoder_id, f->encoder_id, DB_ID_SIZE);
     job.image_ids = &in_job;
     assert_ok(db_job_insert(f->db, &job, 10, NULL, NULL, &f->err));
-    assert_int_equal(db_image_delete(f->db, in_job, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_image_delete(f->db, f->store, in_job, &f->err), ERROR_CONFLICT);
     assert_non_null(strstr(f->err.message, job.id));
     assert_true(fixture_blob_exists(f, "second"));
 }
@@ -214,33 +122,33 @@ static void the_file_goes_with_the_last_row(void **state)
     fixture_add_project(f, "other", project);
     assert_ok(fixture_add_image(f, f->project_id, "twice", here));
     assert_ok(fixture_add_image(f, project, "twice", there));
-    assert_ok(db_image_delete(f->db, here, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, here, &f->err));
     assert_true(fixture_blob_exists(f, "twice"));
-    assert_ok(db_image_delete(f->db, there, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, there, &f->err));
     assert_false(fixture_blob_exists(f, "twice"));
-    assert_int_equal(db_image_delete(f->db, there, &f->err), ERROR_NOT_FOUND);
+    assert_int_equal(db_image_delete(f->db, f->store, there, &f->err), ERROR_NOT_FOUND);
     /* An encoder's file is not an image's to delete. */
     assert_ok(fixture_add_image(f, project, "the weights", there));
-    assert_ok(db_image_delete(f->db, there, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, there, &f->err));
     assert_true(fixture_blob_exists(f, "the weights"));
 }
 
 static void a_pinned_file_outlives_a_deletion(void **state)
 {
     struct fixture *f = *state;
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     char id[DB_ID_SIZE], again[DB_ID_SIZE];
     fixture_fill(f);
     assert_ok(fixture_add_image(f, f->project_id, "raced", id));
-    assert_ok(db_blob_writer_create(&writer, f->db, &f->err));
-    assert_ok(db_blob_write(writer, "raced", 5, &f->err));
-    assert_ok(db_blob_writer_commit(writer, &f->err));
-    assert_ok(db_image_delete(f->db, id, &f->err));
+    assert_ok(store_writer_create(&writer, f->store, &f->err));
+    assert_ok(store_writer_write(writer, "raced", 5, &f->err));
+    assert_ok(store_writer_commit(writer, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, id, &f->err));
     assert_true(fixture_blob_exists(f, "raced"));
     assert_ok(fixture_add_image(f, f->project_id, "raced", again));
-    db_blob_writer_destroy(writer);
+    store_writer_destroy(writer);
     assert_true(fixture_blob_exists(f, "raced"));
-    assert_ok(db_integrity_check(f->db, &f->err));
+    assert_ok(db_integrity_check(f->db, f->store, &f->err));
 }
 
 struct racer {
@@ -251,21 +159,21 @@ struct racer {
 
 static int upload(struct racer *racer, struct db_image *image)
 {
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     bool existed = false;
     *image = (struct db_image){.format = "png", .width = 1, .height = 1, .byte_size = 5};
     image->name = strdup("n");
     memcpy(image->project_id, racer->project_id, DB_ID_SIZE);
-    int rc = db_blob_writer_create(&writer, racer->f->db, NULL);
+    int rc = store_writer_create(&writer, racer->f->store, NULL);
     if (rc == 0)
-        rc = db_blob_write(writer, "raced", 5, NULL);
+        rc = store_writer_write(writer, "raced", 5, NULL);
     if (rc == 0)
-        rc = db_blob_writer_commit(writer, NULL);
+        rc = store_writer_commit(writer, NULL);
     if (rc == 0) {
-        db_blob_writer_sha256(writer, image->sha256);
-        rc = db_image_insert(racer->f->db, image, &existed, NULL);
+        store_writer_sha256(writer, image->sha256);
+        rc = db_image_insert(racer->f->db, racer->f->store, image, &existed, NULL);
     }
-    db_blob_writer_destroy(writer);
+    store_writer_destroy(writer);
     return rc;
 }
 
@@ -274,14 +182,14 @@ static void *upload_and_delete(void *context)
     struct racer *racer = context;
     for (int i = 0; i < 15; i++) {
         struct db_image image;
-        struct db_blob blob;
+        struct store_file blob;
         racer->n_failed += upload(racer, &image) != 0;
         /* While the row is there, so is the file. */
-        if (db_blob_open(racer->f->db, image.sha256, &blob, NULL) == 0)
-            db_blob_close(&blob);
+        if (store_file_open(racer->f->store, image.sha256, &blob, NULL) == 0)
+            store_file_close(&blob);
         else
             racer->n_failed++;
-        racer->n_failed += db_image_delete(racer->f->db, image.id, NULL) != 0;
+        racer->n_failed += db_image_delete(racer->f->db, racer->f->store, image.id, NULL) != 0;
         db_image_clear(&image);
     }
     return NULL;
@@ -349,10 +257,7 @@ int main(void)
         TEST(the_same_bytes_give_the_same_image),
         TEST(a_refused_upload_leaves_no_file),
         TEST(a_row_needs_its_file),
-        TEST(uploads_are_hashed_and_mapped_as_they_come),
         TEST(files_are_private),
-        TEST(blob_names_are_no_paths),
-        TEST(what_is_forgotten_can_be_read_again),
         TEST(a_damaged_blob_is_healed_by_the_next_upload),
         TEST(a_needed_image_is_not_deleted),
         TEST(the_file_goes_with_the_last_row),

@@ -329,7 +329,7 @@ static void keys_are_dropped_after_a_day(void **state)
     const struct db_idempotency key = {.key = "k", .scope = "jobs", .body_sha256 = body};
     struct db_job *first = new_job(f), *later = new_job(f);
     assert_ok(db_job_insert(f->db, first, 10, &key, &replayed, &f->err));
-    db_close(f->db);
+    fixture_close(f);
     fixture_edit(f, "UPDATE idempotency_keys SET created_ms = created_ms - 86400001");
     assert_ok(fixture_open(f));
     assert_ok(db_job_insert(f->db, later, 10, &key, &replayed, &f->err));

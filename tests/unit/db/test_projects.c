@@ -47,7 +47,7 @@ static void an_unknown_project_is_not_found(void **state)
     snprintf(project.id, sizeof(project.id), "prj_x");
     project.name = (char *)"x";
     assert_int_equal(db_project_update(f->db, &project, 0, &f->err), ERROR_NOT_FOUND);
-    assert_int_equal(db_project_delete(f->db, "prj_x", &f->err), ERROR_NOT_FOUND);
+    assert_int_equal(db_project_delete(f->db, f->store, "prj_x", &f->err), ERROR_NOT_FOUND);
 }
 
 static void an_update_counts_revisions(void **state)
@@ -132,15 +132,15 @@ static void deleting_takes_everything_and_its_files(void **state)
     assert_ok(fixture_add_image(f, other_project, "shared bytes", shared));
     assert_ok(fixture_add_image(f, f->project_id, "shared bytes", shared));
     assert_ok(fixture_add_job(f, 0, job_id));
-    assert_int_equal(db_project_delete(f->db, f->project_id, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_project_delete(f->db, f->store, f->project_id, &f->err), ERROR_CONFLICT);
     assert_non_null(strstr(f->err.message, job_id));
     assert_ok(db_job_cancel(f->db, job_id, &job_state, &f->err));
-    assert_ok(db_project_delete(f->db, f->project_id, &f->err));
+    assert_ok(db_project_delete(f->db, f->store, f->project_id, &f->err));
     assert_int_equal(db_image_get(f->db, f->image_id, &image, &f->err), ERROR_NOT_FOUND);
     assert_false(fixture_blob_exists(f, "the first image"));
     assert_true(fixture_blob_exists(f, "shared bytes"));
     assert_true(fixture_blob_exists(f, "the weights"));
-    assert_ok(db_integrity_check(f->db, &f->err));
+    assert_ok(db_integrity_check(f->db, f->store, &f->err));
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)

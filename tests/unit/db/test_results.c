@@ -107,7 +107,7 @@ static void labels_may_say_that_there_is_no_class(void **state)
     assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_memory_equal(read.labels, none, sizeof(none));
     db_result_clear(&read);
-    db_close(f->db);
+    fixture_close(f);
     fixture_edit(f, "UPDATE results SET labels = X'0000FDFFFFFF010000000000'");
     assert_ok(fixture_open(f));
     assert_int_equal(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err),
@@ -289,7 +289,7 @@ static void edited_results_are_corrupt(void **state)
     struct db_result result, read;
     prepare(f, job_id, &result);
     assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
-    db_close(f->db);
+    fixture_close(f);
     fixture_edit(f, "CREATE TABLE r AS SELECT * FROM results;"
                     "CREATE TABLE q AS SELECT * FROM result_quantities");
     for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
@@ -298,7 +298,7 @@ static void edited_results_are_corrupt(void **state)
         int rc = db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err);
         if (rc != ERROR_CORRUPT)
             fail_msg("%s: %d", edits[i], rc);
-        db_close(f->db);
+        fixture_close(f);
         fixture_edit(f, "DELETE FROM results; INSERT INTO results SELECT * FROM r;"
                         "INSERT INTO result_quantities SELECT * FROM q");
     }
@@ -358,7 +358,7 @@ static void a_part_of_what_is_gone_or_damaged_is_told(void **state)
     struct db_result_part part;
     prepare(f, job_id, &result);
     assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
-    db_close(f->db);
+    fixture_close(f);
     fixture_edit(f, "CREATE TABLE r AS SELECT * FROM results");
     for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
         fixture_edit(f, edits[i]);
@@ -366,7 +366,7 @@ static void a_part_of_what_is_gone_or_damaged_is_told(void **state)
         int rc = read_part(f, &result, 3, 3, &part);
         if (rc != ERROR_CORRUPT)
             fail_msg("%s: %d", edits[i], rc);
-        db_close(f->db);
+        fixture_close(f);
         fixture_edit(f, "DELETE FROM results; INSERT INTO results SELECT * FROM r");
     }
     fixture_edit(f, "DELETE FROM results");
@@ -436,8 +436,7 @@ static void statistics_of_version_1_are_kept_to_the_bit(void **state)
     char path[600];
     size_t n_migrations = 0;
     const struct db_migration *migrations = db_migrations(&n_migrations);
-    db_close(f->db);
-    f->db = NULL;
+    fixture_close(f);
     snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
     FILE *file = fopen(path, "wb"); /* a new database */
     assert_non_null(file);

@@ -20,7 +20,7 @@ static void every_request_asks_workers_to_give_way(void **state)
                                        .body_timeout_s = 60,
                                        .idle_timeout_s = 60};
     assert_int_equal(db_keys_open(&keys, rig->directory, &rig->err), 0);
-    const struct http_parts parts = {.api = rig->api, .db = rig->db, .keys = keys};
+    const struct http_parts parts = {.api = rig->api, .store = rig->data->store, .keys = keys};
     assert_int_equal(http_server_create(&server, &config, &parts, &rig->err), 0);
     static const char *const paths[] = {"/livez", "/v1/projects", "/there/is/none"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {

@@ -18,13 +18,17 @@ void rig_open(struct rig *rig, uint64_t cache_size)
 {
     *rig = (struct rig){.limits = api_limits_default, .log = {.fd = -1}, .log_fd = -1};
     fixture_directory(rig->directory);
-    const struct db_config config = {.directory = rig->directory, .cache_max_size = cache_size};
+    const struct data_config config = {.directory = rig->directory, .cache_max_size = cache_size};
     struct error *err = &rig->err;
-    if (db_open(&rig->db, &config, err) < 0 ||
-        encoder_store_register_default(rig->db, asset_encoder,
+    if (data_open(&rig->data, &config, err) < 0)
+        fail_with(rig, "data_open");
+    rig->db = rig->data->db;
+    rig->store = rig->data->store;
+    rig->cache = rig->data->cache;
+    if (encoder_store_register_default(rig->db, rig->store, asset_encoder,
                                        (size_t)(asset_encoder_end - asset_encoder), err) < 0 ||
         pool_create(&rig->pool, 2, 1024, err) < 0 ||
-        encoder_store_create(&rig->encoders, rig->db, rig->pool, 1, err) < 0 ||
+        encoder_store_create(&rig->encoders, rig->db, rig->store, rig->pool, 1, err) < 0 ||
         metrics_create(&rig->metrics, err) < 0 || job_waits_create(&rig->waits, err) < 0)
         fail_with(rig, "rig_open");
     struct db_project project = {.name = (char *)"rig"};
@@ -48,7 +52,7 @@ void rig_close(struct rig *rig)
     encoder_store_destroy(rig->encoders);
     pool_destroy(rig->pool);
     metrics_destroy(rig->metrics);
-    db_close(rig->db);
+    data_close(rig->data);
     fixture_remove_directory(rig->directory);
 }
 
@@ -72,6 +76,8 @@ int rig_tear_down(void **state)
 void rig_start(struct rig *rig, uint32_t n_drivers)
 {
     const struct job_engine engine = {.db = rig->db,
+                                      .store = rig->store,
+                                      .cache = rig->cache,
                                       .pool = rig->pool,
                                       .encoders = rig->encoders,
                                       .metrics = rig->metrics,
@@ -128,16 +134,16 @@ void rig_add_file(struct rig *rig, const void *data, size_t size, uint32_t width
                              .bit_depth = 16,
                              .n_channels = 1,
                              .byte_size = size};
-    struct db_blob_writer *writer = NULL;
+    struct store_writer *writer = NULL;
     bool existed = false;
     memcpy(image.project_id, rig->project_id, DB_ID_SIZE);
     image.name = strdup("image.png");
-    assert_ok(db_blob_writer_create(&writer, rig->db, &rig->err));
-    assert_ok(db_blob_write(writer, data, size, &rig->err));
-    db_blob_writer_sha256(writer, image.sha256);
-    assert_ok(db_blob_writer_commit(writer, &rig->err));
-    assert_ok(db_image_insert(rig->db, &image, &existed, &rig->err));
-    db_blob_writer_destroy(writer);
+    assert_ok(store_writer_create(&writer, rig->store, &rig->err));
+    assert_ok(store_writer_write(writer, data, size, &rig->err));
+    store_writer_sha256(writer, image.sha256);
+    assert_ok(store_writer_commit(writer, &rig->err));
+    assert_ok(db_image_insert(rig->db, rig->store, &image, &existed, &rig->err));
+    store_writer_destroy(writer);
     memcpy(id, image.id, DB_ID_SIZE);
     db_image_clear(&image);
 }

@@ -22,7 +22,10 @@ enum {
 
 struct rig {
     char directory[512];
-    struct db *db;
+    struct data *data;
+    struct db *db; /* of `data`, as the next two */
+    struct store *store;
+    struct cache *cache;
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;

@@ -29,7 +29,8 @@ static void add_encoder(struct rig *rig, const char *name, char id[DB_ID_SIZE])
     char path[256];
     snprintf(path, sizeof(path), "tests/fixtures/encoder/%s.safetensors", name);
     assert_ok(file_read(path, 1 << 20, &bytes, &rig->err));
-    assert_ok(encoder_store_register_default(rig->db, bytes.data, bytes.size, &rig->err));
+    assert_ok(
+        encoder_store_register_default(rig->db, rig->store, bytes.data, bytes.size, &rig->err));
     file_bytes_clear(&bytes);
     assert_ok(db_encoder_get_default(rig->db, &row, &rig->err));
     memcpy(id, row.id, DB_ID_SIZE);
@@ -138,7 +139,7 @@ static void a_default_must_be_an_encoder(void **state)
 {
     struct rig *rig = *state;
     struct db_encoder row = {0};
-    assert_int_equal(encoder_store_register_default(rig->db, "garbage", 7, &rig->err),
+    assert_int_equal(encoder_store_register_default(rig->db, rig->store, "garbage", 7, &rig->err),
                      ERROR_INVALID);
     assert_ok(db_encoder_get_default(rig->db, &row, &rig->err));
     assert_string_equal(row.id, rig->encoder_id);

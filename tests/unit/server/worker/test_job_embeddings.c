@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "api/job/job_params.h"
-#include "db/cache.h"
+#include "db/store/cache.h"
 #include "engine/image/png_write.h"
 
 enum {
@@ -213,7 +213,7 @@ static void a_damaged_entry_is_encoded_anew(void **state)
     uint64_t size, n, n_before;
     place_open(&place, RIG_CACHE_SIZE, ALL_IN_FILES);
     place_run(&place, &params, &cold);
-    db_cache_usage(place.rig.db, &size, &n_before);
+    cache_usage(place.rig.cache, &size, &n_before);
     static const double parts[] = {0, 0.3, 0.6, 1};
     for (size_t i = 0; i < 4; i++) {
         struct db_result again = {0};
@@ -233,7 +233,7 @@ static void a_damaged_entry_is_encoded_anew(void **state)
         rig_assert_same(&cold, &again);
         db_result_clear(&again);
         assert_true(rig_metric(&place.rig, encoded) == (double)(i + 2) * CHIPS);
-        db_cache_usage(place.rig.db, &size, &n);
+        cache_usage(place.rig.cache, &size, &n);
         assert_int_equal(n, n_before);
         assert_int_equal(fixture_n_temporary(place.rig.directory), 0);
     }

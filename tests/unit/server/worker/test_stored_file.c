@@ -7,16 +7,16 @@
 #include "server/worker/stored_file.h"
 
 static void put(struct fixture *f, size_t size, char sha256[DB_SHA256_SIZE],
-                struct db_blob_writer **writer)
+                struct store_writer **writer)
 {
     uint8_t *bytes = malloc(size);
     assert_non_null(bytes);
     for (size_t i = 0; i < size; i++)
         bytes[i] = (uint8_t)(i * 31 + i / 65536);
-    assert_ok(db_blob_writer_create(writer, f->db, &f->err));
-    assert_ok(db_blob_write(*writer, bytes, size, &f->err));
-    assert_ok(db_blob_writer_commit(*writer, &f->err));
-    db_blob_writer_sha256(*writer, sha256);
+    assert_ok(store_writer_create(writer, f->store, &f->err));
+    assert_ok(store_writer_write(*writer, bytes, size, &f->err));
+    assert_ok(store_writer_commit(*writer, &f->err));
+    store_writer_sha256(*writer, sha256);
     free(bytes);
 }
 
@@ -25,13 +25,13 @@ static void files_of_any_size_are_checked(void **state)
     struct fixture *f = *state;
     static const size_t sizes[] = {1, STORED_FILE_PART, 2 * STORED_FILE_PART + 12345};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        struct db_blob_writer *writer = NULL;
-        struct db_blob blob = {0};
+        struct store_writer *writer = NULL;
+        struct store_file blob = {0};
         char sha256[DB_SHA256_SIZE], path[700], byte;
         put(f, sizes[i], sha256, &writer);
-        assert_ok(stored_file_open(f->db, "it", sha256, &blob, &f->err));
+        assert_ok(stored_file_open(f->store, "it", sha256, &blob, &f->err));
         assert_int_equal(blob.size, sizes[i]);
-        db_blob_close(&blob);
+        store_file_close(&blob);
         snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", f->directory, sha256, sha256);
         int fd = open(path, O_RDWR | O_CLOEXEC);
         const off_t last = (off_t)sizes[i] - 1;
@@ -39,10 +39,10 @@ static void files_of_any_size_are_checked(void **state)
         byte = (char)(byte ^ 1);
         assert_int_equal(pwrite(fd, &byte, 1, last), 1);
         close(fd);
-        assert_int_equal(stored_file_open(f->db, "it", sha256, &blob, &f->err), ERROR_CORRUPT);
+        assert_int_equal(stored_file_open(f->store, "it", sha256, &blob, &f->err), ERROR_CORRUPT);
         assert_non_null(strstr(f->err.message, "it: its file was changed"));
         assert_null(blob.data);
-        db_blob_writer_destroy(writer);
+        store_writer_destroy(writer);
     }
 }
 

@@ -167,7 +167,7 @@ static void a_full_disk_ends_a_job_when_it_can(void **state)
     assert_job_fails(rig, id, "full or io", "database");
     rig_submit(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
     rig_wait(rig, id, DB_JOB_SUCCEEDED);
-    assert_ok(db_integrity_check(rig->db, &rig->err));
+    assert_ok(db_integrity_check(rig->db, rig->store, &rig->err));
 }
 
 static void drivers_have_a_limit(void **state)

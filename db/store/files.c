@@ -1,16 +1,17 @@
-/* See db/files.h. Every descriptor is close-on-exec. */
-#include "db/files.h"
+/* Directories and files as the data directory wants them. Every descriptor is close-on-exec. */
+#include "db/store/files.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/files.h"
-#include "db/db.h"
 
 int db_path(char out[DB_PATH_SIZE], struct error *err, const char *format, ...)
 {
@@ -88,12 +89,10 @@ int db_directory_visit(const char *path,
 
 int db_temporary_create(const char *directory, int *fd, char path[DB_PATH_SIZE], struct error *err)
 {
-    char id[DB_ID_SIZE];
-    db_id_create("tmp_", id);
-    int rc = db_path(path, err, "%s/tmp/%s", directory, id);
+    int rc = db_path(path, err, "%s/tmp/XXXXXX", directory);
     if (rc != 0)
         return rc;
-    int created = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int created = mkostemp(path, O_CLOEXEC);
     if (created < 0)
         return db_io_error(err, errno, "creating", path);
     *fd = created;

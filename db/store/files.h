@@ -1,7 +1,7 @@
 /* Directories and files of the data directory: private to their owner, made to last by fsync. Only
  * db/ uses this. */
-#ifndef CHIPSHOT_DB_FILES_H
-#define CHIPSHOT_DB_FILES_H
+#ifndef CHIPSHOT_DB_STORE_FILES_H
+#define CHIPSHOT_DB_STORE_FILES_H
 
 #include <stdbool.h>
 #include <stddef.h>

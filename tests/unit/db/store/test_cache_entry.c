@@ -1,4 +1,4 @@
-/* Matrices in files: written and read block by block, kept in the cache or not. */
+/* Tables in files: written and read block by block, kept in the cache or not. */
 #include "tests/unit/db/fixture.h"
 
 #include <dirent.h>
@@ -7,20 +7,16 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include "db/cache.h"
-#include "db/matrix.h"
-
 enum {
-    ROWS = 7 * DB_MATRIX_BLOCK_ROWS + 5,
+    ROWS = 7 * CACHE_BLOCK_ROWS + 5,
     COLUMNS = 100,
     BLOCKS = 8,
-    BLOCK_VALUES = DB_MATRIX_BLOCK_ROWS * COLUMNS,
+    BLOCK_VALUES = CACHE_BLOCK_ROWS * COLUMNS,
     HEADER = 64,
     N = ROWS * COLUMNS,
 };
 
-static float values[BLOCKS * BLOCK_VALUES]; /* of which the first N are the matrix */
+static float values[BLOCKS * BLOCK_VALUES]; /* of which the first N are the table */
 
 static void path_of(struct fixture *f, const char *key, char path[700])
 {
@@ -31,43 +27,42 @@ static void path_of(struct fixture *f, const char *key, char path[700])
 
 static uint64_t n_rows(uint64_t block)
 {
-    return block < BLOCKS - 1 ? DB_MATRIX_BLOCK_ROWS : ROWS % DB_MATRIX_BLOCK_ROWS;
+    return block < BLOCKS - 1 ? CACHE_BLOCK_ROWS : ROWS % CACHE_BLOCK_ROWS;
 }
 
-static int write_block(struct db_matrix *matrix, uint64_t block, struct error *err)
+static int write_block(struct cache_entry *entry, uint64_t block, struct error *err)
 {
-    return db_matrix_write(matrix, block * DB_MATRIX_BLOCK_ROWS, n_rows(block),
-                           values + block * BLOCK_VALUES, err);
+    return cache_entry_write(entry, block * CACHE_BLOCK_ROWS, n_rows(block),
+                             values + block * BLOCK_VALUES, err);
 }
 
 /* Blocks in no order: 0, 3, 6, 1, 4, 7, 2, 5. */
-static struct db_matrix *write_all(struct fixture *f, const char *key)
+static struct cache_entry *write_all(struct fixture *f, const char *key)
 {
-    struct db_matrix *matrix = NULL;
-    assert_ok(db_matrix_create(&matrix, f->db, key, ROWS, COLUMNS, &f->err));
+    struct cache_entry *entry = NULL;
+    assert_ok(cache_entry_create(&entry, f->cache, key, ROWS, COLUMNS, &f->err));
     for (uint64_t i = 0; i < BLOCKS; i++) {
         const uint64_t block = i * 3 % BLOCKS;
-        assert_ok(write_block(matrix, block, &f->err));
+        assert_ok(write_block(entry, block, &f->err));
     }
-    return matrix;
+    return entry;
 }
 
 static void put(struct fixture *f, const char *key)
 {
-    struct db_matrix *matrix = write_all(f, key);
-    assert_ok(db_matrix_keep(matrix, &f->err));
-    db_matrix_destroy(matrix);
+    struct cache_entry *entry = write_all(f, key);
+    assert_ok(cache_entry_keep(entry, &f->err));
+    cache_entry_destroy(entry);
 }
 
 /* 0 or what reading a block gave; no value beyond the last row is touched. */
-static int read_block(struct fixture *f, struct db_matrix *matrix, uint64_t block)
+static int read_block(struct fixture *f, struct cache_entry *entry, uint64_t block)
 {
     float out[BLOCK_VALUES];
     const size_t n = n_rows(block) * COLUMNS;
     for (size_t i = 0; i < BLOCK_VALUES; i++)
         out[i] = -1;
-    const int rc =
-        db_matrix_read(matrix, block * DB_MATRIX_BLOCK_ROWS, n_rows(block), out, &f->err);
+    const int rc = cache_entry_read(entry, block * CACHE_BLOCK_ROWS, n_rows(block), out, &f->err);
     if (rc == 0)
         assert_memory_equal(out, values + block * BLOCK_VALUES, n * sizeof(float));
     for (size_t i = n; i < BLOCK_VALUES; i++)
@@ -75,54 +70,56 @@ static int read_block(struct fixture *f, struct db_matrix *matrix, uint64_t bloc
     return rc;
 }
 
-static void assert_reads(struct fixture *f, struct db_matrix *matrix)
+static void assert_reads(struct fixture *f, struct cache_entry *entry)
 {
     for (uint64_t block = 0; block < BLOCKS; block++)
-        assert_ok(read_block(f, matrix, block));
+        assert_ok(read_block(f, entry, block));
 }
 
-static int open_it(struct fixture *f, const char *key, struct db_matrix **out)
+static int open_it(struct fixture *f, const char *key, struct cache_entry **out)
 {
-    return db_matrix_open(out, f->db, key, ROWS, COLUMNS, &f->err);
+    return cache_entry_open(out, f->cache, key, ROWS, COLUMNS, &f->err);
 }
 
 static void what_is_kept_is_an_entry(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *matrix = write_all(f, "a"), *other = NULL;
+    struct cache_entry *entry = write_all(f, "a"), *other = NULL;
     static float whole[N];
-    assert_reads(f, matrix);
+    assert_reads(f, entry);
     assert_int_equal(open_it(f, "a", &other), ERROR_NOT_FOUND);
     assert_int_equal(fixture_n_temporary(f->directory), 1);
-    assert_ok(db_matrix_keep(matrix, &f->err));
-    assert_reads(f, matrix);
+    assert_ok(cache_entry_keep(entry, &f->err));
+    assert_reads(f, entry);
     assert_int_equal(fixture_n_temporary(f->directory), 0);
-    db_matrix_destroy(matrix);
+    cache_entry_destroy(entry);
     fixture_reopen(f);
-    assert_ok(open_it(f, "a", &matrix));
-    assert_reads(f, matrix);
-    db_matrix_destroy(matrix);
-    assert_ok(db_cache_get(f->db, "a", ROWS, COLUMNS, whole, &f->err));
+    assert_ok(open_it(f, "a", &entry));
+    assert_reads(f, entry);
+    cache_entry_destroy(entry);
+    assert_ok(cache_get(f->cache, "a", ROWS, COLUMNS, whole, &f->err));
     assert_memory_equal(whole, values, sizeof(whole));
-    assert_ok(db_cache_put(f->db, "b", ROWS, COLUMNS, values, &f->err));
-    assert_ok(open_it(f, "b", &matrix));
-    assert_reads(f, matrix);
-    db_matrix_destroy(matrix);
-    assert_int_equal(db_matrix_open(&matrix, f->db, "a", COLUMNS, ROWS, &f->err), ERROR_NOT_FOUND);
+    assert_ok(cache_put(f->cache, "b", ROWS, COLUMNS, values, &f->err));
+    assert_ok(open_it(f, "b", &entry));
+    assert_reads(f, entry);
+    cache_entry_destroy(entry);
+    assert_int_equal(cache_entry_open(&entry, f->cache, "a", COLUMNS, ROWS, &f->err),
+                     ERROR_NOT_FOUND);
 }
 
 static void what_is_not_kept_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *matrix = write_all(f, "a");
+    struct cache_entry *entry = write_all(f, "a");
     uint64_t size, n;
-    db_matrix_destroy(matrix);
+    cache_entry_destroy(entry);
     assert_int_equal(fixture_n_temporary(f->directory), 0);
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 0);
-    assert_int_equal(db_matrix_create(&matrix, f->db, "a", UINT64_MAX, 3, &f->err), ERROR_INVALID);
-    assert_int_equal(db_matrix_create(&matrix, f->db, "a", 0, 3, &f->err), ERROR_INVALID);
-    assert_int_equal(db_matrix_create(&matrix, f->db, "a", 3, 0, &f->err), ERROR_INVALID);
+    assert_int_equal(cache_entry_create(&entry, f->cache, "a", UINT64_MAX, 3, &f->err),
+                     ERROR_INVALID);
+    assert_int_equal(cache_entry_create(&entry, f->cache, "a", 0, 3, &f->err), ERROR_INVALID);
+    assert_int_equal(cache_entry_create(&entry, f->cache, "a", 3, 0, &f->err), ERROR_INVALID);
     assert_int_equal(fixture_n_temporary(f->directory), 0);
 }
 
@@ -130,28 +127,27 @@ static void what_is_not_kept_leaves_nothing(void **state)
 static void a_start_removes_what_was_begun(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *matrix = write_all(f, "a");
+    struct cache_entry *entry = write_all(f, "a");
     assert_int_equal(fixture_n_temporary(f->directory), 1);
     fixture_reopen(f);
     assert_int_equal(fixture_n_temporary(f->directory), 0);
-    db_matrix_destroy(matrix);
+    cache_entry_destroy(entry);
 }
 
 static void one_larger_than_the_cache_has_no_name(void **state)
 {
     struct fixture *f = *state;
-    const struct db_config config = {.directory = f->directory, .cache_max_size = N * 4};
     uint64_t size, n;
-    db_close(f->db);
-    assert_ok(db_open(&f->db, &config, &f->err));
-    struct db_matrix *matrix = write_all(f, "a"), *other = NULL;
+    fixture_close(f);
+    assert_ok(fixture_open_with(f, N * 4));
+    struct cache_entry *entry = write_all(f, "a"), *other = NULL;
     assert_int_equal(fixture_n_temporary(f->directory), 0);
-    assert_reads(f, matrix);
-    assert_ok(db_matrix_keep(matrix, &f->err));
-    assert_reads(f, matrix);
-    db_matrix_destroy(matrix);
+    assert_reads(f, entry);
+    assert_ok(cache_entry_keep(entry, &f->err));
+    assert_reads(f, entry);
+    cache_entry_destroy(entry);
     assert_int_equal(open_it(f, "a", &other), ERROR_NOT_FOUND);
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 0);
 }
 
@@ -181,36 +177,36 @@ static void damage_is_seen_also_while_it_is_open(void **state)
         {HEADER + N * 4 + 3, 0, 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct db_matrix *matrix = NULL;
+        struct cache_entry *entry = NULL;
         put(f, "a");
-        assert_ok(open_it(f, "a", &matrix));
-        assert_ok(read_block(f, matrix, cases[i].block));
+        assert_ok(open_it(f, "a", &entry));
+        assert_ok(read_block(f, entry, cases[i].block));
         flip(path, cases[i].place);
-        assert_ok(read_block(f, matrix, 1));
-        assert_int_equal(read_block(f, matrix, cases[i].block), cases[i].expected);
+        assert_ok(read_block(f, entry, 1));
+        assert_int_equal(read_block(f, entry, cases[i].block), cases[i].expected);
         assert_int_equal(access(path, F_OK), cases[i].expected == 0 ? 0 : -1);
-        db_matrix_destroy(matrix);
-        assert_int_equal(db_cache_get(f->db, "a", ROWS, COLUMNS, values, &f->err), ERROR_NOT_FOUND);
+        cache_entry_destroy(entry);
+        assert_int_equal(cache_get(f->cache, "a", ROWS, COLUMNS, values, &f->err), ERROR_NOT_FOUND);
     }
 }
 
 static void a_file_that_is_cut_off_is_seen(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *matrix = NULL;
+    struct cache_entry *entry = NULL;
     char path[700];
     path_of(f, "a", path);
     put(f, "a");
-    assert_ok(open_it(f, "a", &matrix));
+    assert_ok(open_it(f, "a", &entry));
     assert_ok(truncate(path, HEADER + 5 * BLOCK_VALUES * 4 + 7));
-    assert_ok(read_block(f, matrix, 4));
-    assert_int_equal(read_block(f, matrix, 5), ERROR_CORRUPT);
-    assert_int_equal(read_block(f, matrix, 6), ERROR_CORRUPT);
-    db_matrix_destroy(matrix);
+    assert_ok(read_block(f, entry, 4));
+    assert_int_equal(read_block(f, entry, 5), ERROR_CORRUPT);
+    assert_int_equal(read_block(f, entry, 6), ERROR_CORRUPT);
+    cache_entry_destroy(entry);
     /* Before it is opened. */
     put(f, "a");
     assert_ok(truncate(path, HEADER + N * 4));
-    assert_int_equal(open_it(f, "a", &matrix), ERROR_NOT_FOUND);
+    assert_int_equal(open_it(f, "a", &entry), ERROR_NOT_FOUND);
     assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -218,10 +214,10 @@ static void a_file_that_is_cut_off_is_seen(void **state)
 static void damage_before_it_is_kept_is_seen(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *old = NULL, *matrix = NULL;
+    struct cache_entry *old = NULL, *entry = NULL;
     char path[700];
     put(f, "a");
-    matrix = write_all(f, "a");
+    entry = write_all(f, "a");
     snprintf(path, sizeof(path), "%s/tmp", f->directory);
     DIR *directory = opendir(path);
     const struct dirent *e = readdir(directory);
@@ -230,21 +226,21 @@ static void damage_before_it_is_kept_is_seen(void **state)
     snprintf(path, sizeof(path), "%s/tmp/%.100s", f->directory, e->d_name);
     closedir(directory);
     flip(path, HEADER);
-    assert_int_equal(read_block(f, matrix, 0), ERROR_CORRUPT);
+    assert_int_equal(read_block(f, entry, 0), ERROR_CORRUPT);
     assert_ok(open_it(f, "a", &old));
     assert_reads(f, old);
-    db_matrix_destroy(old);
-    db_matrix_destroy(matrix);
+    cache_entry_destroy(old);
+    cache_entry_destroy(entry);
 }
 
 static void eviction_leaves_what_is_open(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *matrix = NULL, *again = NULL;
+    struct cache_entry *entry = NULL, *again = NULL;
     char path[700];
     path_of(f, "a", path);
     put(f, "a");
-    assert_ok(open_it(f, "a", &matrix));
+    assert_ok(open_it(f, "a", &entry));
     for (int i = 0; i < 12; i++) {
         char key[16];
         snprintf(key, sizeof(key), "other %d", i);
@@ -252,8 +248,8 @@ static void eviction_leaves_what_is_open(void **state)
     }
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(open_it(f, "a", &again), ERROR_NOT_FOUND);
-    assert_reads(f, matrix);
-    db_matrix_destroy(matrix);
+    assert_reads(f, entry);
+    cache_entry_destroy(entry);
 }
 
 static void limit_files(rlim_t size, struct rlimit *old)
@@ -267,36 +263,36 @@ static void limit_files(rlim_t size, struct rlimit *old)
 static void a_full_disk_is_said_and_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *matrix = NULL, *other = NULL;
+    struct cache_entry *entry = NULL, *other = NULL;
     struct rlimit old, same;
-    assert_ok(db_matrix_create(&matrix, f->db, "a", ROWS, COLUMNS, &f->err));
-    assert_ok(write_block(matrix, 0, &f->err));
+    assert_ok(cache_entry_create(&entry, f->cache, "a", ROWS, COLUMNS, &f->err));
+    assert_ok(write_block(entry, 0, &f->err));
     limit_files(HEADER + 2 * BLOCK_VALUES * 4, &old);
-    const int created = db_matrix_create(&other, f->db, "b", ROWS, COLUMNS, &f->err);
-    const int within = write_block(matrix, 1, &f->err);
-    const int beyond = write_block(matrix, 2, &f->err);
+    const int created = cache_entry_create(&other, f->cache, "b", ROWS, COLUMNS, &f->err);
+    const int within = write_block(entry, 1, &f->err);
+    const int beyond = write_block(entry, 2, &f->err);
     limit_files(old.rlim_cur, &same);
     assert_int_equal(created, ERROR_FULL);
     assert_null(other);
     assert_int_equal(within, 0);
     assert_int_equal(beyond, ERROR_FULL);
-    assert_ok(read_block(f, matrix, 1));
+    assert_ok(read_block(f, entry, 1));
     assert_int_equal(fixture_n_temporary(f->directory), 1);
-    db_matrix_destroy(matrix);
+    cache_entry_destroy(entry);
     assert_int_equal(fixture_n_temporary(f->directory), 0);
-    matrix = write_all(f, "a");
+    entry = write_all(f, "a");
     limit_files(HEADER, &old);
-    const int kept = db_matrix_keep(matrix, &f->err);
+    const int kept = cache_entry_keep(entry, &f->err);
     limit_files(old.rlim_cur, &same);
     assert_int_equal(kept, ERROR_FULL);
-    assert_reads(f, matrix);
-    db_matrix_destroy(matrix);
+    assert_reads(f, entry);
+    cache_entry_destroy(entry);
     assert_int_equal(fixture_n_temporary(f->directory), 0);
     assert_int_equal(open_it(f, "a", &other), ERROR_NOT_FOUND);
 }
 
 struct user {
-    struct db_matrix *matrix;
+    struct cache_entry *entry;
     uint64_t first;
     int n_failed;
 };
@@ -306,31 +302,31 @@ static void *write_and_read(void *context)
     struct user *user = context;
     float out[BLOCK_VALUES];
     for (uint64_t block = user->first; block < BLOCKS; block += 4)
-        user->n_failed += write_block(user->matrix, block, NULL) != 0;
+        user->n_failed += write_block(user->entry, block, NULL) != 0;
     for (uint64_t block = user->first; block < BLOCKS; block += 4)
-        user->n_failed += db_matrix_read(user->matrix, block * DB_MATRIX_BLOCK_ROWS, n_rows(block),
-                                         out, NULL) != 0;
+        user->n_failed +=
+            cache_entry_read(user->entry, block * CACHE_BLOCK_ROWS, n_rows(block), out, NULL) != 0;
     return NULL;
 }
 
-static void threads_share_a_matrix(void **state)
+static void threads_share_an_entry(void **state)
 {
     struct fixture *f = *state;
-    struct db_matrix *matrix = NULL;
+    struct cache_entry *entry = NULL;
     pthread_t threads[4];
     struct user users[4];
-    assert_ok(db_matrix_create(&matrix, f->db, "a", ROWS, COLUMNS, &f->err));
+    assert_ok(cache_entry_create(&entry, f->cache, "a", ROWS, COLUMNS, &f->err));
     for (uint64_t i = 0; i < 4; i++) {
-        users[i] = (struct user){.matrix = matrix, .first = i};
+        users[i] = (struct user){.entry = entry, .first = i};
         assert_int_equal(pthread_create(&threads[i], NULL, write_and_read, &users[i]), 0);
     }
     for (int i = 0; i < 4; i++) {
         pthread_join(threads[i], NULL);
         assert_int_equal(users[i].n_failed, 0);
     }
-    assert_ok(db_matrix_keep(matrix, &f->err));
-    assert_reads(f, matrix);
-    db_matrix_destroy(matrix);
+    assert_ok(cache_entry_keep(entry, &f->err));
+    assert_reads(f, entry);
+    cache_entry_destroy(entry);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
@@ -347,7 +343,7 @@ int main(void)
         TEST(damage_before_it_is_kept_is_seen),
         TEST(eviction_leaves_what_is_open),
         TEST(a_full_disk_is_said_and_leaves_nothing),
-        TEST(threads_share_a_matrix),
+        TEST(threads_share_an_entry),
     };
     for (int i = 0; i < N; i++)
         values[i] = (float)i * 0.5f;

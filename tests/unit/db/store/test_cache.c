@@ -5,14 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "db/cache.h"
-
 enum {
     N = 25000, /* floats: 100,000 bytes; ten and no more fit into 1 MiB */
     FILE_SIZE = 64 + 4 * N + (3 + 1) * 8, /* with the checksums of four blocks of rows */
 };
 
-static float *matrix(float seed)
+static float *make_table(float seed)
 {
     float *values = malloc(N * sizeof(*values));
     for (int i = 0; i < N; i++)
@@ -24,8 +22,8 @@ static int put(struct fixture *f, int key)
 {
     char name[32];
     snprintf(name, sizeof(name), "image %d", key);
-    float *values = matrix((float)key);
-    int rc = db_cache_put(f->db, name, 100, N / 100, values, &f->err);
+    float *values = make_table((float)key);
+    int rc = cache_put(f->cache, name, 100, N / 100, values, &f->err);
     free(values);
     return rc;
 }
@@ -34,9 +32,9 @@ static int put(struct fixture *f, int key)
 static bool has(struct fixture *f, int key)
 {
     char name[32];
-    float *values = calloc(N, sizeof(*values)), *expected = matrix((float)key);
+    float *values = calloc(N, sizeof(*values)), *expected = make_table((float)key);
     snprintf(name, sizeof(name), "image %d", key);
-    int rc = db_cache_get(f->db, name, 100, N / 100, values, &f->err);
+    int rc = cache_get(f->cache, name, 100, N / 100, values, &f->err);
     bool hit = rc == 0 && memcmp(values, expected, N * sizeof(*values)) == 0;
     bool miss = rc == ERROR_NOT_FOUND;
     free(values);
@@ -61,26 +59,26 @@ static void what_was_put_is_got_also_after_a_restart(void **state)
     assert_ok(put(f, 1));
     assert_true(has(f, 1));
     assert_ok(put(f, 1));
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 1);
     assert_int_equal(size, FILE_SIZE);
     fixture_reopen(f);
     assert_true(has(f, 1));
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 1);
 }
 
 static void another_shape_is_a_miss(void **state)
 {
     struct fixture *f = *state;
-    float *values = matrix(0);
+    float *values = make_table(0);
     assert_ok(put(f, 1));
-    assert_int_equal(db_cache_get(f->db, "image 1", N / 100, 100, values, &f->err),
+    assert_int_equal(cache_get(f->cache, "image 1", N / 100, 100, values, &f->err),
                      ERROR_NOT_FOUND);
-    assert_int_equal(db_cache_get(f->db, "image 1", UINT64_MAX, UINT64_MAX, values, &f->err),
+    assert_int_equal(cache_get(f->cache, "image 1", UINT64_MAX, UINT64_MAX, values, &f->err),
                      ERROR_NOT_FOUND);
-    assert_int_equal(db_cache_put(f->db, "x", UINT64_MAX, 2, values, &f->err), ERROR_INVALID);
-    assert_int_equal(db_cache_put(f->db, "x", 0, 2, values, &f->err), ERROR_INVALID);
+    assert_int_equal(cache_put(f->cache, "x", UINT64_MAX, 2, values, &f->err), ERROR_INVALID);
+    assert_int_equal(cache_put(f->cache, "x", 0, 2, values, &f->err), ERROR_INVALID);
     free(values);
 }
 
@@ -95,7 +93,7 @@ static void the_least_recently_used_goes_first(void **state)
     assert_true(has(f, 0));
     assert_false(has(f, 1));
     assert_true(has(f, 2));
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 10);
     assert_true(size <= 1 << 20);
 }
@@ -121,14 +119,13 @@ static void the_order_of_use_outlives_a_restart(void **state)
 static void a_smaller_limit_evicts_at_start(void **state)
 {
     struct fixture *f = *state;
-    const struct db_config config = {.directory = f->directory, .cache_max_size = 250000};
     uint64_t size, n;
     char path[700];
     for (int i = 0; i < 5; i++)
         assert_ok(put(f, i));
-    db_close(f->db);
-    assert_ok(db_open(&f->db, &config, &f->err));
-    db_cache_usage(f->db, &size, &n);
+    fixture_close(f);
+    assert_ok(fixture_open_with(f, 250000));
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 2);
     n = 0;
     for (int i = 0; i < 5; i++) {
@@ -141,12 +138,11 @@ static void a_smaller_limit_evicts_at_start(void **state)
 static void what_is_larger_than_the_limit_is_not_stored(void **state)
 {
     struct fixture *f = *state;
-    const struct db_config config = {.directory = f->directory, .cache_max_size = 1000};
     uint64_t size, n;
-    db_close(f->db);
-    assert_ok(db_open(&f->db, &config, &f->err));
+    fixture_close(f);
+    assert_ok(fixture_open_with(f, 1000));
     assert_ok(put(f, 1));
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 0);
     assert_false(has(f, 1));
 }
@@ -190,10 +186,10 @@ static void the_cache_may_be_deleted_while_it_is_used(void **state)
     assert_false(has(f, 1));
     assert_ok(put(f, 0));
     assert_true(has(f, 0));
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 2); /* number 2 is not missed yet */
     assert_false(has(f, 2));
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_int_equal(n, 1);
 }
 
@@ -211,12 +207,12 @@ static void *use_cache(void *context)
         char name[32];
         int key = (user->first + i * 7) % 15;
         snprintf(name, sizeof(name), "image %d", key);
-        expected = matrix((float)key);
-        int rc = db_cache_get(user->f->db, name, 100, N / 100, values, NULL);
+        expected = make_table((float)key);
+        int rc = cache_get(user->f->cache, name, 100, N / 100, values, NULL);
         if (rc == 0)
             user->n_wrong += memcmp(values, expected, N * sizeof(*values)) != 0;
         else
-            user->n_wrong += db_cache_put(user->f->db, name, 100, N / 100, expected, NULL) != 0;
+            user->n_wrong += cache_put(user->f->cache, name, 100, N / 100, expected, NULL) != 0;
         free(expected);
     }
     free(values);
@@ -237,11 +233,11 @@ static void threads_share_the_cache(void **state)
         pthread_join(threads[i], NULL);
         assert_int_equal(users[i].n_wrong, 0);
     }
-    db_cache_usage(f->db, &size, &n);
+    cache_usage(f->cache, &size, &n);
     assert_true(size <= 1 << 20 && n > 0);
     fixture_reopen(f);
     uint64_t size_after, n_after;
-    db_cache_usage(f->db, &size_after, &n_after);
+    cache_usage(f->cache, &size_after, &n_after);
     assert_int_equal(size_after, size);
     assert_int_equal(n_after, n);
 }

@@ -1,0 +1,169 @@
+/* Opening and closing a data directory.
+ *
+ * DIR/lock tells more than that a server runs: its content is the process id while one does and
+ * empty after a clean end. Only when it is not empty at start (a crash, or a file that could not be
+ * removed) can there be files without rows, and only then are they looked for.
+ */
+#include "db/data.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db/store/directory.h"
+#include "db/store/files.h"
+#include "db/stored_files.h"
+
+static int lock_directory(struct data *data, struct error *err)
+{
+    char path[DB_PATH_SIZE], text[32] = "";
+    int rc = db_path(path, err, "%s/lock", data->directory);
+    if (rc != 0)
+        return rc;
+    rc = db_lock_take(path, false, &data->lock_fd, err);
+    if (rc == ERROR_CONFLICT)
+        return error_set(err, ERROR_CONFLICT,
+                         "another chipshot server is using %s (it holds the lock %s)",
+                         data->directory, path);
+    if (rc != 0)
+        return rc;
+    struct stat status;
+    if (fstat(data->lock_fd, &status) != 0)
+        return db_io_error(err, errno, "reading", path);
+    data->needs_sweep = status.st_size != 0;
+    int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    if (ftruncate(data->lock_fd, 0) != 0)
+        return db_io_error(err, errno, "emptying", path);
+    rc = db_file_write(data->lock_fd, path, text, (size_t)length, err);
+    /* The mark must be on the disk before the first upload is. */
+    if (rc == 0 && fsync(data->lock_fd) != 0)
+        rc = db_io_error(err, errno, "syncing", path);
+    return rc;
+}
+
+static int create_directories(struct data *data, struct error *err)
+{
+    static const char *const names[] = {"blobs", "cache", "tmp"};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
+        char path[DB_PATH_SIZE];
+        rc = db_path(path, err, "%s/%s", data->directory, names[i]);
+        if (rc == 0)
+            rc = db_directory_create(path, err);
+    }
+    return rc;
+}
+
+static int remove_temporary(const char *name, void *context, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/tmp/%s", (const char *)context, name);
+    /* A folder that somebody put there is not ours and does no harm. */
+    if (rc == 0 && unlink(path) != 0 && errno != EISDIR && errno != EPERM && errno != ENOENT)
+        rc = db_io_error(err, errno, "removing", path);
+    return rc;
+}
+
+static int empty_tmp(struct data *data, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/tmp", data->directory);
+    return rc != 0 ? rc : db_directory_visit(path, remove_temporary, data->directory, err);
+}
+
+static int find_directory(struct data *data, const char *directory, struct error *err)
+{
+    int rc = db_directory_create_all(directory, err);
+    if (rc != 0)
+        return rc;
+    /* Absolute, so that a later chdir changes nothing and SQLite sees no "file:" name. */
+    data->directory = realpath(directory, NULL);
+    if (data->directory == NULL)
+        return db_io_error(err, errno, "opening the directory", directory);
+    /* Said here in so many words; SQLite would only be unable to open something later. */
+    if (faccessat(AT_FDCWD, data->directory, W_OK | X_OK, AT_EACCESS) != 0)
+        return error_set_errno(err, errno, "the data directory %s cannot be written",
+                               data->directory);
+    return 0;
+}
+
+/* SQLite would create the file readable for everyone; its log files take the mode of this one. */
+static int create_file(const struct data *data, const char *path, struct error *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return db_io_error(err, errno, "opening", path);
+    close(fd);
+    return db_directory_sync(data->directory, err);
+}
+
+static int open_database(struct data *data, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/chipshot.sqlite", data->directory);
+    if (rc == 0)
+        rc = create_file(data, path, err);
+    if (rc == 0)
+        rc = db_open(&data->db, path, err);
+    return rc;
+}
+
+static int open_store(struct data *data, struct error *err)
+{
+    const struct store_needs needs = db_stored_files_needs(data->db);
+    int rc = store_create_directory(&data->store, data->directory, &needs, err);
+    if (rc == 0 && data->needs_sweep)
+        rc = store_sweep(data->store, err);
+    if (rc == 0)
+        data->needs_sweep = false;
+    return rc;
+}
+
+int data_open(struct data **out, const struct data_config *config, struct error *err)
+{
+    if (config->directory == NULL || config->directory[0] == '\0')
+        return error_set(err, ERROR_INVALID, "data directory: the name is empty");
+    struct data *data = calloc(1, sizeof(*data));
+    if (data == NULL)
+        return error_set_nomem(err, "the data directory");
+    data->lock_fd = -1;
+    int rc = find_directory(data, config->directory, err);
+    if (rc == 0)
+        rc = lock_directory(data, err);
+    if (rc == 0)
+        rc = create_directories(data, err);
+    if (rc == 0)
+        rc = empty_tmp(data, err);
+    if (rc == 0)
+        rc = open_database(data, err);
+    if (rc == 0)
+        rc = open_store(data, err);
+    if (rc == 0)
+        rc = cache_create(&data->cache, data->directory, config->cache_max_size, err);
+    if (rc == 0)
+        *out = data;
+    else
+        data_close(data);
+    return rc;
+}
+
+void data_close(struct data *data)
+{
+    if (data == NULL)
+        return;
+    const bool needs_sweep =
+        data->needs_sweep || (data->store != NULL && store_needs_sweep(data->store));
+    cache_destroy(data->cache);
+    store_destroy(data->store);
+    db_close(data->db);
+    if (data->lock_fd >= 0) {
+        /* A failure only means that the next start looks for files without rows. */
+        if (!needs_sweep && ftruncate(data->lock_fd, 0) != 0)
+            fdatasync(data->lock_fd);
+        close(data->lock_fd);
+    }
+    free(data->directory);
+    free(data);
+}

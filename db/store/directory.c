@@ -1,0 +1,248 @@
+/* A store in a directory: DIR/blobs/ab/abcd.., written to DIR/tmp, fsynced and renamed. Everything
+ * here may be called from any thread, with one upload in one thread at a time. */
+#include "db/store/directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "db/store/driver.h"
+#include "db/store/files.h"
+#include "db/text.h"
+
+/* The place. */
+struct directory {
+    char path[DB_PATH_SIZE]; /* of the data */
+};
+
+struct upload {
+    const struct directory *directory;
+    int fd;
+    char path[DB_PATH_SIZE]; /* in DIR/tmp; "" once renamed */
+    uint64_t size;
+    void *map;
+    size_t map_size;
+};
+
+static int file_path(const struct directory *directory, const char *sha256, char out[DB_PATH_SIZE],
+                     struct error *err)
+{
+    return db_path(out, err, "%s/blobs/%.2s/%s", directory->path, sha256, sha256);
+}
+
+/* ---- writing ---- */
+
+static int upload_begin(void *place, void **out, struct error *err)
+{
+    const struct directory *directory = place;
+    struct upload *upload = calloc(1, sizeof(*upload));
+    if (upload == NULL)
+        return error_set_nomem(err, "an upload");
+    upload->directory = directory;
+    int rc = db_temporary_create(directory->path, &upload->fd, upload->path, err);
+    if (rc != 0) {
+        free(upload);
+        return rc;
+    }
+    *out = upload;
+    return 0;
+}
+
+static int upload_append(void *context, const void *data, size_t size, struct error *err)
+{
+    struct upload *upload = context;
+    int rc = db_file_write(upload->fd, upload->path, data, size, err);
+    if (rc == 0)
+        upload->size += size;
+    return rc;
+}
+
+static void unmap(struct upload *upload)
+{
+    if (upload->map != NULL)
+        munmap(upload->map, upload->map_size);
+    upload->map = NULL;
+}
+
+static int upload_map(void *context, const void **data, size_t *size, struct error *err)
+{
+    struct upload *upload = context;
+    if (upload->map_size != upload->size)
+        unmap(upload);
+    if (upload->map == NULL && upload->size > 0) {
+        void *map = mmap(NULL, upload->size, PROT_READ, MAP_PRIVATE, upload->fd, 0);
+        if (map == MAP_FAILED)
+            return db_io_error(err, errno, "mapping", upload->path);
+        upload->map = map;
+        upload->map_size = upload->size;
+    }
+    *data = upload->map;
+    *size = upload->size;
+    return 0;
+}
+
+/* Renames the file into place unless a whole one is there already: the end then removes ours. */
+static int rename_into_place(struct upload *upload, const char *target, struct error *err)
+{
+    struct stat status;
+    if (stat(target, &status) == 0 && (uint64_t)status.st_size == upload->size)
+        return 0;
+    if (rename(upload->path, target) != 0)
+        return db_io_error(err, errno, "renaming", upload->path);
+    upload->path[0] = '\0';
+    return 0;
+}
+
+static int upload_put(void *context, const char *sha256, struct error *err)
+{
+    struct upload *upload = context;
+    const char *directory = upload->directory->path;
+    char target[DB_PATH_SIZE], folder[DB_PATH_SIZE], parent[DB_PATH_SIZE];
+    int rc = file_path(upload->directory, sha256, target, err);
+    if (rc == 0)
+        rc = db_path(folder, err, "%s/blobs/%.2s", directory, sha256);
+    if (rc == 0)
+        rc = db_path(parent, err, "%s/blobs", directory);
+    if (rc == 0 && fsync(upload->fd) != 0)
+        rc = db_io_error(err, errno, "syncing", upload->path);
+    if (rc == 0)
+        rc = db_directory_create(folder, err);
+    if (rc == 0)
+        rc = rename_into_place(upload, target, err);
+    /* Also when the file was there: the one who renamed it may not have come to its sync yet. */
+    if (rc == 0)
+        rc = db_directory_sync(folder, err);
+    if (rc == 0)
+        rc = db_directory_sync(parent, err);
+    return rc;
+}
+
+static void upload_end(void *context)
+{
+    struct upload *upload = context;
+    unmap(upload);
+    close(upload->fd);
+    if (upload->path[0] != '\0')
+        unlink(upload->path);
+    free(upload);
+}
+
+/* ---- files ---- */
+
+static int file_open(void *place, const char *sha256, int *fd, uint64_t *size, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    struct stat status;
+    int rc = file_path(place, sha256, path, err);
+    if (rc != 0)
+        return rc;
+    int opened = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (opened < 0 && errno == ENOENT)
+        return error_set(err, ERROR_NOT_FOUND, "there is no blob %s", sha256);
+    if (opened < 0)
+        return db_io_error(err, errno, "opening", path);
+    if (fstat(opened, &status) != 0)
+        rc = db_io_error(err, errno, "reading", path);
+    else if (!S_ISREG(status.st_mode))
+        rc = error_set(err, ERROR_IO, "%s is not a file", path);
+    if (rc != 0) {
+        close(opened);
+        return rc;
+    }
+    *fd = opened;
+    *size = (uint64_t)status.st_size;
+    return 0;
+}
+
+/* Opens it: a file that cannot be read is as good as none. */
+static int file_size(void *place, const char *sha256, uint64_t *out, struct error *err)
+{
+    int fd = -1;
+    int rc = file_open(place, sha256, &fd, out, err);
+    if (rc == 0)
+        close(fd);
+    return rc;
+}
+
+static int file_remove(void *place, const char *sha256, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    int rc = file_path(place, sha256, path, err);
+    if (rc == 0 && unlink(path) != 0 && errno != ENOENT)
+        rc = db_io_error(err, errno, "removing", path);
+    return rc;
+}
+
+/* ---- the list ---- */
+
+struct listing {
+    store_visit *visit;
+    void *context;
+    char folder[3]; /* two digits */
+};
+
+static int visit_entry(const char *name, void *context, struct error *err)
+{
+    const struct listing *listing = context;
+    if (!db_text_is_sha256(name) || strncmp(name, listing->folder, 2) != 0)
+        return 0;
+    return listing->visit(name, listing->context, err);
+}
+
+static int list(void *place, store_visit *visit, void *context, struct error *err)
+{
+    const struct directory *directory = place;
+    struct listing listing = {.visit = visit, .context = context};
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 256; i++) {
+        char path[DB_PATH_SIZE];
+        snprintf(listing.folder, sizeof(listing.folder), "%02x", i & 0xff);
+        rc = db_path(path, err, "%s/blobs/%s", directory->path, listing.folder);
+        if (rc == 0)
+            rc = db_directory_visit(path, visit_entry, &listing, err);
+    }
+    return rc;
+}
+
+static int free_size(void *place, uint64_t *out, struct error *err)
+{
+    const struct directory *directory = place;
+    struct statvfs device;
+    if (statvfs(directory->path, &device) != 0)
+        return db_io_error(err, errno, "asking for the free space of", directory->path);
+    *out = (uint64_t)device.f_bavail * device.f_frsize;
+    return 0;
+}
+
+static const struct store_driver driver = {
+    .destroy = free,
+    .begin = upload_begin,
+    .append = upload_append,
+    .map = upload_map,
+    .put = upload_put,
+    .end = upload_end,
+    .open = file_open,
+    .size = file_size,
+    .remove = file_remove,
+    .list = list,
+    .free_size = free_size,
+};
+
+int store_create_directory(struct store **out, const char *path, const struct store_needs *needs,
+                           struct error *err)
+{
+    struct directory *directory = calloc(1, sizeof(*directory));
+    if (directory == NULL)
+        return error_set_nomem(err, "the store");
+    int rc = db_path(directory->path, err, "%s", path);
+    if (rc != 0) {
+        free(directory);
+        return rc;
+    }
+    return store_create(out, &driver, directory, needs, err);
+}

@@ -1,0 +1,357 @@
+/* What every kind of store does alike, and the race between storing and removing the same bytes.
+ *
+ * A writer pins its bytes before it puts them, until it is destroyed. Who removes a file marks it
+ * as one that is being removed, unless it is pinned, then asks who needs it, then removes it; a
+ * writer that wants to pin it waits for that. A row is committed before its writer is destroyed.
+ * So an upload is seen by the remover as a pin or as a row, or it has not been put yet and then
+ * puts its own copy.
+ *
+ * Invariant: no bytes are pinned and being removed at once.
+ */
+#include "db/store/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <nettle/sha2.h>
+
+#include "base/hex.h"
+#include "db/store/driver.h"
+#include "db/store/files.h"
+#include "db/text.h"
+
+/* Somebody's claim on a file, in a list of the store. */
+struct hold {
+    char sha256[DB_SHA256_SIZE];
+    struct hold *next;
+};
+
+struct store {
+    const struct store_driver *driver;
+    void *place; /* owned; the driver's */
+    struct store_needs needs;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t removed;
+    struct hold *pins;     /* of writers */
+    struct hold *removals; /* of files that are being removed */
+    bool needs_sweep;      /* there may be files that nobody needs */
+};
+
+struct store_writer {
+    struct store *store;
+    void *upload; /* the driver's */
+    struct sha256_ctx hash;
+    char sha256[DB_SHA256_SIZE]; /* "" until the hash has ended */
+    uint64_t size;
+    bool failed;     /* what is stored is not what was written */
+    bool pinned;     /* `pin` is in store->pins */
+    struct hold pin; /* guarded by store->mutex */
+};
+
+int store_create(struct store **out, const struct store_driver *driver, void *place,
+                 const struct store_needs *needs, struct error *err)
+{
+    struct store *store = calloc(1, sizeof(*store));
+    if (store == NULL) {
+        driver->destroy(place);
+        return error_set_nomem(err, "the store");
+    }
+    store->driver = driver;
+    store->place = place;
+    store->needs = *needs;
+    pthread_mutex_init(&store->mutex, NULL);
+    pthread_cond_init(&store->removed, NULL);
+    *out = store;
+    return 0;
+}
+
+void store_destroy(struct store *store)
+{
+    if (store == NULL)
+        return;
+    assert(store->removals == NULL);
+    store->driver->destroy(store->place);
+    pthread_cond_destroy(&store->removed);
+    pthread_mutex_destroy(&store->mutex);
+    free(store);
+}
+
+/* ---- pins and removals, under the mutex ---- */
+
+static bool is_held(const struct hold *list, const char *sha256)
+{
+    for (; list != NULL; list = list->next) {
+        if (strcmp(list->sha256, sha256) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void hold_add(struct hold **list, struct hold *hold, const char *sha256)
+{
+    memcpy(hold->sha256, sha256, DB_SHA256_SIZE);
+    hold->next = *list;
+    *list = hold;
+}
+
+static void hold_remove(struct hold **list, const struct hold *hold)
+{
+    while (*list != hold)
+        list = &(*list)->next;
+    *list = hold->next;
+}
+
+/* The invariant; for assert. */
+static bool holds_check(const struct store *store)
+{
+    for (const struct hold *pin = store->pins; pin != NULL; pin = pin->next) {
+        if (is_held(store->removals, pin->sha256))
+            return false;
+    }
+    return true;
+}
+
+static void pin(struct store_writer *writer)
+{
+    struct store *store = writer->store;
+    pthread_mutex_lock(&store->mutex);
+    while (is_held(store->removals, writer->sha256))
+        pthread_cond_wait(&store->removed, &store->mutex);
+    hold_add(&store->pins, &writer->pin, writer->sha256);
+    assert(holds_check(store));
+    pthread_mutex_unlock(&store->mutex);
+    writer->pinned = true;
+}
+
+static void unpin(struct store_writer *writer)
+{
+    struct store *store = writer->store;
+    pthread_mutex_lock(&store->mutex);
+    hold_remove(&store->pins, &writer->pin);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+/* Marks a file as being removed; false when it is pinned. */
+static bool removal_begin(struct store *store, struct hold *removal, const char *sha256)
+{
+    pthread_mutex_lock(&store->mutex);
+    bool free_to_go = !is_held(store->pins, sha256);
+    if (free_to_go)
+        hold_add(&store->removals, removal, sha256);
+    assert(holds_check(store));
+    pthread_mutex_unlock(&store->mutex);
+    return free_to_go;
+}
+
+static void removal_end(struct store *store, const struct hold *removal)
+{
+    pthread_mutex_lock(&store->mutex);
+    hold_remove(&store->removals, removal);
+    pthread_cond_broadcast(&store->removed);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+/* ---- removing ---- */
+
+static int collect(struct store *store, const char *sha256, struct error *err)
+{
+    struct hold removal;
+    bool is_needed = true;
+    if (!removal_begin(store, &removal, sha256))
+        return 0;
+    int rc = store->needs.is_needed(store->needs.context, sha256, &is_needed, err);
+    if (rc == 0 && !is_needed)
+        rc = store->driver->remove(store->place, sha256, err);
+    removal_end(store, &removal);
+    return rc;
+}
+
+static void set_needs_sweep(struct store *store, bool needs_sweep)
+{
+    pthread_mutex_lock(&store->mutex);
+    store->needs_sweep = needs_sweep;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+void store_collect(struct store *store, const char *sha256)
+{
+    if (collect(store, sha256, NULL) != 0)
+        set_needs_sweep(store, true);
+}
+
+static int sweep_file(const char *sha256, void *store, struct error *err)
+{
+    return collect(store, sha256, err);
+}
+
+int store_sweep(struct store *store, struct error *err)
+{
+    int rc = store->driver->list(store->place, sweep_file, store, err);
+    if (rc == 0)
+        set_needs_sweep(store, false);
+    return rc;
+}
+
+bool store_needs_sweep(struct store *store)
+{
+    pthread_mutex_lock(&store->mutex);
+    bool needs_sweep = store->needs_sweep;
+    pthread_mutex_unlock(&store->mutex);
+    return needs_sweep;
+}
+
+int store_free_size(struct store *store, uint64_t *out, struct error *err)
+{
+    return store->driver->free_size(store->place, out, err);
+}
+
+/* ---- writing ---- */
+
+int store_writer_create(struct store_writer **out, struct store *store, struct error *err)
+{
+    struct store_writer *writer = calloc(1, sizeof(*writer));
+    if (writer == NULL)
+        return error_set_nomem(err, "an upload");
+    writer->store = store;
+    sha256_init(&writer->hash);
+    int rc = store->driver->begin(store->place, &writer->upload, err);
+    if (rc != 0) {
+        free(writer);
+        return rc;
+    }
+    *out = writer;
+    return 0;
+}
+
+int store_writer_write(struct store_writer *writer, const void *data, size_t size,
+                       struct error *err)
+{
+    if (writer->failed || writer->sha256[0] != '\0')
+        return error_set(err, ERROR_IO, "the upload has ended and takes no more bytes");
+    int rc = writer->store->driver->append(writer->upload, data, size, err);
+    if (rc != 0) {
+        writer->failed = true;
+        return rc;
+    }
+    sha256_update(&writer->hash, size, data);
+    writer->size += size;
+    return 0;
+}
+
+uint64_t store_writer_size(const struct store_writer *writer)
+{
+    return writer->size;
+}
+
+void store_writer_sha256(struct store_writer *writer, char out[DB_SHA256_SIZE])
+{
+    if (writer->sha256[0] == '\0') {
+        uint8_t digest[SHA256_DIGEST_SIZE];
+        sha256_digest(&writer->hash, sizeof(digest), digest);
+        hex_encode(digest, sizeof(digest), writer->sha256);
+    }
+    memcpy(out, writer->sha256, DB_SHA256_SIZE);
+}
+
+int store_writer_map(struct store_writer *writer, const void **data, size_t *size,
+                     struct error *err)
+{
+    if (writer->failed)
+        return error_set(err, ERROR_IO, "the upload is incomplete");
+    return writer->store->driver->map(writer->upload, data, size, err);
+}
+
+int store_writer_commit(struct store_writer *writer, struct error *err)
+{
+    char sha256[DB_SHA256_SIZE];
+    if (writer->failed)
+        return error_set(err, ERROR_IO, "the upload is incomplete");
+    if (writer->pinned)
+        return 0;
+    store_writer_sha256(writer, sha256);
+    pin(writer);
+    int rc = writer->store->driver->put(writer->upload, sha256, err);
+    writer->failed = rc != 0;
+    return rc;
+}
+
+void store_writer_destroy(struct store_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    writer->store->driver->end(writer->upload);
+    if (writer->pinned) {
+        unpin(writer);
+        store_collect(writer->store, writer->sha256);
+    }
+    free(writer);
+}
+
+/* ---- reading ---- */
+
+static int require_name(const char *sha256, struct error *err)
+{
+    return db_text_is_sha256(sha256)
+               ? 0
+               : error_set(err, ERROR_NOT_FOUND, "a blob's name is not a SHA-256");
+}
+
+int store_file_open_fd(struct store *store, const char *sha256, int *fd, uint64_t *size,
+                       struct error *err)
+{
+    int rc = require_name(sha256, err);
+    return rc != 0 ? rc : store->driver->open(store->place, sha256, fd, size, err);
+}
+
+int store_file_size(struct store *store, const char *sha256, uint64_t *size, struct error *err)
+{
+    int rc = require_name(sha256, err);
+    return rc != 0 ? rc : store->driver->size(store->place, sha256, size, err);
+}
+
+int store_file_open(struct store *store, const char *sha256, struct store_file *out,
+                    struct error *err)
+{
+    int fd = -1;
+    uint64_t size = 0;
+    void *map = NULL;
+    int rc = store_file_open_fd(store, sha256, &fd, &size, err);
+    if (rc != 0)
+        return rc;
+    if (size > 0) {
+        map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED)
+            rc = db_io_error(err, errno, "mapping the blob", sha256);
+    }
+    close(fd);
+    if (rc == 0) {
+        out->data = map;
+        out->size = size;
+    }
+    return rc;
+}
+
+void store_file_close(struct store_file *file)
+{
+    if (file->data != NULL)
+        munmap((void *)file->data, file->size);
+    file->data = NULL;
+    file->size = 0;
+}
+
+void store_file_forget(const struct store_file *file, size_t first, size_t size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (first >= file->size || size > file->size - first)
+        return;
+    /* Whole pages, of which the last one of the file may be less. */
+    const size_t begin = (first + page - 1) / page * page;
+    const size_t end = first + size == file->size ? file->size : (first + size) / page * page;
+    if (begin < end)
+        madvise((char *)file->data + begin, end - begin, MADV_DONTNEED);
+}

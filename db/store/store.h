@@ -1,0 +1,92 @@
+/* Files named by their SHA-256, stored as uploaded, never re-encoded.
+ *
+ * The store knows no rows. It asks through a callback who needs a file, and relies on one rule of
+ * those it asks: a file comes before its row and goes after its row, so a row is never without its
+ * file. A file that nobody needs (a crash between the two, an upload that was refused) is removed.
+ *
+ * Order of use: create, write, commit, insert the row (db_image_insert, db_encoder_insert),
+ * destroy. From commit to destroy the writer pins its bytes: deleting another row with the same
+ * bytes leaves the file. Destroying removes the file when nobody needs it.
+ *
+ * Threads: every function may be called from any thread; one writer belongs to one thread at a
+ * time.
+ */
+#ifndef CHIPSHOT_DB_STORE_STORE_H
+#define CHIPSHOT_DB_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "db/id.h"
+
+struct store;
+struct store_writer;
+
+/* Who needs a file: what the store asks before it removes one. Called under no lock. */
+struct store_needs {
+    int (*is_needed)(void *context, const char *sha256, bool *out, struct error *err);
+    void *context;
+};
+
+/* Made by the kind of store that it is (db/store/directory.h). Every writer and file must have been
+ * destroyed or closed. NULL allowed. */
+void store_destroy(struct store *store);
+
+/* ---- writing ---- */
+
+/* Starts a file that has no name yet. ERROR_IO, ERROR_FULL. */
+int store_writer_create(struct store_writer **out, struct store *store, struct error *err);
+/* Appends and hashes. ERROR_FULL, ERROR_IO; the writer can then only be destroyed. */
+int store_writer_write(struct store_writer *writer, const void *data, size_t size,
+                       struct error *err);
+uint64_t store_writer_size(const struct store_writer *writer);
+/* Ends the hash; may be called once all is written, before commit. */
+void store_writer_sha256(struct store_writer *writer, char out[DB_SHA256_SIZE]);
+/* Maps what was written so far read-only, for checking it before commit; NULL and 0 for an empty
+ * file. Borrowed until destroy. */
+int store_writer_map(struct store_writer *writer, const void **data, size_t *size,
+                     struct error *err);
+/* Makes the file last under its name. One with these bytes that exists is kept. */
+int store_writer_commit(struct store_writer *writer, struct error *err);
+/* Removes what was not committed, and what was committed but is needed by nobody. NULL allowed. */
+void store_writer_destroy(struct store_writer *writer);
+
+/* ---- reading ---- */
+
+/* A file mapped read-only. */
+struct store_file {
+    const void *data;
+    size_t size;
+};
+
+/* ERROR_NOT_FOUND, ERROR_IO. An open file stays readable when it is removed. */
+int store_file_open(struct store *store, const char *sha256, struct store_file *out,
+                    struct error *err);
+void store_file_close(struct store_file *file);
+/* Lets go of the memory that `size` bytes from `first` on take; whoever reads them again gets them
+ * back from the file. Any thread. */
+void store_file_forget(const struct store_file *file, size_t first, size_t size);
+/* A descriptor that reads the file from its beginning, for sendfile(2); the caller closes it. The
+ * one place where the store shows how it keeps a file: one that is kept elsewhere is fetched first.
+ * ERROR_NOT_FOUND, ERROR_IO. */
+int store_file_open_fd(struct store *store, const char *sha256, int *fd, uint64_t *size,
+                       struct error *err);
+/* Bytes of a file. ERROR_NOT_FOUND: there is none. ERROR_IO. */
+int store_file_size(struct store *store, const char *sha256, uint64_t *size, struct error *err);
+
+/* ---- removing ---- */
+
+/* Removes the file when nobody needs it and no writer pins it. Called after the transaction that
+ * removed a row, outside any transaction. A failure leaves the file for the next sweep. */
+void store_collect(struct store *store, const char *sha256);
+/* Removes all files that nobody needs. At start, before anyone writes. */
+int store_sweep(struct store *store, struct error *err);
+/* Whether store_collect failed since the last sweep: there may be a file that nobody needs. */
+bool store_needs_sweep(struct store *store);
+
+/* Bytes that can still be stored. */
+int store_free_size(struct store *store, uint64_t *out, struct error *err);
+
+#endif

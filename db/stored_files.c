@@ -1,0 +1,87 @@
+/* What rows say about files. */
+#include "db/stored_files.h"
+
+#include "db/connection.h"
+
+static int is_named(struct db_connection *connection, const char *sha256, bool *out,
+                    struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "looking for rows of a file",
+                             "SELECT 1 FROM images WHERE sha256 = ?"
+                             " UNION ALL SELECT 1 FROM encoders WHERE sha256 = ? LIMIT 1",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, sha256);
+    db_bind_text(stmt, sha256);
+    rc = db_stmt_step(stmt, err);
+    db_stmt_finish(stmt);
+    if (rc < 0)
+        return rc;
+    *out = rc > 0;
+    return 0;
+}
+
+static int is_needed(void *context, const char *sha256, bool *out, struct error *err)
+{
+    struct db *db = context;
+    struct db_connection *reader = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = is_named(reader, sha256, out, err);
+    db_read_end(db, reader);
+    return rc;
+}
+
+struct store_needs db_stored_files_needs(struct db *db)
+{
+    return (struct store_needs){.is_needed = is_needed, .context = db};
+}
+
+int db_stored_file_require(struct store *store, const char *sha256, struct error *err)
+{
+    uint64_t size = 0;
+    int rc = store_file_size(store, sha256, &size, err);
+    if (rc == ERROR_NOT_FOUND)
+        return error_set(err, ERROR_INVALID, "the blob %s was not committed", sha256);
+    return rc;
+}
+
+static int check_file(struct db_stmt *stmt, struct store *store, struct error *err)
+{
+    char sha256[DB_SHA256_SIZE];
+    uint64_t size = 0;
+    db_column_sha256(stmt, 0, sha256);
+    uint64_t expected = db_column_uint(stmt, 1, INT64_MAX);
+    int rc = db_stmt_fault(stmt, err);
+    if (rc != 0)
+        return rc;
+    rc = store_file_size(store, sha256, &size, err);
+    if (rc == ERROR_NOT_FOUND)
+        return error_set(err, ERROR_CORRUPT, "the file of blob %s is missing", sha256);
+    if (rc == 0 && size != expected)
+        rc = error_set(err, ERROR_CORRUPT, "the file of blob %s has %llu bytes instead of %llu",
+                       sha256, (unsigned long long)size, (unsigned long long)expected);
+    return rc;
+}
+
+int db_stored_files_check(struct db_connection *reader, struct store *store, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, reader, "checking the files",
+                             "SELECT sha256, byte_size FROM images"
+                             " UNION ALL SELECT sha256, byte_size FROM encoders",
+                             err);
+    while (rc == 0) {
+        int step = db_stmt_step(stmt, err);
+        if (step <= 0) {
+            rc = step;
+            break;
+        }
+        rc = check_file(stmt, store, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
