@@ -15,8 +15,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { POOL_WORKERS_MAX = 256 };
-
 struct task {
     pool_task function;
     void *argument;
@@ -188,6 +186,14 @@ int pool_make_background(struct pool *pool, struct error *err)
 uint32_t pool_n_workers(const struct pool *pool)
 {
     return pool->n_workers;
+}
+
+uint32_t pool_n_workers_default(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
+        return 1;
+    return CPU_COUNT(&set) > POOL_WORKERS_MAX ? POOL_WORKERS_MAX : (uint32_t)CPU_COUNT(&set);
 }
 
 uint64_t pool_n_waiting(struct pool *pool)

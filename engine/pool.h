@@ -15,13 +15,15 @@
 
 #include "base/error.h"
 
+enum { POOL_WORKERS_MAX = 256 };
+
 struct pool;
 struct pool_lane;
 
 /* `worker` is 0 .. n_workers-1: the index of a per-worker workspace. */
 typedef void (*pool_task)(void *argument, uint32_t worker);
 
-/* n_workers threads (1..256). `lane_limit`: waiting tasks a lane holds at most. */
+/* n_workers threads (1..POOL_WORKERS_MAX). `lane_limit`: waiting tasks a lane holds at most. */
 int pool_create(struct pool **out, uint32_t n_workers, uint32_t lane_limit, struct error *err);
 /* Joins the threads. Every lane must have been destroyed before. */
 void pool_destroy(struct pool *pool);
@@ -29,6 +31,8 @@ void pool_destroy(struct pool *pool);
  * for what engine/give_way.h says. ERROR_IO: the system does not allow it. */
 int pool_make_background(struct pool *pool, struct error *err);
 uint32_t pool_n_workers(const struct pool *pool);
+/* As many workers as there are processors that this process may run on, or as a pool can have. */
+uint32_t pool_n_workers_default(void);
 /* Tasks waiting in all lanes, for metrics. */
 uint64_t pool_n_waiting(struct pool *pool);
 

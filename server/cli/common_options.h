@@ -4,10 +4,10 @@
 #define CHIPSHOT_SERVER_COMMON_OPTIONS_H
 
 #include "engine/encoder/encoder.h"
+#include "engine/pool.h"
 #include "server/cli/command.h"
 
 enum {
-    OPTION_THREADS_MAX = 256,
     OPTION_ROUNDS_MAX = 1000,
     OPTION_ROUND_MS_MAX = 60000,
 };
@@ -56,7 +56,7 @@ enum {
     OPTION_TEXT("features", "NAME", target,                                                        \
                 "encoder (default), or mean-std: each chip's mean and standard deviation")
 #define OPTION_WORKERS(target)                                                                     \
-    OPTION_INTEGER("threads", 1, OPTION_THREADS_MAX, target,                                       \
+    OPTION_INTEGER("threads", 1, POOL_WORKERS_MAX, target,                                         \
                    "worker threads (default: one a processor)")
 
 /* ---- what is measured ---- */
@@ -71,7 +71,7 @@ enum {
     OPTION_INTEGER("batch", 1, ENCODER_BATCH, target,                                              \
                    "chips a call while speed is measured (default 32, as in a job)")
 #define OPTION_ENCODING_THREADS(target)                                                            \
-    OPTION_INTEGER("threads", 1, OPTION_THREADS_MAX, target,                                       \
+    OPTION_INTEGER("threads", 1, POOL_WORKERS_MAX, target,                                         \
                    "threads that encode at the same time (default 1)")
 #define OPTION_ROUNDS(target, words) OPTION_INTEGER("rounds", 1, OPTION_ROUNDS_MAX, target, words)
 #define OPTION_ROUND_MS(target)                                                                    \

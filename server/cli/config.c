@@ -1,10 +1,11 @@
 #include "server/cli/config.h"
 
 #include <getopt.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "engine/pool.h"
 
 enum kind {
     KIND_TEXT,  /* const char * */
@@ -36,7 +37,7 @@ static const struct option_row rows[] = {
      "127.0.0.1:8080", "address to listen on; port 0 takes a free one"},
     {"data", "CHIPSHOT_DATA", "DIR", KIND_PATH, FIELD(data_directory), 0, 0, NULL,
      "data directory (default: $XDG_DATA_HOME/chipshot or ~/.local/share/chipshot)"},
-    {"threads", "CHIPSHOT_THREADS", "N", KIND_U32, FIELD(n_threads), 1, 256, NULL,
+    {"threads", "CHIPSHOT_THREADS", "N", KIND_U32, FIELD(n_threads), 1, POOL_WORKERS_MAX, NULL,
      "worker threads (default: the CPUs this process may use)"},
     {"background", "CHIPSHOT_BACKGROUND", NULL, KIND_FLAG, FIELD(background), 0, 1, "0",
      "worker threads take only the CPU time that nothing else wants"},
@@ -195,20 +196,11 @@ const char *config_default_data(char *buffer, size_t size)
     return buffer;
 }
 
-/* CPUs this process may run on. */
-static uint32_t count_cpus(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
-        return CPU_COUNT(&set) > 256 ? 256 : (uint32_t)CPU_COUNT(&set);
-    return 1;
-}
-
 static int set_defaults(struct config *config, struct error *err)
 {
     memset(config, 0, sizeof(*config));
     config->limits = api_limits_default;
-    config->n_threads = count_cpus();
+    config->n_threads = pool_n_workers_default();
     config_default_data(config->data_directory, sizeof(config->data_directory));
     for (size_t i = 0; i < N_ROWS; i++) {
         if (rows[i].fallback == NULL)

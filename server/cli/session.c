@@ -1,22 +1,12 @@
 #include "server/cli/session.h"
 
-#include <sched.h>
-
+#include "engine/pool.h"
 #include "server/cli/assets.h"
-#include "server/cli/common_options.h"
 #include "server/cli/files.h"
 
 enum { LANE_LIMIT = 1024 };
 
 static const size_t max_file_size = (size_t)2 << 30;
-
-uint32_t session_n_processors(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
-        return 1;
-    return CPU_COUNT(&set) > OPTION_THREADS_MAX ? OPTION_THREADS_MAX : (uint32_t)CPU_COUNT(&set);
-}
 
 /* The engine sees bytes: which file they came from is said here. */
 static int name_file(const char *path, const struct error *inner, struct error *err)
@@ -43,7 +33,7 @@ int session_create(struct session *out, const char *encoder_path, uint64_t n_thr
                    struct error *err)
 {
     struct session session = {0};
-    uint32_t n = n_threads != 0 ? (uint32_t)n_threads : session_n_processors();
+    uint32_t n = n_threads != 0 ? (uint32_t)n_threads : pool_n_workers_default();
     int rc = session_load_encoder(encoder_path, &session.encoder, err);
     if (rc == 0)
         rc = pool_create(&session.pool, n, LANE_LIMIT, err);

@@ -31,7 +31,4 @@ int session_load_encoder(const char *path, struct encoder **out, struct error *e
 int session_load_image(const char *path, const struct normalise_params *normalise,
                        struct image *out, struct error *err);
 
-/* Processors this process may run on, at most as many as a pool can have workers. */
-uint32_t session_n_processors(void);
-
 #endif

@@ -52,7 +52,7 @@ void *bench_encode(void *argument)
 
 int bench_round(struct bench_thread *threads, uint32_t n, double *out, struct error *err)
 {
-    pthread_t ids[OPTION_THREADS_MAX];
+    pthread_t ids[POOL_WORKERS_MAX];
     uint32_t n_started = 0;
     int code = 0;
     while (n_started < n && code == 0) {

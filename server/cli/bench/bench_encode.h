@@ -33,7 +33,7 @@ struct bench_thread {
  * NULL. */
 void *bench_encode(void *thread);
 
-/* One round of up to OPTION_THREADS_MAX threads at the same time; `out` is the sum of their rates.
+/* One round of up to POOL_WORKERS_MAX threads at the same time; `out` is the sum of their rates.
  */
 int bench_round(struct bench_thread *threads, uint32_t n, double *out, struct error *err);
 

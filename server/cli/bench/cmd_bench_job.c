@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/pool.h"
 #include "server/cli/bench/bench_encode.h"
 #include "server/cli/bench/bench_job.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
-#include "server/cli/session.h"
 
 static const uint64_t chips_max = 4000000;
 
@@ -169,7 +169,7 @@ static int read_options(struct bench_job_options *out, struct error *err)
         .architecture = given.architecture,
         .image_path = given.image_path,
         .support_path = given.support_path,
-        .n_threads = given.n_threads != 0 ? (uint32_t)given.n_threads : session_n_processors(),
+        .n_threads = given.n_threads != 0 ? (uint32_t)given.n_threads : pool_n_workers_default(),
         .n_rounds = (uint32_t)given.n_rounds,
     };
     if (bench_check_encoder(given.encoder_path, given.architecture, err) < 0)

@@ -334,6 +334,23 @@ static void shared_work_needs_no_worker(void **state)
     gate_clear(&gate);
 }
 
+static void the_default_is_a_worker_for_each_processor_allowed(void **state)
+{
+    (void)state;
+    cpu_set_t allowed, one;
+    assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+    const int n = CPU_COUNT(&allowed);
+    assert_int_equal(pool_n_workers_default(), n > POOL_WORKERS_MAX ? POOL_WORKERS_MAX : n);
+    int first = 0;
+    while (!CPU_ISSET(first, &allowed))
+        first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    assert_int_equal(pool_n_workers_default(), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +360,7 @@ int main(void)
         cmocka_unit_test(cancel_drops_waiting_tasks_and_refuses_new_ones),
         cmocka_unit_test(many_lanes_at_once),
         cmocka_unit_test(thread_count_is_checked),
+        cmocka_unit_test(the_default_is_a_worker_for_each_processor_allowed),
         cmocka_unit_test(workers_can_give_way),
         cmocka_unit_test(shared_parts_run_once_in_slots_of_their_own),
         cmocka_unit_test(shared_work_needs_no_worker),
