@@ -15,7 +15,10 @@
 
 #include "base/error.h"
 
-enum { POOL_WORKERS_MAX = 256 };
+enum {
+    POOL_WORKERS_MAX = 256,
+    POOL_LANE_LIMIT = 1024, /* what lanes hold where nothing speaks for another number */
+};
 
 struct pool;
 struct pool_lane;

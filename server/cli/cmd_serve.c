@@ -8,13 +8,11 @@
 #include <jansson.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "api/api.h"
 #include "base/clock.h"
 #include "db/data.h"
 #include "db/jobs.h"
@@ -22,168 +20,72 @@
 #include "server/cli/assets.h"
 #include "server/cli/command.h"
 #include "server/cli/config.h"
-#include "server/worker/encoder_store.h"
-#include "server/worker/job_waits.h"
 #include "server/cli/files.h"
 #include "server/http/http.h"
-#include "server/watch/log.h"
-#include "server/watch/metrics.h"
-#include "server/cli/session.h"
-#include "server/worker/worker.h"
+#include "server/service.h"
 
-enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 2 };
+enum { IDLE_ENCODERS = 2 };
 
-struct service {
+struct server {
     struct config config;
     struct log log;
-    struct data *data;
+    struct service service;
     struct db_keys *keys;
-    struct metrics *metrics;
-    struct job_waits *waits;
-    struct pool *pool;
-    struct encoder_store *encoders;
-    struct worker *worker;
-    struct api *api;
     struct http_server *http;
-    atomic_bool shutting_down;
 };
-
-/* ---- what api/ asks of the server ---- */
-
-static void on_job_changed(void *context, const char *job_id)
-{
-    struct service *service = context;
-    worker_notify(service->worker, job_id);
-    job_waits_publish(service->waits, job_id);
-}
-
-static bool job_is_final(void *context, const char *job_id)
-{
-    struct service *service = context;
-    struct db_job job = {0};
-    if (db_job_get(service->data->db, job_id, &job, NULL) < 0)
-        return true; /* gone, or unreadable: the request reads it again and answers */
-    bool final = db_job_state_is_final(job.state);
-    db_job_clear(&job);
-    return final;
-}
-
-static void wait_for_job(void *context, const char *job_id, uint32_t timeout_ms)
-{
-    struct service *service = context;
-    job_waits_for(service->waits, job_id, timeout_ms, job_is_final, service);
-}
-
-static double job_eta(void *context, const char *job_id)
-{
-    struct service *service = context;
-    return worker_eta(service->worker, job_id);
-}
-
-static bool is_shutting_down(void *context)
-{
-    struct service *service = context;
-    return atomic_load(&service->shutting_down);
-}
-
-static char *render_metrics(void *context)
-{
-    struct service *service = context;
-    uint64_t counts[5] = {0};
-    uint64_t cache_size = 0, cache_entries = 0;
-    if (db_job_counts(service->data->db, counts, NULL) == 0) {
-        metrics_set(service->metrics, METRIC_JOBS_QUEUED, (double)counts[DB_JOB_QUEUED]);
-        metrics_set(service->metrics, METRIC_JOBS_RUNNING, (double)counts[DB_JOB_RUNNING]);
-    }
-    cache_usage(service->data->cache, &cache_size, &cache_entries);
-    metrics_set(service->metrics, METRIC_CACHE_BYTES, (double)cache_size);
-    metrics_set(service->metrics, METRIC_POOL_WAITING_BATCHES,
-                (double)pool_n_waiting(service->pool));
-    return metrics_render(service->metrics);
-}
 
 /* ---- start ---- */
 
-static int register_encoder(struct service *service, struct error *err)
+static int register_encoder(struct server *server, struct error *err)
 {
-    const char *path = service->config.encoder_file;
+    const char *path = server->config.encoder_file;
+    struct db *db = server->service.db;
+    struct store *store = server->service.data->store;
     if (path == NULL)
-        return encoder_store_register_default(service->data->db, service->data->store,
-                                              asset_encoder,
+        return encoder_store_register_default(db, store, asset_encoder,
                                               (size_t)(asset_encoder_end - asset_encoder), err);
     struct file_bytes bytes = {0};
-    int rc = file_read(path, (size_t)service->config.limits.max_encoder_size, &bytes, err);
+    int rc = file_read(path, (size_t)server->config.limits.max_encoder_size, &bytes, err);
     if (rc == 0)
-        rc = encoder_store_register_default(service->data->db, service->data->store, bytes.data,
-                                            bytes.size, err);
+        rc = encoder_store_register_default(db, store, bytes.data, bytes.size, err);
     file_bytes_clear(&bytes);
     return rc;
 }
 
-static int start_storage(struct service *service, struct error *err)
+static int start_service(struct server *server, struct error *err)
 {
-    const struct data_config config = {
-        .directory = service->config.data_directory,
-        .cache_max_size = service->config.cache_max_size,
+    const struct service_config config = {
+        .directory = server->config.data_directory,
+        .cache_max_size = server->config.cache_max_size,
+        .n_threads = server->config.n_threads,
+        .background = server->config.background,
+        .max_idle_encoders = IDLE_ENCODERS,
+        .limits = &server->config.limits,
     };
-    int rc = data_open(&service->data, &config, err);
-    if (rc == 0)
-        rc = db_keys_open(&service->keys, config.directory, err);
-    if (rc == 0)
-        rc = register_encoder(service, err);
-    return rc;
-}
-
-static int start_engine(struct service *service, struct error *err)
-{
-    int rc = metrics_create(&service->metrics, err);
-    if (rc == 0)
-        rc = job_waits_create(&service->waits, err);
-    if (rc == 0)
-        rc = pool_create(&service->pool, service->config.n_threads, LANE_LIMIT, err);
-    if (rc == 0 && service->config.background)
-        rc = pool_make_background(service->pool, err);
-    if (rc == 0)
-        rc = encoder_store_create(&service->encoders, service->data->db, service->data->store,
-                                  service->pool, IDLE_ENCODERS, err);
-    if (rc < 0)
-        return rc;
-    const struct job_engine engine = {
-        .db = service->data->db,
-        .store = service->data->store,
-        .cache = service->data->cache,
-        .pool = service->pool,
-        .encoders = service->encoders,
-        .metrics = service->metrics,
-        .limits = &service->config.limits,
-    };
-    const struct worker_config config = {.max_running_jobs = service->config.max_running_jobs};
-    return worker_create(&service->worker, &config, &engine, service->waits, &service->log, err);
-}
-
-static int start_front(struct service *service, struct error *err)
-{
-    const struct api_hooks hooks = {
-        .context = service,
-        .job_changed = on_job_changed,
-        .job_wait = wait_for_job,
-        .job_eta = job_eta,
-        .shutting_down = is_shutting_down,
-        .metrics = render_metrics,
+    const struct service_work work = {
+        .max_running_jobs = server->config.max_running_jobs,
+        .log = &server->log,
         .openapi = asset_openapi,
         .openapi_size = (size_t)(asset_openapi_end - asset_openapi),
     };
-    int rc = api_create(&service->api, service->data, &service->config.limits, &hooks, err);
-    if (rc < 0)
-        return rc;
+    int rc = service_open(&server->service, &config, err);
+    if (rc == 0)
+        rc = db_keys_open(&server->keys, config.directory, err);
+    if (rc == 0)
+        rc = register_encoder(server, err);
+    return rc == 0 ? service_start(&server->service, &work, err) : rc;
+}
+
+static int start_front(struct server *server, struct error *err)
+{
     const struct http_parts parts = {
-        .api = service->api,
-        .store = service->data->store,
-        .keys = service->keys,
-        .metrics = service->metrics,
-        .log = &service->log,
+        .api = server->service.api,
+        .store = server->service.data->store,
+        .keys = server->keys,
+        .metrics = server->service.metrics,
+        .log = &server->log,
     };
-    return http_server_create(&service->http, &service->config.http, &parts, err);
+    return http_server_create(&server->http, &server->config.http, &parts, err);
 }
 
 /* ---- stop ---- */
@@ -195,41 +97,32 @@ static uint32_t left_ms(int64_t deadline)
     return left > 0 ? (uint32_t)left : 0;
 }
 
-static void stop(struct service *service)
+static void stop(struct server *server)
 {
-    int64_t deadline = clock_now_ms() + (int64_t)service->config.drain_timeout_s * 1000;
-    atomic_store(&service->shutting_down, true);
-    if (service->http != NULL)
-        http_server_stop_accepting(service->http);
-    if (service->waits != NULL)
-        job_waits_shutdown(service->waits);
-    if (service->http != NULL)
-        http_server_wait_idle(service->http, left_ms(deadline));
-    http_server_destroy(service->http);
-    if (service->worker != NULL)
-        worker_stop(service->worker, left_ms(deadline));
-    worker_destroy(service->worker);
-    api_destroy(service->api);
-    encoder_store_destroy(service->encoders);
-    pool_destroy(service->pool);
-    job_waits_destroy(service->waits);
-    metrics_destroy(service->metrics);
-    db_keys_close(service->keys);
-    data_close(service->data);
+    int64_t deadline = clock_now_ms() + (int64_t)server->config.drain_timeout_s * 1000;
+    if (server->http != NULL)
+        http_server_stop_accepting(server->http);
+    service_end_waits(&server->service);
+    if (server->http != NULL)
+        http_server_wait_idle(server->http, left_ms(deadline));
+    http_server_destroy(server->http);
+    service_stop(&server->service, left_ms(deadline));
+    db_keys_close(server->keys);
+    service_close(&server->service);
 }
 
-static void announce(const struct service *service)
+static void announce(const struct server *server)
 {
-    log_write(&service->log, LOG_LEVEL_INFO, "started",
+    log_write(&server->log, LOG_LEVEL_INFO, "started",
               (struct log_field[]){
                   log_string("version", CHIPSHOT_VERSION),
-                  log_string("url", http_server_url(service->http)),
-                  log_string("data", service->config.data_directory),
-                  log_integer("threads", service->config.n_threads),
+                  log_string("url", http_server_url(server->http)),
+                  log_string("data", server->config.data_directory),
+                  log_integer("threads", server->config.n_threads),
                   log_string("kernels", encoder_kernels()),
               },
               5);
-    printf("listening on %s\n", http_server_url(service->http));
+    printf("listening on %s\n", http_server_url(server->http));
     fflush(stdout);
 }
 
@@ -255,31 +148,29 @@ static void catch_stop_signals(void)
     sigaction(SIGINT, &action, NULL);
 }
 
-static int serve(struct service *service, struct error *err)
+static int serve(struct server *server, struct error *err)
 {
     catch_stop_signals();
-    int rc = start_storage(service, err);
+    int rc = start_service(server, err);
     if (rc == 0)
-        rc = start_engine(service, err);
-    if (rc == 0)
-        rc = start_front(service, err);
+        rc = start_front(server, err);
     if (rc == 0) {
-        announce(service);
+        announce(server);
         while (sem_wait(&stop_asked) != 0 && errno == EINTR)
             continue;
-        log_write(&service->log, LOG_LEVEL_INFO, "stopping",
+        log_write(&server->log, LOG_LEVEL_INFO, "stopping",
                   (struct log_field[]){log_integer("signal", stop_signal)}, 1);
     }
-    stop(service);
+    stop(server);
     return rc;
 }
 
 int cmd_serve(int argc, char **argv)
 {
-    static struct service service; /* large (paths); one a process */
+    static struct server server; /* large (paths); one a process */
     struct error err = {0};
     bool help = false;
-    if (config_parse(&service.config, argc, argv, &help, &err) < 0) {
+    if (config_parse(&server.config, argc, argv, &help, &err) < 0) {
         command_fail(&err);
         return 2;
     }
@@ -289,8 +180,7 @@ int cmd_serve(int argc, char **argv)
     }
     /* Before threads: Jansson's hash seed must not be made by two of them at once. */
     json_object_seed(0);
-    service.log = (struct log){.fd = STDERR_FILENO,
-                               .level = service.config.log_level,
-                               .format = service.config.log_format};
-    return serve(&service, &err) == 0 ? 0 : command_fail(&err);
+    server.log = (struct log){
+        .fd = STDERR_FILENO, .level = server.config.log_level, .format = server.config.log_format};
+    return serve(&server, &err) == 0 ? 0 : command_fail(&err);
 }

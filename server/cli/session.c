@@ -4,8 +4,6 @@
 #include "server/cli/assets.h"
 #include "server/cli/files.h"
 
-enum { LANE_LIMIT = 1024 };
-
 static const size_t max_file_size = (size_t)2 << 30;
 
 /* The engine sees bytes: which file they came from is said here. */
@@ -36,7 +34,7 @@ int session_create(struct session *out, const char *encoder_path, uint64_t n_thr
     uint32_t n = n_threads != 0 ? (uint32_t)n_threads : pool_n_workers_default();
     int rc = session_load_encoder(encoder_path, &session.encoder, err);
     if (rc == 0)
-        rc = pool_create(&session.pool, n, LANE_LIMIT, err);
+        rc = pool_create(&session.pool, n, POOL_LANE_LIMIT, err);
     if (rc == 0)
         rc = pool_lane_create(&session.lane, session.pool, err);
     if (rc == 0)

@@ -247,7 +247,7 @@ static int run_round(struct bench_rig *rig, const struct bench_image *image,
 {
     const uint64_t n_chips =
         (uint64_t)(image->width / support->chip_width) * (image->height / support->chip_height);
-    int rc = encode_alone(rig, pool_n_workers(rig->pool), n_chips, &out->encode, err);
+    int rc = encode_alone(rig, pool_n_workers(rig->service.pool), n_chips, &out->encode, err);
     if (rc < 0)
         return rc;
     peak_memory_forget();

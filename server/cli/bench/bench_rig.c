@@ -19,13 +19,13 @@
 #include "db/support_sets.h"
 #include "engine/encoder/encoder.h"
 
-enum { LANE_LIMIT = 1024, IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 24, NO_TIMEOUT_MS = INT32_MAX };
+enum { IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 24, NO_TIMEOUT_MS = INT32_MAX };
 
 static const uint64_t cache_max_size = UINT64_C(1) << 40;
 
 /* ---- opening and closing ---- */
 
-static int open_directory(struct bench_rig *rig, struct error *err)
+static int make_directory(struct bench_rig *rig, struct error *err)
 {
     const char *parent = getenv("TMPDIR");
     int n = snprintf(rig->directory, sizeof(rig->directory), "%s/chipshot-bench-XXXXXX",
@@ -35,14 +35,6 @@ static int open_directory(struct bench_rig *rig, struct error *err)
         rig->directory[0] = '\0';
         return rc;
     }
-    const struct data_config config = {.directory = rig->directory,
-                                       .cache_max_size = cache_max_size};
-    int rc = data_open(&rig->data, &config, err);
-    if (rc < 0)
-        return rc;
-    rig->db = rig->data->db;
-    rig->store = rig->data->store;
-    rig->cache = rig->data->cache;
     return 0;
 }
 
@@ -60,18 +52,19 @@ static int add_project_and_encoder(struct bench_rig *rig, const void *weights, s
 {
     struct db_project project = {.name = (char *)"bench"};
     struct db_encoder encoder = {0};
-    int rc = db_project_insert(rig->db, &project, err);
+    int rc = db_project_insert(rig->service.db, &project, err);
     if (rc == 0)
-        rc = encoder_store_register_default(rig->db, rig->store, weights, size, err);
+        rc = encoder_store_register_default(rig->service.db, rig->service.data->store, weights,
+                                            size, err);
     if (rc == 0)
-        rc = db_encoder_get_default(rig->db, &encoder, err);
+        rc = db_encoder_get_default(rig->service.db, &encoder, err);
     if (rc < 0)
         return rc;
     memcpy(rig->project_id, project.id, sizeof(rig->project_id));
     memcpy(rig->encoder_id, encoder.id, sizeof(rig->encoder_id));
     db_encoder_clear(&encoder);
     const double start = clock_now_seconds();
-    rc = encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, PRECISION_FLOAT32,
+    rc = encoder_store_acquire(rig->service.encoders, rig->encoder_id, NULL, PRECISION_FLOAT32,
                                &rig->encoder, err);
     rig->encoder_seconds = clock_now_seconds() - start;
     return rc;
@@ -81,47 +74,27 @@ int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_si
                    uint32_t n_threads, struct error *err)
 {
     *rig = (struct bench_rig){.limits = api_limits_default, .weights_size = weights_size};
-    int rc = open_directory(rig, err);
+    const struct service_config config = {.directory = rig->directory,
+                                          .cache_max_size = cache_max_size,
+                                          .n_threads = n_threads,
+                                          .max_idle_encoders = IDLE_ENCODERS,
+                                          .limits = &rig->limits};
+    const struct service_work work = {.max_running_jobs = 1, .times = &rig->times};
+    int rc = make_directory(rig, err);
     if (rc == 0)
-        rc = pool_create(&rig->pool, n_threads, LANE_LIMIT, err);
-    if (rc == 0)
-        rc = encoder_store_create(&rig->encoders, rig->db, rig->store, rig->pool, IDLE_ENCODERS,
-                                  err);
-    if (rc == 0)
-        rc = metrics_create(&rig->metrics, err);
-    if (rc == 0)
-        rc = job_waits_create(&rig->waits, err);
+        rc = service_open(&rig->service, &config, err);
     if (rc == 0)
         rc = add_project_and_encoder(rig, weights, weights_size, err);
-    const struct api_hooks hooks = {.context = NULL};
     if (rc == 0)
-        rc = api_create(&rig->api, rig->data, &rig->limits, &hooks, err);
-    const struct job_engine engine = {.db = rig->db,
-                                      .store = rig->store,
-                                      .cache = rig->cache,
-                                      .pool = rig->pool,
-                                      .encoders = rig->encoders,
-                                      .metrics = rig->metrics,
-                                      .limits = &rig->limits,
-                                      .times = &rig->times};
-    const struct worker_config config = {.max_running_jobs = 1};
-    if (rc == 0)
-        rc = worker_create(&rig->worker, &config, &engine, rig->waits, NULL, err);
+        rc = service_start(&rig->service, &work, err);
     return rc;
 }
 
 void bench_rig_close(struct bench_rig *rig)
 {
-    if (rig->worker != NULL)
-        worker_stop(rig->worker, 0);
-    worker_destroy(rig->worker);
-    api_destroy(rig->api);
-    encoder_store_release(rig->encoders, rig->encoder);
-    encoder_store_destroy(rig->encoders);
-    pool_destroy(rig->pool);
-    job_waits_destroy(rig->waits);
-    metrics_destroy(rig->metrics);
-    data_close(rig->data);
+    service_stop(&rig->service, 0);
+    encoder_store_release(rig->service.encoders, rig->encoder);
+    service_close(&rig->service);
     if (rig->directory[0] != '\0')
         nftw(rig->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -138,7 +111,7 @@ static int verify(struct bench_rig *rig, const void *data, size_t size, const ch
                  ? error_set_nomem(err, "an image's counts")
                  : image_verify_count(data, size, &rig->limits.image, info, counts, &n_levels, err);
     if (rc == 0 && n_levels > 0)
-        image_counts_put(rig->cache, sha256, counts, n_levels);
+        image_counts_put(rig->service.data->cache, sha256, counts, n_levels);
     free(counts);
     return rc;
 }
@@ -150,7 +123,7 @@ int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
     struct store_writer *writer = NULL;
     char sha256[DB_SHA256_SIZE];
     bool existed = false;
-    int rc = store_writer_create(&writer, rig->store, err);
+    int rc = store_writer_create(&writer, rig->service.data->store, err);
     if (rc < 0)
         return rc;
     rc = store_writer_write(writer, data, size, err);
@@ -176,7 +149,7 @@ int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
     rc = row.name == NULL ? error_set_nomem(err, "an image") : 0;
     memcpy(row.sha256, sha256, sizeof(row.sha256));
     if (rc == 0)
-        rc = db_image_insert(rig->db, rig->store, &row, &existed, err);
+        rc = db_image_insert(rig->service.db, rig->service.data->store, &row, &existed, err);
     if (rc == 0) {
         *out = (struct bench_image){.width = info.width, .height = info.height};
         memcpy(out->id, row.id, sizeof(out->id));
@@ -229,7 +202,7 @@ int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image
                                  .classes = classes,
                                  .n_classes = support->n_classes};
     memcpy(set.project_id, rig->project_id, sizeof(set.project_id));
-    int rc = db_support_set_insert(rig->db, &set, err);
+    int rc = db_support_set_insert(rig->service.db, &set, err);
     if (rc == 0)
         memcpy(id, set.id, DB_ID_SIZE);
     free(examples);
@@ -259,19 +232,10 @@ static int plan(const struct bench_rig *rig, const struct bench_image *image,
     return rc;
 }
 
-static bool is_final(void *context, const char *job_id)
-{
-    struct bench_rig *rig = context;
-    struct db_job job = {0};
-    bool final = db_job_get(rig->db, job_id, &job, NULL) < 0 || db_job_state_is_final(job.state);
-    db_job_clear(&job);
-    return final;
-}
-
 static int check_end(struct bench_rig *rig, const char *job_id, struct error *err)
 {
     struct db_job job = {0};
-    int rc = db_job_get(rig->db, job_id, &job, err);
+    int rc = db_job_get(rig->service.db, job_id, &job, err);
     if (rc == 0 && job.state != DB_JOB_SUCCEEDED)
         rc = error_set(err, ERROR_INVALID, "the job ended as %s: %.400s",
                        db_job_state_name(job.state),
@@ -298,13 +262,13 @@ int bench_rig_run(struct bench_rig *rig, const struct bench_image *image,
     job.params = job_params_to_text(&params);
     if (job.params == NULL)
         return error_set_nomem(err, "a job");
-    rc = db_job_insert(rig->db, &job, 1, NULL, NULL, err);
+    rc = db_job_insert(rig->service.db, &job, 1, NULL, NULL, err);
     free(job.params);
     if (rc < 0)
         return rc;
     const double start = clock_now_seconds();
-    worker_notify(rig->worker, job.id);
-    job_waits_for(rig->waits, job.id, NO_TIMEOUT_MS, is_final, rig);
+    service_job_changed(&rig->service, job.id);
+    service_wait_for_job(&rig->service, job.id, NO_TIMEOUT_MS);
     const double end = clock_now_seconds();
     /* A driver that has just ended a job claims the next without being told: it may have begun. */
     const double queued = fmin(start, rig->times.began);
@@ -326,8 +290,8 @@ static int get(struct bench_rig *rig, const char *target, struct error *err)
     enum api_body body;
     uint64_t limit;
     api_response_init(&response);
-    if (api_begin(rig->api, &request, &body, &limit, &response))
-        api_handle(rig->api, &request, &response);
+    if (api_begin(rig->service.api, &request, &body, &limit, &response))
+        api_handle(rig->service.api, &request, &response);
     int rc = response.status == 200
                  ? 0
                  : error_set(err, ERROR_INVALID, "%s: rc %d", target, response.status);

@@ -7,11 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/api.h"
 #include "base/error.h"
-#include "db/data.h"
-#include "server/worker/job_run.h"
-#include "server/worker/worker.h"
+#include "server/service.h"
 
 /* One job's image. */
 struct bench_image {
@@ -33,16 +30,7 @@ struct bench_support {
 
 struct bench_rig {
     char directory[PATH_MAX];
-    struct data *data;
-    struct db *db; /* of `data`, as the next two */
-    struct store *store;
-    struct cache *cache;
-    struct pool *pool;
-    struct encoder_store *encoders;
-    struct metrics *metrics;
-    struct job_waits *waits;
-    struct worker *worker;
-    struct api *api;
+    struct service service;
     struct api_limits limits;
     char project_id[DB_ID_SIZE];
     char encoder_id[DB_ID_SIZE];

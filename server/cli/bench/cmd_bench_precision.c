@@ -21,8 +21,6 @@
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 
-enum { LANE_LIMIT = 1024 };
-
 struct options {
     const char *encoder_path;
     const char *architecture;
@@ -132,7 +130,7 @@ static int run_scene(struct bench *bench, enum precision precision, struct error
     outcome->embeddings = calloc(bench->n_chips * bench->dimension, sizeof(float));
     int rc = outcome->embeddings == NULL ? error_set_nomem(err, "the embeddings") : 0;
     if (rc == 0)
-        rc = pool_create(&pool, (uint32_t)bench->options->n_threads, LANE_LIMIT, err);
+        rc = pool_create(&pool, (uint32_t)bench->options->n_threads, POOL_LANE_LIMIT, err);
     if (rc == 0)
         rc = pool_lane_create(&lane, pool, err);
     if (rc == 0)

@@ -18,19 +18,23 @@ void rig_open(struct rig *rig, uint64_t cache_size)
 {
     *rig = (struct rig){.limits = api_limits_default, .log = {.fd = -1}, .log_fd = -1};
     fixture_directory(rig->directory);
-    const struct data_config config = {.directory = rig->directory, .cache_max_size = cache_size};
+    const struct service_config config = {.directory = rig->directory,
+                                          .cache_max_size = cache_size,
+                                          .n_threads = 2,
+                                          .max_idle_encoders = 1,
+                                          .limits = &rig->limits};
     struct error *err = &rig->err;
-    if (data_open(&rig->data, &config, err) < 0)
-        fail_with(rig, "data_open");
-    rig->db = rig->data->db;
-    rig->store = rig->data->store;
-    rig->cache = rig->data->cache;
-    if (encoder_store_register_default(rig->db, rig->store, asset_encoder,
-                                       (size_t)(asset_encoder_end - asset_encoder), err) < 0 ||
-        pool_create(&rig->pool, 2, 1024, err) < 0 ||
-        encoder_store_create(&rig->encoders, rig->db, rig->store, rig->pool, 1, err) < 0 ||
-        metrics_create(&rig->metrics, err) < 0 || job_waits_create(&rig->waits, err) < 0)
+    if (service_open(&rig->service, &config, err) < 0 ||
+        encoder_store_register_default(rig->service.db, rig->service.data->store, asset_encoder,
+                                       (size_t)(asset_encoder_end - asset_encoder), err) < 0)
         fail_with(rig, "rig_open");
+    rig->db = rig->service.db;
+    rig->store = rig->service.data->store;
+    rig->cache = rig->service.data->cache;
+    rig->pool = rig->service.pool;
+    rig->encoders = rig->service.encoders;
+    rig->metrics = rig->service.metrics;
+    rig->waits = rig->service.waits;
     struct db_project project = {.name = (char *)"rig"};
     assert_ok(db_project_insert(rig->db, &project, err));
     memcpy(rig->project_id, project.id, DB_ID_SIZE);
@@ -48,11 +52,7 @@ void rig_close(struct rig *rig)
         close(rig->log_fd);
         close(rig->log.fd);
     }
-    job_waits_destroy(rig->waits);
-    encoder_store_destroy(rig->encoders);
-    pool_destroy(rig->pool);
-    metrics_destroy(rig->metrics);
-    data_close(rig->data);
+    service_close(&rig->service);
     fixture_remove_directory(rig->directory);
 }
 
@@ -75,25 +75,18 @@ int rig_tear_down(void **state)
 
 void rig_start(struct rig *rig, uint32_t n_drivers)
 {
-    const struct job_engine engine = {.db = rig->db,
-                                      .store = rig->store,
-                                      .cache = rig->cache,
-                                      .pool = rig->pool,
-                                      .encoders = rig->encoders,
-                                      .metrics = rig->metrics,
-                                      .limits = &rig->limits,
+    const struct service_work work = {.max_running_jobs = n_drivers,
+                                      .log = rig->log_fd >= 0 ? &rig->log : NULL,
                                       .small_size = rig->small_size,
                                       .max_result_size = rig->max_result_size};
-    const struct worker_config config = {.max_running_jobs = n_drivers};
-    if (worker_create(&rig->worker, &config, &engine, rig->waits,
-                      rig->log_fd >= 0 ? &rig->log : NULL, &rig->err) < 0)
-        fail_with(rig, "worker_create");
+    if (service_start(&rig->service, &work, &rig->err) < 0)
+        fail_with(rig, "service_start");
+    rig->worker = rig->service.worker;
 }
 
 void rig_stop(struct rig *rig, uint32_t drain_ms)
 {
-    worker_stop(rig->worker, drain_ms);
-    worker_destroy(rig->worker);
+    service_stop(&rig->service, drain_ms);
     rig->worker = NULL;
 }
 
@@ -256,7 +249,7 @@ void rig_submit(struct rig *rig, const char *set_id, const char (*images)[DB_ID_
                 uint32_t stride, char id[DB_ID_SIZE])
 {
     rig_insert(rig, set_id, images, n, stride, id);
-    worker_notify(rig->worker, id);
+    service_job_changed(&rig->service, id);
 }
 
 void rig_get(struct rig *rig, const char *job_id, struct db_job *out)
@@ -265,20 +258,10 @@ void rig_get(struct rig *rig, const char *job_id, struct db_job *out)
         fail_with(rig, "reading a job");
 }
 
-static bool is_final(void *context, const char *job_id)
-{
-    struct rig *rig = context;
-    struct db_job job = {0};
-    rig_get(rig, job_id, &job);
-    bool final = db_job_state_is_final(job.state);
-    db_job_clear(&job);
-    return final;
-}
-
 void rig_wait(struct rig *rig, const char *job_id, enum db_job_state state)
 {
     struct db_job job = {0};
-    if (job_waits_for(rig->waits, job_id, RIG_PATIENCE_MS, is_final, rig) != JOB_WAIT_DONE)
+    if (service_wait_for_job(&rig->service, job_id, RIG_PATIENCE_MS) != JOB_WAIT_DONE)
         fail_msg("the job does not end");
     rig_get(rig, job_id, &job);
     if (job.state != state)

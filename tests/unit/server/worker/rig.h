@@ -7,7 +7,7 @@
 #include "tests/unit/db/fixture.h"
 
 #include "api/limits.h"
-#include "server/worker/worker.h"
+#include "server/service.h"
 
 enum {
     RIG_CHIP = 16,             /* chips are RIG_CHIP x RIG_CHIP */
@@ -22,15 +22,15 @@ enum {
 
 struct rig {
     char directory[512];
-    struct data *data;
-    struct db *db; /* of `data`, as the next two */
+    struct service service;
+    struct db *db; /* this and the next seven: the service's, for short */
     struct store *store;
     struct cache *cache;
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;
     struct job_waits *waits;
-    struct worker *worker;
+    struct worker *worker; /* NULL: none runs */
     struct log log;
     int log_fd; /* read end of the log's pipe, when it is captured; else -1 */
     struct api_limits limits;
