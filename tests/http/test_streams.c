@@ -39,7 +39,7 @@ static void open_fixture(struct fixture *f, const struct server_options *options
     snprintf(f->project, sizeof(f->project), "/v1/projects/%s", f->rig->project);
     snprintf(f->json, sizeof(f->json), "/v1/jobs/%s/results/%s", job, image);
     snprintf(f->csv, sizeof(f->csv), "/v1/jobs/%s/results/%s.csv", job, image);
-    db_close(f->rig->db);
+    data_close(f->rig->data);
     f->rig->db = NULL;
     server_init(&f->server);
     assert_int_equal(rmdir(f->server.data), 0);

@@ -3,17 +3,16 @@
 #include <errno.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "api/job/image_counts.h"
 #include "api/job/job_params.h"
 #include "base/clock.h"
 #include "db/encoders.h"
-#include "db/images.h"
 #include "db/jobs.h"
 #include "db/projects.h"
 #include "db/support_sets.h"
@@ -101,61 +100,57 @@ void bench_rig_close(struct bench_rig *rig)
 
 /* ---- inputs ---- */
 
-/* As api/images.c does it. */
-static int verify(struct bench_rig *rig, const void *data, size_t size, const char *sha256,
-                  struct image_info *info, struct error *err)
+/* A request as it is handled in a server, but for HTTP. The answer is to be cleared. */
+static void ask(struct bench_rig *rig, const struct api_request *request,
+                struct api_response *response)
 {
-    uint32_t n_levels = 0;
-    uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
-    int rc = counts == NULL
-                 ? error_set_nomem(err, "an image's counts")
-                 : image_verify_count(data, size, &rig->limits.image, info, counts, &n_levels, err);
-    if (rc == 0 && n_levels > 0)
-        image_counts_put(rig->service.data->cache, sha256, counts, n_levels);
-    free(counts);
+    enum api_body body;
+    uint64_t limit;
+    api_response_init(response);
+    if (api_begin(rig->service.api, request, &body, &limit, response))
+        api_handle(rig->service.api, request, response);
+}
+
+static int upload(struct bench_rig *rig, struct store_writer *writer, struct bench_image *out,
+                  struct error *err)
+{
+    char target[64 + DB_ID_SIZE];
+    const struct api_header type = {"Content-Type", "image/png"};
+    const struct api_request request = {.method = "POST",
+                                        .target = target,
+                                        .headers = &type,
+                                        .n_headers = 1,
+                                        .upload = writer,
+                                        .request_id = "bench"};
+    struct api_response response;
+    const char *id = NULL;
+    int width = 0, height = 0, rc = 0;
+    snprintf(target, sizeof(target), "/v1/projects/%s/images?name=image.png", rig->project_id);
+    ask(rig, &request, &response);
+    json_t *image = json_loadb(response.body, response.body_size, 0, NULL);
+    if (response.error_code != 0)
+        rc = error_set(err, response.error_code, "%s", response.error_message);
+    else if (json_unpack(image, "{s:s, s:i, s:i}", "id", &id, "width", &width, "height", &height))
+        rc = error_set(err, ERROR_INVALID, "the upload was answered with %d", response.status);
+    if (rc == 0) {
+        *out = (struct bench_image){.width = (uint32_t)width, .height = (uint32_t)height};
+        snprintf(out->id, sizeof(out->id), "%s", id);
+    }
+    json_decref(image);
+    api_response_clear(&response);
     return rc;
 }
 
 int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
                         struct bench_image *out, struct error *err)
 {
-    struct image_info info;
     struct store_writer *writer = NULL;
-    char sha256[DB_SHA256_SIZE];
-    bool existed = false;
     int rc = store_writer_create(&writer, rig->service.data->store, err);
-    if (rc < 0)
-        return rc;
-    rc = store_writer_write(writer, data, size, err);
-    store_writer_sha256(writer, sha256);
     if (rc == 0)
-        rc = verify(rig, data, size, sha256, &info, err);
+        rc = store_writer_write(writer, data, size, err);
     if (rc == 0)
-        rc = store_writer_commit(writer, err);
-    if (rc < 0) {
-        store_writer_destroy(writer);
-        return rc;
-    }
-    struct db_image row = {.name = strdup("image.png"),
-                           .width = info.width,
-                           .height = info.height,
-                           .bit_depth = info.bit_depth,
-                           .n_channels = info.n_channels,
-                           .byte_size = size,
-                           .pixel_size_nm = info.pixel_size_nm};
-    memcpy(row.project_id, rig->project_id, sizeof(row.project_id));
-    snprintf(row.format, sizeof(row.format), "%s", image_format_name(info.format));
-    snprintf(row.conversion, sizeof(row.conversion), "%s", image_conversion_name(info.conversion));
-    rc = row.name == NULL ? error_set_nomem(err, "an image") : 0;
-    memcpy(row.sha256, sha256, sizeof(row.sha256));
-    if (rc == 0)
-        rc = db_image_insert(rig->service.db, rig->service.data->store, &row, &existed, err);
-    if (rc == 0) {
-        *out = (struct bench_image){.width = info.width, .height = info.height};
-        memcpy(out->id, row.id, sizeof(out->id));
-    }
+        rc = upload(rig, writer, out, err);
     store_writer_destroy(writer);
-    db_image_clear(&row);
     return rc;
 }
 
@@ -287,11 +282,7 @@ static int get(struct bench_rig *rig, const char *target, struct error *err)
 {
     const struct api_request request = {.method = "GET", .target = target, .request_id = "bench"};
     struct api_response response;
-    enum api_body body;
-    uint64_t limit;
-    api_response_init(&response);
-    if (api_begin(rig->service.api, &request, &body, &limit, &response))
-        api_handle(rig->service.api, &request, &response);
+    ask(rig, &request, &response);
     int rc = response.status == 200
                  ? 0
                  : error_set(err, ERROR_INVALID, "%s: rc %d", target, response.status);
