@@ -1,3 +1,8 @@
+/* The file is read as a whole and cut in place: fields are NUL-terminated where they stand, so rows
+ * point into the text and a manifest of millions of rows is one allocation for it and one for them.
+ * The reader is ours because libcsv has no line numbers, passes over empty lines without a word and
+ * trims blanks around a field, so that neither our messages nor our labels would stay as they are.
+ */
 #include "server/cli/manifest.h"
 
 #include <errno.h>
