@@ -65,6 +65,8 @@ enum conv_algorithm {
     /* Of int8 values. */
     CONV_INT8_DIRECT,
 };
+_Static_assert((int)CONV_WINOGRAD_6 == WINOGRAD_TILES - 1 && (int)CONV_WINOGRAD_2 == 0,
+               "a tile's algorithm has the tile's number");
 
 static inline bool conv_is_bfloat16(enum conv_algorithm algorithm)
 {

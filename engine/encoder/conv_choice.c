@@ -10,7 +10,8 @@ static const double weight_bytes_a_cycle = 8.0;
 static const double transform_cycles = 4.0; /* a vector of 16 channels of one plane */
 
 /* Products of bfloat16 are two an instruction, and their weights half as long; of int8 four. */
-static const double gains[PRECISIONS] = {1.0, 2.0, 4.0};
+static const double gains[PRECISIONS] = {
+    [PRECISION_FLOAT32] = 1.0, [PRECISION_BFLOAT16] = 2.0, [PRECISION_INT8] = 4.0};
 /* A vector of 16 channels that int8 rounds before the products or scales after them. */
 static const double int8_cycles = 7.0;
 /* Products that a sum of 32 bits holds, whatever the values. */
@@ -48,8 +49,11 @@ static double winograd_cycles(const struct conv *conv, enum winograd_tile tile, 
 enum conv_algorithm conv_choose(const struct conv *conv, uint32_t side, uint32_t n,
                                 uint32_t n_winograd, enum precision precision)
 {
-    static const enum conv_algorithm direct[PRECISIONS] = {CONV_DIRECT, CONV_BFLOAT16_DIRECT,
-                                                           CONV_INT8_DIRECT};
+    static const enum conv_algorithm direct[PRECISIONS] = {
+        [PRECISION_FLOAT32] = CONV_DIRECT,
+        [PRECISION_BFLOAT16] = CONV_BFLOAT16_DIRECT,
+        [PRECISION_INT8] = CONV_INT8_DIRECT,
+    };
     if (precision == PRECISION_INT8 &&
         conv->kernel * conv->kernel * conv->in_channels > int8_products_max)
         precision = PRECISION_FLOAT32;

@@ -4,7 +4,8 @@
 
 #include "engine/encoder/kernels/int8.h"
 
-static const char *const names[PRECISIONS] = {"float32", "bfloat16", "int8"};
+static const char *const names[PRECISIONS] = {
+    [PRECISION_FLOAT32] = "float32", [PRECISION_BFLOAT16] = "bfloat16", [PRECISION_INT8] = "int8"};
 
 const char *precision_name(enum precision precision)
 {

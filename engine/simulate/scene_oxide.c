@@ -21,8 +21,10 @@
 enum { CLASS_AMORPHOUS, CLASS_DISORDERED, CLASS_HORIZONTAL, CLASS_VERTICAL, N_CLASSES };
 enum { AMORPHOUS, DISORDERED, HORIZONTAL, ANTIPHASE, VERTICAL, N_MATERIALS };
 
-static const char *const class_names[N_CLASSES] = {"amorphous", "disordered", "ordered-horizontal",
-                                                   "ordered-vertical"};
+static const char *const class_names[N_CLASSES] = {[CLASS_AMORPHOUS] = "amorphous",
+                                                   [CLASS_DISORDERED] = "disordered",
+                                                   [CLASS_HORIZONTAL] = "ordered-horizontal",
+                                                   [CLASS_VERTICAL] = "ordered-vertical"};
 
 #define LLTO_A  0.38751
 #define LLTO_C  0.775591

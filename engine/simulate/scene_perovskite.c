@@ -21,8 +21,10 @@
 enum { CLASS_CARBON, CLASS_CAP, CLASS_FILM, CLASS_SUBSTRATE, N_CLASSES };
 enum { CARBON, CAP, FILM_LEFT, FILM_RIGHT, SUBSTRATE, N_MATERIALS };
 
-static const char *const class_names[N_CLASSES] = {"carbon", "amorphous-germanium", "film",
-                                                   "substrate"};
+static const char *const class_names[N_CLASSES] = {[CLASS_CARBON] = "carbon",
+                                                   [CLASS_CAP] = "amorphous-germanium",
+                                                   [CLASS_FILM] = "film",
+                                                   [CLASS_SUBSTRATE] = "substrate"};
 
 #define SRTIO3_A    0.3905
 #define GERMANIUM_A 0.5658

@@ -129,9 +129,10 @@ static int store_number(const struct option_row *row, void *field, const char *o
 static int store_choice(const struct option_row *row, void *field, const char *origin,
                         const char *text, struct error *err)
 {
-    static const char *const formats[] = {"logfmt", "json"};
+    static const char *const formats[] = {
+        [LOG_FORMAT_LOGFMT] = "logfmt", [LOG_FORMAT_JSON] = "json"};
     if (row->kind == KIND_FORMAT) {
-        for (unsigned i = 0; i < 2; i++) {
+        for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
             if (strcmp(text, formats[i]) == 0) {
                 *(enum log_format *)field = (enum log_format)i;
                 return 0;

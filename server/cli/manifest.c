@@ -25,7 +25,9 @@ enum column {
     N_COLUMNS
 };
 
-static const char *const column_names[N_COLUMNS] = {"image", "x", "y", "size", "label", "group"};
+static const char *const column_names[N_COLUMNS] = {
+    [COLUMN_IMAGE] = "image", [COLUMN_X] = "x",         [COLUMN_Y] = "y",
+    [COLUMN_SIZE] = "size",   [COLUMN_LABEL] = "label", [COLUMN_GROUP] = "group"};
 
 /* Cuts one field off *text in place, its quotes removed; NULL when a quote is not closed or is
  * followed by more than a separator. */

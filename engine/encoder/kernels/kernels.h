@@ -60,7 +60,8 @@ enum winograd_tile { WINOGRAD_2, WINOGRAD_3, WINOGRAD_4, WINOGRAD_5, WINOGRAD_6,
 
 static inline uint32_t winograd_outputs(enum winograd_tile tile)
 {
-    static const uint32_t outputs[WINOGRAD_TILES] = {2, 3, 4, 5, 6};
+    static const uint32_t outputs[WINOGRAD_TILES] = {
+        [WINOGRAD_2] = 2, [WINOGRAD_3] = 3, [WINOGRAD_4] = 4, [WINOGRAD_5] = 5, [WINOGRAD_6] = 6};
     return outputs[tile];
 }
 
