@@ -170,7 +170,7 @@ bool call_not_modified(struct api_call *call, const char *format, ...)
     snprintf(etag, sizeof(etag), "\"%s\"", tag);
     api_response_header(call->response, "ETag", "%s", etag);
     const char *wanted = api_request_header(call->request, "If-None-Match");
-    if (wanted == NULL || !negotiate_etag(wanted, etag, true))
+    if (wanted == NULL || !negotiate_etag(wanted, etag, ETAG_WEAK))
         return false;
     call->response->status = 304;
     return true;
@@ -181,7 +181,7 @@ int call_if_match(struct api_call *call, const char *etag, struct error *err)
     const char *wanted = api_request_header(call->request, "If-Match");
     char quoted[256];
     snprintf(quoted, sizeof(quoted), "\"%s\"", etag);
-    if (wanted == NULL || negotiate_etag(wanted, quoted, false))
+    if (wanted == NULL || negotiate_etag(wanted, quoted, ETAG_STRONG))
         return 0;
     return call_refuse(call, PROBLEM_PRECONDITION_FAILED, err,
                        "If-Match wants %s, the present ETag is %s", wanted, quoted);

@@ -22,7 +22,7 @@ static int lock_directory(struct data *data, struct error *err)
     int rc = db_path(path, err, "%s/lock", data->directory);
     if (rc != 0)
         return rc;
-    rc = db_lock_take(path, false, &data->lock_fd, err);
+    rc = db_lock_take(path, DB_LOCK_TRY, &data->lock_fd, err);
     if (rc == ERROR_CONFLICT)
         return error_set(err, ERROR_CONFLICT,
                          "another chipshot server is using %s (it holds the lock %s)",

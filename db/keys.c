@@ -206,7 +206,7 @@ static int lock(const char *directory, int *fd, struct error *err)
 {
     char path[DB_PATH_SIZE];
     int rc = db_path(path, err, "%s/keys.lock", directory);
-    return rc != 0 ? rc : db_lock_take(path, true, fd, err);
+    return rc != 0 ? rc : db_lock_take(path, DB_LOCK_WAIT, fd, err);
 }
 
 static int create_token(char token[DB_KEY_TOKEN_SIZE], struct error *err)

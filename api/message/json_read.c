@@ -142,8 +142,10 @@ const char *json_type_name(const json_t *value)
 
 /* ---- single values ---- */
 
-static bool read_text(json_t *value, const struct json_at *at, double min, double max, bool lines,
-                      const char **out)
+enum text_form { ONE_LINE, MANY_LINES };
+
+static bool read_text(json_t *value, const struct json_at *at, double min, double max,
+                      enum text_form form, const char **out)
 {
     if (!json_is_string(value)) {
         json_fault(at, "must be a string, is %s", json_type_name(value));
@@ -157,7 +159,8 @@ static bool read_text(json_t *value, const struct json_at *at, double min, doubl
         return false;
     }
     for (size_t i = 0; i < size; i++) {
-        bool allowed = lines && (text[i] == '\n' || text[i] == '\t' || text[i] == '\r');
+        bool allowed =
+            form == MANY_LINES && (text[i] == '\n' || text[i] == '\t' || text[i] == '\r');
         if (!allowed && utf8_has_control(text + i, 1)) {
             json_fault(at, "must not hold control characters, has U+%04X",
                        (unsigned)(unsigned char)text[i]);
@@ -171,20 +174,22 @@ static bool read_text(json_t *value, const struct json_at *at, double min, doubl
 bool json_read_string(json_t *value, const struct json_at *at, size_t min, size_t max,
                       const char **out)
 {
-    return read_text(value, at, (double)min, (double)max, false, out);
+    return read_text(value, at, (double)min, (double)max, ONE_LINE, out);
 }
 
-static bool read_number(json_t *value, const struct json_at *at, double min, double max, bool whole,
-                        double *out)
+enum number_form { ANY_NUMBER, INTEGER };
+
+static bool read_number(json_t *value, const struct json_at *at, double min, double max,
+                        enum number_form form, double *out)
 {
-    const char *wanted = whole ? "an integer" : "a number";
+    const char *wanted = form == INTEGER ? "an integer" : "a number";
     if (!json_is_number(value)) {
         json_fault(at, "must be %s from %.10g to %.10g, is %s", wanted, min, max,
                    json_type_name(value));
         return false;
     }
     double number = json_number_value(value);
-    if (!(number >= min && number <= max) || (whole && floor(number) != number)) {
+    if (!(number >= min && number <= max) || (form == INTEGER && floor(number) != number)) {
         json_fault(at, "must be %s from %.10g to %.10g, is %.15g", wanted, min, max, number);
         return false;
     }
@@ -194,14 +199,14 @@ static bool read_number(json_t *value, const struct json_at *at, double min, dou
 
 bool json_read_number(json_t *value, const struct json_at *at, double min, double max, double *out)
 {
-    return read_number(value, at, min, max, false, out);
+    return read_number(value, at, min, max, ANY_NUMBER, out);
 }
 
 bool json_read_uint(json_t *value, const struct json_at *at, uint32_t min, uint32_t max,
                     uint32_t *out)
 {
     double number;
-    if (!read_number(value, at, min, max, true, &number))
+    if (!read_number(value, at, min, max, INTEGER, &number))
         return false;
     *out = (uint32_t)number;
     return true;
@@ -306,19 +311,19 @@ static void read_field(json_t *value, const struct json_at *at, const struct jso
     switch (field->kind) {
     case JSON_KIND_STRING:
     case JSON_KIND_TEXT:
-        read_text(value, at, field->min, field->max, field->kind == JSON_KIND_TEXT,
-                  field->out.string);
+        read_text(value, at, field->min, field->max,
+                  field->kind == JSON_KIND_TEXT ? MANY_LINES : ONE_LINE, field->out.string);
         break;
     case JSON_KIND_UINT:
-        if (read_number(value, at, field->min, field->max, true, &number))
+        if (read_number(value, at, field->min, field->max, INTEGER, &number))
             *field->out.uint = (uint32_t)number;
         break;
     case JSON_KIND_INT:
-        if (read_number(value, at, field->min, field->max, true, &number))
+        if (read_number(value, at, field->min, field->max, INTEGER, &number))
             *field->out.sint = (int32_t)number;
         break;
     case JSON_KIND_NUMBER:
-        read_number(value, at, field->min, field->max, false, field->out.number);
+        read_number(value, at, field->min, field->max, ANY_NUMBER, field->out.number);
         break;
     case JSON_KIND_ARRAY:
         read_array(value, at, field);

@@ -110,7 +110,7 @@ bool negotiate_content_type(const char *content_type, const char *const *accepte
     return false;
 }
 
-bool negotiate_etag(const char *value, const char *etag, bool weak)
+bool negotiate_etag(const char *value, const char *etag, enum etag_comparison comparison)
 {
     size_t length = strlen(etag);
     for (const char *at = value; *at != '\0';) {
@@ -118,7 +118,7 @@ bool negotiate_etag(const char *value, const char *etag, bool weak)
         const char *end = element_end(at);
         if (*at == '*')
             return true;
-        if (weak && strncmp(at, "W/", 2) == 0)
+        if (comparison == ETAG_WEAK && strncmp(at, "W/", 2) == 0)
             at += 2;
         size_t size = (size_t)(end - at);
         while (size > 0 && (at[size - 1] == ' ' || at[size - 1] == '\t'))

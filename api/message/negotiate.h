@@ -15,9 +15,13 @@ int negotiate_accept(const char *accept, const char *const *offered);
  */
 bool negotiate_content_type(const char *content_type, const char *const *accepted);
 
+/* RFC 9110 section 8.8.3.2. Weak comparison ignores W/ prefixes (If-None-Match); in strong
+ * comparison weak tags never match (If-Match). */
+enum etag_comparison { ETAG_STRONG, ETAG_WEAK };
+
 /* True when `etag` (with its quotes) is in an If-Match or If-None-Match value, or the value is "*".
- * `weak`: W/ prefixes are ignored (If-None-Match); otherwise weak tags never match (If-Match). */
-bool negotiate_etag(const char *value, const char *etag, bool weak);
+ */
+bool negotiate_etag(const char *value, const char *etag, enum etag_comparison comparison);
 
 /* The `wait` of a Prefer value (RFC 7240) in seconds. False when there is none or it is not a
  * number: unknown preferences are ignored. Large values give UINT32_MAX. */

@@ -9,8 +9,10 @@
 #include "base/hex.h"
 #include "base/utf8.h"
 
+enum plus { PLUS_STAYS, PLUS_IS_SPACE };
+
 /* Decodes in place: the result is never longer. */
-static int decode(char *text, bool plus_is_space, const char *what, struct error *err)
+static int decode(char *text, enum plus plus, const char *what, struct error *err)
 {
     char *to = text;
     for (const char *from = text; *from != '\0'; from++) {
@@ -24,7 +26,7 @@ static int decode(char *text, bool plus_is_space, const char *what, struct error
             if (c == '\0')
                 return error_set(err, ERROR_INVALID, "%s holds %%00", what);
             from += 2;
-        } else if (c == '+' && plus_is_space) {
+        } else if (c == '+' && plus == PLUS_IS_SPACE) {
             c = ' ';
         }
         *to++ = c;
@@ -42,7 +44,7 @@ static int parse_path(struct target *target, char *path, struct error *err)
         path = strchr(segment, '/');
         if (path != NULL)
             *path = '\0';
-        int code = decode(segment, false, "the path", err);
+        int code = decode(segment, PLUS_STAYS, "the path", err);
         if (code != 0)
             return code;
         if (target->n_segments < TARGET_SEGMENTS_MAX)
@@ -70,9 +72,9 @@ static int parse_query(struct target *target, char *query, struct error *err)
             *value++ = '\0';
         else
             value = name + strlen(name);
-        int code = decode(name, true, "the query", err);
+        int code = decode(name, PLUS_IS_SPACE, "the query", err);
         if (code == 0)
-            code = decode(value, true, "the query", err);
+            code = decode(value, PLUS_IS_SPACE, "the query", err);
         if (code != 0)
             return code;
         target->parameters[target->n_parameters].name = name;

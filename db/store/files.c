@@ -114,14 +114,14 @@ int db_file_write(int fd, const char *path, const void *data, size_t size, struc
     return 0;
 }
 
-int db_lock_take(const char *path, bool wait, int *fd, struct error *err)
+int db_lock_take(const char *path, enum db_lock_wait wait, int *fd, struct error *err)
 {
     int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (opened < 0)
         return db_io_error(err, errno, "opening the lock", path);
     int result;
     do {
-        result = flock(opened, LOCK_EX | (wait ? 0 : LOCK_NB));
+        result = flock(opened, LOCK_EX | (wait == DB_LOCK_WAIT ? 0 : LOCK_NB));
     } while (result != 0 && errno == EINTR);
     if (result == 0) {
         *fd = opened;

@@ -44,8 +44,10 @@ int db_temporary_create(const char *directory, int *fd, char path[DB_PATH_SIZE],
 /* write(2) until all is written. ERROR_FULL, ERROR_IO. */
 int db_file_write(int fd, const char *path, const void *data, size_t size, struct error *err);
 
-/* Opens DIR/name (mode 0600) and takes an exclusive lock; `wait`: for as long as it takes,
- * otherwise ERROR_CONFLICT when another has it. Closing *fd releases it. */
-int db_lock_take(const char *path, bool wait, int *fd, struct error *err);
+/* What to do while another has a lock: answer ERROR_CONFLICT, or wait for as long as it takes. */
+enum db_lock_wait { DB_LOCK_TRY, DB_LOCK_WAIT };
+
+/* Opens DIR/name (mode 0600) and takes an exclusive lock. Closing *fd releases it. */
+int db_lock_take(const char *path, enum db_lock_wait wait, int *fd, struct error *err);
 
 #endif

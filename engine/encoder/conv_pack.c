@@ -119,18 +119,21 @@ static float *pair_panel(const float *panel, uint32_t depth, uint32_t width, flo
     return out;
 }
 
-/* Panels in pairs; NULL: out of memory. The panels of n_matrices lie matrix by matrix, or, with
- * panels_outside, panel by panel with the matrices (taps) within. */
+/* How the panels of several matrices lie: one matrix after the other, or one panel after the other
+ * with the matrices (taps) within. */
+enum panel_order { MATRIX_BY_MATRIX, PANEL_BY_PANEL };
+
+/* The panels of n_matrices in pairs; NULL: out of memory. */
 static float *make_pairs(const struct conv *conv, const float *panels, uint64_t n_matrices,
-                         bool panels_outside)
+                         enum panel_order order)
 {
     const uint32_t padded = padded_channels(conv->out_channels);
     const uint32_t depth = conv->in_channels;
     const uint32_t n_words = (depth + 1) / 2;
     float *pairs = allocate_floats(n_matrices * n_words * padded);
     float *next = pairs;
-    const uint64_t n_outside = panels_outside ? 1 : n_matrices;
-    const uint64_t n_inside = panels_outside ? n_matrices : 1;
+    const uint64_t n_outside = order == PANEL_BY_PANEL ? 1 : n_matrices;
+    const uint64_t n_inside = order == PANEL_BY_PANEL ? n_matrices : 1;
     for (uint64_t i = 0; i < n_outside && pairs != NULL; i++) {
         for (uint32_t column = 0; column < padded; column += panel_width(column, padded)) {
             const uint32_t width = panel_width(column, padded);
@@ -157,9 +160,10 @@ int conv_prepare(struct conv *conv, enum conv_algorithm algorithm, struct error 
     if (scheme == CONV_DIRECT) {
         if (!reduced || conv->panel_pairs != NULL)
             return 0;
-        return keep(&conv->panel_pairs,
-                    make_pairs(conv, conv->panels, (uint64_t)conv->kernel * conv->kernel, true),
-                    err);
+        return keep(
+            &conv->panel_pairs,
+            make_pairs(conv, conv->panels, (uint64_t)conv->kernel * conv->kernel, PANEL_BY_PANEL),
+            err);
     }
     const enum winograd_tile tile = (enum winograd_tile)scheme;
     float **place = reduced ? &conv->winograd_pairs : &conv->winograd[tile];
@@ -168,7 +172,7 @@ int conv_prepare(struct conv *conv, enum conv_algorithm algorithm, struct error 
     float *made = make_winograd(conv, tile);
     if (reduced && made != NULL) {
         const uint64_t p = winograd_outputs(tile) + 2;
-        float *pairs = make_pairs(conv, made, p * p, false);
+        float *pairs = make_pairs(conv, made, p * p, MATRIX_BY_MATRIX);
         free(made);
         made = pairs;
     }

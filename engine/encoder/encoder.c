@@ -191,19 +191,20 @@ static int read_metadata(struct encoder_info *info, const char *text, struct err
     return rc;
 }
 
-uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage, bool is_std)
+uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
+                             enum encoder_statistic statistic)
 {
     if (stage > 0)
         return info->widths[stage - 1];
-    return is_std ? ENCODER_CONTRAST_COPIES : ENCODER_MEAN_COPIES;
+    return statistic == ENCODER_STD ? ENCODER_CONTRAST_COPIES : ENCODER_MEAN_COPIES;
 }
 
 uint32_t encoder_stage_floats(const struct encoder_info *info, uint32_t stage)
 {
     if (!info->pool_stages[stage])
         return 0;
-    return (info->pool_mean ? encoder_stage_width(info, stage, false) : 0) +
-           (info->pool_std ? encoder_stage_width(info, stage, true) : 0);
+    return (info->pool_mean ? encoder_stage_width(info, stage, ENCODER_MEAN) : 0) +
+           (info->pool_std ? encoder_stage_width(info, stage, ENCODER_STD) : 0);
 }
 
 static uint32_t embedding_dimension(const struct encoder_info *info)

@@ -62,8 +62,12 @@ const char *encoder_kernels(void);
 int encoder_create(struct encoder **out, const void *data, size_t size, struct error *err);
 void encoder_destroy(struct encoder *encoder);
 const struct encoder_info *encoder_info(const struct encoder *encoder);
+/* What is pooled of a stage's maps. */
+enum encoder_statistic { ENCODER_MEAN, ENCODER_STD };
+
 /* Floats that one statistic of a stage takes in an embedding: its channels, or stage 0's copies. */
-uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage, bool is_std);
+uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
+                             enum encoder_statistic statistic);
 
 /* A thread's memory for batches of up to ENCODER_BATCH chips of input_size pixels a side (0: the
  * encoder's own); planned once, no allocation afterwards. ERROR_INVALID: size out of range, or as

@@ -20,8 +20,11 @@ static void run_stem(const struct encoder *encoder, struct encoder_workspace *wo
     layer_end(workspace, 0, begin);
 }
 
+enum activation { ACTIVATION_NONE, ACTIVATION_RELU };
+
 static void run_conv(struct encoder_workspace *workspace, const struct conv *conv, uint32_t number,
-                     const float *in, uint32_t n, const float *residual, bool relu, float *out)
+                     const float *in, uint32_t n, const float *residual, enum activation activation,
+                     float *out)
 {
     const struct layer *layer = &workspace->plan.layers[number];
     const struct conv_call call = {
@@ -32,7 +35,7 @@ static void run_conv(struct encoder_workspace *workspace, const struct conv *con
         .in = in,
         .out = out,
         .residual = residual,
-        .relu = relu,
+        .relu = activation == ACTIVATION_RELU,
     };
     const uint64_t begin = layer_begin(workspace);
     conv_apply(&workspace->conv, &call);
@@ -48,7 +51,7 @@ static void run_block(const struct block *block, struct encoder_workspace *works
     const uint32_t last = block->n_convs - 1;
     for (uint32_t i = 0; i < last; i++) {
         float *next = workspace->scratch[i];
-        run_conv(workspace, &block->convs[i], first + i, map, n, NULL, true, next);
+        run_conv(workspace, &block->convs[i], first + i, map, n, NULL, ACTIVATION_RELU, next);
         map = next;
     }
     const float *residual = in;
@@ -56,11 +59,11 @@ static void run_block(const struct block *block, struct encoder_workspace *works
         /* Where the sum will be; else the buffer that the last convolution does not read. */
         float *free_scratch = workspace->scratch[map == workspace->scratch[0] ? 1 : 0];
         float *downsampled = out != in ? out : free_scratch;
-        run_conv(workspace, &block->downsample, first + block->n_convs, in, n, NULL, false,
-                 downsampled);
+        run_conv(workspace, &block->downsample, first + block->n_convs, in, n, NULL,
+                 ACTIVATION_NONE, downsampled);
         residual = downsampled;
     }
-    run_conv(workspace, &block->convs[last], first + last, map, n, residual, true, out);
+    run_conv(workspace, &block->convs[last], first + last, map, n, residual, ACTIVATION_RELU, out);
 }
 
 static void run_stage(const struct encoder *encoder, struct encoder_workspace *workspace,

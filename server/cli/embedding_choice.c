@@ -169,7 +169,8 @@ static void select_columns(const struct embedding_choice *choice, const struct e
         const bool is_std = i % 2 == 1;
         if (!info->pool_stages[stage] || !(is_std ? info->pool_std : info->pool_mean))
             continue;
-        const uint32_t first = column, width = encoder_stage_width(info, stage, is_std);
+        const enum encoder_statistic statistic = is_std ? ENCODER_STD : ENCODER_MEAN;
+        const uint32_t first = column, width = encoder_stage_width(info, stage, statistic);
         column += width;
         if (choice->some_stages && !choice->stages[stage])
             continue;

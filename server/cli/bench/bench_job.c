@@ -292,9 +292,9 @@ static int measure(struct bench_rig *rig, const struct bench_image *image,
     char sets[2][DB_ID_SIZE];
     struct round warm_up;
     uint64_t ignored = 0;
-    int rc = bench_rig_add_support(rig, image, support, false, sets[0], err);
+    int rc = bench_rig_add_support(rig, image, support, BENCH_SET_AS_GIVEN, sets[0], err);
     if (rc == 0)
-        rc = bench_rig_add_support(rig, image, support, true, sets[1], err);
+        rc = bench_rig_add_support(rig, image, support, BENCH_SET_OTHER, sets[1], err);
     if (rc < 0)
         return rc;
     struct round *rounds = calloc(n_rounds, sizeof(rounds[0]));
@@ -321,7 +321,7 @@ static int measure_scale(struct bench_rig *rig, uint64_t n_chips, struct bench_s
     if (rc == 0)
         rc = bench_rig_add_image(rig, input.png.data, input.png.size, &image, err);
     if (rc == 0)
-        rc = bench_rig_add_support(rig, &image, &input.support, false, set, err);
+        rc = bench_rig_add_support(rig, &image, &input.support, BENCH_SET_AS_GIVEN, set, err);
     file_bytes_clear(&input.png);
     double times[SCALE_ROUNDS_MAX], total = 0;
     size_t n = 0;

@@ -156,7 +156,8 @@ int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
 
 /* The examples of the set, class by class, in the database's form. */
 static void fill_classes(const struct bench_image *image, const struct bench_support *support,
-                         bool other, struct db_class *classes, struct db_example *examples)
+                         enum bench_set which, struct db_class *classes,
+                         struct db_example *examples)
 {
     for (uint32_t i = 0; i < support->n_examples; i++) {
         const struct bench_example *from = &support->examples[i];
@@ -168,9 +169,11 @@ static void fill_classes(const struct bench_image *image, const struct bench_sup
         example->x = from->x;
         example->y = from->y;
     }
-    for (uint32_t c = 0; other && c < support->n_classes; c++)
+    if (which == BENCH_SET_AS_GIVEN)
+        return;
+    for (uint32_t c = 0; c < support->n_classes; c++)
         classes[c].n_examples -= classes[c].n_examples > 1 ? 1 : 0;
-    for (uint32_t c = 0; other && c < support->n_classes / 2; c++) {
+    for (uint32_t c = 0; c < support->n_classes / 2; c++) {
         struct db_class swapped = classes[c];
         classes[c] = classes[support->n_classes - 1 - c];
         classes[support->n_classes - 1 - c] = swapped;
@@ -178,8 +181,8 @@ static void fill_classes(const struct bench_image *image, const struct bench_sup
 }
 
 int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image,
-                          const struct bench_support *support, bool other, char id[DB_ID_SIZE],
-                          struct error *err)
+                          const struct bench_support *support, enum bench_set which,
+                          char id[DB_ID_SIZE], struct error *err)
 {
     struct db_class classes[CLASSIFIER_CLASSES_MAX] = {{0}};
     char names[CLASSIFIER_CLASSES_MAX][CLASS_NAME_SIZE];
@@ -190,7 +193,7 @@ int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image
         snprintf(names[c], sizeof(names[c]), "class %" PRIu32, c);
         classes[c].name = names[c];
     }
-    fill_classes(image, support, other, classes, examples);
+    fill_classes(image, support, which, classes, examples);
     struct db_support_set set = {.name = (char *)"bench",
                                  .chip_width = support->chip_width,
                                  .chip_height = support->chip_height,

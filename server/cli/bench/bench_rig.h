@@ -50,11 +50,14 @@ void bench_rig_close(struct bench_rig *rig);
 /* Stores an image file as an upload does. */
 int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
                         struct bench_image *out, struct error *err);
-/* Stores a support set. `other`: without the last example of each class that has more than one, and
- * the classes in reverse order: one that a user might try next. */
+/* A support set as it is given; or one that a user might try next: without the last example of each
+ * class that has more than one, and the classes in reverse order. */
+enum bench_set { BENCH_SET_AS_GIVEN, BENCH_SET_OTHER };
+
+/* Stores a support set. */
 int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image,
-                          const struct bench_support *support, bool other, char id[DB_ID_SIZE],
-                          struct error *err);
+                          const struct bench_support *support, enum bench_set which,
+                          char id[DB_ID_SIZE], struct error *err);
 
 struct bench_run {
     double seconds;             /* from queued until its end was told */

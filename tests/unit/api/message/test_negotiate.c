@@ -41,15 +41,15 @@ static void content_type_is_compared_without_parameters(void **state)
 static void entity_tags_are_lists(void **state)
 {
     (void)state;
-    assert_true(negotiate_etag("\"a\"", "\"a\"", false));
-    assert_true(negotiate_etag("\"x\", \"a\" , \"y\"", "\"a\"", false));
-    assert_true(negotiate_etag("\"x,y\", \"a\"", "\"a\"", false));
-    assert_true(negotiate_etag("*", "\"a\"", false));
-    assert_true(negotiate_etag("W/\"a\"", "\"a\"", true));
-    assert_false(negotiate_etag("W/\"a\"", "\"a\"", false));
-    assert_false(negotiate_etag("\"ab\"", "\"a\"", true));
-    assert_false(negotiate_etag("a", "\"a\"", true));
-    assert_false(negotiate_etag("", "\"a\"", true));
+    assert_true(negotiate_etag("\"a\"", "\"a\"", ETAG_STRONG));
+    assert_true(negotiate_etag("\"x\", \"a\" , \"y\"", "\"a\"", ETAG_STRONG));
+    assert_true(negotiate_etag("\"x,y\", \"a\"", "\"a\"", ETAG_STRONG));
+    assert_true(negotiate_etag("*", "\"a\"", ETAG_STRONG));
+    assert_true(negotiate_etag("W/\"a\"", "\"a\"", ETAG_WEAK));
+    assert_false(negotiate_etag("W/\"a\"", "\"a\"", ETAG_STRONG));
+    assert_false(negotiate_etag("\"ab\"", "\"a\"", ETAG_WEAK));
+    assert_false(negotiate_etag("a", "\"a\"", ETAG_WEAK));
+    assert_false(negotiate_etag("", "\"a\"", ETAG_WEAK));
 }
 
 static void prefer_is_read_leniently(void **state)

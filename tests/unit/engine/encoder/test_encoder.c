@@ -99,9 +99,9 @@ static void reads_metadata(void **state)
                 info->pool_stages[3] && !info->pool_stages[4]);
     assert_true(info->pool_mean && info->pool_std);
     assert_int_equal(info->dimension, ENCODER_MEAN_COPIES + ENCODER_CONTRAST_COPIES + 2 * (2 + 4));
-    assert_int_equal(encoder_stage_width(info, 0, false), ENCODER_MEAN_COPIES);
-    assert_int_equal(encoder_stage_width(info, 0, true), ENCODER_CONTRAST_COPIES);
-    assert_int_equal(encoder_stage_width(info, 3, true), 4);
+    assert_int_equal(encoder_stage_width(info, 0, ENCODER_MEAN), ENCODER_MEAN_COPIES);
+    assert_int_equal(encoder_stage_width(info, 0, ENCODER_STD), ENCODER_CONTRAST_COPIES);
+    assert_int_equal(encoder_stage_width(info, 3, ENCODER_STD), 4);
     encoder_destroy(encoder);
     weights_destroy(weights);
 }

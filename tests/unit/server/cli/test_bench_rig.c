@@ -47,7 +47,7 @@ static void jobs_that_follow_at_once_have_times_that_fit(void **state)
     assert_ok(
         bench_rig_open(&rig, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), 2, &err));
     add_image(&rig, &image, &err);
-    assert_ok(bench_rig_add_support(&rig, &image, &support, false, set, &err));
+    assert_ok(bench_rig_add_support(&rig, &image, &support, BENCH_SET_AS_GIVEN, set, &err));
     for (int i = 0; i < RUNS; i++) {
         struct bench_run run;
         assert_ok(bench_rig_run(&rig, &image, &support, set, 0, &run, &err));
