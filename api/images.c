@@ -44,7 +44,7 @@ static int verify(struct api_call *call, const void *data, size_t size, const ch
         code =
             image_verify_count(data, size, &call->api->limits.image, info, counts, &n_levels, err);
     if (code == 0 && n_levels > 0)
-        image_counts_put(call->api->cache, sha256, counts, n_levels);
+        image_counts_put(call->api->cache, sha256, 0, counts, n_levels);
     free(counts);
     api_render_end(call->api);
     return code;

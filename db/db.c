@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/migrations.h"
 #include "db/stored_files.h"
 
 int db_open(struct db **out, const char *path, struct error *err)
@@ -110,17 +111,7 @@ static int check_integrity(struct db_connection *connection, struct error *err)
     if (rc == 0 && strcmp(finding, "ok") != 0)
         rc = error_set(err, ERROR_CORRUPT, "database: integrity check: %s", finding);
     free(finding);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_prepare(&stmt, connection, "checking foreign keys", "PRAGMA foreign_key_check",
-                         err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step(stmt, err);
-    if (rc > 0)
-        rc = error_set(err, ERROR_CORRUPT, "database: a row refers to a row that does not exist");
-    db_stmt_finish(stmt);
-    return rc;
+    return rc != 0 ? rc : db_check_references(connection, err);
 }
 
 int db_integrity_check(struct db *db, struct store *store, struct error *err)

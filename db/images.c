@@ -6,7 +6,8 @@
 #include "db/stored_files.h"
 
 #define COLUMNS                                                                                    \
-    "id, project_id, sha256, name, format, conversion, width, height, bit_depth, n_channels, "     \
+    "id, project_id, sha256, frame, name, format, conversion, width, height, bit_depth, "          \
+    "n_channels, "                                                                                 \
     "byte_size, pixel_size_nm, created_at"
 
 static void read_image(struct db_stmt *stmt, struct db_image *out)
@@ -14,16 +15,17 @@ static void read_image(struct db_stmt *stmt, struct db_image *out)
     db_column_id(stmt, 0, "img_", out->id);
     db_column_id(stmt, 1, "prj_", out->project_id);
     db_column_sha256(stmt, 2, out->sha256);
-    out->name = db_column_text(stmt, 3, DB_NAME_MAX);
-    db_column_copy(stmt, 4, out->format, sizeof(out->format));
-    db_column_copy(stmt, 5, out->conversion, sizeof(out->conversion));
-    out->width = db_column_uint32(stmt, 6);
-    out->height = db_column_uint32(stmt, 7);
-    out->bit_depth = db_column_uint32(stmt, 8);
-    out->n_channels = db_column_uint32(stmt, 9);
-    out->byte_size = db_column_uint(stmt, 10, INT64_MAX);
-    out->pixel_size_nm = db_column_double(stmt, 11);
-    db_column_time(stmt, 12, out->created_at);
+    out->frame = db_column_uint32(stmt, 3);
+    out->name = db_column_text(stmt, 4, DB_NAME_MAX);
+    db_column_copy(stmt, 5, out->format, sizeof(out->format));
+    db_column_copy(stmt, 6, out->conversion, sizeof(out->conversion));
+    out->width = db_column_uint32(stmt, 7);
+    out->height = db_column_uint32(stmt, 8);
+    out->bit_depth = db_column_uint32(stmt, 9);
+    out->n_channels = db_column_uint32(stmt, 10);
+    out->byte_size = db_column_uint(stmt, 11, INT64_MAX);
+    out->pixel_size_nm = db_column_double(stmt, 12);
+    db_column_time(stmt, 13, out->created_at);
 }
 
 static int not_found(const char *id, struct error *err)
@@ -54,13 +56,15 @@ static int find_same(struct db_connection *writer, const struct db_image *image,
                      struct db_image *out, struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    int rc =
-        db_stmt_prepare(&stmt, writer, "looking for an image with the same bytes",
-                        "SELECT " COLUMNS " FROM images WHERE project_id = ? AND sha256 = ?", err);
+    int rc = db_stmt_prepare(&stmt, writer, "looking for the same image",
+                             "SELECT " COLUMNS " FROM images WHERE project_id = ? AND sha256 = ?"
+                             " AND frame = ?",
+                             err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, image->project_id);
     db_bind_text(stmt, image->sha256);
+    db_bind_uint(stmt, image->frame);
     return read_one(stmt, out, err);
 }
 
@@ -69,12 +73,13 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(
         &stmt, writer, "storing an image",
-        "INSERT INTO images (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
+        "INSERT INTO images (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, image->id);
     db_bind_text(stmt, image->project_id);
     db_bind_text(stmt, image->sha256);
+    db_bind_uint(stmt, image->frame);
     db_bind_name(stmt, image->name);
     db_bind_text(stmt, image->format);
     db_bind_text(stmt, image->conversion);

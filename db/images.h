@@ -7,10 +7,11 @@
 struct db_image {
     char id[DB_ID_SIZE]; /* img_ */
     char project_id[DB_ID_SIZE];
-    char sha256[DB_SHA256_SIZE];
-    char *name;          /* the client's name for it; never used as a path */
-    char format[16];     /* "png" */
-    char conversion[16]; /* "none", "luminance" */
+    char sha256[DB_SHA256_SIZE]; /* of the file */
+    uint32_t frame;              /* of the file; 0: the first */
+    char *name;                  /* the client's name for it; never used as a path */
+    char format[16];             /* "png" */
+    char conversion[16];         /* "none", "luminance" */
     uint32_t width, height;
     uint32_t bit_depth;
     uint32_t n_channels;
@@ -25,10 +26,10 @@ struct db_image_list {
     bool more;
 };
 
-/* Inserts, setting id and created_at; when the project already has an image with this sha256,
- * `image` becomes that one (its own strings are freed) and *existed is set. Its file must have
- * been committed to the store, by a writer that still lives. ERROR_NOT_FOUND: no such project.
- * ERROR_INVALID: no such blob. */
+/* Inserts, setting id and created_at; when the project already has an image with this sha256
+ * and frame, `image` becomes that one (its own strings are freed) and *existed is set. Its file
+ * must have been committed to the store, by a writer that still lives. ERROR_NOT_FOUND: no such
+ * project. ERROR_INVALID: no such blob. */
 int db_image_insert(struct db *db, struct store *store, struct db_image *image, bool *existed,
                     struct error *err);
 int db_image_get(struct db *db, const char *id, struct db_image *out, struct error *err);

@@ -176,7 +176,8 @@ static const struct db_migration all[] = {
      "  mean_region_chips REAL NOT NULL,"
      "  PRIMARY KEY (job_id, image_id, class_index),"
      "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
-     "    ON DELETE CASCADE);"},
+     "    ON DELETE CASCADE);",
+     DB_REFERENCES_HELD},
     {"statistics as named quantities",
      /* class_index -1: of the image as a whole. low and high are NULL where there is no interval.
       */
@@ -204,8 +205,50 @@ static const struct db_migration all[] = {
      "    FROM class_statistics"
      "  UNION ALL SELECT job_id, image_id, class_index, 'mean_region_chips', '', mean_region_chips"
      "    FROM class_statistics;"
-     "DROP TABLE class_statistics;"},
+     "DROP TABLE class_statistics;",
+     DB_REFERENCES_HELD},
+    {"a frame of a file with several is an image",
+     "CREATE TABLE images_with_frame ("
+     "  id TEXT NOT NULL PRIMARY KEY,"
+     "  project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,"
+     "  sha256 TEXT NOT NULL,"                     /* of the file in blobs/ */
+     "  frame BIGINT NOT NULL CHECK (frame >= 0)," /* of the file; 0: the first */
+     "  name TEXT NOT NULL,"
+     "  format TEXT NOT NULL,"
+     "  conversion TEXT NOT NULL,"
+     "  width BIGINT NOT NULL CHECK (width > 0),"
+     "  height BIGINT NOT NULL CHECK (height > 0),"
+     "  bit_depth BIGINT NOT NULL,"
+     "  n_channels BIGINT NOT NULL,"
+     "  byte_size BIGINT NOT NULL,"
+     "  pixel_size_nm DOUBLE PRECISION NOT NULL," /* 0: unknown */
+     "  created_at TEXT NOT NULL,"
+     "  UNIQUE (project_id, sha256, frame));"
+     "INSERT INTO images_with_frame (id, project_id, sha256, frame, name, format,"
+     " conversion, width, height, bit_depth, n_channels, byte_size, pixel_size_nm,"
+     " created_at) SELECT id, project_id, sha256, 0, name, format, conversion, width,"
+     " height, bit_depth, n_channels, byte_size, pixel_size_nm, created_at FROM images;"
+     "DROP TABLE images;"
+     "ALTER TABLE images_with_frame RENAME TO images;"
+     "CREATE INDEX images_by_age ON images (project_id, created_at, id);"
+     "CREATE INDEX images_by_name ON images (project_id, name, created_at, id);"
+     "CREATE INDEX images_by_sha256 ON images (sha256);",
+     DB_REFERENCES_CHECKED_AT_END},
 };
+
+int db_check_references(struct db_connection *connection, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "checking foreign keys", "PRAGMA foreign_key_check",
+                             err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step(stmt, err);
+    if (rc > 0)
+        rc = error_set(err, ERROR_CORRUPT, "database: a row refers to a row that does not exist");
+    db_stmt_finish(stmt);
+    return rc;
+}
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,
                  int64_t version, struct error *err)
@@ -214,6 +257,8 @@ static int apply(struct db_connection *writer, const struct db_migration *migrat
     if (rc != 0)
         return rc;
     rc = db_connection_run_script(writer, migration->what, migration->sql, err);
+    if (rc == 0 && migration->references == DB_REFERENCES_CHECKED_AT_END)
+        rc = db_check_references(writer, err);
     if (rc == 0)
         rc = db_connection_set_schema_version(writer, version, err);
     if (rc == 0)
@@ -221,6 +266,22 @@ static int apply(struct db_connection *writer, const struct db_migration *migrat
     if (rc != 0)
         db_connection_rollback(writer);
     return rc;
+}
+
+/* What https://sqlite.org/lang_altertable.html says in twelve steps: dropping the old table would
+ * remove what refers to it, or be refused, and a transaction cannot switch that off. */
+static int apply_without_references(struct db_connection *writer,
+                                    const struct db_migration *migration, int64_t version,
+                                    struct error *err)
+{
+    int rc = db_connection_run_script(writer, "letting go of foreign keys",
+                                      "PRAGMA foreign_keys = OFF", err);
+    if (rc != 0)
+        return rc;
+    rc = apply(writer, migration, version, err);
+    int rc_on = db_connection_run_script(writer, "holding foreign keys again",
+                                         "PRAGMA foreign_keys = ON", rc == 0 ? err : NULL);
+    return rc != 0 ? rc : rc_on;
 }
 
 int db_migrate_with(struct db_connection *writer, const char *path,
@@ -237,7 +298,9 @@ int db_migrate_with(struct db_connection *writer, const char *path,
                          path, (long long)version, n_migrations);
     rc = db_connection_enable_writes(writer, err);
     for (size_t i = (size_t)version; rc == 0 && i < n_migrations; i++)
-        rc = apply(writer, &migrations[i], (int64_t)i + 1, err);
+        rc = migrations[i].references == DB_REFERENCES_CHECKED_AT_END
+                 ? apply_without_references(writer, &migrations[i], (int64_t)i + 1, err)
+                 : apply(writer, &migrations[i], (int64_t)i + 1, err);
     return rc;
 }
 

@@ -7,11 +7,20 @@
 #include "base/error.h"
 #include "db/stmt.h"
 
+/* What becomes of references between tables during a step. */
+enum db_references {
+    DB_REFERENCES_HELD,
+    /* The step makes a table anew that others refer to: nothing is refused or removed for the sake
+     * of a reference meanwhile, and all are checked before the step counts. */
+    DB_REFERENCES_CHECKED_AT_END,
+};
+
 /* Step i leads from version i to version i + 1. Steps that were released are never edited, moved or
  * removed: a change of the schema is a new step at the end. */
 struct db_migration {
     const char *what;
     const char *sql; /* one or more statements; no transaction of its own */
+    enum db_references references;
 };
 
 /* Brings the database of a writer to this program's version and enables writes. ERROR_CONFLICT: the
@@ -25,5 +34,8 @@ const struct db_migration *db_migrations(size_t *n_migrations);
  * crash between steps is continued by the next start. */
 int db_migrate_with(struct db_connection *writer, const char *path,
                     const struct db_migration *migrations, size_t n_migrations, struct error *err);
+
+/* ERROR_CORRUPT when a row refers to one that does not exist. */
+int db_check_references(struct db_connection *connection, struct error *err);
 
 #endif

@@ -9,10 +9,11 @@
 
 #include "db/store/cache.h"
 
-/* `sha256` is the file's. */
-void image_counts_put(struct cache *cache, const char *sha256, const uint32_t *counts,
-                      uint32_t n_levels);
+/* `sha256` is the file's, and the image one of its frames. */
+void image_counts_put(struct cache *cache, const char *sha256, uint32_t frame,
+                      const uint32_t *counts, uint32_t n_levels);
 /* False: not there. */
-bool image_counts_get(struct cache *cache, const char *sha256, uint32_t *counts, uint32_t n_levels);
+bool image_counts_get(struct cache *cache, const char *sha256, uint32_t frame, uint32_t *counts,
+                      uint32_t n_levels);
 
 #endif

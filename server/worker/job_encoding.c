@@ -158,13 +158,14 @@ static int begin_samples(struct job_encoding *encoding, const struct store_file 
 {
     struct cache *cache = encoding->state->engine->cache;
     const char *sha256 = encoding->image->row.sha256;
+    const uint32_t frame = encoding->image->row.frame;
     const struct samples *samples = &encoding->samples;
     const uint32_t n_levels = samples_n_levels(samples->bit_depth);
     const bool is_whole = samples->n_held == samples->height;
     int rc = job_image_check_size(encoding->image, samples->width, samples->height, err);
     if (rc < 0)
         return rc;
-    const bool known = image_counts_get(cache, sha256, counts, n_levels) &&
+    const bool known = image_counts_get(cache, sha256, frame, counts, n_levels) &&
                        are_all(counts, n_levels, (uint64_t)samples->width * samples->height);
     if (!known) {
         memset(counts, 0, n_levels * sizeof(counts[0]));
@@ -173,7 +174,7 @@ static int begin_samples(struct job_encoding *encoding, const struct store_file 
         if (rc == 0)
             rc = read_samples(encoding, file, err);
         if (rc == 0)
-            image_counts_put(cache, sha256, counts, n_levels);
+            image_counts_put(cache, sha256, frame, counts, n_levels);
         encoding->counts = NULL;
     }
     if (rc == 0)

@@ -37,6 +37,33 @@ static void the_same_bytes_give_the_same_image(void **state)
     assert_string_not_equal(elsewhere, f->image_id);
 }
 
+static void another_frame_of_a_file_is_another_image(void **state)
+{
+    struct fixture *f = *state;
+    char ids[3][DB_ID_SIZE];
+    const uint32_t frames[3] = {0, UINT32_MAX, UINT32_MAX};
+    fixture_fill(f);
+    for (int i = 0; i < 3; i++) {
+        struct db_image image = {.format = "png", .width = 1, .height = 1, .byte_size = 15};
+        bool existed = false;
+        image.name = strdup("frame.png");
+        image.frame = frames[i];
+        memcpy(image.project_id, f->project_id, DB_ID_SIZE);
+        fixture_sha256("the first image", image.sha256);
+        assert_ok(db_image_insert(f->db, f->store, &image, &existed, &f->err));
+        assert_int_equal(existed, i != 1);
+        assert_int_equal(image.frame, frames[i]);
+        memcpy(ids[i], image.id, DB_ID_SIZE);
+        db_image_clear(&image);
+    }
+    assert_string_equal(ids[0], f->image_id);
+    assert_string_not_equal(ids[1], f->image_id);
+    assert_string_equal(ids[2], ids[1]);
+    /* The file stays for the frame that is left. */
+    assert_ok(db_image_delete(f->db, f->store, ids[1], &f->err));
+    assert_true(fixture_blob_exists(f, "the first image"));
+}
+
 static void a_refused_upload_leaves_no_file(void **state)
 {
     struct fixture *f = *state;
@@ -255,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_image_is_stored_with_its_bytes),
         TEST(the_same_bytes_give_the_same_image),
+        TEST(another_frame_of_a_file_is_another_image),
         TEST(a_refused_upload_leaves_no_file),
         TEST(a_row_needs_its_file),
         TEST(files_are_private),

@@ -1,15 +1,14 @@
-#include "tests/unit/db/fixture.h"
+#include "tests/unit/db/version_1.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "db/migrations.h"
-#include "db/stmt.h"
 
 static const struct db_migration steps[] = {
-    {"one", "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7)"},
-    {"two", "ALTER TABLE a ADD COLUMN y INTEGER; UPDATE a SET y = x * 2"},
-    {"three", "CREATE TABLE b (z INTEGER); CREATE TABLE a (x INTEGER)"},
+    {"one", "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7)", DB_REFERENCES_HELD},
+    {"two", "ALTER TABLE a ADD COLUMN y INTEGER; UPDATE a SET y = x * 2", DB_REFERENCES_HELD},
+    {"three", "CREATE TABLE b (z INTEGER); CREATE TABLE a (x INTEGER)", DB_REFERENCES_HELD},
 };
 
 static struct db_connection *open_file(struct fixture *f, const char *name)
@@ -88,6 +87,132 @@ static void a_newer_version_is_refused_and_left_alone(void **state)
     assert_memory_equal(before, after, n_before + n_wal);
 }
 
+/* ---- frames ---- */
+
+static struct db_connection *reopen(struct fixture *f, struct db_connection *connection)
+{
+    char path[700];
+    db_connection_close(connection);
+    fixture_path(f, "chipshot.sqlite", path);
+    assert_ok(db_connection_open(&connection, path, DB_CONNECTION_WRITER, &f->err));
+    return connection;
+}
+
+static int insert_frame(struct fixture *f, struct db_connection *connection, const char *id,
+                        const char *frame)
+{
+    char sql[1000];
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO images (id, project_id, sha256, frame, name, format, conversion, width,"
+             " height, bit_depth, n_channels, byte_size, pixel_size_nm, created_at)"
+             " SELECT '%s', project_id, sha256, %s, name, format, conversion, width, height,"
+             " bit_depth, n_channels, byte_size, pixel_size_nm, created_at FROM images"
+             " WHERE id = '" VERSION_1_IMAGE "'",
+             id, frame);
+    return db_connection_run_script(connection, "inserting a frame", sql, &f->err);
+}
+
+static void images_of_version_1_are_first_frames(void **state)
+{
+    struct fixture *f = *state;
+    fixture_close(f);
+    struct db_connection *connection = version_1_create(f);
+    db_connection_close(connection);
+    assert_ok(fixture_open(f));
+
+    struct db_image image;
+    assert_ok(db_image_get(f->db, VERSION_1_IMAGE, &image, &f->err));
+    assert_string_equal(image.project_id, VERSION_1_PROJECT);
+    assert_string_equal(image.name, "a.png");
+    assert_string_equal(image.format, "png");
+    assert_string_equal(image.conversion, "none");
+    assert_string_equal(image.created_at, "2026-01-31T12:00:00.000Z");
+    assert_int_equal(image.frame, 0);
+    assert_int_equal(image.width, 3);
+    assert_int_equal(image.height, 2);
+    assert_int_equal(image.bit_depth, 8);
+    assert_int_equal(image.n_channels, 1);
+    assert_int_equal(image.byte_size, 9);
+    assert_true(image.pixel_size_nm == 0.5);
+    db_image_clear(&image);
+
+    struct db_support_set set;
+    assert_ok(db_support_set_get(f->db, VERSION_1_SUPPORT_SET, 1, &set, &f->err));
+    assert_int_equal(set.n_classes, 2);
+    assert_string_equal(set.classes[0].examples[0].image_id, VERSION_1_IMAGE);
+    assert_string_equal(set.classes[1].examples[0].image_id, VERSION_1_IMAGE);
+    db_support_set_clear(&set);
+
+    struct db_job job;
+    bool exists = false;
+    assert_ok(db_job_get(f->db, VERSION_1_JOB, &job, &f->err));
+    assert_int_equal(job.n_images, 1);
+    assert_string_equal(job.image_ids[0], VERSION_1_IMAGE);
+    db_job_clear(&job);
+    assert_ok(db_result_exists(f->db, VERSION_1_JOB, VERSION_1_IMAGE, &exists, &f->err));
+    assert_true(exists);
+    /* What refers to it still does. */
+    assert_int_equal(db_image_delete(f->db, f->store, VERSION_1_IMAGE, &f->err), ERROR_CONFLICT);
+}
+
+static void a_file_has_each_frame_once(void **state)
+{
+    struct fixture *f = *state;
+    fixture_close(f);
+    struct db_connection *connection = version_1_create(f);
+    assert_ok(db_migrate(connection, "it", &f->err));
+    assert_int_equal(insert_frame(f, connection, "img_1", "0"), ERROR_CONFLICT);
+    assert_ok(insert_frame(f, connection, "img_1", "1"));
+    assert_int_equal(insert_frame(f, connection, "img_2", "1"), ERROR_CONFLICT);
+    assert_int_equal(insert_frame(f, connection, "img_2", "-1"), ERROR_CONFLICT);
+    /* References hold on the connection that let go of them, and on a new one. */
+    static const char *const refused[] = {
+        "DELETE FROM images WHERE id = '" VERSION_1_IMAGE "'",
+        "UPDATE job_images SET image_id = 'img_none'",
+    };
+    for (int i = 0; i < 2; i++) {
+        for (size_t k = 0; k < sizeof(refused) / sizeof(refused[0]); k++)
+            assert_int_equal(db_connection_run_script(connection, "breaking", refused[k], &f->err),
+                             ERROR_CONFLICT);
+        connection = reopen(f, connection);
+    }
+    /* The project still takes its images along. */
+    assert_ok(db_connection_run_script(connection, "deleting", "DELETE FROM projects", &f->err));
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM images"), 0);
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM results"), 0);
+    db_connection_close(connection);
+}
+
+/* The old table's rows are not all taken over: what refers to them would refer to nothing. */
+static void a_table_made_anew_without_its_rows_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const struct db_migration forgetful[] = {
+        {"one",
+         "CREATE TABLE a (x INTEGER PRIMARY KEY); INSERT INTO a VALUES (1), (2);"
+         "CREATE TABLE b (y INTEGER REFERENCES a (x) ON DELETE CASCADE);"
+         "INSERT INTO b VALUES (1), (2)",
+         DB_REFERENCES_HELD},
+        {"two",
+         "CREATE TABLE c (x INTEGER PRIMARY KEY); INSERT INTO c VALUES (1);"
+         "DROP TABLE a; ALTER TABLE c RENAME TO a",
+         DB_REFERENCES_CHECKED_AT_END},
+    };
+    int64_t version = 0;
+    struct db_connection *connection = open_file(f, "forgetful");
+    assert_int_equal(db_migrate_with(connection, "forgetful", forgetful, 2, &f->err),
+                     ERROR_CORRUPT);
+    assert_ok(db_connection_schema_version(connection, &version, &f->err));
+    assert_int_equal(version, 1);
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM a"), 2);
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM b"), 2);
+    /* Foreign keys are held again also after a failure. */
+    assert_int_equal(
+        db_connection_run_script(connection, "breaking", "INSERT INTO b VALUES (3)", &f->err),
+        ERROR_CONFLICT);
+    db_connection_close(connection);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -95,6 +220,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_old_version_migrates_up),
         TEST(a_failed_step_leaves_the_version_before),
+        TEST(images_of_version_1_are_first_frames),
+        TEST(a_file_has_each_frame_once),
+        TEST(a_table_made_anew_without_its_rows_is_refused),
         TEST(a_newer_version_is_refused_and_left_alone),
     };
     return test_run(tests);

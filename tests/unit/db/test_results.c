@@ -1,4 +1,5 @@
 #include "tests/unit/db/fixture.h"
+#include "tests/unit/db/version_1.h"
 
 #include <math.h>
 
@@ -386,29 +387,6 @@ static const double v1_values[V1_CLASSES][V1_STATISTICS] = {
     {1.0 / 3, 4.9406564584124654e-324, 0, 2, 1, 0},
 };
 
-/* A database of version 1 with one result, which only its statistics make worth keeping. */
-static const char v1_rows[] =
-    "INSERT INTO projects VALUES ('prj_01JABCDEFGHJKMNPQRSTVWXYZ0', 'p', '', '{}',"
-    " '2026-01-31T12:00:00.000Z', '2026-01-31T12:00:00.000Z', 1);"
-    "INSERT INTO images VALUES ('img_01JABCDEFGHJKMNPQRSTVWXYZ0', 'prj_01JABCDEFGHJKMNPQRSTVWXYZ0',"
-    " '0000000000000000000000000000000000000000000000000000000000000000', 'a.png', 'png', 'none',"
-    " 3, 2, 8, 1, 9, 0.5, '2026-01-31T12:00:00.000Z');"
-    "INSERT INTO encoders VALUES ('enc_01JABCDEFGHJKMNPQRSTVWXYZ0',"
-    " '0000000000000000000000000000000000000000000000000000000000000000', 'e', 'resnet18', 1, 64,"
-    " 512, 1, 9, 1, '2026-01-31T12:00:00.000Z');"
-    "INSERT INTO support_sets VALUES ('sup_01JABCDEFGHJKMNPQRSTVWXYZ0',"
-    " 'prj_01JABCDEFGHJKMNPQRSTVWXYZ0', 1, '2026-01-31T12:00:00.000Z');"
-    "INSERT INTO support_set_versions VALUES ('sup_01JABCDEFGHJKMNPQRSTVWXYZ0', 1, 's', 1, 1,"
-    " '2026-01-31T12:00:00.000Z');"
-    "INSERT INTO jobs VALUES ('job_01JABCDEFGHJKMNPQRSTVWXYZ0', 'prj_01JABCDEFGHJKMNPQRSTVWXYZ0',"
-    " 'sup_01JABCDEFGHJKMNPQRSTVWXYZ0', 1, 'enc_01JABCDEFGHJKMNPQRSTVWXYZ0', '{}', 0, 'succeeded',"
-    " 0, 6, 6, 0, NULL, NULL, NULL, NULL, '2026-01-31T12:00:00.000Z', NULL, NULL);"
-    "INSERT INTO job_images VALUES ('job_01JABCDEFGHJKMNPQRSTVWXYZ0', 0,"
-    " 'img_01JABCDEFGHJKMNPQRSTVWXYZ0');"
-    "INSERT INTO results VALUES ('job_01JABCDEFGHJKMNPQRSTVWXYZ0',"
-    " 'img_01JABCDEFGHJKMNPQRSTVWXYZ0', 2, 3, 1, 1, 1, 1, 0, 0, 'drop', 2, 0.1,"
-    " '2026-01-31T12:00:00.000Z', zeroblob(12), zeroblob(48), zeroblob(24));";
-
 static void insert_v1_class(struct fixture *f, struct db_connection *writer, int class_index)
 {
     const double *values = v1_values[class_index];
@@ -433,17 +411,8 @@ static void statistics_of_version_1_are_kept_to_the_bit(void **state)
     struct fixture *f = *state;
     struct db_connection *writer = NULL;
     struct db_result read;
-    char path[600];
-    size_t n_migrations = 0;
-    const struct db_migration *migrations = db_migrations(&n_migrations);
     fixture_close(f);
-    snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
-    FILE *file = fopen(path, "wb"); /* a new database */
-    assert_non_null(file);
-    fclose(file);
-    assert_ok(db_connection_open(&writer, path, DB_CONNECTION_WRITER, &f->err));
-    assert_ok(db_migrate_with(writer, path, migrations, 1, &f->err));
-    assert_ok(db_connection_run_script(writer, "filling", v1_rows, &f->err));
+    writer = version_1_create(f);
     for (int k = 0; k < V1_CLASSES; k++)
         insert_v1_class(f, writer, k);
     db_connection_close(writer);

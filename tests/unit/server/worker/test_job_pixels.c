@@ -52,7 +52,7 @@ static void run_held(const struct png_bytes *png, const uint32_t *counts, bool c
     if (counts != NULL) {
         struct db_image row = {0};
         assert_ok(db_image_get(rig.db, images[0], &row, &rig.err));
-        image_counts_put(rig.cache, row.sha256, counts, 256);
+        image_counts_put(rig.cache, row.sha256, row.frame, counts, 256);
         db_image_clear(&row);
     }
     rig_add_plain_set(&rig, images[0], set);
