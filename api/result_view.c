@@ -1,3 +1,6 @@
+/* A result is opened without its maps, which most requests do not need: its conditions
+ * (If-None-Match) are answered from the rows. Nothing here is kept between requests.
+ */
 #include "api/result_view.h"
 
 #include <math.h>

@@ -1,5 +1,13 @@
+/* The table is a list that the watching thread walks whenever the earliest deadline has come; a
+ * connection's own thread takes the mutex for a moment at each change of phase.
+ *
+ * Invariants, under the mutex: n_connections is the list's length and n_running the number of its
+ * connections in a phase of a request; a connection whose deadline has passed, which is handled or
+ * lingers, is not looked at; bytes are never taken back within a phase.
+ */
 #include "server/http/connections.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/tcp.h>
@@ -64,6 +72,27 @@ static bool is_running(enum connection_phase phase)
     return false;
 }
 
+static bool connection_check(const struct connection *connection)
+{
+    bool unwatched = connection->expired || connection->phase == CONNECTION_HANDLING ||
+                     connection->phase == CONNECTION_LINGERING;
+    return connection->fd >= 0 && (connection->look_at_ms == UINT64_MAX) == unwatched &&
+           connection->window_progress <= connection->progress &&
+           connection->entered_ms <= connection->window_start_ms;
+}
+
+static bool connections_check(const struct connections *connections)
+{
+    uint32_t n_connections = 0, n_running = 0;
+    for (const struct connection *c = connections->list; c != NULL; c = c->next) {
+        if (!connection_check(c))
+            return false;
+        n_connections++;
+        n_running += is_running(c->phase);
+    }
+    return n_connections == connections->n_connections && n_running == connections->n_running;
+}
+
 /* Bytes the peer has acknowledged since the socket was opened; 0 when the system does not say. */
 static uint64_t acknowledged(int fd)
 {
@@ -125,6 +154,14 @@ static void expire(struct connection *connection)
         shutdown(connection->fd, SHUT_RDWR);
 }
 
+/* The count begins anew when a connection was cut, which its thread has yet to see. */
+static void count_acknowledged(struct connection *connection)
+{
+    uint64_t acked = acknowledged(connection->fd);
+    if (acked > connection->acked_before + connection->progress)
+        connection->progress = acked - connection->acked_before;
+}
+
 /* A look at a connection whose time has come. Under the mutex. */
 static void examine(const struct connections *connections, struct connection *connection,
                     uint64_t now)
@@ -134,7 +171,7 @@ static void examine(const struct connections *connections, struct connection *co
         return;
     }
     if (connection->phase == CONNECTION_SENDING)
-        connection->progress = acknowledged(connection->fd) - connection->acked_before;
+        count_acknowledged(connection);
     uint64_t window = window_ms(connections);
     bool window_over = now >= connection->window_start_ms + window;
     uint64_t in_window = connection->progress - connection->window_progress;
@@ -161,6 +198,7 @@ static void *watch(void *argument)
                 examine(connections, c, now);
             next = c->look_at_ms < next ? c->look_at_ms : next;
         }
+        assert(connections_check(connections));
         connections->planned_ms = next;
         clock_cond_wait(&connections->wake, &connections->mutex, (int64_t)next);
     }
@@ -241,6 +279,8 @@ static void begin_phase(struct connections *connections, struct connection *conn
         connection->look_at_ms = UINT64_MAX;
         break;
     }
+    if (connection->expired)
+        connection->look_at_ms = UINT64_MAX;
     if (is_running(phase) && !was_running)
         connections->n_running++;
     if (!is_running(phase) && was_running && --connections->n_running == 0)
@@ -250,6 +290,7 @@ static void begin_phase(struct connections *connections, struct connection *conn
         shutdown(connection->fd, SHUT_RD);
     if (connection->look_at_ms < connections->planned_ms)
         pthread_cond_signal(&connections->wake);
+    assert(connection_check(connection));
 }
 
 struct connection *connections_add(struct connections *connections, int fd)
@@ -266,6 +307,7 @@ struct connection *connections_add(struct connections *connections, int fd)
     connections->list = connection;
     connection->surplus = ++connections->n_connections > connections->max;
     begin_phase(connections, connection, CONNECTION_NEW);
+    assert(connections_check(connections));
     pthread_mutex_unlock(&connections->mutex);
     return connection;
 }
@@ -281,6 +323,7 @@ void connections_remove(struct connections *connections, struct connection *conn
         link = &(*link)->next;
     *link = connection->next;
     connections->n_connections--;
+    assert(connections_check(connections));
     pthread_mutex_unlock(&connections->mutex);
     free(connection);
 }
@@ -301,8 +344,6 @@ bool connection_enter(struct connections *connections, struct connection *connec
     pthread_mutex_lock(&connections->mutex);
     bool alive = !connection->expired;
     begin_phase(connections, connection, phase);
-    if (!alive)
-        connection->look_at_ms = UINT64_MAX;
     pthread_mutex_unlock(&connections->mutex);
     return alive;
 }

@@ -10,9 +10,13 @@
  *     idle       between two requests               idle_timeout
  *     headers    request line seen                  header_timeout
  *     body       head complete                      body_timeout + received / 16 KiB/s, and at
- * least 1 KiB/s over every 30 s handling   body complete                      none: handlers end by
- * themselves sending    answer ready                       as body, by what the client acknowledged
+ *                                                   least 1 KiB/s over every 30 s
+ *     handling   body complete                      none: handlers end by themselves
+ *     sending    answer ready                       as body, by what the client acknowledged
  *     lingering  answered early, body unread        its own short loop
+ *
+ * A connection that is shut down while sending is reset: where the length of an answer was not
+ * told, an orderly end would be the answer's.
  */
 #ifndef CHIPSHOT_SERVER_CONNECTIONS_H
 #define CHIPSHOT_SERVER_CONNECTIONS_H

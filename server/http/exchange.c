@@ -1,3 +1,8 @@
+/* The way of a request: exchange_begin checks the head, who asks and what for; exchange_receive
+ * takes the body; exchange_finish lets api/ answer. Each of them may find the answer already, and
+ * whoever does settles it: settle is called once and what it leaves is sent as it is. The log line
+ * follows when the answer is out, and the answer's stream, file and texts go with the exchange.
+ */
 #include "server/http/exchange.h"
 
 #include <stdio.h>

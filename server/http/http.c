@@ -1,3 +1,8 @@
+/* The library's callbacks in their order: on_connection (accepted), on_target (request line),
+ * on_request (head, then the body's pieces, then its end), on_read (pieces of a streamed answer),
+ * on_completed (sent or failed), on_connection (closed). All of a connection run in its own thread;
+ * the one that accepts is the library's.
+ */
 #include "server/http/http.h"
 
 #include <microhttpd.h>

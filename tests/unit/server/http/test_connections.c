@@ -1,5 +1,6 @@
 #include "tests/test.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -220,6 +221,54 @@ static void draining_closes_what_is_idle_and_waits_for_the_rest(void **state)
     close_pair(&busy);
 }
 
+/* Reads what is there; 0 at an orderly end, else errno. */
+static int end_of(int fd)
+{
+    char bytes[64];
+    for (;;) {
+        struct pollfd waiting = {.fd = fd, .events = POLLIN};
+        if (poll(&waiting, 1, 10000) != 1)
+            fail_msg("the connection was not closed");
+        ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+        if (n <= 0)
+            return n == 0 ? 0 : errno;
+    }
+}
+
+static void an_answer_that_is_cut_has_no_orderly_end(void **state)
+{
+    (void)state;
+    enum { CUT, CUT_ALL, EXPIRED, N_WAYS };
+    for (int way = 0; way < N_WAYS; way++) {
+        struct connections *connections = create(LONG, way == EXPIRED ? 30 : LONG, LONG);
+        struct pair sending, idle;
+        open_pair(&sending);
+        open_pair(&idle);
+        struct connection *one = connections_add(connections, sending.server);
+        struct connection *two = connections_add(connections, idle.server);
+        connection_enter(connections, two, CONNECTION_IDLE);
+        connection_enter(connections, one, CONNECTION_SENDING);
+        assert_int_equal(send(sending.server, "half an ans", 11, 0), 11);
+        if (way == CUT)
+            connection_cut(one);
+        else if (way == CUT_ALL)
+            connections_cut_answers(connections);
+        assert_int_equal(end_of(sending.client), ECONNRESET);
+        /* Its thread sees the end, too. */
+        char byte;
+        assert_true(recv(sending.server, &byte, 1, MSG_DONTWAIT) <= 0 && errno != EAGAIN);
+        assert_int_equal(connection_is_expired(connections, one), way == EXPIRED);
+        assert_int_equal(recv(idle.server, &byte, 1, MSG_DONTWAIT), -1);
+        assert_int_equal(errno, EAGAIN);
+        connections_remove(connections, one);
+        connections_remove(connections, two);
+        connections_destroy(connections);
+        close_pair(&sending);
+        close_pair(&idle);
+    }
+    connection_cut(NULL);
+}
+
 struct lingerer {
     struct connections *connections;
     struct connection *connection;
@@ -264,6 +313,7 @@ int main(void)
         cmocka_unit_test(bytes_extend_a_body_but_drips_do_not),
         cmocka_unit_test(handling_has_no_deadline),
         cmocka_unit_test(draining_closes_what_is_idle_and_waits_for_the_rest),
+        cmocka_unit_test(an_answer_that_is_cut_has_no_orderly_end),
         cmocka_unit_test(lingering_reads_what_the_client_still_sends),
     };
     return test_run(tests);
