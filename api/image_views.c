@@ -4,6 +4,7 @@
 
 #include "api/render.h"
 #include "engine/image/chip_grid.h"
+#include "engine/image/image.h"
 #include "engine/image/preview.h"
 
 static int get_image(struct api_call *call, struct db_image *out, struct error *err)
@@ -16,7 +17,8 @@ static int get_image(struct api_call *call, struct db_image *out, struct error *
 
 static const char *media_type(const struct db_image *image)
 {
-    return strcmp(image->format, "png") == 0 ? "image/png" : "application/octet-stream";
+    const struct image_format *format = image_format_find(image->format);
+    return format != NULL ? format->media_types[0] : "application/octet-stream";
 }
 
 int image_views_content(struct api_call *call, struct error *err)

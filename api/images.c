@@ -41,8 +41,8 @@ static int verify(struct api_call *call, const void *data, size_t size, const ch
     if (counts == NULL)
         code = error_set_nomem(err, "an image's counts");
     else
-        code =
-            image_verify_count(data, size, &call->api->limits.image, info, counts, &n_levels, err);
+        code = image_verify_count(data, size, &call->api->limits.image, 0, info, counts, &n_levels,
+                                  err);
     if (code == 0 && n_levels > 0)
         image_counts_put(call->api->cache, sha256, 0, counts, n_levels);
     free(counts);
@@ -54,13 +54,12 @@ static int fill(struct db_image *image, const struct api_call *call, const struc
                 uint64_t byte_size, struct error *err)
 {
     char fallback[32];
-    snprintf(fallback, sizeof(fallback), "%.12s.%s", image->sha256,
-             image_format_name(info->format));
+    snprintf(fallback, sizeof(fallback), "%.12s.%s", image->sha256, info->format->extensions[0]);
     const char *name = call_query(call, "name")->text;
     image->name = strdup(name != NULL ? name : fallback);
     if (image->name == NULL)
         return error_set_nomem(err, "an image's name");
-    snprintf(image->format, sizeof(image->format), "%s", image_format_name(info->format));
+    snprintf(image->format, sizeof(image->format), "%s", info->format->name);
     snprintf(image->conversion, sizeof(image->conversion), "%s",
              image_conversion_name(info->conversion));
     image->width = info->width;
@@ -68,7 +67,7 @@ static int fill(struct db_image *image, const struct api_call *call, const struc
     image->bit_depth = info->bit_depth;
     image->n_channels = info->n_channels;
     image->byte_size = byte_size;
-    image->pixel_size_nm = info->pixel_size_nm;
+    image->pixel_size_nm = image_calibration_square_nm(&info->calibration);
     return 0;
 }
 

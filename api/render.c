@@ -12,14 +12,14 @@ static int decode(struct api *api, const struct db_image *image,
                    ? error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image->id)
                    : code;
     struct error cause = {0};
-    code = image_decode(blob.data, blob.size, &api->limits.image, out, &cause);
+    code = image_decode(blob.data, blob.size, &api->limits.image, image->frame, out, &cause);
     store_file_close(&blob);
     if (code == ERROR_INVALID)
         return error_set(err, ERROR_CORRUPT, "stored image %s: %s", image->id, cause.message);
     if (code != 0)
         return error_set(err, cause.code, "%s", cause.message);
     code = normalise_apply(params, out->pixels, out->info.width, out->info.height,
-                           out->info.bit_depth, err);
+                           &out->info.full_scale, err);
     if (code != 0)
         image_clear(out);
     return code;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/image/sample_type.h"
 
 enum { CHIP_SIDE_MIN = 4, CHIP_SIDE_MAX = 4096 };
 
@@ -89,15 +90,15 @@ size_t chip_resampler_scratch(const struct chip_resampler *resampler);
 void chip_resample(const struct chip_resampler *resampler, const float *pixels,
                    uint32_t image_width, uint32_t x, uint32_t y, float *scratch, float *out);
 
-/* A normalised image as floats or, when `pixels` is NULL, as samples (image.h) with the value of
+/* A normalised image as floats or, when `pixels` is NULL, as samples (samples.h) with the value of
  * each level. All borrowed. */
 struct chip_source {
     const float *pixels;
-    const uint8_t *samples;
-    uint32_t sample_size; /* bytes: 1 or 2 */
-    const float *levels;
+    const void *samples;
+    enum sample_type type; /* of the samples: one that has levels */
+    const float *levels;   /* sample_type_n_levels */
     uint32_t image_width;
-    uint32_t n_held; /* rows in memory (image.h); 0: all. Not fewer than a window has */
+    uint32_t n_held; /* rows in memory (samples.h); 0: all. Not fewer than a window has */
 };
 
 /* The same from either; where `levels` holds what the floats hold, to the byte the same. */

@@ -198,12 +198,16 @@ static inline void take_bytes(const uint8_t *const rows[QUAD], size_t n, const f
     }
 }
 
-static inline void take_pairs(const uint8_t *const rows[QUAD], size_t n, const float *levels,
-                              float_bits *columns)
+/* `flip` 0, or the bit that makes levels of signed samples. */
+static inline void take_pairs(const uint8_t *const rows[QUAD], size_t n, uint16_t flip,
+                              const float *levels, float_bits *columns)
 {
+    const uint16_t *pairs[QUAD];
+    for (size_t r = 0; r < QUAD; r++)
+        pairs[r] = (const uint16_t *)(const void *)rows[r];
     for (size_t i = 0; i < n; i++, columns += BLOCK_ROWS) {
         for (size_t r = 0; r < QUAD; r++)
-            columns[r] = bits_of(levels + (rows[r][2 * i] << 8 | rows[r][2 * i + 1]));
+            columns[r] = bits_of(levels + (pairs[r][i] ^ flip));
     }
 }
 
@@ -221,9 +225,8 @@ static size_t row_of(const struct chip_source *source, const struct chip_rect *w
 static void prefetch_block(const struct chip_source *source, const struct chip_rect *window,
                            size_t first)
 {
-    const size_t size = source->pixels != NULL ? sizeof(float) : source->sample_size;
-    const char *begin =
-        source->pixels != NULL ? (const char *)source->pixels : (const char *)source->samples;
+    const size_t size = source->pixels != NULL ? sizeof(float) : sample_type_size(source->type);
+    const char *begin = source->pixels != NULL ? (const char *)source->pixels : source->samples;
     for (size_t r = first; r < first + BLOCK_ROWS && r < window->height; r++) {
         const char *row = begin + row_of(source, window, r) * size;
         for (size_t i = 0; i < window->width * size; i += CACHE_LINE)
@@ -251,23 +254,25 @@ static void take_block(const struct chip_source *source, const struct chip_bytes
 {
     const float *floats[BLOCK_ROWS];
     const uint8_t *samples[BLOCK_ROWS];
+    const size_t size = sample_type_size(source->type);
     for (size_t r = 0; r < BLOCK_ROWS; r++) {
         const size_t row = first + r < window->height ? first + r : window->height - 1u;
         const size_t begin = row_of(source, window, row);
         if (source->pixels != NULL)
             floats[r] = source->pixels + begin;
         else
-            samples[r] = source->samples + begin * source->sample_size;
+            samples[r] = (const uint8_t *)source->samples + begin * size;
     }
     if (bytes != NULL)
         chip_bytes_take(bytes, samples, window->width, columns);
     for (size_t r = 0; bytes == NULL && r < BLOCK_ROWS; r += QUAD) {
         if (source->pixels != NULL)
             take_pixels(floats + r, window->width, columns + r);
-        else if (source->sample_size == 1)
+        else if (source->type == SAMPLE_U8)
             take_bytes(samples + r, window->width, source->levels, columns + r);
         else
-            take_pairs(samples + r, window->width, source->levels, columns + r);
+            take_pairs(samples + r, window->width, source->type == SAMPLE_I16 ? 0x8000 : 0,
+                       source->levels, columns + r);
     }
 }
 
@@ -362,7 +367,7 @@ void chip_resample_source(const struct chip_resampler *resampler, const struct c
     const size_t width = horizontal->n_out, stride = round_up(width, STRIDE);
     float *columns = scratch + rows_size(resampler);
     struct chip_bytes bytes;
-    const bool has_bytes = source->pixels == NULL && source->sample_size == 1 &&
+    const bool has_bytes = source->pixels == NULL && source->type == SAMPLE_U8 &&
                            chip_bytes_init(&bytes, source->levels);
     for (size_t row = 0; row < window.height; row += BLOCK_ROWS) {
         prefetch_next(source, &window, row + BLOCK_ROWS);

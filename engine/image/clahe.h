@@ -3,10 +3,17 @@
 #ifndef CHIPSHOT_ENGINE_IMAGE_CLAHE_H
 #define CHIPSHOT_ENGINE_IMAGE_CLAHE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/image/normalise.h"
+
+/* tiles x tiles contextual regions, 256 bins. */
+struct clahe_params {
+    bool enabled;
+    double clip_limit; /* multiple of a flat histogram's bin, 1..100; default 2 */
+    uint32_t tiles;    /* per side, 1..64; default 8 */
+};
 
 /* Equalises `pixels` (height x width, row-major, values 0..1, borrowed) in place; `params` as
  * normalise_params_check accepts them. An image with fewer pixels a side than tiles has one tile a

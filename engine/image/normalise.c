@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/image/clahe.h"
-
-enum { N_BUCKETS = 1 << 16, BIT_DEPTH_MAX = 24, CLIP_LIMIT_MAX = 100, TILES_MAX = 64 };
+enum { N_BUCKETS = 1 << 16, CLIP_LIMIT_MAX = 100, TILES_MAX = 64 };
 
 const struct normalise_params normalise_params_default = {
     .method = NORMALISE_PERCENTILE,
@@ -88,7 +86,8 @@ static float key_float(uint32_t key)
 }
 
 struct selector {
-    const uint32_t *counts; /* of the levels 0, 1, ...; NULL when there are pixels */
+    const uint32_t *counts; /* of the levels; NULL when there are pixels */
+    double lowest;          /* value of level 0 */
     const float *pixels;
     size_t n;
     uint64_t *upper;   /* N_BUCKETS: counts of the keys' upper halves */
@@ -112,7 +111,7 @@ static double select_rank(struct selector *selector, uint64_t rank)
         uint32_t level = 0;
         while (rank >= selector->counts[level])
             rank -= selector->counts[level++];
-        return level;
+        return selector->lowest + level;
     }
     uint32_t upper = find_bucket(selector->upper, &rank);
     if (selector->lower_of != upper) {
@@ -191,15 +190,22 @@ static void stretch(float *pixels, size_t n, double low, double high)
     }
 }
 
+static int check_full_scale(const struct sample_range *range, struct error *err)
+{
+    if (isfinite(range->low) && isfinite(range->high) && range->low < range->high)
+        return 0;
+    return error_set(err, ERROR_INVALID, "image: a full scale of %g to %g is none", range->low,
+                     range->high);
+}
+
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
-                    uint32_t height, uint32_t bit_depth, struct error *err)
+                    uint32_t height, const struct sample_range *full_scale, struct error *err)
 {
     int rc = normalise_params_check(params, err);
+    if (rc == 0)
+        rc = check_full_scale(full_scale, err);
     if (rc != 0)
         return rc;
-    if (bit_depth < 1 || bit_depth > BIT_DEPTH_MAX)
-        return error_set(err, ERROR_INVALID, "image: bit depth must be 1 to %d, but is %u",
-                         BIT_DEPTH_MAX, bit_depth);
     if (width == 0 || height == 0)
         return error_set(err, ERROR_INVALID, "image: size %u x %u has no pixels", width, height);
     size_t n = (size_t)width * height;
@@ -215,8 +221,8 @@ int normalise_apply(const struct normalise_params *params, float *pixels, uint32
     case NORMALISE_MINMAX:
         break;
     case NORMALISE_NONE:
-        low = 0;
-        high = (double)((UINT32_C(1) << bit_depth) - 1);
+        low = full_scale->low;
+        high = full_scale->high;
         break;
     }
     if (rc != 0)
@@ -228,9 +234,10 @@ int normalise_apply(const struct normalise_params *params, float *pixels, uint32
 /* ---- levels ---- */
 
 static void find_level_range(const struct normalise_params *params, const uint32_t *counts,
-                             uint32_t n_levels, double *low, double *high)
+                             uint32_t n_levels, const struct sample_range *full_scale,
+                             double lowest, double *low, double *high)
 {
-    struct selector selector = {.counts = counts};
+    struct selector selector = {.counts = counts, .lowest = lowest};
     uint32_t smallest = 0, largest = n_levels - 1;
     for (uint32_t i = 0; i < n_levels; i++)
         selector.n += counts[i];
@@ -244,27 +251,31 @@ static void find_level_range(const struct normalise_params *params, const uint32
             smallest++;
         while (counts[largest] == 0)
             largest--;
-        *low = smallest;
-        *high = largest;
+        *low = lowest + smallest;
+        *high = lowest + largest;
         return;
     case NORMALISE_NONE:
-        *low = 0;
-        *high = n_levels - 1;
+        *low = full_scale->low;
+        *high = full_scale->high;
         return;
     }
 }
 
 int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
-                     uint32_t bit_depth, float *levels, struct error *err)
+                     enum sample_type type, const struct sample_range *full_scale, float *levels,
+                     struct error *err)
 {
     int rc = normalise_params_check(params, err);
+    if (rc == 0)
+        rc = check_full_scale(full_scale, err);
     if (rc != 0)
         return rc;
-    const uint32_t n_levels = UINT32_C(1) << bit_depth;
+    const uint32_t n_levels = sample_type_n_levels(type);
+    const double lowest = sample_type_range(type).low;
     double low = 0, high = 0;
-    find_level_range(params, counts, n_levels, &low, &high);
+    find_level_range(params, counts, n_levels, full_scale, lowest, &low, &high);
     for (uint32_t i = 0; i < n_levels; i++)
-        levels[i] = (float)i;
+        levels[i] = (float)(lowest + i);
     stretch(levels, n_levels, low, high);
     return 0;
 }

@@ -6,19 +6,13 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/image/clahe.h"
+#include "engine/image/sample_type.h"
 
 enum normalise_method {
     NORMALISE_PERCENTILE, /* low..high percentile of all pixels to 0..1, clipped */
     NORMALISE_MINMAX,     /* minimum..maximum to 0..1 */
-    NORMALISE_NONE,       /* native full scale (2^bit_depth - 1) to 1, clipped */
-};
-
-/* Contrast-limited adaptive histogram equalisation (Zuiderveld, Graphics Gems IV, 1994), applied
- * after the normalisation: tiles x tiles contextual regions, 256 bins. */
-struct clahe_params {
-    bool enabled;
-    double clip_limit; /* multiple of a flat histogram's bin, 1..100; default 2 */
-    uint32_t tiles;    /* per side, 1..64; default 8 */
+    NORMALISE_NONE,       /* native full scale (8 bits: 0..255) to 0..1, clipped */
 };
 
 struct normalise_params {
@@ -41,15 +35,17 @@ int normalise_params_check(const struct normalise_params *params, struct error *
 /* Normalises `pixels` (height x width, row-major, borrowed) in place. Where low and high fall
  * together, values above them become 1 and all others 0: an image with one value only becomes 0
  * (NORMALISE_NONE keeps its level). Percentiles interpolate linearly between order statistics, as
- * NumPy's default does. Deterministic. `bit_depth` is the image's (1..24). ERROR_INVALID as above
- * or for a pixel that is not finite, ERROR_NOMEM; then `pixels` may be half done. */
+ * NumPy's default does. Deterministic. `full_scale` is the image's. ERROR_INVALID as above, for a
+ * full scale that is none, or for a pixel that is not finite, ERROR_NOMEM; then `pixels` may be
+ * half done. */
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
-                    uint32_t height, uint32_t bit_depth, struct error *err);
+                    uint32_t height, const struct sample_range *full_scale, struct error *err);
 
-/* The same for samples (image.h): the value that normalise_apply would make of each level, from
- * counts[level], into `levels` (both 2^bit_depth; at least one count is not 0). CLAHE, which looks
- * at places, is not done. */
+/* The same for samples (samples.h): the value that normalise_apply would make of each level, from
+ * counts[level], into `levels` (both sample_type_n_levels; at least one count is not 0). CLAHE,
+ * which looks at places, is not done. */
 int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
-                     uint32_t bit_depth, float *levels, struct error *err);
+                     enum sample_type type, const struct sample_range *full_scale, float *levels,
+                     struct error *err);
 
 #endif

@@ -1,4 +1,6 @@
-/* PNG (W3C PNG Specification, third edition) to one float32 plane, with libpng.
+/* The rows of a PNG, pulled, with libpng or, of plain grey files, with png_rows.c: there libpng
+ * reads what comes before the image data, and takes over from the first row that png_rows.c does
+ * not understand, having read those before it once more.
  *
  * Hostile input is kept small before libpng sees it: IHDR is read by hand and held against the
  * limits first; every ancillary chunk but sCAL is skipped unread; image data pass through one row
@@ -6,12 +8,11 @@
  * interlaced file needs no more memory than another.
  *
  * libpng leaves its calls by longjmp on an error. Everything that must survive that lives in
- * `struct reader`, outside the frame that calls setjmp: see `attempt`.
+ * `struct reader`, outside the frame that calls setjmp: see `attempt`. A reader that failed is only
+ * closed.
  */
 #include "engine/image/png_decode.h"
 
-#include <assert.h>
-#include <math.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdbool.h>
@@ -53,14 +54,17 @@ struct reader {
     png_infop header;
     struct image_info info;
     uint32_t n_palette;
-    float palette[256]; /* luminance of the palette's colours */
-    uint8_t *row;       /* one row as libpng gives it: a byte or two a sample; owned */
-    float *sink;        /* one row of floats when no plane is wanted; owned */
-    float *pixels;      /* NULL unless the plane is wanted; owned until given to the caller */
-    struct png_samples *samples; /* NULL: not asked for; borrowed */
+    float palette[256];    /* luminance of the palette's colours */
+    struct png_rows *rows; /* NULL: libpng reads the rows; owned */
+    uint32_t n_given;      /* rows that the caller has */
+    bool has_begun;        /* libpng is at the image data */
+    uint32_t n_read;       /* rows that libpng has read, when they are not interlaced */
+    uint32_t n_wanted;     /* rows that a step is to give */
+    uint8_t *out;          /* where to; NULL: nowhere; borrowed */
+    uint8_t *row;          /* one row as libpng gives it: a byte or two a sample; owned */
+    float *sink;           /* one row of floats that nobody wants; owned */
     bool truncated;
     bool out_of_memory;
-    bool stopped;      /* progress said so */
     char message[128]; /* libpng's, when it failed */
     jmp_buf failed;
 };
@@ -120,8 +124,6 @@ static int attempt(struct reader *reader, void (*step)(struct reader *), struct 
     }
     if (reader->out_of_memory)
         return error_set_nomem(err, "the PNG decoder");
-    if (reader->stopped)
-        return error_set(err, ERROR_CANCELLED, "stopped on request");
     if (reader->truncated)
         return error_set(err, ERROR_INVALID,
                          "image: the PNG file is truncated: it ends after %zu bytes, before its "
@@ -132,11 +134,6 @@ static int attempt(struct reader *reader, void (*step)(struct reader *), struct 
 
 /* --- the header --- */
 
-static uint32_t read_u32(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-}
-
 static int read_ihdr(const uint8_t *data, size_t size, struct ihdr *out, struct error *err)
 {
     if (size < IHDR_END)
@@ -145,11 +142,11 @@ static int read_ihdr(const uint8_t *data, size_t size, struct ihdr *out, struct 
                          "header",
                          size);
     const uint8_t *chunk = data + SIGNATURE_SIZE;
-    if (read_u32(chunk) != 13 || memcmp(chunk + 4, "IHDR", 4) != 0)
+    if (png_get_uint_32(chunk) != 13 || memcmp(chunk + 4, "IHDR", 4) != 0)
         return error_set(err, ERROR_INVALID,
                          "image: the PNG file is corrupt: its first chunk is not a header (IHDR)");
-    *out = (struct ihdr){.width = read_u32(chunk + 8),
-                         .height = read_u32(chunk + 12),
+    *out = (struct ihdr){.width = png_get_uint_32(chunk + 8),
+                         .height = png_get_uint_32(chunk + 12),
                          .bit_depth = chunk[16],
                          .color_type = chunk[17],
                          .interlace = chunk[20]};
@@ -160,37 +157,12 @@ static int read_ihdr(const uint8_t *data, size_t size, struct ihdr *out, struct 
     return 0;
 }
 
-static int check_side(const char *name, uint32_t side, uint32_t limit, struct error *err)
-{
-    if (side <= limit)
-        return 0;
-    return error_set(err, ERROR_INVALID, "image: %s %u is over the limit of %u pixels", name, side,
-                     limit);
-}
-
 static int check_limits(const struct ihdr *ihdr, const struct image_limits *limits,
                         struct error *err)
 {
-    int rc;
-    if ((rc = check_side("width", ihdr->width, limits->max_side, err)) != 0 ||
-        (rc = check_side("height", ihdr->height, limits->max_side, err)) != 0)
-        return rc;
-    uint64_t n_pixels = (uint64_t)ihdr->width * ihdr->height;
-    if (n_pixels > limits->max_pixels)
-        return error_set(err, ERROR_INVALID,
-                         "image: width x height = %u x %u = %llu is over the limit of %llu pixels",
-                         ihdr->width, ihdr->height, (unsigned long long)n_pixels,
-                         (unsigned long long)limits->max_pixels);
-    /* At most 8 bytes a pixel in each of libpng's two rows and in ours; n_pixels < 2^62, so a sum
-     * could only wrap beyond what the comparison by pixels admits. */
-    uint64_t rows_size = UINT64_C(28) * ihdr->width + DECODER_SIZE;
-    if (n_pixels > (UINT64_MAX - rows_size) / sizeof(float) ||
-        n_pixels * sizeof(float) + rows_size > limits->max_decoded_size ||
-        n_pixels * sizeof(float) > SIZE_MAX)
-        return error_set(err, ERROR_INVALID,
-                         "image: decoding %u x %u pixels takes over the limit of %llu bytes",
-                         ihdr->width, ihdr->height, (unsigned long long)limits->max_decoded_size);
-    return 0;
+    /* At most 8 bytes a pixel in each of libpng's two rows and in ours, and 4 in the sink. */
+    return image_limits_check(limits, ihdr->width, ihdr->height,
+                              UINT64_C(28) * ihdr->width + DECODER_SIZE, err);
 }
 
 static float luminance(double red, double green, double blue)
@@ -211,19 +183,22 @@ static void read_palette(struct reader *reader)
         reader->palette[i] = luminance(colors[i].red, colors[i].green, colors[i].blue);
 }
 
-/* 0 unless the file gives one plausible size for both axes. */
-static double read_pixel_size_nm(png_structp png, png_infop header)
+/* From a hundredth of a picometre to a centimetre: wider than any microscope. NaN fails too. */
+static bool is_plausible(double nm)
+{
+    return nm >= 1e-5 && nm <= 1e7;
+}
+
+/* sCAL with unit metre; pHYs is a print size and is not used. */
+static struct image_calibration read_calibration(png_structp png, png_infop header)
 {
     int unit = 0;
     double width = 0;
     double height = 0;
-    if (png_get_sCAL(png, header, &unit, &width, &height) == 0 || unit != PNG_SCALE_METER)
-        return 0;
-    /* From a hundredth of a picometre to a centimetre: wider than any microscope. NaN fails too. */
-    double nm = width * 1e9;
-    if (!(nm >= 1e-5 && nm <= 1e7) || !(fabs(height - width) <= 1e-3 * width))
-        return 0;
-    return nm;
+    if (png_get_sCAL(png, header, &unit, &width, &height) == 0 || unit != PNG_SCALE_METER ||
+        !is_plausible(width * 1e9) || !is_plausible(height * 1e9))
+        return (struct image_calibration){.unit = CALIBRATION_NONE};
+    return (struct image_calibration){CALIBRATION_NM, width * 1e9, height * 1e9, "sCAL"};
 }
 
 static void skip_ancillary_chunks(png_structp png)
@@ -234,6 +209,47 @@ static void skip_ancillary_chunks(png_structp png)
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, 3);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 1);
+}
+
+static bool is_interlaced(const struct reader *reader)
+{
+    return reader->ihdr.interlace != PNG_INTERLACE_NONE;
+}
+
+/* Grey that libpng gives as it is wanted; other rows are made floats. */
+static enum sample_type type_of(const struct reader *reader)
+{
+    if (reader->ihdr.color_type != PNG_COLOR_TYPE_GRAY || is_interlaced(reader))
+        return SAMPLE_F32;
+    switch (reader->ihdr.bit_depth) {
+    case 1:
+        return SAMPLE_BIT;
+    case 8:
+        return SAMPLE_U8;
+    case 16:
+        return SAMPLE_U16;
+    }
+    return SAMPLE_F32;
+}
+
+static void describe(struct reader *reader)
+{
+    bool is_palette = reader->ihdr.color_type == PNG_COLOR_TYPE_PALETTE;
+    bool is_color = (reader->ihdr.color_type & PNG_COLOR_MASK_COLOR) != 0;
+    if (is_palette)
+        read_palette(reader);
+    const uint32_t bit_depth = is_palette ? 8 : reader->ihdr.bit_depth;
+    reader->info = (struct image_info){
+        .conversion = is_color ? IMAGE_CONVERSION_LUMINANCE : IMAGE_CONVERSION_NONE,
+        .width = reader->ihdr.width,
+        .height = reader->ihdr.height,
+        .bit_depth = bit_depth,
+        .n_channels = is_palette ? 3 : png_get_channels(reader->png, reader->header),
+        .type = type_of(reader),
+        .full_scale = sample_range_of_bits(bit_depth),
+        .is_unordered = is_interlaced(reader),
+        .calibration = read_calibration(reader->png, reader->header),
+    };
 }
 
 static void step_header(struct reader *reader)
@@ -253,26 +269,18 @@ static void step_header(struct reader *reader)
     png_set_read_fn(png, reader, on_read);
     png_read_info(png, reader->header);
 
-    bool is_palette = reader->ihdr.color_type == PNG_COLOR_TYPE_PALETTE;
-    bool is_color = (reader->ihdr.color_type & PNG_COLOR_MASK_COLOR) != 0;
-    if (is_palette)
-        read_palette(reader);
-    reader->info = (struct image_info){
-        .format = IMAGE_FORMAT_PNG,
-        .conversion = is_color ? IMAGE_CONVERSION_LUMINANCE : IMAGE_CONVERSION_NONE,
-        .width = reader->ihdr.width,
-        .height = reader->ihdr.height,
-        .bit_depth = is_palette ? 8 : reader->ihdr.bit_depth,
-        .n_channels = is_palette ? 3 : png_get_channels(png, reader->header),
-        .pixel_size_nm = read_pixel_size_nm(png, reader->header),
-    };
+    describe(reader);
 }
 
 /* --- the pixels --- */
 
 static float sample(const uint8_t *row, size_t index, bool wide)
 {
-    return wide ? (float)(row[2 * index] << 8 | row[2 * index + 1]) : (float)row[index];
+    uint16_t value;
+    if (!wide)
+        return row[index];
+    memcpy(&value, row + 2 * index, sizeof(value));
+    return value;
 }
 
 static void convert_palette_row(struct reader *reader, uint32_t n, float *out, size_t step)
@@ -306,61 +314,42 @@ static void convert_row(struct reader *reader, uint32_t n, float *out, size_t st
     }
 }
 
-static bool has_samples(const struct ihdr *ihdr)
+static void step_begin(struct reader *reader)
 {
-    return ihdr->color_type == PNG_COLOR_TYPE_GRAY && ihdr->bit_depth >= 8 &&
-           ihdr->interlace == PNG_INTERLACE_NONE;
-}
-
-/* What png_rows.c did not take: the rows that were told of are not written again, because others
- * may be reading them. */
-static void read_samples(struct reader *reader)
-{
-    struct png_samples *samples = reader->samples;
-    const uint32_t height = reader->ihdr.height;
-    const size_t row_size = (size_t)reader->ihdr.width * (reader->ihdr.bit_depth / 8);
-    if (png_get_rowbytes(reader->png, reader->header) != row_size)
+    png_set_packing(reader->png); /* a byte for each sample below 8 bits, not scaled */
+    if (reader->ihdr.bit_depth == 16 && SAMPLES_ARE_LITTLE_ENDIAN)
+        png_set_swap(reader->png); /* PNG has the most significant byte first */
+    png_read_update_info(reader->png, reader->header);
+    /* The same as ours by construction; it guards the buffers that libpng writes to. */
+    const size_t row_size = png_get_rowbytes(reader->png, reader->header);
+    if (row_size > (size_t)8 * reader->ihdr.width ||
+        (reader->info.type != SAMPLE_F32 &&
+         row_size != (size_t)reader->ihdr.width * sample_type_size(reader->info.type)))
         png_error(reader->png, "unexpected row size");
-    for (uint32_t y = 0; y < height; y++) {
-        const bool told = y < samples->n_rows_told;
-        uint8_t *row = samples->data + y % samples->n_held * row_size;
-        png_read_row(reader->png, told ? reader->row : row, NULL);
-        /* Of the last rows the caller tells, when the file has ended well. */
-        if (!told && (y + 1) % SAMPLES_BLOCK_ROWS == 0 && y + 1 < height &&
-            samples->progress != NULL && !samples->progress(samples->context, y + 1)) {
-            reader->stopped = true;
-            png_error(reader->png, "stopped");
-        }
-    }
-}
-
-static void count_row(struct reader *reader)
-{
-    const uint8_t *row = reader->row;
-    uint32_t *counts = reader->samples->counts;
-    for (size_t i = 0; reader->ihdr.bit_depth == 8 && i < reader->ihdr.width; i++)
-        counts[row[i]]++;
-    for (size_t i = 0; reader->ihdr.bit_depth == 16 && i < reader->ihdr.width; i++)
-        counts[row[2 * i] << 8 | row[2 * i + 1]]++;
+    reader->has_begun = true;
 }
 
 static void read_plain(struct reader *reader)
 {
-    const bool count =
-        reader->samples != NULL && reader->samples->present && reader->samples->counts != NULL;
-    for (size_t y = 0; y < reader->ihdr.height; y++) {
-        float *out =
-            reader->pixels != NULL ? reader->pixels + y * reader->ihdr.width : reader->sink;
+    const size_t width = reader->ihdr.width;
+    const size_t row_size = width * sample_type_size(reader->info.type);
+    const bool is_direct = reader->info.type != SAMPLE_F32;
+    /* Others may be reading the rows that were given: they are not written again. */
+    for (; reader->n_read < reader->n_given; reader->n_read++)
         png_read_row(reader->png, reader->row, NULL);
-        if (count)
-            count_row(reader);
-        convert_row(reader, reader->ihdr.width, out, 1);
+    for (size_t i = 0; i < reader->n_wanted; i++, reader->n_read++) {
+        uint8_t *out = reader->out != NULL ? reader->out + i * row_size : NULL;
+        png_read_row(reader->png, is_direct && out != NULL ? out : reader->row, NULL);
+        if (!is_direct)
+            convert_row(reader, (uint32_t)width, out != NULL ? (float *)(void *)out : reader->sink,
+                        1);
     }
 }
 
 /* libpng, not told to undo the interlacing, gives the rows of each pass that is not empty. */
 static void read_pass(struct reader *reader, int pass)
 {
+    float *pixels = (float *)(void *)reader->out;
     size_t width = reader->ihdr.width;
     uint32_t columns = PNG_PASS_COLS(reader->ihdr.width, pass);
     uint32_t rows = PNG_PASS_ROWS(reader->ihdr.height, pass);
@@ -368,9 +357,8 @@ static void read_pass(struct reader *reader, int pass)
     for (uint32_t row = 0; columns > 0 && row < rows; row++) {
         size_t y = PNG_ROW_FROM_PASS_ROW(row, pass);
         png_read_row(reader->png, reader->row, NULL);
-        if (reader->pixels != NULL)
-            convert_row(reader, columns, reader->pixels + y * width + PNG_PASS_START_COL(pass),
-                        step);
+        if (pixels != NULL)
+            convert_row(reader, columns, pixels + y * width + PNG_PASS_START_COL(pass), step);
         else
             convert_row(reader, columns, reader->sink, 1);
     }
@@ -385,108 +373,114 @@ static void check_end(struct reader *reader)
         png_error(reader->png, "IEND: CRC error");
 }
 
-static void step_pixels(struct reader *reader)
+static void step_rows(struct reader *reader)
 {
-    png_set_packing(reader->png); /* a byte for each sample below 8 bits, not scaled */
-    png_read_update_info(reader->png, reader->header);
-    /* The same as ours by construction; it guards the buffer that libpng writes to. */
-    if (png_get_rowbytes(reader->png, reader->header) > (size_t)8 * reader->ihdr.width)
-        png_error(reader->png, "unexpected row size");
-    if (reader->samples != NULL && reader->samples->data != NULL)
-        read_samples(reader);
-    else if (reader->ihdr.interlace == PNG_INTERLACE_NONE)
+    if (!reader->has_begun)
+        step_begin(reader);
+    if (!is_interlaced(reader))
         read_plain(reader);
     else
         for (int pass = 0; pass < ADAM7_PASSES; pass++)
             read_pass(reader, pass);
-    png_read_end(reader->png, NULL);
-    check_end(reader);
+    if (reader->n_given + reader->n_wanted == reader->ihdr.height) {
+        png_read_end(reader->png, NULL);
+        check_end(reader);
+    }
 }
 
-static int allocate_pixels(struct reader *reader, enum png_decode_goal goal, struct error *err)
+static int allocate_rows(struct reader *reader, struct error *err)
 {
-    size_t width = reader->ihdr.width;
-    reader->row = malloc(8 * width);
-    if (goal == PNG_DECODE_PIXELS)
-        reader->pixels = malloc(width * reader->ihdr.height * sizeof(float));
-    else if (goal != PNG_DECODE_SAMPLES)
+    const size_t width = reader->ihdr.width;
+    if (reader->row == NULL)
+        reader->row = malloc(8 * width);
+    if (reader->sink == NULL)
         reader->sink = malloc(width * sizeof(float));
-    if (reader->row == NULL ||
-        (reader->pixels == NULL && reader->sink == NULL && goal != PNG_DECODE_SAMPLES))
+    if (reader->row == NULL || reader->sink == NULL)
         return error_set_nomem(err, "the image's pixels");
     return 0;
 }
 
-int png_decode_samples(const void *data, size_t size, const struct image_limits *limits,
-                       struct png_samples *samples, struct error *err)
+int png_decode_read(void *context, uint32_t n_max, void *rows, uint32_t *n_rows, struct error *err)
 {
-    struct ihdr ihdr = {0};
-    struct image image;
-    uint32_t n_rows = 0;
-    int rc = read_ihdr(data, size, &ihdr, err);
-    if (rc == 0)
-        rc = check_limits(&ihdr, limits, err);
-    if (rc != 0)
-        return rc;
-    const uint32_t bytes = ihdr.bit_depth / 8;
-    const struct png_rows rows = {.row_size = (size_t)ihdr.width * bytes,
-                                  .bytes_per_pixel = bytes,
-                                  .height = ihdr.height,
-                                  .n_held = samples->n_held,
-                                  .out = samples->data,
-                                  .progress = samples->progress,
-                                  .context = samples->context};
-    switch (png_rows_read(data, size, &rows, &n_rows)) {
-    case PNG_ROWS_DONE:
-        return 0;
-    case PNG_ROWS_STOPPED:
-        return error_set(err, ERROR_CANCELLED, "stopped on request");
-    case PNG_ROWS_IRREGULAR:
-        break;
+    struct reader *reader = context;
+    uint32_t n = n_max;
+    if (reader->rows != NULL && (rows == NULL || !png_rows_read(reader->rows, n_max, rows, &n))) {
+        png_rows_destroy(reader->rows);
+        reader->rows = NULL;
     }
-    samples->n_rows_told = n_rows;
-    rc = png_decode(data, size, limits, PNG_DECODE_SAMPLES, samples, &image, err);
-    if (rc == 0 && samples->progress != NULL && !samples->progress(samples->context, ihdr.height))
-        rc = error_set(err, ERROR_CANCELLED, "stopped on request");
-    return rc;
+    if (reader->rows == NULL) {
+        n = n_max;
+        reader->n_wanted = n;
+        reader->out = rows;
+        int rc = allocate_rows(reader, err);
+        if (rc == 0)
+            rc = attempt(reader, step_rows, err);
+        if (rc < 0)
+            return rc;
+    }
+    reader->n_given += n;
+    *n_rows = n;
+    return 0;
 }
 
-int png_decode(const void *data, size_t size, const struct image_limits *limits,
-               enum png_decode_goal goal, struct png_samples *samples, struct image *out,
-               struct error *err)
+/* --- the file --- */
+
+static int open_header(const struct image_request *request, struct reader **out, struct error *err)
 {
     struct ihdr ihdr = {0};
-    int rc;
-    if ((rc = read_ihdr(data, size, &ihdr, err)) != 0 ||
-        (rc = check_limits(&ihdr, limits, err)) != 0)
+    int rc = read_ihdr(request->data, request->size, &ihdr, err);
+    if (rc == 0)
+        rc = check_limits(&ihdr, request->limits, err);
+    if (rc < 0)
         return rc;
     struct reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL)
         return error_set_nomem(err, "the PNG decoder");
-    reader->data = data;
-    reader->size = size;
-    reader->limits = limits;
+    reader->data = request->data;
+    reader->size = request->size;
+    reader->limits = request->limits;
     reader->ihdr = ihdr;
-    reader->samples = samples;
-    if (samples != NULL)
-        samples->present = has_samples(&ihdr);
-    assert(goal != PNG_DECODE_SAMPLES || (samples->present && samples->data != NULL));
-
     rc = attempt(reader, step_header, err);
-    if (rc != 0 || goal == PNG_DECODE_HEADER)
-        goto out;
-    rc = allocate_pixels(reader, goal, err);
-    if (rc == 0)
-        rc = attempt(reader, step_pixels, err);
-out:
-    if (rc == 0) {
-        *out = (struct image){.info = reader->info, .pixels = reader->pixels};
-        reader->pixels = NULL;
-    }
+    if (rc < 0)
+        png_decode_close(reader);
+    else
+        *out = reader;
+    return rc;
+}
+
+int png_decode_probe(const struct image_request *request, struct image_info *out, struct error *err)
+{
+    struct reader *reader = NULL;
+    int rc = open_header(request, &reader, err);
+    if (rc < 0)
+        return rc;
+    *out = reader->info;
+    png_decode_close(reader);
+    return 0;
+}
+
+int png_decode_open(const struct image_request *request, void **out, struct image_info *info,
+                    struct error *err)
+{
+    struct reader *reader = NULL;
+    int rc = open_header(request, &reader, err);
+    if (rc < 0)
+        return rc;
+    /* Without the memory for it libpng reads the rows, too. */
+    if (request->trust == IMAGE_CHECKED && sample_type_n_levels(reader->info.type) > 0)
+        reader->rows = png_rows_create(request->data, request->size, reader->ihdr.width,
+                                       reader->ihdr.height, reader->ihdr.bit_depth / 8);
+    *info = reader->info;
+    *out = reader;
+    return 0;
+}
+
+void png_decode_close(void *context)
+{
+    struct reader *reader = context;
     png_destroy_read_struct(&reader->png, &reader->header, NULL);
+    png_rows_destroy(reader->rows);
     free(reader->row);
     free(reader->sink);
-    free(reader->pixels);
     free(reader);
-    return rc;
 }

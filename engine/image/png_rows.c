@@ -16,12 +16,13 @@
 
 #include "base/clones.h"
 #include "engine/give_way.h"
+#include "engine/image/source.h"
 
 enum {
     LANES = 16,
     RUNS = 4,
     WIDTH_MIN = (2 * RUNS + 1) * LANES,
-    BLOCK_ROWS = SAMPLES_BLOCK_ROWS,
+    BLOCK_ROWS = SOURCE_BLOCK_ROWS,
     SIGNATURE_SIZE = 8,
     CHUNK_OVERHEAD = 12, /* length, type, checksum */
     FILTER_NONE = 0,
@@ -35,11 +36,17 @@ _Static_assert(BLOCK_ROWS == RUNS * LANES, "groups of rows follow each other");
 
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
 
-struct row_reader {
+struct png_rows {
     const uint8_t *data;
     size_t size;
     size_t next; /* where the next chunk begins */
     bool fed;    /* there was image data */
+    size_t row_size;
+    uint32_t sample_size;
+    uint32_t height;
+    uint32_t n_rows; /* that were read */
+    uint8_t *block;  /* BLOCK_ROWS filtered rows, each behind the byte that names its filter */
+    uint8_t *above;  /* the last row that was read, as in the file; zeros before the first */
     struct inflate_state stream;
 };
 
@@ -62,18 +69,18 @@ static bool is_name(const uint8_t *type)
 }
 
 /* Finds the next chunk, whose data may lie beyond the end of the file only if this fails. */
-static bool next_chunk(struct row_reader *reader, const uint8_t **type, uint32_t *length)
+static bool next_chunk(struct png_rows *rows, const uint8_t **type, uint32_t *length)
 {
-    if (reader->size - reader->next < CHUNK_OVERHEAD)
+    if (rows->size - rows->next < CHUNK_OVERHEAD)
         return false;
-    const uint8_t *chunk = reader->data + reader->next;
+    const uint8_t *chunk = rows->data + rows->next;
     *length = read_u32(chunk);
-    if (*length > reader->size - reader->next - CHUNK_OVERHEAD)
+    if (*length > rows->size - rows->next - CHUNK_OVERHEAD)
         return false;
     *type = chunk + 4;
     if (!is_name(*type))
         return false;
-    reader->next += CHUNK_OVERHEAD + (size_t)*length;
+    rows->next += CHUNK_OVERHEAD + (size_t)*length;
     return true;
 }
 
@@ -110,20 +117,20 @@ static bool has_checksum(const uint8_t *type, uint32_t length)
 }
 
 /* Gives the stream the next IDAT chunk. */
-static bool feed(struct row_reader *reader)
+static bool feed(struct png_rows *rows)
 {
     const uint8_t *type;
     uint32_t length;
     do {
-        if (!next_chunk(reader, &type, &length))
+        if (!next_chunk(rows, &type, &length))
             return false;
         /* Once there was image data, it goes on to its end. */
-        if (reader->fed && !is_type(type, "IDAT"))
+        if (rows->fed && !is_type(type, "IDAT"))
             return false;
     } while (!is_type(type, "IDAT"));
-    reader->fed = true;
-    reader->stream.next_in = (uint8_t *)(uintptr_t)(type + 4);
-    reader->stream.avail_in = length;
+    rows->fed = true;
+    rows->stream.next_in = (uint8_t *)(uintptr_t)(type + 4);
+    rows->stream.avail_in = length;
     return has_checksum(type, length);
 }
 
@@ -134,48 +141,47 @@ static bool run_stream(struct inflate_state *stream)
     return code == ISAL_DECOMP_OK;
 }
 
-static bool has_ended(const struct row_reader *reader)
+static bool has_ended(const struct png_rows *rows)
 {
-    return reader->stream.block_state == ISAL_BLOCK_FINISH;
+    return rows->stream.block_state == ISAL_BLOCK_FINISH;
 }
 
-static bool inflate_bytes(struct row_reader *reader, uint8_t *out, size_t size)
+static bool inflate_bytes(struct png_rows *rows, uint8_t *out, size_t size)
 {
-    struct inflate_state *stream = &reader->stream;
+    struct inflate_state *stream = &rows->stream;
     stream->next_out = out;
     stream->avail_out = (uint32_t)size;
     while (stream->avail_out > 0) {
         const uint32_t room = stream->avail_out;
-        if (has_ended(reader))
+        if (has_ended(rows))
             return false;
         if (!run_stream(stream))
             return false;
         /* It may hold back some of what it has inflated: it is asked before it is fed. */
-        if (stream->avail_out == room && stream->avail_in == 0 && !has_ended(reader) &&
-            !feed(reader))
+        if (stream->avail_out == room && stream->avail_in == 0 && !has_ended(rows) && !feed(rows))
             return false;
     }
     return true;
 }
 
 /* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. */
-static bool check_end(struct row_reader *reader)
+static bool check_end(struct png_rows *rows)
 {
-    struct inflate_state *stream = &reader->stream;
+    struct inflate_state *stream = &rows->stream;
     uint8_t extra;
-    while (!has_ended(reader)) {
+    while (!has_ended(rows)) {
         stream->next_out = &extra;
         stream->avail_out = 1;
         if (!run_stream(stream) || stream->avail_out == 0)
             return false;
-        if (!has_ended(reader) && stream->avail_in == 0 && !feed(reader))
+        if (!has_ended(rows) && stream->avail_in == 0 && !feed(rows))
             return false;
     }
     const uint8_t *type = NULL;
     uint32_t length = 0;
     if (stream->avail_in > 0 || stream->read_in_length >= 8)
         return false;
-    while (next_chunk(reader, &type, &length)) {
+    while (next_chunk(rows, &type, &length)) {
         /* Upper case: a chunk that must be understood, and a second IDAT is none of ours. */
         if (is_type(type, "IEND"))
             return length == 0 && has_checksum(type, length);
@@ -466,57 +472,68 @@ static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *ab
 
 /* ---- all rows ---- */
 
-/* Half blocks first: somebody waits for the first rows. */
-static uint32_t next_rows(uint32_t y, uint32_t height)
+struct png_rows *png_rows_create(const uint8_t *data, size_t size, uint32_t width, uint32_t height,
+                                 uint32_t sample_size)
 {
-    const uint32_t n = y < 2 * BLOCK_ROWS ? BLOCK_ROWS / 2 : BLOCK_ROWS;
-    return height - y < n ? height - y : n;
+    struct png_rows *rows = malloc(sizeof(*rows));
+    if (rows == NULL)
+        return NULL;
+    const size_t row_size = (size_t)width * sample_size;
+    *rows = (struct png_rows){.data = data,
+                              .size = size,
+                              .next = SIGNATURE_SIZE,
+                              .row_size = row_size,
+                              .sample_size = sample_size,
+                              .height = height,
+                              .block = malloc(BLOCK_ROWS * (row_size + 1)),
+                              .above = calloc(row_size, 1)};
+    isal_inflate_init(&rows->stream);
+    rows->stream.crc_flag = ISAL_ZLIB;
+    if (rows->block == NULL || rows->above == NULL) {
+        png_rows_destroy(rows);
+        return NULL;
+    }
+    return rows;
 }
 
-static enum png_rows_end read_blocks(struct row_reader *reader, uint8_t *block,
-                                     const struct png_rows *rows, uint32_t *n_rows)
+void png_rows_destroy(struct png_rows *rows)
+{
+    if (rows == NULL)
+        return;
+    free(rows->block);
+    free(rows->above);
+    free(rows);
+}
+
+/* Half blocks first: somebody waits for the first rows. */
+static uint32_t next_rows(const struct png_rows *rows, uint32_t n_max)
+{
+    uint32_t n = rows->n_rows < 2 * BLOCK_ROWS ? BLOCK_ROWS / 2 : BLOCK_ROWS;
+    n = n_max < n ? n_max : n;
+    return rows->height - rows->n_rows < n ? rows->height - rows->n_rows : n;
+}
+
+/* PNG has the most significant byte first. */
+static void to_native_order(uint16_t *samples, size_t n)
+{
+    for (size_t i = 0; SAMPLES_ARE_LITTLE_ENDIAN && i < n; i++)
+        samples[i] = (uint16_t)(samples[i] << 8 | samples[i] >> 8);
+}
+
+bool png_rows_read(struct png_rows *rows, uint32_t n_max, void *out, uint32_t *n_rows)
 {
     const size_t row_size = rows->row_size;
-    const uint32_t height = rows->height;
-    const uint8_t *above = block + BLOCK_ROWS * (row_size + 1); /* zeros */
-    uint32_t n;
-    for (uint32_t y = 0; y < height; y += n) {
-        n = next_rows(y, height);
-        uint8_t *out = rows->out + y % rows->n_held * row_size;
-        if (!inflate_bytes(reader, block, n * (row_size + 1)))
-            return PNG_ROWS_IRREGULAR;
-        give_way();
-        if (!unfilter_block(block, n, above, row_size, rows->bytes_per_pixel, out))
-            return PNG_ROWS_IRREGULAR;
-        above = out + (n - 1) * row_size;
-        give_way();
-        /* The last rows are told of when it is known that the file ends well. */
-        if (y + n == height && !check_end(reader))
-            return PNG_ROWS_IRREGULAR;
-        *n_rows = y + n;
-        if (rows->progress != NULL && !rows->progress(rows->context, y + n))
-            return PNG_ROWS_STOPPED;
-    }
-    return PNG_ROWS_DONE;
-}
-
-enum png_rows_end png_rows_read(const uint8_t *data, size_t size, const struct png_rows *rows,
-                                uint32_t *n_rows)
-{
-    enum png_rows_end end = PNG_ROWS_IRREGULAR;
-    *n_rows = 0;
-    uint8_t *block = calloc(BLOCK_ROWS * (rows->row_size + 1) + rows->row_size, 1);
-    struct row_reader *reader = malloc(sizeof(*reader));
-    if (block != NULL && reader != NULL) {
-        reader->data = data;
-        reader->size = size;
-        reader->next = SIGNATURE_SIZE;
-        reader->fed = false;
-        isal_inflate_init(&reader->stream);
-        reader->stream.crc_flag = ISAL_ZLIB;
-        end = read_blocks(reader, block, rows, n_rows);
-    }
-    free(reader);
-    free(block);
-    return end;
+    const uint32_t n = next_rows(rows, n_max);
+    if (!inflate_bytes(rows, rows->block, n * (row_size + 1)))
+        return false;
+    give_way();
+    if (!unfilter_block(rows->block, n, rows->above, row_size, rows->sample_size, out))
+        return false;
+    memcpy(rows->above, (const uint8_t *)out + (n - 1) * row_size, row_size);
+    if (rows->sample_size == 2)
+        to_native_order(out, n * (row_size / 2));
+    give_way();
+    rows->n_rows += n;
+    *n_rows = n;
+    return rows->n_rows < rows->height || check_end(rows);
 }

@@ -8,28 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/image/image.h"
+struct png_rows;
 
-enum png_rows_end {
-    PNG_ROWS_DONE,
-    PNG_ROWS_STOPPED,   /* progress said so */
-    PNG_ROWS_IRREGULAR, /* not well-formed, or out of memory; the first *n_rows rows are whole */
-};
+/* `data` (borrowed) begins with a signature and an IHDR chunk that were checked: rows of `width`
+ * samples of 1 or 2 bytes. NULL: out of memory. */
+struct png_rows *png_rows_create(const uint8_t *data, size_t size, uint32_t width, uint32_t height,
+                                 uint32_t sample_size);
+/* NULL allowed. */
+void png_rows_destroy(struct png_rows *rows);
 
-/* What is read, and where to. */
-struct png_rows {
-    size_t row_size;
-    uint32_t bytes_per_pixel;
-    uint32_t height;
-    uint32_t n_held; /* as in struct samples */
-    uint8_t *out;    /* n_held x row_size bytes */
-    samples_progress progress;
-    void *context;
-};
-
-/* `data` begins with a signature and an IHDR chunk that were checked. Progress as in samples_read;
- * *n_rows are the rows told of. */
-enum png_rows_end png_rows_read(const uint8_t *data, size_t size, const struct png_rows *rows,
-                                uint32_t *n_rows);
+/* Reads the next rows, 1 to `n_max`, into `out`, 16-bit samples in native order; `out` has room for
+ * n_max rows. False: the file is not well-formed, and these rows are not to be used; those before
+ * are right. Of the last rows it is said when it is known that the file ends well. */
+bool png_rows_read(struct png_rows *rows, uint32_t n_max, void *out, uint32_t *n_rows);
 
 #endif

@@ -148,7 +148,7 @@ static int write_overlay(const struct run *run, const char *directory, struct er
 /* The names are those of the service's results; areas are null when the file has no pixel size. */
 static int classes_to_json(const struct run *run, json_t *out, struct error *err)
 {
-    const double size = run->image.info.pixel_size_nm;
+    const double size = image_calibration_square_nm(&run->image.info.calibration);
     const struct grid_params *grid = &run->grid.params;
     const double chip_area = size > 0 ? (double)grid->stride_x * grid->stride_y * size * size : NAN;
     int rc = 0;

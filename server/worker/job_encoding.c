@@ -20,13 +20,20 @@ static bool on_progress(void *context, uint64_t n_chips)
     return atomic_load(&state->control->stop) == JOB_STOP_NONE;
 }
 
+static void note_first_batch(struct job_state *state)
+{
+    struct job_times *times = state->engine->times;
+    if (times != NULL && times->first_batch == 0)
+        times->first_batch = clock_now_seconds();
+}
+
 /* Sets the workers on the first `n_allowed` chips. */
 static int begin_embedding(struct job_encoding *encoding, const struct chip_source *source,
                            uint64_t n_allowed, struct error *err)
 {
     struct job_state *state = encoding->state;
-    if (state->engine->times != NULL && state->engine->times->first_batch == 0 && n_allowed > 0)
-        state->engine->times->first_batch = clock_now_seconds();
+    if (n_allowed > 0)
+        note_first_batch(state);
     const struct embed_output output = job_embeddings_output(&encoding->embeddings);
     return embed_grid_begin(&encoding->run, state->encoder->embedder, state->lane, source,
                             &encoding->image->grid, n_allowed, on_progress, encoding, &output, err);
@@ -80,66 +87,110 @@ static int begin_pixels(struct job_encoding *encoding, const struct store_file *
     return begin_embedding(encoding, &source, grid_n_chips(grid), err);
 }
 
-/* Lets go of what was read of a large file, of which about as much is read as of the image's rows.
- */
-static void forget_file(struct job_encoding *encoding, uint32_t n_rows)
-{
-    const struct store_file *file = encoding->file;
-    const uint64_t n_read = file->size / encoding->samples.height * (uint64_t)n_rows;
-    const uint32_t n_parts = (uint32_t)(n_read / STORED_FILE_PART);
-    if (n_parts != encoding->n_parts)
-        store_file_forget(file, 0, file->size);
-    encoding->n_parts = n_parts;
-}
+/* ---- samples, row by row ---- */
 
-static bool on_rows(void *context, uint32_t n_rows)
-{
-    struct job_encoding *encoding = context;
-    struct job_state *state = encoding->state;
-    const struct grid *grid = &encoding->image->grid;
-    const struct samples *samples = &encoding->samples;
-    forget_file(encoding, n_rows);
-    if (encoding->run == NULL) {
-        samples_count(samples, encoding->n_counted, n_rows, encoding->counts);
-        encoding->n_counted = n_rows;
-        return atomic_load(&state->control->stop) == JOB_STOP_NONE;
-    }
-    const uint64_t n_chips = grid_chips_within(grid, n_rows);
-    if (n_chips > encoding->n_allowed) {
-        if (state->engine->times != NULL && state->engine->times->first_batch == 0)
-            state->engine->times->first_batch = clock_now_seconds();
-        encoding->n_allowed = n_chips;
-        embed_allow(encoding->run, n_chips);
-    }
-    /* The next rows take the places of those that are in memory longest. */
-    const uint64_t n_next = (uint64_t)n_rows + SAMPLES_BLOCK_ROWS;
-    if (samples->n_held < samples->height && n_rows < samples->height && n_next > samples->n_held &&
-        !embed_wait(encoding->run, grid_chips_above(grid, (uint32_t)(n_next - samples->n_held))))
-        return false;
-    return atomic_load(&state->control->stop) == JOB_STOP_NONE;
-}
-
-static int read_samples(struct job_encoding *encoding, const struct store_file *file,
-                        struct error *err)
+static int open_source(struct job_encoding *encoding, const struct store_file *file,
+                       struct image_source *out, struct error *err)
 {
     struct job_state *state = encoding->state;
     struct error inner = {0};
     const double start = clock_now_seconds();
-    int rc = samples_read(file->data, file->size, &state->engine->limits->image, &encoding->samples,
-                          on_rows, encoding, &inner);
+    int rc = image_open(file->data, file->size, &state->engine->limits->image,
+                        encoding->image->row.frame, IMAGE_CHECKED, out, &inner);
     job_time(state, JOB_PART_DECODE, start);
     return rc < 0 ? job_image_fail(encoding->image, &inner, err) : 0;
 }
 
-/* The value of each level, from the counts. */
-static int make_levels(struct job_encoding *encoding, const uint32_t *counts, struct error *err)
+/* Lets go of what was read of a large file, of which about as much is read as of the image's rows:
+ * `first` of them before, `n_rows` now. */
+static void forget_file(const struct store_file *file, uint32_t height, uint32_t first,
+                        uint32_t n_rows)
 {
-    const uint32_t bit_depth = encoding->samples.bit_depth;
+    const uint64_t row_size = file->size / height;
+    if (row_size * first / STORED_FILE_PART != row_size * n_rows / STORED_FILE_PART)
+        store_file_forget(file, 0, file->size);
+}
+
+/* The next rows; ERROR_CANCELLED when the job is to stop. */
+static int read_rows(struct job_encoding *encoding, const struct store_file *file,
+                     struct image_source *source, struct error *err)
+{
+    struct error inner = {0};
+    const uint32_t first = source->n_rows;
+    int rc = samples_read(&encoding->samples, source, &inner);
+    if (rc < 0)
+        return job_image_fail(encoding->image, &inner, err);
+    forget_file(file, encoding->samples.height, first, source->n_rows);
+    return job_check_stop(encoding->state, err);
+}
+
+static int count_rows(struct job_encoding *encoding, const struct store_file *file,
+                      struct image_source *source, uint32_t *counts, struct error *err)
+{
     const double start = clock_now_seconds();
-    encoding->levels = malloc(samples_n_levels(bit_depth) * sizeof(float));
-    int rc = encoding->levels == NULL ? error_set_nomem(err, "an image's levels")
-                                      : normalise_levels(&encoding->state->params.normalise, counts,
-                                                         bit_depth, encoding->levels, err);
+    int rc = 0;
+    while (rc == 0 && source->n_rows < encoding->samples.height) {
+        const uint32_t first = source->n_rows;
+        rc = read_rows(encoding, file, source, err);
+        if (rc == 0)
+            samples_count(&encoding->samples, first, source->n_rows, counts);
+    }
+    job_time(encoding->state, JOB_PART_DECODE, start);
+    return rc;
+}
+
+/* The next rows take the places of those that are in memory longest: waits until the workers do not
+ * need them any more. */
+static int wait_for_room(struct job_encoding *encoding, uint32_t n_rows, struct error *err)
+{
+    const struct samples *samples = &encoding->samples;
+    const uint64_t n_next = (uint64_t)n_rows + samples_next_rows(samples, n_rows);
+    if (n_next <= samples->n_held)
+        return 0;
+    const uint32_t first_kept = (uint32_t)(n_next - samples->n_held);
+    if (embed_wait(encoding->run, grid_chips_above(&encoding->image->grid, first_kept)))
+        return 0;
+    return error_set(err, ERROR_CANCELLED, "stopped on request");
+}
+
+/* The chips that end within the rows read so far, `first` of them before. */
+static void allow_rows(struct job_encoding *encoding, uint32_t first, uint32_t n_rows)
+{
+    const struct grid *grid = &encoding->image->grid;
+    const uint64_t n_chips = grid_chips_within(grid, n_rows);
+    if (n_chips == grid_chips_within(grid, first))
+        return;
+    note_first_batch(encoding->state);
+    embed_allow(encoding->run, n_chips);
+}
+
+static int embed_rows(struct job_encoding *encoding, const struct store_file *file,
+                      struct image_source *source, struct error *err)
+{
+    const double start = clock_now_seconds();
+    int rc = 0;
+    while (rc == 0 && source->n_rows < encoding->samples.height) {
+        const uint32_t first = source->n_rows;
+        rc = wait_for_room(encoding, first, err);
+        if (rc == 0)
+            rc = read_rows(encoding, file, source, err);
+        if (rc == 0)
+            allow_rows(encoding, first, source->n_rows);
+    }
+    job_time(encoding->state, JOB_PART_DECODE, start);
+    return rc;
+}
+
+/* The value of each level, from the counts. */
+static int make_levels(struct job_encoding *encoding, const struct image_info *info,
+                       const uint32_t *counts, struct error *err)
+{
+    const double start = clock_now_seconds();
+    encoding->levels = malloc(sample_type_n_levels(info->type) * sizeof(float));
+    int rc = encoding->levels == NULL
+                 ? error_set_nomem(err, "an image's levels")
+                 : normalise_levels(&encoding->state->params.normalise, counts, info->type,
+                                    &info->full_scale, encoding->levels, err);
     job_time(encoding->state, JOB_PART_NORMALISE, start);
     return rc;
 }
@@ -153,43 +204,50 @@ static bool are_all(const uint32_t *counts, uint32_t n_levels, uint64_t n_sample
     return sum == n_samples;
 }
 
-static int begin_samples(struct job_encoding *encoding, const struct store_file *file,
-                         uint32_t *counts, struct error *err)
+/* The counts that were stored with the image, or else those of all its rows: these are stored. */
+static int find_counts(struct job_encoding *encoding, const struct store_file *file,
+                       struct image_source *source, uint32_t *counts, struct error *err)
 {
     struct cache *cache = encoding->state->engine->cache;
-    const char *sha256 = encoding->image->row.sha256;
-    const uint32_t frame = encoding->image->row.frame;
+    const struct job_image *image = encoding->image;
     const struct samples *samples = &encoding->samples;
-    const uint32_t n_levels = samples_n_levels(samples->bit_depth);
-    const bool is_whole = samples->n_held == samples->height;
-    int rc = job_image_check_size(encoding->image, samples->width, samples->height, err);
-    if (rc < 0)
-        return rc;
-    const bool known = image_counts_get(cache, sha256, frame, counts, n_levels) &&
-                       are_all(counts, n_levels, (uint64_t)samples->width * samples->height);
-    if (!known) {
-        memset(counts, 0, n_levels * sizeof(counts[0]));
-        encoding->counts = counts;
-        rc = finish_check(encoding, err); /* counts are kept */
-        if (rc == 0)
-            rc = read_samples(encoding, file, err);
-        if (rc == 0)
-            image_counts_put(cache, sha256, frame, counts, n_levels);
-        encoding->counts = NULL;
-    }
+    const uint32_t n_levels = sample_type_n_levels(samples->type);
+    const uint64_t n_samples = (uint64_t)samples->width * samples->height;
+    if (image_counts_get(cache, image->row.sha256, image->row.frame, counts, n_levels) &&
+        are_all(counts, n_levels, n_samples))
+        return 0;
+    memset(counts, 0, n_levels * sizeof(counts[0]));
+    int rc = finish_check(encoding, err); /* counts are kept */
     if (rc == 0)
-        rc = make_levels(encoding, counts, err);
-    if (rc < 0)
-        return rc;
+        rc = count_rows(encoding, file, source, counts, err);
+    if (rc == 0)
+        image_counts_put(cache, image->row.sha256, image->row.frame, counts, n_levels);
+    return rc;
+}
+
+/* Of the rows that were read to be counted, all or a part are in memory. Otherwise they are read
+ * (again) while the workers embed those that are there. */
+static int begin_rows(struct job_encoding *encoding, const struct store_file *file,
+                      struct image_source *source, struct error *err)
+{
+    const struct samples *samples = &encoding->samples;
     const struct grid *grid = &encoding->image->grid;
-    const struct chip_source source = {.samples = samples->data,
-                                       .sample_size = samples->bit_depth / 8,
-                                       .levels = encoding->levels,
-                                       .image_width = grid->image_width,
-                                       .n_held = is_whole ? 0 : samples->n_held};
-    const bool is_there = is_whole && !known;
-    rc = begin_embedding(encoding, &source, is_there ? grid_n_chips(grid) : 0, err);
-    return rc == 0 && !is_there ? read_samples(encoding, file, err) : rc;
+    const bool is_whole = samples->n_held == samples->height;
+    const bool was_counted = source->n_rows > 0;
+    const bool is_there = is_whole && was_counted;
+    const struct chip_source chips = {.samples = samples->data,
+                                      .type = samples->type,
+                                      .levels = encoding->levels,
+                                      .image_width = grid->image_width,
+                                      .n_held = is_whole ? 0 : samples->n_held};
+    int rc = begin_embedding(encoding, &chips, is_there ? grid_n_chips(grid) : 0, err);
+    if (rc < 0 || is_there)
+        return rc;
+    if (was_counted) {
+        image_source_close(source);
+        rc = open_source(encoding, file, source, err);
+    }
+    return rc < 0 ? rc : embed_rows(encoding, file, source, err);
 }
 
 /* How many rows of an image's samples are held: of a large one as many as a batch for each worker
@@ -202,30 +260,47 @@ static uint32_t rows_held(const struct job_state *state, const struct job_image 
     const uint64_t n_chips = (uint64_t)ENCODER_BATCH * (pool_n_workers(state->engine->pool) + 1);
     const uint64_t n_steps = (n_chips - 1) / grid->columns + 2;
     const uint64_t rows =
-        grid->params.chip_height + n_steps * grid->params.stride_y + SAMPLES_BLOCK_ROWS;
+        grid->params.chip_height + n_steps * grid->params.stride_y + SOURCE_BLOCK_ROWS;
     return rows < image->row.height ? (uint32_t)rows : image->row.height;
 }
 
-/* Plain grey samples stay as they are in the file; other images and those that CLAHE works on are
- * needed as floats, as a whole, before the first chip can be cut out. */
+static int begin_samples(struct job_encoding *encoding, const struct store_file *file,
+                         struct image_source *source, struct error *err)
+{
+    const struct image_info info = source->info;
+    struct error inner = {0};
+    int rc = samples_create(&info, rows_held(encoding->state, encoding->image), &encoding->samples,
+                            &inner);
+    if (rc < 0)
+        return job_image_fail(encoding->image, &inner, err);
+    rc = job_image_check_size(encoding->image, info.width, info.height, err);
+    if (rc < 0)
+        return rc;
+    uint32_t *counts = calloc(sample_type_n_levels(info.type), sizeof(counts[0]));
+    rc = counts == NULL ? error_set_nomem(err, "an image's levels")
+                        : find_counts(encoding, file, source, counts, err);
+    if (rc == 0)
+        rc = make_levels(encoding, &info, counts, err);
+    free(counts);
+    return rc < 0 ? rc : begin_rows(encoding, file, source, err);
+}
+
+/* Samples of few levels stay as they are in the file; other images and those that CLAHE works on
+ * are needed as floats, as a whole, before the first chip can be cut out. */
 static int begin_decoding(struct job_encoding *encoding, const struct store_file *file,
                           struct error *err)
 {
-    const struct job_state *state = encoding->state;
-    struct error inner = {0};
-    if (state->params.normalise.clahe.enabled)
+    struct image_source source;
+    if (encoding->state->params.normalise.clahe.enabled)
         return begin_pixels(encoding, file, err);
-    int rc = samples_create(file->data, file->size, &state->engine->limits->image,
-                            rows_held(state, encoding->image), &encoding->samples, &inner);
-    if (rc == ERROR_NOT_FOUND)
-        return begin_pixels(encoding, file, err);
+    int rc = open_source(encoding, file, &source, err);
     if (rc < 0)
-        return job_image_fail(encoding->image, &inner, err);
-    uint32_t *counts = calloc(samples_n_levels(encoding->samples.bit_depth), sizeof(counts[0]));
-    rc = counts == NULL ? error_set_nomem(err, "an image's levels")
-                        : begin_samples(encoding, file, counts, err);
-    free(counts);
-    return rc;
+        return rc;
+    const bool has_levels = sample_type_n_levels(source.info.type) > 0;
+    if (has_levels)
+        rc = begin_samples(encoding, file, &source, err);
+    image_source_close(&source);
+    return has_levels ? rc : begin_pixels(encoding, file, err);
 }
 
 int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,

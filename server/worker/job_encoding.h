@@ -4,6 +4,7 @@
 #ifndef CHIPSHOT_SERVER_JOB_ENCODING_H
 #define CHIPSHOT_SERVER_JOB_ENCODING_H
 
+#include "engine/image/samples.h"
 #include "server/worker/job_embeddings.h"
 #include "server/worker/job_pixels.h"
 
@@ -17,11 +18,7 @@ struct job_encoding {
     double check_seconds;
     struct image pixels; /* until finished; or else: */
     struct samples samples;
-    uint32_t *counts;        /* of the samples, while they are counted; borrowed */
-    uint32_t n_counted;      /* rows */
-    uint32_t n_parts;        /* of the file that were read */
     float *levels;           /* of the samples, normalised */
-    uint64_t n_allowed;      /* chips whose samples have been read */
     struct embed_run *run;   /* NULL: not in flight */
     uint64_t n_encoded;      /* chips; counted by workers while in flight */
     struct pool_errand keep; /* writes the cache; function NULL: it need not */

@@ -36,7 +36,8 @@ int job_pixels_decode(struct job_state *state, const struct job_image *image,
 {
     struct error inner = {0};
     double start = clock_now_seconds();
-    int rc = image_decode(file->data, file->size, &state->engine->limits->image, out, &inner);
+    int rc = image_decode(file->data, file->size, &state->engine->limits->image, image->row.frame,
+                          out, &inner);
     start = job_time(state, JOB_PART_DECODE, start);
     if (rc < 0)
         return job_image_fail(image, &inner, err);
@@ -45,7 +46,7 @@ int job_pixels_decode(struct job_state *state, const struct job_image *image,
         rc = job_check_stop(state, err); /* a huge image takes seconds */
     if (rc == 0)
         rc = normalise_apply(&state->params.normalise, out->pixels, out->info.width,
-                             out->info.height, out->info.bit_depth, err);
+                             out->info.height, &out->info.full_scale, err);
     if (rc < 0)
         image_clear(out);
     job_time(state, JOB_PART_NORMALISE, start);

@@ -226,9 +226,9 @@ static void decode_answer(struct rig *rig, struct image *out)
     assert_int_equal(rig->response.status, 200);
     assert_string_equal(rig->response.content_type, "image/png");
     assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
-    assert_int_equal(
-        image_decode(rig->response.body, rig->response.body_size, &image_limits_default, out, &err),
-        0);
+    assert_int_equal(image_decode(rig->response.body, rig->response.body_size,
+                                  &image_limits_default, 0, out, &err),
+                     0);
 }
 
 static void maps_are_drawn(void **state)

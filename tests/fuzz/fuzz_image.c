@@ -16,6 +16,7 @@
 #include "engine/image/normalise.h"
 #include "engine/image/png_write.h"
 #include "engine/image/preview.h"
+#include "engine/image/samples.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -60,7 +61,7 @@ static void use_preview(const struct image *image)
     struct png_bytes bytes = {NULL, 0};
     struct image again;
     expect(png_write_grey8(grey, width, height, &bytes, NULL) == 0);
-    expect(image_decode(bytes.data, bytes.size, &limits, &again, NULL) == 0);
+    expect(image_decode(bytes.data, bytes.size, &limits, 0, &again, NULL) == 0);
     for (size_t i = 0; i < (size_t)width * height; i++)
         expect(again.pixels[i] == grey[i]);
     image_clear(&again);
@@ -72,34 +73,42 @@ static void use_preview(const struct image *image)
  * normalised yet, `rc` what decoding gave. */
 static void use_samples(const uint8_t *data, size_t size, int rc, const struct image *image)
 {
-    struct samples samples;
-    int made = samples_create(data, size, &limits, UINT32_MAX, &samples, NULL);
-    expect(made == 0 || made == ERROR_INVALID || made == ERROR_NOT_FOUND);
-    if (made != 0)
+    struct image_source source;
+    struct samples samples = {.data = NULL};
+    int opened = image_open(data, size, &limits, 0, IMAGE_CHECKED, &source, NULL);
+    expect(opened == 0 || opened == ERROR_INVALID);
+    if (opened != 0)
         return;
-    int read = samples_read(data, size, &limits, &samples, NULL, NULL, NULL);
-    expect(read == rc || (read == 0 && rc == ERROR_INVALID)); /* see samples_read */
-    for (size_t i = 0; rc == 0 && i < (size_t)samples.width * samples.height; i++) {
-        const uint8_t *sample = samples.data + i * (samples.bit_depth / 8);
-        int value = samples.bit_depth == 8 ? sample[0] : sample[0] << 8 | sample[1];
-        expect(image->pixels[i] == (float)value);
+    if (sample_type_n_levels(source.info.type) > 0) {
+        int read = samples_create(&source.info, UINT32_MAX, &samples, NULL);
+        while (read == 0 && source.n_rows < samples.height)
+            read = samples_read(&samples, &source, NULL);
+        expect(read == rc || (read == 0 && rc == ERROR_INVALID)); /* as png_decode.h says */
+        for (size_t i = 0; rc == 0 && i < (size_t)samples.width * samples.height; i++) {
+            const uint16_t *wide = (const uint16_t *)(const void *)samples.data;
+            expect(image->pixels[i] == (samples.type == SAMPLE_U8 ? samples.data[i] : wide[i]));
+        }
     }
+    image_source_close(&source);
     samples_clear(&samples);
 }
 
 static void use(const uint8_t *data, size_t size)
 {
     struct image image;
-    struct image_info probed, verified;
+    struct image_info verified;
+    struct image_frames probed;
     struct error err = {0};
-    int rc = image_decode(data, size, &limits, &image, &err);
+    int rc = image_decode(data, size, &limits, 0, &image, &err);
     expect(rc == 0 || (rc == ERROR_INVALID && err.message[0] != '\0'));
-    expect(image_verify(data, size, &limits, &verified, NULL) == rc);
+    expect(image_verify(data, size, &limits, 0, &verified, NULL) == rc);
     use_samples(data, size, rc, &image);
     if (rc != 0)
         return;
     expect(image_probe(data, size, &limits, &probed, NULL) == 0);
-    expect(probed.width == image.info.width && verified.width == image.info.width);
+    expect(probed.n == 1 && probed.items[0].width == image.info.width);
+    expect(verified.width == image.info.width);
+    image_frames_clear(&probed);
     size_t n = (size_t)image.info.width * image.info.height;
     float full = (float)((1u << image.info.bit_depth) - 1);
     for (size_t i = 0; i < n; i++)
@@ -108,7 +117,7 @@ static void use(const uint8_t *data, size_t size)
     params.clahe.enabled = size % 2 == 0;
     params.method = (enum normalise_method)(size % 3);
     expect(normalise_apply(&params, image.pixels, image.info.width, image.info.height,
-                           image.info.bit_depth, NULL) == 0);
+                           &image.info.full_scale, NULL) == 0);
     for (size_t i = 0; i < n; i++)
         expect(image.pixels[i] >= 0 && image.pixels[i] <= 1);
     use_chips(&image);

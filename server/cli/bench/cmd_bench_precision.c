@@ -78,9 +78,10 @@ static int prepare(struct bench *bench, struct error *err)
         return error_set_nomem(err, "the scene");
     for (size_t i = 0; i < n_pixels; i++)
         bench->pixels[i] = scene->pixels[i];
+    const struct sample_range full_scale = sample_type_range(SAMPLE_U16);
     const struct grid_params grid = {.chip_width = scene->chip, .chip_height = scene->chip};
-    rc = normalise_apply(&normalise_params_default, bench->pixels, scene->width, scene->height, 16,
-                         err);
+    rc = normalise_apply(&normalise_params_default, bench->pixels, scene->width, scene->height,
+                         &full_scale, err);
     if (rc == 0)
         rc = grid_plan(&grid, scene->width, scene->height, n_pixels, &bench->grid, err);
     bench->n_chips = rc == 0 ? grid_n_chips(&bench->grid) : 0;

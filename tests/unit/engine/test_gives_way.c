@@ -7,6 +7,7 @@
 #include "engine/fewshot/classifier.h"
 #include "engine/image/image.h"
 #include "engine/image/png_write.h"
+#include "engine/image/samples.h"
 #include "tests/unit/engine/yields.h"
 #include "tests/unit/engine/encoder/weights.h"
 
@@ -135,16 +136,19 @@ static void decoding_is_interrupted(void **state)
     assert_non_null(pixels);
     assert_int_equal(png_write_grey8(pixels, SIDE, SIDE, &png, NULL), 0);
     free(pixels);
+    struct image_source source = {.reader = NULL};
     struct samples samples = {0};
     assert_int_equal(
-        samples_create(png.data, png.size, &image_limits_default, SIDE, &samples, NULL), 0);
+        image_open(png.data, png.size, &image_limits_default, 0, IMAGE_CHECKED, &source, NULL), 0);
+    assert_int_equal(samples_create(&source.info, SIDE, &samples, NULL), 0);
     give_way_ask();
     yields_take();
-    assert_int_equal(
-        samples_read(png.data, png.size, &image_limits_default, &samples, NULL, NULL, NULL), 0);
+    while (source.n_rows < SIDE)
+        assert_int_equal(samples_read(&samples, &source, NULL), 0);
     /* Blocks of 64 rows at most, once while they are inflated and once behind each. */
     assert_true(yields_take() >= SIDE / 32);
     yields_advance_clock(GIVE_WAY_MS);
+    image_source_close(&source);
     samples_clear(&samples);
     png_bytes_clear(&png);
 }

@@ -149,29 +149,34 @@ static void bytes_do_not_depend_on_the_place_or_the_scratch(void **state)
     chip_resampler_destroy(NULL);
 }
 
-/* Samples of both sizes, with a table of what each level is, against the floats themselves. */
+/* Samples of every type that has levels, with a table of what each level is, against the floats
+ * themselves. */
 static void samples_give_the_bytes_of_floats(void **state)
 {
     (void)state;
     enum { SIDE = 40, OUT = 24 * 10 };
     static float plane[SIDE * SIDE], levels[1 << 16];
-    static uint8_t samples[2 * SIDE * SIDE];
+    static uint16_t samples[SIDE * SIDE];
+    static const enum sample_type types[] = {SAMPLE_U8, SAMPLE_U16, SAMPLE_I16};
     for (uint32_t i = 0; i < 1 << 16; i++)
         levels[i] = (float)(i * 0.37 - 5);
     struct chip_resampler *resampler = NULL;
     assert_int_equal(chip_resampler_create(&resampler, 13, 17, 10, 24, NULL), 0);
     float *scratch = malloc(chip_resampler_scratch(resampler) * sizeof(float));
     assert_non_null(scratch);
-    for (uint32_t size = 1; size <= 2; size++) {
+    for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
+        const enum sample_type type = types[t];
+        uint8_t *bytes = (uint8_t *)samples;
         for (uint32_t i = 0; i < SIDE * SIDE; i++) {
-            const uint32_t level = i * 2654435761u >> (size == 1 ? 24 : 16);
-            samples[size * i] = (uint8_t)(size == 1 ? level : level >> 8);
-            if (size == 2)
-                samples[2 * i + 1] = (uint8_t)level;
+            const uint32_t level = i * 2654435761u >> (type == SAMPLE_U8 ? 24 : 16);
+            if (type == SAMPLE_U8)
+                bytes[i] = (uint8_t)level;
+            else /* -32768 is a signed sample's level 0 */
+                samples[i] = (uint16_t)(type == SAMPLE_U16 ? level : level - 32768);
             plane[i] = levels[level];
         }
         const struct chip_source source = {
-            .samples = samples, .sample_size = size, .levels = levels, .image_width = SIDE};
+            .samples = samples, .type = type, .levels = levels, .image_width = SIDE};
         float expected[OUT], found[OUT];
         for (uint32_t x = 0; x + 13 <= SIDE; x += 9) {
             chip_resample(resampler, plane, SIDE, x, 23, scratch, expected);
@@ -179,8 +184,9 @@ static void samples_give_the_bytes_of_floats(void **state)
             assert_memory_equal(expected, found, sizeof(expected));
         }
         /* Only twenty rows in memory: 23 to 39 lie at 3 to 19, 20 to 22 would lie before them. */
-        const struct chip_source held = {.samples = samples + (size_t)size * 20 * SIDE,
-                                         .sample_size = size,
+        const struct chip_source held = {.samples =
+                                             bytes + (size_t)20 * SIDE * sample_type_size(type),
+                                         .type = type,
                                          .levels = levels,
                                          .image_width = SIDE,
                                          .n_held = 20};
@@ -217,7 +223,7 @@ static void windows_of_bytes_of_any_size_give_the_bytes_of_floats(void **state)
         plane[i] = levels[samples[i]];
     }
     const struct chip_source source = {
-        .samples = samples, .sample_size = 1, .levels = levels, .image_width = SIDE};
+        .samples = samples, .type = SAMPLE_U8, .levels = levels, .image_width = SIDE};
     for (size_t i = 0; i < n_sides * n_sides; i++) {
         const uint32_t width = sides[i % n_sides], height = sides[i / n_sides];
         const uint32_t sizes[4] = {width, height, 6, 5};

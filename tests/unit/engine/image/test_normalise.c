@@ -34,8 +34,9 @@ static double percentile(const float *sorted, size_t n, double percent)
 static void apply(const struct normalise_params *params, float *pixels, uint32_t width,
                   uint32_t height, uint32_t bit_depth)
 {
+    const struct sample_range full_scale = sample_range_of_bits(bit_depth);
     struct error err = {0};
-    if (normalise_apply(params, pixels, width, height, bit_depth, &err) != 0)
+    if (normalise_apply(params, pixels, width, height, &full_scale, &err) != 0)
         fail_msg("%s", err.message);
 }
 
@@ -160,11 +161,13 @@ static void bad_parameters_are_refused(void **state)
         {{NORMALISE_MINMAX, 0, 0, {true, 2, 65}}, "clahe.tiles"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct sample_range full_scale = sample_type_range(SAMPLE_U8);
         struct error err = {0};
         float pixels[4] = {1, 2, 3, 4};
         assert_int_equal(normalise_params_check(&cases[i].params, &err), ERROR_INVALID);
         assert_non_null(strstr(err.message, cases[i].part));
-        assert_int_equal(normalise_apply(&cases[i].params, pixels, 2, 2, 8, &err), ERROR_INVALID);
+        assert_int_equal(normalise_apply(&cases[i].params, pixels, 2, 2, &full_scale, &err),
+                         ERROR_INVALID);
         assert_true(pixels[0] == 1 && pixels[3] == 4);
     }
     assert_int_equal(normalise_params_check(&normalise_params_default, NULL), 0);
@@ -177,21 +180,24 @@ static void bad_parameters_are_refused(void **state)
 static void bad_images_are_refused(void **state)
 {
     (void)state;
+    static const struct sample_range no_scales[] = {
+        {0, 0}, {1, 0}, {0, INFINITY}, {NAN, 1}, {0, NAN}};
+    const struct sample_range full_scale = sample_type_range(SAMPLE_U8);
     float pixels[4] = {1, NAN, 3, 4};
     struct error err = {0};
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 8, &err),
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, &err),
                      ERROR_INVALID);
     pixels[1] = INFINITY;
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 8, &err),
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, &err),
                      ERROR_INVALID);
     assert_string_equal(err.message, "image: pixel 1 has the value inf");
     pixels[1] = 2;
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 0, 2, 8, &err),
+    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 0, 2, &full_scale, &err),
                      ERROR_INVALID);
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 0, &err),
-                     ERROR_INVALID);
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, 32, &err),
-                     ERROR_INVALID);
+    for (size_t i = 0; i < sizeof(no_scales) / sizeof(no_scales[0]); i++)
+        assert_int_equal(
+            normalise_apply(&normalise_params_default, pixels, 2, 2, &no_scales[i], &err),
+            ERROR_INVALID);
 }
 
 static void method_names_parse_back(void **state)

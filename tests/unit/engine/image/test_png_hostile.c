@@ -19,7 +19,7 @@ static void assert_refused_within(const void *data, size_t size, const struct im
 {
     struct error err = {0};
     struct image image = {.info.width = 4711, .pixels = NULL};
-    assert_int_equal(image_decode(data, size, limits, &image, &err), ERROR_INVALID);
+    assert_int_equal(image_decode(data, size, limits, 0, &image, &err), ERROR_INVALID);
     assert_int_equal(image.info.width, 4711);
     assert_null(image.pixels);
     assert_int_equal(err.code, ERROR_INVALID);
@@ -28,7 +28,7 @@ static void assert_refused_within(const void *data, size_t size, const struct im
         fail_msg("'%s' does not say '%s'", err.message, expected);
     struct error verify_err = {0};
     struct image_info info = {.width = 4711};
-    assert_int_equal(image_verify(data, size, limits, &info, &verify_err), ERROR_INVALID);
+    assert_int_equal(image_verify(data, size, limits, 0, &info, &verify_err), ERROR_INVALID);
     assert_int_equal(info.width, 4711);
     assert_string_equal(verify_err.message, err.message);
 }
@@ -117,10 +117,11 @@ static void sizes_are_held_against_the_limits_before_anything_else(void **state)
     file = png_build(&grey8);
     struct image_limits limits = {.max_side = 8, .max_pixels = 64, .max_decoded_size = 1 << 20};
     struct image_info info;
-    assert_int_equal(image_verify(file.data, file.size, &limits, &info, NULL), 0);
+    assert_int_equal(image_verify(file.data, file.size, &limits, 0, &info, NULL), 0);
     limits.max_pixels = 63;
     assert_refused_within(file.data, file.size, &limits, "8 x 8 = 64 is over the limit of 63");
-    assert_int_equal(image_probe(file.data, file.size, &limits, &info, NULL), ERROR_INVALID);
+    struct image_frames frames;
+    assert_int_equal(image_probe(file.data, file.size, &limits, &frames, NULL), ERROR_INVALID);
     limits.max_pixels = 64;
     limits.max_side = 7;
     assert_refused_within(file.data, file.size, &limits, "width 8 is over the limit of 7");
@@ -179,7 +180,7 @@ static void image_data_that_end_early_are_refused(void **state)
     png_add_idat(&file, raw, size);
     png_add_iend(&file);
     struct image_info info;
-    assert_int_equal(image_verify(file.data, file.size, &image_limits_default, &info, NULL),
+    assert_int_equal(image_verify(file.data, file.size, &image_limits_default, 0, &info, NULL),
                      ERROR_INVALID);
     png_file_clear(&file);
     free(raw);
@@ -284,7 +285,7 @@ static void compressed_metadata_are_not_inflated(void **state)
     }
     png_add_pixels(&file, &grey8);
     struct image_info info;
-    assert_int_equal(image_verify(file.data, file.size, &image_limits_default, &info, NULL), 0);
+    assert_int_equal(image_verify(file.data, file.size, &image_limits_default, 0, &info, NULL), 0);
     png_file_clear(&file);
     free(chunk);
     free(text);

@@ -10,7 +10,7 @@ static struct image decode(const struct png_bytes *bytes)
 {
     struct image image = {.pixels = NULL};
     struct error err = {0};
-    if (image_decode(bytes->data, bytes->size, &image_limits_default, &image, &err) != 0)
+    if (image_decode(bytes->data, bytes->size, &image_limits_default, 0, &image, &err) != 0)
         fail_msg("%s", err.message);
     return image;
 }
@@ -58,7 +58,8 @@ static void grey16_reads_back_with_its_pixel_size(void **state)
             png_write_grey16(pixels, sizes[s][0], sizes[s][1], pixel_sizes[s], &bytes, NULL), 0);
         struct image image = decode(&bytes);
         assert_int_equal(image.info.bit_depth, 16);
-        assert_true(fabs(image.info.pixel_size_nm - pixel_sizes[s]) <= 1e-12 * pixel_sizes[s]);
+        assert_true(fabs(image_calibration_square_nm(&image.info.calibration) - pixel_sizes[s]) <=
+                    1e-12 * pixel_sizes[s]);
         for (uint32_t i = 0; i < sizes[s][0] * sizes[s][1]; i++)
             assert_true(image.pixels[i] == pixels[i]);
         image_clear(&image);
@@ -69,7 +70,7 @@ static void grey16_reads_back_with_its_pixel_size(void **state)
         struct png_bytes bytes = {NULL, 0};
         assert_int_equal(png_write_grey16(pixels, 3, 2, odd_sizes[i], &bytes, NULL), 0);
         struct image image = decode(&bytes);
-        assert_true(image.info.pixel_size_nm == 0);
+        assert_true(image_calibration_square_nm(&image.info.calibration) == 0);
         image_clear(&image);
         png_bytes_clear(&bytes);
     }
