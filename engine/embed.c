@@ -18,8 +18,8 @@ enum { PART_CHIPS_MIN = 4 }; /* of a batch that is shared: never one, which is e
 /* What one pool worker owns; workers run one task at a time, so no lock is needed. */
 struct worker_memory {
     struct encoder_workspace *workspaces[INPUT_SIZES_MAX];
-    float *chips;   /* ENCODER_BATCH x largest side x largest side */
-    float *vectors; /* ENCODER_BATCH x the encoder's dimension; NULL with one size */
+    float *chips;      /* ENCODER_BATCH x largest side x largest side */
+    float *embeddings; /* ENCODER_BATCH x the encoder's dimension; NULL with one size */
 };
 
 struct embedder {
@@ -50,7 +50,7 @@ struct embed_run {
     float *scratch; /* n_workers x scratch_size */
     size_t scratch_size;
     struct embed_output output;
-    float *batches; /* n_workers x ENCODER_BATCH vectors; NULL when all of them are in memory */
+    float *batches; /* n_workers x ENCODER_BATCH embeddings; NULL when all of them are in memory */
     embed_progress progress;
     void *context;
     pthread_mutex_t mutex;   /* guards what follows, and serialises progress */
@@ -107,8 +107,8 @@ static int worker_init(struct worker_memory *worker, const struct embedder *embe
     size_t dimension = encoder_info(embedder->encoder)->dimension;
     worker->chips = malloc(ENCODER_BATCH * side * side * sizeof(float));
     if (sizes->n > 1)
-        worker->vectors = malloc(ENCODER_BATCH * dimension * sizeof(float));
-    if (worker->chips == NULL || (sizes->n > 1 && worker->vectors == NULL))
+        worker->embeddings = malloc(ENCODER_BATCH * dimension * sizeof(float));
+    if (worker->chips == NULL || (sizes->n > 1 && worker->embeddings == NULL))
         return error_set_nomem(err, "a batch of chips");
     return 0;
 }
@@ -150,7 +150,7 @@ void embedder_destroy(struct embedder *embedder)
         for (uint32_t k = 0; k < INPUT_SIZES_MAX; k++)
             encoder_workspace_destroy(worker->workspaces[k]);
         free(worker->chips);
-        free(worker->vectors);
+        free(worker->embeddings);
     }
     free(embedder);
 }
@@ -248,21 +248,21 @@ static uint32_t take_batch(struct embed_run *run, uint32_t worker_index, uint64_
     return n;
 }
 
-/* One size's vectors as a block of columns of `out`, each divided by its norm. */
-static void place_part(const float *vectors, uint32_t n, uint32_t dimension, uint32_t row_floats,
+/* One size's embeddings as a block of columns of `out`, each divided by its norm. */
+static void place_part(const float *embeddings, uint32_t n, uint32_t dimension, uint32_t row_floats,
                        float *out)
 {
-    for (uint32_t i = 0; i < n; i++, vectors += dimension, out += row_floats) {
+    for (uint32_t i = 0; i < n; i++, embeddings += dimension, out += row_floats) {
         double squares = 0.0;
         for (uint32_t k = 0; k < dimension; k++)
-            squares += (double)vectors[k] * vectors[k];
+            squares += (double)embeddings[k] * embeddings[k];
         const double norm = fmax(sqrt(squares), 1e-12);
         for (uint32_t k = 0; k < dimension; k++)
-            out[k] = (float)(vectors[k] / norm);
+            out[k] = (float)(embeddings[k] / norm);
     }
 }
 
-/* Encodes n chips from `first` on at one of the sizes. `out`: their vectors, of all sizes. */
+/* Encodes n chips from `first` on at one of the sizes. `out`: their embeddings, of all sizes. */
 static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t first, uint32_t n,
                           uint32_t worker_index, float *out, struct embed_times *times)
 {
@@ -280,10 +280,10 @@ static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t f
         give_way();
     }
     const double resampled = clock_now_seconds();
-    float *vectors = embedder->sizes.n > 1 ? worker->vectors : out;
-    encoder_embed(embedder->encoder, worker->workspaces[size_index], worker->chips, n, vectors);
-    if (vectors != out)
-        place_part(vectors, n, dimension, row_floats, out + (size_t)size_index * dimension);
+    float *embeddings = embedder->sizes.n > 1 ? worker->embeddings : out;
+    encoder_embed(embedder->encoder, worker->workspaces[size_index], worker->chips, n, embeddings);
+    if (embeddings != out)
+        place_part(embeddings, n, dimension, row_floats, out + (size_t)size_index * dimension);
     times->resample += resampled - start;
     times->encode += clock_now_seconds() - resampled;
 }
@@ -314,12 +314,12 @@ static void end_task(struct embed_run *run, uint32_t worker_index, uint32_t n,
     pthread_mutex_unlock(&run->mutex);
 }
 
-static void store_batch(struct embed_run *run, uint64_t first, uint32_t n, const float *vectors,
+static void store_batch(struct embed_run *run, uint64_t first, uint32_t n, const float *embeddings,
                         struct embed_times *times)
 {
     struct error inner = {0};
     const double start = clock_now_seconds();
-    if (run->output.store(run->output.context, first, n, vectors, &inner) < 0) {
+    if (run->output.store(run->output.context, first, n, embeddings, &inner) < 0) {
         pthread_mutex_lock(&run->mutex);
         if (run->failure.code == 0)
             run->failure = inner;
@@ -337,7 +337,7 @@ static void embed_batch(void *argument, uint32_t worker_index)
     uint64_t first;
     uint32_t n = take_batch(run, worker_index, &first);
     float *out = run->batches != NULL ? run->batches + worker_index * ENCODER_BATCH * row_floats
-                                      : run->output.vectors + first * row_floats;
+                                      : run->output.embeddings + first * row_floats;
     for (uint32_t i = 0; n > 0 && i < run->embedder->sizes.n; i++)
         embed_at_size(run, i, first, n, worker_index, out, &times);
     if (n > 0 && run->batches != NULL)
@@ -386,7 +386,7 @@ static int make_resamplers(struct embed_run *run, uint32_t chip_width, uint32_t 
 static int make_batches(struct embed_run *run, struct error *err)
 {
     const size_t batch_floats = (size_t)ENCODER_BATCH * embedder_dimension(run->embedder);
-    if (run->output.vectors != NULL)
+    if (run->output.embeddings != NULL)
         return 0;
     run->batches = calloc(run->embedder->n_workers, batch_floats * sizeof(float));
     return run->batches == NULL ? error_set_nomem(err, "batches of embeddings") : 0;
@@ -516,7 +516,7 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
                struct error *err)
 {
     const struct chip_source source = {.pixels = pixels, .image_width = grid->image_width};
-    const struct embed_output output = {.vectors = out};
+    const struct embed_output output = {.embeddings = out};
     struct embed_run *run = NULL;
     int rc = embed_grid_begin(&run, embedder, lane, &source, grid, grid_n_chips(grid), progress,
                               context, &output, err);
@@ -537,7 +537,7 @@ int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *
         .n_chips = n_rects,
         .n_allowed = n_rects,
         .batch = batch,
-        .output = {.vectors = out},
+        .output = {.embeddings = out},
     };
     struct embed_run *run = NULL;
     int rc = run_begin(&run, &plan, rects[0].width, rects[0].height, err);

@@ -21,7 +21,7 @@ enum { INPUT_SIZES_MAX = 3, INPUT_SIZES_TEXT = 16 };
 
 /* The sides in pixels that chips are resampled to before they are encoded. With several, a chip is
  * encoded at each, which shows the encoder its details and its surroundings at different scales,
- * and the vectors are concatenated in this order. */
+ * and the embeddings are concatenated in this order. */
 struct input_sizes {
     uint32_t n; /* 0: one, the encoder's own */
     uint32_t sides[INPUT_SIZES_MAX];
@@ -55,15 +55,15 @@ uint32_t embedder_dimension(const struct embedder *embedder);
  * per embed call. Returns false to cancel the rest. */
 typedef bool (*embed_progress)(void *context, uint64_t n_chips);
 
-/* Takes the vectors of the `n` chips of a batch, from chip `first` on, a multiple of ENCODER_BATCH;
- * on a worker's thread, several calls at once. Batches are whole, but for the last one. A failure
- * cancels the rest and is what embed_finish returns. */
-typedef int (*embed_store)(void *context, uint64_t first, uint32_t n, const float *vectors,
+/* Takes the embeddings of the `n` chips of a batch, from chip `first` on, a multiple of
+ * ENCODER_BATCH; on a worker's thread, several calls at once. Batches are whole, but for the last
+ * one. A failure cancels the rest and is what embed_finish returns. */
+typedef int (*embed_store)(void *context, uint64_t first, uint32_t n, const float *embeddings,
                            struct error *err);
 
-/* Where the vectors go. */
+/* Where the embeddings go. */
 struct embed_output {
-    float *vectors; /* n_chips x embedder_dimension; NULL: to `store` */
+    float *embeddings; /* n_chips x embedder_dimension; NULL: to `store` */
     embed_store store;
     void *context; /* of store */
 };
@@ -110,8 +110,8 @@ struct embed_times {
 int embed_finish(struct embed_run *run, struct embed_times *times, struct error *err);
 
 /* Embeds `n_rects` windows in batches of `batch` (1..ENCODER_BATCH) consecutive ones. With a batch
- * of 1 a window's vector does not depend on which others there are. All have the size of the first
- * and must lie inside the image. */
+ * of 1 a window's embedding does not depend on which others there are. All have the size of the
+ * first and must lie inside the image. */
 int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
                 uint32_t image_width, const struct chip_rect *rects, uint32_t n_rects,
                 uint32_t batch, float *out, struct error *err);

@@ -1,4 +1,4 @@
-/* The encoder: a ResNet (He et al., CVPR 2016) that turns a chip into an embedding vector.
+/* The encoder: a ResNet (He et al., CVPR 2016) that turns a chip into an embedding.
  *
  * Weights come from safetensors with torchvision/timm tensor names; block type (BasicBlock or
  * Bottleneck), depths, widths and input channels (1 or 3) come from the tensor shapes, so any
@@ -108,7 +108,7 @@ bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t
  * ENCODER_..._COPIES times, divided by the root of that: a part as long as the number is large,
  * which counts as so many dimensions where each is standardised. The result depends on the chips of
  * the call alone: not on the thread, and not on earlier calls. In calls of two chips or more a
- * chip's vector has the same bytes, whatever the others are; a chip that is alone may be rounded
+ * chip's embedding has the same bytes, whatever the others are; a chip that is alone may be rounded
  * otherwise. It is finite: where weights are so large that float32 overflows it is 0. No
  * allocation. */
 void encoder_embed(const struct encoder *encoder, struct encoder_workspace *workspace,

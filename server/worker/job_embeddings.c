@@ -150,7 +150,7 @@ static int store_batch(void *context, uint64_t first, uint32_t n, const float *b
 struct embed_output job_embeddings_output(struct job_embeddings *embeddings)
 {
     return (struct embed_output){
-        .vectors = embeddings->values, .store = store_batch, .context = embeddings};
+        .embeddings = embeddings->values, .store = store_batch, .context = embeddings};
 }
 
 static int read_block(void *context, uint64_t first, uint32_t n, float *out, struct error *err)

@@ -245,7 +245,7 @@ static void other_jobs_do_not_change_the_bytes(void **state)
 
 static int stage_begin(struct stage *stage, uint64_t n_allowed, struct embed_run **run)
 {
-    const struct embed_output output = {.vectors = stage->out};
+    const struct embed_output output = {.embeddings = stage->out};
     return embed_grid_begin(run, stage->embedder, stage->lane, &stage->source, &stage->grid,
                             n_allowed, NULL, NULL, &output, NULL);
 }
@@ -324,7 +324,7 @@ static void two_runs_share_a_lane(void **state)
     struct embed_run *first = NULL, *second = NULL;
     stage_set(&stage, 2);
     float *out = calloc(1, matrix_size());
-    const struct embed_output output = {.vectors = out};
+    const struct embed_output output = {.embeddings = out};
     assert_int_equal(stage_begin(&stage, GRID_CHIPS, &first), 0);
     assert_int_equal(embed_grid_begin(&second, stage.embedder, stage.lane, &stage.source,
                                       &stage.grid, GRID_CHIPS, NULL, NULL, &output, NULL),
