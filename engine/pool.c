@@ -1,11 +1,7 @@
 /* One mutex guards everything: tasks are batches of chips that take milliseconds, so the lock is
- * never contended enough to matter, and one lock is easy to reason about.
- *
- * Invariants, under the mutex:
- * - a lane stands in the ring of ready lanes exactly when it has waiting tasks;
- * - n_waiting of the pool is the sum over its lanes;
- * - a worker takes the first task of the lane at the cursor, then moves the cursor to the next
- * lane: that is the round-robin the contract promises.
+ * never contended enough to matter, and one lock is easy to reason about. A worker takes the first
+ * task of the lane at the cursor, then moves the cursor to the next lane: that is the round-robin
+ * the contract promises.
  */
 #include "engine/pool.h"
 
@@ -39,6 +35,10 @@ struct worker {
     void *argument; /* of the task that runs; NULL: none */
 };
 
+/* Invariant, whenever the mutex is free (pool_check): a lane stands in the ring of ready lanes
+ * exactly when it has waiting tasks, of which it has at most lane_limit and, once cancelled, none;
+ * n_waiting is their sum over all lanes; the cursor is a lane of the ring, NULL when the ring is
+ * empty. */
 struct pool {
     pthread_mutex_t mutex;
     pthread_cond_t ready; /* a task waits, or the pool stops */
@@ -50,6 +50,29 @@ struct pool {
     bool stopping;
     struct worker workers[];
 };
+
+static bool lane_check(const struct pool_lane *lane)
+{
+    const bool in_ring = lane->next != NULL;
+    return in_ring == (lane->n_waiting > 0) && in_ring == (lane->previous != NULL) &&
+           lane->first < lane->pool->lane_limit && lane->n_waiting <= lane->pool->lane_limit &&
+           (!lane->cancelled || lane->n_waiting == 0);
+}
+
+static bool pool_check(const struct pool *pool)
+{
+    uint64_t n_waiting = 0;
+    uint32_t n_ready = 0;
+    const struct pool_lane *lane = pool->cursor;
+    /* Bounded, so that a ring that does not close ends the walk too. */
+    for (; lane != NULL && (n_ready == 0 || lane != pool->cursor); lane = lane->next) {
+        if (++n_ready > pool->n_lanes || lane->pool != pool || lane->n_waiting == 0 ||
+            !lane_check(lane) || lane->next->previous != lane)
+            return false;
+        n_waiting += lane->n_waiting;
+    }
+    return lane == pool->cursor && n_waiting == pool->n_waiting;
+}
 
 static void ring_add(struct pool *pool, struct pool_lane *lane)
 {
@@ -82,7 +105,7 @@ static void ring_remove(struct pool *pool, struct pool_lane *lane)
 static struct task take_task(struct pool *pool, struct pool_lane **lane_out)
 {
     struct pool_lane *lane = pool->cursor;
-    assert(lane != NULL && lane->n_waiting > 0);
+    assert(lane != NULL && pool_check(pool));
     struct task task = lane->tasks[lane->first];
     lane->first = (lane->first + 1) % pool->lane_limit;
     lane->n_waiting--;
@@ -91,6 +114,7 @@ static struct task take_task(struct pool *pool, struct pool_lane **lane_out)
     pool->cursor = lane->next;
     if (lane->n_waiting == 0)
         ring_remove(pool, lane);
+    assert(lane_check(lane));
     *lane_out = lane;
     return task;
 }
@@ -166,7 +190,7 @@ void pool_destroy(struct pool *pool)
     if (pool == NULL)
         return;
     stop_workers(pool, pool->n_workers);
-    assert(pool->n_lanes == 0);
+    assert(pool_check(pool) && pool->n_lanes == 0);
     pthread_cond_destroy(&pool->ready);
     pthread_mutex_destroy(&pool->mutex);
     free(pool);
@@ -230,6 +254,7 @@ void pool_lane_destroy(struct pool_lane *lane)
     struct pool *pool = lane->pool;
     pool_lane_wait(lane);
     pthread_mutex_lock(&pool->mutex);
+    assert(lane_check(lane) && lane->n_waiting == 0);
     pool->n_lanes--;
     pthread_mutex_unlock(&pool->mutex);
     pthread_cond_destroy(&lane->drained);
@@ -256,6 +281,7 @@ int pool_submit(struct pool_lane *lane, pool_task task, void *argument, struct e
         pool->n_waiting++;
         pthread_cond_signal(&pool->ready);
     }
+    assert(lane_check(lane) && pool_check(pool));
     pthread_mutex_unlock(&pool->mutex);
     return rc;
 }
@@ -285,6 +311,7 @@ void pool_lane_cancel(struct pool_lane *lane)
         lane->n_waiting = 0;
         pthread_cond_broadcast(&lane->drained);
     }
+    assert(lane_check(lane) && pool_check(pool));
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -306,6 +333,7 @@ static void withdraw(struct pool_lane *lane, const void *argument)
         ring_remove(pool, lane);
     pool->n_waiting -= lane->n_waiting - n_kept;
     lane->n_waiting = n_kept;
+    assert(lane_check(lane) && pool_check(pool));
     pthread_cond_broadcast(&lane->drained);
 }
 

@@ -1,6 +1,7 @@
 /* Planning: walks the network at an input size, counts its work, chooses algorithms and how many
  * chips go through which part together. The plan depends on the encoder and the input size alone,
  * so equal batches take equal paths in every workspace. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "engine/encoder/resnet.h"
@@ -137,6 +138,60 @@ static void choose_in_stage(struct plan *plan, const struct encoder *encoder, ui
     }
 }
 
+static bool layer_check(const struct plan *plan, const struct conv *conv, const struct layer *layer,
+                        uint32_t group)
+{
+    const enum conv_algorithm algorithms[] = {layer->together, layer->alone};
+    const uint32_t n_maps[] = {group, 1};
+    const uint32_t out_side = window_output_side(layer->side, conv->kernel, conv->stride);
+    for (size_t i = 0; i < 2; i++) {
+        const enum conv_algorithm scheme = conv_scheme(algorithms[i]);
+        if (scheme != CONV_DIRECT &&
+            (!conv_has_winograd(conv) || (uint32_t)scheme >= plan->n_winograd))
+            return false;
+        if (conv_map_words(conv, algorithms[i], layer->side, n_maps[i]) > plan->map_words ||
+            conv_plane_floats(conv, algorithms[i], layer->side, n_maps[i]) > plan->plane_floats)
+            return false;
+    }
+    return group * map_floats(out_side, conv->out_channels) <= plan->scratch_floats &&
+           padded_channels(conv->in_channels) <= plan->widest &&
+           padded_channels(conv->out_channels) <= plan->widest;
+}
+
+static bool stage_check(const struct plan *plan, const struct encoder *encoder, uint32_t stage)
+{
+    const uint32_t group = plan->segment_groups[stage];
+    for (uint32_t i = encoder->first_block[stage - 1]; i < encoder->first_block[stage]; i++) {
+        const struct block *block = &encoder->blocks[i];
+        const struct layer *layer = &plan->layers[block->first_layer];
+        for (uint32_t k = 0; k < block->n_convs; k++) {
+            if (!layer_check(plan, &block->convs[k], &layer[k], group))
+                return false;
+        }
+        if (block->has_downsample &&
+            !layer_check(plan, &block->downsample, &layer[block->n_convs], group))
+            return false;
+    }
+    return true;
+}
+
+static bool plan_check(const struct plan *plan, const struct encoder *encoder)
+{
+    if (plan->last_stage < 1 || plan->last_stage > ENCODER_STAGES || plan->segment_groups[0] < 1)
+        return false;
+    for (uint32_t segment = 0; segment <= plan->last_stage; segment++) {
+        /* A segment's maps are read by the next one's group. */
+        const uint32_t reader = segment < plan->last_stage ? segment + 1 : segment;
+        const uint64_t group = plan->segment_groups[reader];
+        if (group < plan->segment_groups[segment] || group > ENCODER_BATCH ||
+            plan->boundary_floats[segment] < group * plan->map_floats[segment])
+            return false;
+        if (segment > 0 && !stage_check(plan, encoder, segment))
+            return false;
+    }
+    return true;
+}
+
 uint64_t plan_arena_bytes(const struct plan *plan)
 {
     uint64_t boundaries = 0;
@@ -204,6 +259,7 @@ int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_s
                          (unsigned long long)n_bytes, input_size,
                          (unsigned long long)WORKSPACE_BYTES_MAX);
     }
+    assert(plan_check(&made, encoder));
     *plan = made;
     return 0;
 }

@@ -58,7 +58,11 @@ struct layer {
 /* How one run at an input size is cut. The stem with its pool is segment 0, stage s is segment s.
  * segment_groups[s] chips at most go through a segment together: few, so that the maps stay in the
  * cache, but not so few that fetching the weights costs more than the products. They never get
- * fewer from segment to segment: what one hands on fits in the next one's group. */
+ * fewer from segment to segment: what one hands on fits in the next one's group.
+ *
+ * Invariant (plan_check): groups are within 1..ENCODER_BATCH and never fall; the buffers hold, for
+ * each segment that runs, its group's maps and, for each of its layers, what the algorithms chosen
+ * for the group and for a chip alone need; no layer uses a tile beyond the first n_winograd. */
 struct plan {
     uint32_t input_size;
     enum precision precision;

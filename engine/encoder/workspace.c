@@ -1,5 +1,6 @@
 /* A thread's memory: one arena that the plan cuts into buffers, and weights of the algorithms that
  * the plan chose, which all workspaces of an encoder share. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +58,7 @@ static int lay_out(struct encoder_workspace *workspace, struct error *err)
     memset(workspace->padded, 0, plan->padded_floats * sizeof(float));
     workspace->conv.zeros = cut(&next, plan->widest * sizeof(float));
     memset(workspace->conv.zeros, 0, plan->widest * sizeof(float));
+    assert(next == (uint8_t *)workspace->arena + n_bytes);
     return 0;
 }
 
