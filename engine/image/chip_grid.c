@@ -4,8 +4,29 @@
  */
 #include "engine/image/chip_grid.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
+
+/* Of n chips along an axis the first begins at the offset, the last but one at a regular place, and
+ * all lie inside the image. */
+static bool axis_check(uint32_t n, uint32_t offset, uint32_t stride, uint32_t image_side,
+                       uint32_t chip_side)
+{
+    if (n == 0 || stride == 0 || chip_side > image_side || offset > image_side - chip_side)
+        return false;
+    const uint64_t room = image_side - chip_side - offset;
+    return (uint64_t)(n - 1) * stride < room + stride;
+}
+
+static bool grid_check(const struct grid *grid)
+{
+    const struct grid_params *params = &grid->params;
+    return axis_check(grid->columns, params->offset_x, params->stride_x, grid->image_width,
+                      params->chip_width) &&
+           axis_check(grid->rows, params->offset_y, params->stride_y, grid->image_height,
+                      params->chip_height);
+}
 
 const char *grid_edge_name(enum grid_edge edge)
 {
@@ -103,6 +124,7 @@ int grid_plan(const struct grid_params *params, uint32_t image_width, uint32_t i
                          "larger chip or stride",
                          grid.columns, grid.rows, (unsigned long long)n_chips,
                          (unsigned long long)max_chips);
+    assert(grid_check(&grid));
     *out = grid;
     return 0;
 }
@@ -134,6 +156,7 @@ static uint32_t row_y(const struct grid *grid, uint32_t row)
 
 struct chip_rect grid_chip(const struct grid *grid, uint64_t index)
 {
+    assert(grid_check(grid) && index < grid_n_chips(grid));
     return (struct chip_rect){
         .x = column_x(grid, (uint32_t)(index % grid->columns)),
         .y = row_y(grid, (uint32_t)(index / grid->columns)),
@@ -144,6 +167,7 @@ struct chip_rect grid_chip(const struct grid *grid, uint64_t index)
 
 uint64_t grid_chips_within(const struct grid *grid, uint32_t n_rows)
 {
+    assert(grid_check(grid));
     const uint32_t height = grid->params.chip_height;
     if (n_rows < height + grid->params.offset_y)
         return 0;
@@ -156,6 +180,7 @@ uint64_t grid_chips_within(const struct grid *grid, uint32_t n_rows)
 
 uint64_t grid_chips_above(const struct grid *grid, uint32_t y)
 {
+    assert(grid_check(grid));
     const uint32_t offset = grid->params.offset_y;
     if (y <= offset)
         return 0;
@@ -176,6 +201,7 @@ static uint32_t nearest_index(uint32_t place, uint32_t offset, uint32_t stride, 
 
 int64_t grid_find(const struct grid *grid, const struct chip_rect *rect)
 {
+    assert(grid_check(grid));
     const struct grid_params *params = &grid->params;
     if (rect->width != params->chip_width || rect->height != params->chip_height ||
         rect->x < params->offset_x || rect->y < params->offset_y)

@@ -212,6 +212,82 @@ static void scal_gives_the_pixel_size(void **state)
     }
 }
 
+/* Both sides of a pixel are kept, also where they are not one size. */
+static void scal_has_two_sides(void **state)
+{
+    (void)state;
+    struct image image = decode_with_chunk("sCAL",
+                                           "\1"
+                                           "2e-11\0"
+                                           "3e-11",
+                                           12);
+    const struct image_calibration *calibration = &image.info.calibration;
+    assert_int_equal(calibration->unit, CALIBRATION_NM);
+    assert_true(fabs(calibration->x - 0.02) < 1e-15 && fabs(calibration->y - 0.03) < 1e-15);
+    assert_string_equal(calibration->source, "sCAL");
+    image_clear(&image);
+    image = decode_with_chunk("sCAL",
+                              "\2"
+                              "2e-11\0"
+                              "2e-11",
+                              12);
+    assert_int_equal(image.info.calibration.unit, CALIBRATION_NONE);
+    assert_null(image.info.calibration.source);
+    image_clear(&image);
+}
+
+/* Plain grey comes as it is in the file, everything else as floats. */
+static void rows_have_the_types_of_the_file(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t bit_depth, color_type, interlace;
+        enum sample_type type;
+    } cases[] = {
+        {1, PNG_GREY, 0, SAMPLE_BIT},       {2, PNG_GREY, 0, SAMPLE_F32},
+        {8, PNG_GREY, 0, SAMPLE_U8},        {16, PNG_GREY, 0, SAMPLE_U16},
+        {8, PNG_GREY_ALPHA, 0, SAMPLE_F32}, {16, PNG_RGB, 0, SAMPLE_F32},
+        {1, PNG_GREY, 1, SAMPLE_F32},       {16, PNG_GREY, 1, SAMPLE_F32},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct png_pixels pixels = {.width = 5,
+                                    .height = 3,
+                                    .bit_depth = cases[i].bit_depth,
+                                    .color_type = cases[i].color_type,
+                                    .interlace = cases[i].interlace,
+                                    .samples = samples};
+        fill_samples(5 * 3 * png_n_channels(pixels.color_type), (1u << pixels.bit_depth) - 1);
+        struct png_file file = png_build(&pixels);
+        struct image image = decode(&file);
+        assert_int_equal(image.info.type, cases[i].type);
+        assert_int_equal(image.info.is_unordered, cases[i].interlace);
+        assert_true(image.info.full_scale.low == 0 &&
+                    image.info.full_scale.high == (1u << pixels.bit_depth) - 1);
+        image_clear(&image);
+        png_file_clear(&file);
+    }
+}
+
+static void there_is_one_frame(void **state)
+{
+    (void)state;
+    struct png_pixels pixels = {
+        .width = 7, .height = 5, .bit_depth = 8, .color_type = PNG_GREY, .samples = samples};
+    struct png_file file = png_build(&pixels);
+    struct image image = {.pixels = NULL};
+    struct image_info info;
+    struct error err = {0};
+    assert_int_equal(image_decode(file.data, file.size, &image_limits_default, 1, &image, &err),
+                     ERROR_INVALID);
+    assert_string_equal(err.message,
+                        "image: there is no frame 1: the PNG file has 1, numbered from 0");
+    assert_null(image.pixels);
+    assert_int_equal(
+        image_verify(file.data, file.size, &image_limits_default, UINT32_MAX, &info, &err),
+        ERROR_INVALID);
+    png_file_clear(&file);
+}
+
 static void other_chunks_change_nothing(void **state)
 {
     (void)state;
@@ -305,7 +381,15 @@ static void a_real_micrograph_decodes(void **state)
 static void names_are_stable(void **state)
 {
     (void)state;
-    assert_string_equal(image_format_find("png")->name, "png");
+    const struct image_format *png = image_format_find("png");
+    size_t n = 0;
+    assert_non_null(png);
+    assert_string_equal(png->name, "png");
+    assert_string_equal(png->media_types[0], "image/png");
+    assert_string_equal(png->extensions[0], "png");
+    assert_null(image_format_find("PNG"));
+    assert_ptr_equal(image_formats(&n)[0], png);
+    assert_int_equal(n, 1);
     assert_string_equal(image_conversion_name(IMAGE_CONVERSION_NONE), "none");
     assert_string_equal(image_conversion_name(IMAGE_CONVERSION_LUMINANCE), "luminance");
 }
@@ -319,6 +403,9 @@ int main(void)
         cmocka_unit_test(equal_channels_stay_exactly_grey),
         cmocka_unit_test(palette_becomes_luminance_of_its_colours),
         cmocka_unit_test(scal_gives_the_pixel_size),
+        cmocka_unit_test(scal_has_two_sides),
+        cmocka_unit_test(rows_have_the_types_of_the_file),
+        cmocka_unit_test(there_is_one_frame),
         cmocka_unit_test(other_chunks_change_nothing),
         cmocka_unit_test(image_data_may_be_split_and_the_file_followed_by_anything),
         cmocka_unit_test(a_real_micrograph_decodes),
