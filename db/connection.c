@@ -1,7 +1,6 @@
 /* The writer and the pool of readers. */
 #include "db/connection.h"
 
-#include "db/id.h"
 #include "db/migrations.h"
 
 int db_connections_open(struct db *db, struct error *err)
@@ -101,21 +100,4 @@ void db_read_end(struct db *db, struct db_connection *connection)
 {
     db_connection_rollback(connection);
     give_reader(db, connection);
-}
-
-int db_cursor_read(const struct db_page *page, struct db_cursor *out, struct error *err)
-{
-    if (page->limit < 1 || page->limit > DB_PAGE_LIMIT_MAX)
-        return error_set(err, ERROR_INVALID, "limit: %u is not within 1..%d", page->limit,
-                         DB_PAGE_LIMIT_MAX);
-    out->created_at[0] = '\0';
-    out->id = "";
-    if (page->after_id == NULL)
-        return 0;
-    const char *ulid = strchr(page->after_id, '_');
-    if (ulid == NULL || !db_id_is(ulid + 1, ""))
-        return error_set(err, ERROR_INVALID, "cursor: '%.40s' is no id", page->after_id);
-    db_id_time(page->after_id, out->created_at);
-    out->id = page->after_id;
-    return 0;
 }

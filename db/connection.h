@@ -15,7 +15,6 @@
 
 enum {
     DB_READERS_MAX = 16,
-    DB_PAGE_LIMIT_MAX = 1000,
 };
 
 struct db {
@@ -45,16 +44,6 @@ int db_write_end(struct db *db, int rc, struct error *err);
 /* A reader with one state of the database for as long as it is held; db_read_end gives it back. */
 int db_read_begin(struct db *db, struct db_connection **out, struct error *err);
 void db_read_end(struct db *db, struct db_connection *connection);
-
-/* Where a page starts. */
-struct db_cursor {
-    char created_at[DB_TIME_SIZE]; /* "": from the beginning */
-    const char *id;
-};
-
-/* Checks the page and says where it starts. The place follows from the id alone (db_id_time), so
- * that a client may delete what a page listed before it asks for the next one. */
-int db_cursor_read(const struct db_page *page, struct db_cursor *out, struct error *err);
 
 /* ERROR_NOT_FOUND: no such project. */
 int db_project_require(struct db_connection *connection, const char *project_id, struct error *err);

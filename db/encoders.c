@@ -3,14 +3,16 @@
 
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/page.h"
 #include "db/stored_files.h"
 
 #define COLUMNS                                                                                    \
     "id, sha256, name, architecture, in_channels, input_size, dimension, n_parameters, "           \
     "byte_size, is_default, created_at"
 
-static void read_encoder(struct db_stmt *stmt, struct db_encoder *out)
+static void read_encoder(struct db_stmt *stmt, void *item)
 {
+    struct db_encoder *out = item;
     db_column_id(stmt, 0, "enc_", out->id);
     db_column_sha256(stmt, 1, out->sha256);
     out->name = db_column_text(stmt, 2, DB_NAME_MAX);
@@ -24,36 +26,17 @@ static void read_encoder(struct db_stmt *stmt, struct db_encoder *out)
     db_column_time(stmt, 10, out->created_at);
 }
 
-/* Runs a prepared statement that selects COLUMNS of at most one encoder and finishes it. */
-static int read_one(struct db_stmt *stmt, struct db_encoder *out, struct error *err)
+static void clear_encoder(void *item)
 {
-    struct db_encoder encoder = {0};
-    int rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        read_encoder(stmt, &encoder);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    if (rc == 0)
-        *out = encoder;
-    else
-        db_encoder_clear(&encoder);
-    return rc;
+    db_encoder_clear(item);
 }
+
+static const struct db_kind encoders = {.name = "encoders",
+                                        .size = sizeof(struct db_encoder),
+                                        .read = read_encoder,
+                                        .clear = clear_encoder};
 
 /* ---- inserting ---- */
-
-static int find_same(struct db_connection *writer, const char *sha256, struct db_encoder *out,
-                     struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "looking for an encoder with the same bytes",
-                             "SELECT " COLUMNS " FROM encoders WHERE sha256 = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, sha256);
-    return read_one(stmt, out, err);
-}
 
 static int insert_row(struct db_connection *writer, const struct db_encoder *encoder,
                       struct error *err)
@@ -97,7 +80,9 @@ static int insert_in(struct db_connection *writer, struct store *store, struct d
     int rc = db_stored_file_require(store, stored->sha256, err);
     if (rc != 0)
         return rc;
-    rc = find_same(writer, stored->sha256, found, err);
+    rc = db_kind_find(&encoders, writer, "looking for an encoder with the same bytes",
+                      "SELECT " COLUMNS " FROM encoders WHERE sha256 = ?", stored->sha256, found,
+                      err);
     *existed = rc == 0;
     if (rc == ERROR_NOT_FOUND) {
         db_id_create("enc_", stored->id);
@@ -137,16 +122,11 @@ int db_encoder_insert(struct db *db, struct store *store, struct db_encoder *enc
 int db_encoder_get(struct db *db, const char *id, struct db_encoder *out, struct error *err)
 {
     struct db_connection *reader = NULL;
-    struct db_stmt *stmt = NULL;
     int rc = db_read_begin(db, &reader, err);
     if (rc != 0)
         return rc;
-    rc = db_stmt_prepare(&stmt, reader, "reading an encoder",
-                         "SELECT " COLUMNS " FROM encoders WHERE id = ?", err);
-    if (rc == 0) {
-        db_bind_text(stmt, id);
-        rc = read_one(stmt, out, err);
-    }
+    rc = db_kind_find(&encoders, reader, "reading an encoder",
+                      "SELECT " COLUMNS " FROM encoders WHERE id = ?", id, out, err);
     db_read_end(db, reader);
     if (rc == ERROR_NOT_FOUND)
         rc = error_set(err, ERROR_NOT_FOUND, "there is no encoder %.40s", id);
@@ -165,65 +145,25 @@ int db_encoder_get_default(struct db *db, struct db_encoder *out, struct error *
                          " ORDER BY created_at DESC, id DESC LIMIT 1",
                          err);
     if (rc == 0)
-        rc = read_one(stmt, out, err);
+        rc = db_kind_read(&encoders, stmt, out, err);
     db_read_end(db, reader);
     if (rc == ERROR_NOT_FOUND)
         rc = error_set(err, ERROR_NOT_FOUND, "no default encoder was set");
     return rc;
 }
 
-static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_encoder_list *list,
-                     struct error *err)
-{
-    int step = 0;
-    list->items = calloc(limit, sizeof(*list->items));
-    if (list->items == NULL)
-        return error_set_nomem(err, "a list of encoders");
-    while ((step = db_stmt_step(stmt, err)) > 0) {
-        if (list->n_items == limit) {
-            list->more = true;
-            return 0;
-        }
-        read_encoder(stmt, &list->items[list->n_items++]);
-    }
-    return step;
-}
-
-static int list_from(struct db_connection *reader, const struct db_page *page,
-                     struct db_encoder_list *list, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    struct db_cursor cursor;
-    int rc = db_cursor_read(page, &cursor, err);
-    if (rc == 0)
-        rc = db_stmt_prepare(&stmt, reader, "listing encoders",
-                             "SELECT " COLUMNS " FROM encoders WHERE (created_at, id) > (?, ?)"
-                             " ORDER BY created_at, id LIMIT ?",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, cursor.created_at);
-    db_bind_text(stmt, cursor.id);
-    db_bind_uint(stmt, (uint64_t)page->limit + 1);
-    rc = read_page(stmt, page->limit, list, err);
-    db_stmt_finish(stmt);
-    return rc;
-}
-
 int db_encoder_list(struct db *db, const struct db_page *page, struct db_encoder_list *out,
                     struct error *err)
 {
-    struct db_connection *reader = NULL;
-    struct db_encoder_list list = {0};
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = list_from(reader, page, &list, err);
-    db_read_end(db, reader);
+    static const struct db_listing listing = {
+        .kind = &encoders,
+        .what = "listing encoders",
+        .sql = "SELECT " COLUMNS " FROM encoders WHERE (created_at, id) > (?, ?)"
+               " ORDER BY created_at, id LIMIT ?"};
+    struct db_items found;
+    int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = list;
-    else
-        db_encoder_list_clear(&list);
+        *out = (struct db_encoder_list){found.items, found.n_items, found.more};
     return rc;
 }
 

@@ -3,6 +3,7 @@
 
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/page.h"
 #include "db/stored_files.h"
 
 #define COLUMNS                                                                                    \
@@ -10,8 +11,9 @@
     "n_channels, "                                                                                 \
     "byte_size, pixel_size_nm, created_at"
 
-static void read_image(struct db_stmt *stmt, struct db_image *out)
+static void read_image(struct db_stmt *stmt, void *item)
 {
+    struct db_image *out = item;
     db_column_id(stmt, 0, "img_", out->id);
     db_column_id(stmt, 1, "prj_", out->project_id);
     db_column_sha256(stmt, 2, out->sha256);
@@ -33,22 +35,13 @@ static int not_found(const char *id, struct error *err)
     return error_set(err, ERROR_NOT_FOUND, "there is no image %.40s", id);
 }
 
-/* Runs a prepared statement that selects COLUMNS of at most one image and finishes it. */
-static int read_one(struct db_stmt *stmt, struct db_image *out, struct error *err)
+static void clear_image(void *item)
 {
-    struct db_image image = {0};
-    int rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        read_image(stmt, &image);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    if (rc == 0)
-        *out = image;
-    else
-        db_image_clear(&image);
-    return rc;
+    db_image_clear(item);
 }
+
+static const struct db_kind images = {
+    .name = "images", .size = sizeof(struct db_image), .read = read_image, .clear = clear_image};
 
 /* ---- inserting ---- */
 
@@ -65,7 +58,7 @@ static int find_same(struct db_connection *writer, const struct db_image *image,
     db_bind_text(stmt, image->project_id);
     db_bind_text(stmt, image->sha256);
     db_bind_uint(stmt, image->frame);
-    return read_one(stmt, out, err);
+    return db_kind_read(&images, stmt, out, err);
 }
 
 static int insert_row(struct db_connection *writer, const struct db_image *image, struct error *err)
@@ -137,85 +130,35 @@ int db_image_insert(struct db *db, struct store *store, struct db_image *image, 
 int db_image_get(struct db *db, const char *id, struct db_image *out, struct error *err)
 {
     struct db_connection *reader = NULL;
-    struct db_stmt *stmt = NULL;
     int rc = db_read_begin(db, &reader, err);
     if (rc != 0)
         return rc;
-    rc = db_stmt_prepare(&stmt, reader, "reading an image",
-                         "SELECT " COLUMNS " FROM images WHERE id = ?", err);
-    if (rc == 0) {
-        db_bind_text(stmt, id);
-        rc = read_one(stmt, out, err);
-    }
+    rc = db_kind_find(&images, reader, "reading an image",
+                      "SELECT " COLUMNS " FROM images WHERE id = ?", id, out, err);
     db_read_end(db, reader);
     return rc == ERROR_NOT_FOUND ? not_found(id, err) : rc;
-}
-
-static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_image_list *list,
-                     struct error *err)
-{
-    int step = 0;
-    list->items = calloc(limit, sizeof(*list->items));
-    if (list->items == NULL)
-        return error_set_nomem(err, "a list of images");
-    while ((step = db_stmt_step(stmt, err)) > 0) {
-        if (list->n_items == limit) {
-            list->more = true;
-            return 0;
-        }
-        read_image(stmt, &list->items[list->n_items++]);
-    }
-    return step;
-}
-
-static int list_from(struct db_connection *reader, const char *project_id, const char *name,
-                     const struct db_page *page, struct db_image_list *list, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    struct db_cursor cursor;
-    int rc = db_project_require(reader, project_id, err);
-    if (rc == 0)
-        rc = db_cursor_read(page, &cursor, err);
-    if (rc != 0)
-        return rc;
-    rc = name == NULL
-             ? db_stmt_prepare(&stmt, reader, "listing images",
-                               "SELECT " COLUMNS " FROM images WHERE project_id = ?"
-                               " AND (created_at, id) > (?, ?)"
-                               " ORDER BY created_at, id LIMIT ?",
-                               err)
-             : db_stmt_prepare(&stmt, reader, "listing images by name",
-                               "SELECT " COLUMNS " FROM images WHERE project_id = ? AND name = ?"
-                               " AND (created_at, id) > (?, ?)"
-                               " ORDER BY created_at, id LIMIT ?",
-                               err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, project_id);
-    if (name != NULL)
-        db_bind_text(stmt, name);
-    db_bind_text(stmt, cursor.created_at);
-    db_bind_text(stmt, cursor.id);
-    db_bind_uint(stmt, (uint64_t)page->limit + 1);
-    rc = read_page(stmt, page->limit, list, err);
-    db_stmt_finish(stmt);
-    return rc;
 }
 
 int db_image_list(struct db *db, const char *project_id, const char *name,
                   const struct db_page *page, struct db_image_list *out, struct error *err)
 {
-    struct db_connection *reader = NULL;
-    struct db_image_list list = {0};
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = list_from(reader, project_id, name, page, &list, err);
-    db_read_end(db, reader);
+    static const char all[] = "SELECT " COLUMNS " FROM images WHERE project_id = ?"
+                              " AND (created_at, id) > (?, ?)"
+                              " ORDER BY created_at, id LIMIT ?";
+    static const char named[] = "SELECT " COLUMNS " FROM images WHERE project_id = ? AND name = ?"
+                                " AND (created_at, id) > (?, ?)"
+                                " ORDER BY created_at, id LIMIT ?";
+    const struct db_listing listing = {.kind = &images,
+                                       .what = name == NULL ? "listing images"
+                                                            : "listing images by name",
+                                       .sql = name == NULL ? all : named,
+                                       .owner_id = project_id,
+                                       .require = db_project_require,
+                                       .filter = name};
+    struct db_items found;
+    int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = list;
-    else
-        db_image_list_clear(&list);
+        *out = (struct db_image_list){found.items, found.n_items, found.more};
     return rc;
 }
 

@@ -4,6 +4,7 @@
 
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/page.h"
 #include "db/job_row.h"
 
 static const char *const state_names[] = {
@@ -72,8 +73,9 @@ enum db_job_state db_job_read_state(struct db_stmt *stmt, int column)
     return state;
 }
 
-static void read_job(struct db_stmt *stmt, struct db_job *out)
+static void read_job(struct db_stmt *stmt, void *item)
 {
+    struct db_job *out = item;
     db_column_id(stmt, 0, "job_", out->id);
     db_column_id(stmt, 1, "prj_", out->project_id);
     db_column_id(stmt, 2, "sup_", out->support_set_id);
@@ -109,8 +111,9 @@ static int append_image(struct db_stmt *stmt, struct db_job *job, size_t *n_allo
     return db_stmt_fault(stmt, err);
 }
 
-static int read_images(struct db_connection *connection, struct db_job *job, struct error *err)
+static int read_images(struct db_connection *connection, void *item, struct error *err)
 {
+    struct db_job *job = item;
     struct db_stmt *stmt = NULL;
     size_t n_allocated = 0;
     int step = 0;
@@ -127,30 +130,24 @@ static int read_images(struct db_connection *connection, struct db_job *job, str
     return rc != 0 ? rc : step;
 }
 
+static void clear_job(void *item)
+{
+    db_job_clear(item);
+}
+
+static const struct db_kind jobs = {.name = "jobs",
+                                    .size = sizeof(struct db_job),
+                                    .read = read_job,
+                                    .complete = read_images,
+                                    .clear = clear_job};
+
 int db_job_read(struct db_connection *connection, const char *id, struct db_job *out,
                 struct error *err)
 {
-    struct db_stmt *stmt = NULL;
-    struct db_job job = {0};
-    int rc = db_stmt_prepare(&stmt, connection, "reading a job",
-                             "SELECT " COLUMNS " FROM jobs WHERE id = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, id);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        read_job(stmt, &job);
-        rc = db_stmt_fault(stmt, err);
-    } else if (rc == ERROR_NOT_FOUND) {
+    int rc = db_kind_find(&jobs, connection, "reading a job",
+                          "SELECT " COLUMNS " FROM jobs WHERE id = ?", id, out, err);
+    if (rc == ERROR_NOT_FOUND)
         rc = error_set(err, ERROR_NOT_FOUND, "there is no job %.40s", id);
-    }
-    db_stmt_finish(stmt);
-    if (rc == 0)
-        rc = read_images(connection, &job, err);
-    if (rc == 0)
-        *out = job;
-    else
-        db_job_clear(&job);
     return rc;
 }
 
@@ -165,74 +162,26 @@ int db_job_get(struct db *db, const char *id, struct db_job *out, struct error *
     return rc;
 }
 
-static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_job_list *list,
-                     struct error *err)
-{
-    int step = 0;
-    list->items = calloc(limit, sizeof(*list->items));
-    if (list->items == NULL)
-        return error_set_nomem(err, "a list of jobs");
-    while ((step = db_stmt_step(stmt, err)) > 0) {
-        if (list->n_items == limit) {
-            list->more = true;
-            return 0;
-        }
-        read_job(stmt, &list->items[list->n_items++]);
-    }
-    return step;
-}
-
-static int list_from(struct db_connection *reader, const char *project_id,
-                     const enum db_job_state *state, const struct db_page *page,
-                     struct db_job_list *list, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    struct db_cursor cursor;
-    int rc = db_project_require(reader, project_id, err);
-    if (rc == 0)
-        rc = db_cursor_read(page, &cursor, err);
-    if (rc != 0)
-        return rc;
-    rc = state == NULL
-             ? db_stmt_prepare(&stmt, reader, "listing jobs",
-                               "SELECT " COLUMNS " FROM jobs WHERE project_id = ?"
-                               " AND (created_at, id) > (?, ?)"
-                               " ORDER BY created_at, id LIMIT ?",
-                               err)
-             : db_stmt_prepare(&stmt, reader, "listing jobs by state",
-                               "SELECT " COLUMNS " FROM jobs WHERE project_id = ? AND state = ?"
-                               " AND (created_at, id) > (?, ?)"
-                               " ORDER BY created_at, id LIMIT ?",
-                               err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, project_id);
-    if (state != NULL)
-        db_bind_text(stmt, db_job_state_name(*state));
-    db_bind_text(stmt, cursor.created_at);
-    db_bind_text(stmt, cursor.id);
-    db_bind_uint(stmt, (uint64_t)page->limit + 1);
-    rc = read_page(stmt, page->limit, list, err);
-    db_stmt_finish(stmt);
-    for (size_t i = 0; rc == 0 && i < list->n_items; i++)
-        rc = read_images(reader, &list->items[i], err);
-    return rc;
-}
-
 int db_job_list(struct db *db, const char *project_id, const enum db_job_state *state,
                 const struct db_page *page, struct db_job_list *out, struct error *err)
 {
-    struct db_connection *reader = NULL;
-    struct db_job_list list = {0};
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = list_from(reader, project_id, state, page, &list, err);
-    db_read_end(db, reader);
+    static const char all[] = "SELECT " COLUMNS " FROM jobs WHERE project_id = ?"
+                              " AND (created_at, id) > (?, ?)"
+                              " ORDER BY created_at, id LIMIT ?";
+    static const char in_state[] = "SELECT " COLUMNS " FROM jobs WHERE project_id = ? AND state = ?"
+                                   " AND (created_at, id) > (?, ?)"
+                                   " ORDER BY created_at, id LIMIT ?";
+    const struct db_listing listing = {.kind = &jobs,
+                                       .what =
+                                           state == NULL ? "listing jobs" : "listing jobs by state",
+                                       .sql = state == NULL ? all : in_state,
+                                       .owner_id = project_id,
+                                       .require = db_project_require,
+                                       .filter = state == NULL ? NULL : db_job_state_name(*state)};
+    struct db_items found;
+    int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = list;
-    else
-        db_job_list_clear(&list);
+        *out = (struct db_job_list){found.items, found.n_items, found.more};
     return rc;
 }
 

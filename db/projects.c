@@ -3,12 +3,14 @@
 
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/page.h"
 #include "db/store/store.h"
 
 #define COLUMNS "id, name, description, labels, created_at, updated_at, revision"
 
-static void read_project(struct db_stmt *stmt, struct db_project *out)
+static void read_project(struct db_stmt *stmt, void *item)
 {
+    struct db_project *out = item;
     db_column_id(stmt, 0, "prj_", out->id);
     out->name = db_column_text(stmt, 1, DB_NAME_MAX);
     out->description = db_column_text(stmt, 2, DB_TEXT_MAX);
@@ -17,6 +19,16 @@ static void read_project(struct db_stmt *stmt, struct db_project *out)
     db_column_time(stmt, 5, out->updated_at);
     out->revision = db_column_uint(stmt, 6, INT64_MAX);
 }
+
+static void clear_project(void *item)
+{
+    db_project_clear(item);
+}
+
+static const struct db_kind projects = {.name = "projects",
+                                        .size = sizeof(struct db_project),
+                                        .read = read_project,
+                                        .clear = clear_project};
 
 static int not_found(const char *id, struct error *err)
 {
@@ -75,26 +87,9 @@ int db_project_insert(struct db *db, struct db_project *project, struct error *e
 static int get_from(struct db_connection *connection, const char *id, struct db_project *out,
                     struct error *err)
 {
-    struct db_stmt *stmt = NULL;
-    struct db_project project = {0};
-    int rc = db_stmt_prepare(&stmt, connection, "reading a project",
-                             "SELECT " COLUMNS " FROM projects WHERE id = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, id);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        read_project(stmt, &project);
-        rc = db_stmt_fault(stmt, err);
-    } else if (rc == ERROR_NOT_FOUND) {
-        rc = not_found(id, err);
-    }
-    db_stmt_finish(stmt);
-    if (rc == 0)
-        *out = project;
-    else
-        db_project_clear(&project);
-    return rc;
+    int rc = db_kind_find(&projects, connection, "reading a project",
+                          "SELECT " COLUMNS " FROM projects WHERE id = ?", id, out, err);
+    return rc == ERROR_NOT_FOUND ? not_found(id, err) : rc;
 }
 
 int db_project_get(struct db *db, const char *id, struct db_project *out, struct error *err)
@@ -108,58 +103,18 @@ int db_project_get(struct db *db, const char *id, struct db_project *out, struct
     return rc;
 }
 
-static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_project_list *list,
-                     struct error *err)
-{
-    int step = 0;
-    list->items = calloc(limit, sizeof(*list->items));
-    if (list->items == NULL)
-        return error_set_nomem(err, "a list of projects");
-    while ((step = db_stmt_step(stmt, err)) > 0) {
-        if (list->n_items == limit) {
-            list->more = true;
-            return 0;
-        }
-        read_project(stmt, &list->items[list->n_items++]);
-    }
-    return step;
-}
-
-static int list_from(struct db_connection *reader, const struct db_page *page,
-                     struct db_project_list *list, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    struct db_cursor cursor;
-    int rc = db_cursor_read(page, &cursor, err);
-    if (rc == 0)
-        rc = db_stmt_prepare(&stmt, reader, "listing projects",
-                             "SELECT " COLUMNS " FROM projects WHERE (created_at, id) > (?, ?)"
-                             " ORDER BY created_at, id LIMIT ?",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, cursor.created_at);
-    db_bind_text(stmt, cursor.id);
-    db_bind_uint(stmt, (uint64_t)page->limit + 1);
-    rc = read_page(stmt, page->limit, list, err);
-    db_stmt_finish(stmt);
-    return rc;
-}
-
 int db_project_list(struct db *db, const struct db_page *page, struct db_project_list *out,
                     struct error *err)
 {
-    struct db_connection *reader = NULL;
-    struct db_project_list list = {0};
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = list_from(reader, page, &list, err);
-    db_read_end(db, reader);
+    static const struct db_listing listing = {
+        .kind = &projects,
+        .what = "listing projects",
+        .sql = "SELECT " COLUMNS " FROM projects WHERE (created_at, id) > (?, ?)"
+               " ORDER BY created_at, id LIMIT ?"};
+    struct db_items found;
+    int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = list;
-    else
-        db_project_list_clear(&list);
+        *out = (struct db_project_list){found.items, found.n_items, found.more};
     return rc;
 }
 

@@ -4,6 +4,7 @@
 
 #include "db/connection.h"
 #include "db/id.h"
+#include "db/page.h"
 
 enum { COLOR_MAX = 0xffffff };
 
@@ -328,8 +329,9 @@ static int read_rows(struct db_connection *reader, const char *what, const char 
 }
 
 /* Reads what belongs to set->id and set->version. */
-static int read_content(struct db_connection *reader, struct db_support_set *set, struct error *err)
+static int read_content(struct db_connection *reader, void *item, struct error *err)
 {
+    struct db_support_set *set = item;
     int rc = read_version(reader, set, err);
     if (rc == 0)
         rc = read_rows(reader, "reading classes",
@@ -373,68 +375,41 @@ int db_support_set_get(struct db *db, const char *id, uint32_t version, struct d
     return rc;
 }
 
-static int read_page(struct db_stmt *stmt, const char *project_id, uint32_t limit,
-                     struct db_support_set_list *list, struct error *err)
+/* The latest version of a set. */
+static void read_latest(struct db_stmt *stmt, void *item)
 {
-    int step = 0;
-    list->items = calloc(limit, sizeof(*list->items));
-    if (list->items == NULL)
-        return error_set_nomem(err, "a list of support sets");
-    while ((step = db_stmt_step(stmt, err)) > 0) {
-        if (list->n_items == limit) {
-            list->more = true;
-            return 0;
-        }
-        struct db_support_set *set = &list->items[list->n_items++];
-        db_column_id(stmt, 0, "sup_", set->id);
-        set->latest_version = db_column_uint32(stmt, 1);
-        set->version = set->latest_version;
-        snprintf(set->project_id, sizeof(set->project_id), "%s", project_id);
-    }
-    return step;
+    struct db_support_set *set = item;
+    db_column_id(stmt, 0, "sup_", set->id);
+    db_column_id(stmt, 1, "prj_", set->project_id);
+    set->latest_version = db_column_uint32(stmt, 2);
+    set->version = set->latest_version;
 }
 
-static int list_from(struct db_connection *reader, const char *project_id,
-                     const struct db_page *page, struct db_support_set_list *list,
-                     struct error *err)
+static void clear_set(void *item)
 {
-    struct db_stmt *stmt = NULL;
-    struct db_cursor cursor;
-    int rc = db_project_require(reader, project_id, err);
-    if (rc == 0)
-        rc = db_cursor_read(page, &cursor, err);
-    if (rc == 0)
-        rc = db_stmt_prepare(&stmt, reader, "listing support sets",
-                             "SELECT id, latest_version FROM support_sets WHERE project_id = ?"
-                             " AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, project_id);
-    db_bind_text(stmt, cursor.created_at);
-    db_bind_text(stmt, cursor.id);
-    db_bind_uint(stmt, (uint64_t)page->limit + 1);
-    rc = read_page(stmt, project_id, page->limit, list, err);
-    db_stmt_finish(stmt);
-    for (size_t i = 0; rc == 0 && i < list->n_items; i++)
-        rc = read_content(reader, &list->items[i], err);
-    return rc;
+    db_support_set_clear(item);
 }
+
+static const struct db_kind support_sets = {.name = "support sets",
+                                            .size = sizeof(struct db_support_set),
+                                            .read = read_latest,
+                                            .complete = read_content,
+                                            .clear = clear_set};
 
 int db_support_set_list(struct db *db, const char *project_id, const struct db_page *page,
                         struct db_support_set_list *out, struct error *err)
 {
-    struct db_connection *reader = NULL;
-    struct db_support_set_list list = {0};
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = list_from(reader, project_id, page, &list, err);
-    db_read_end(db, reader);
+    const struct db_listing listing = {
+        .kind = &support_sets,
+        .what = "listing support sets",
+        .sql = "SELECT id, project_id, latest_version FROM support_sets WHERE project_id = ?"
+               " AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?",
+        .owner_id = project_id,
+        .require = db_project_require};
+    struct db_items found;
+    int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = list;
-    else
-        db_support_set_list_clear(&list);
+        *out = (struct db_support_set_list){found.items, found.n_items, found.more};
     return rc;
 }
 
