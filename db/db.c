@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/migrations.h"
+#include "db/pragmas.h"
 #include "db/stored_files.h"
 
 int db_open(struct db **out, const char *path, struct error *err)
@@ -67,7 +67,7 @@ static int read_health(struct db_connection *reader, struct error *err)
         return rc;
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_time(stmt, 0, found);
+        db_column_time(stmt, "checked_at", found);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -93,34 +93,13 @@ int db_check(struct db *db, struct error *err)
     return rc;
 }
 
-/* ERROR_CORRUPT with the first finding of the engine's own check, foreign keys included. */
-static int check_integrity(struct db_connection *connection, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    char *finding = NULL;
-    int rc =
-        db_stmt_prepare(&stmt, connection, "checking integrity", "PRAGMA integrity_check(1)", err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        finding = db_column_text(stmt, 0, 4096);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    if (rc == 0 && strcmp(finding, "ok") != 0)
-        rc = error_set(err, ERROR_CORRUPT, "database: integrity check: %s", finding);
-    free(finding);
-    return rc != 0 ? rc : db_check_references(connection, err);
-}
-
 int db_integrity_check(struct db *db, struct store *store, struct error *err)
 {
     struct db_connection *connection = NULL;
     int rc = db_read_begin(db, &connection, err);
     if (rc != 0)
         return rc;
-    rc = check_integrity(connection, err);
+    rc = db_schema_check_integrity(connection, err);
     if (rc == 0)
         rc = db_stored_files_check(connection, store, err);
     db_read_end(db, connection);

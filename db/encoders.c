@@ -13,17 +13,17 @@
 static void read_encoder(struct db_stmt *stmt, void *item)
 {
     struct db_encoder *out = item;
-    db_column_id(stmt, 0, "enc_", out->id);
-    db_column_sha256(stmt, 1, out->sha256);
-    out->name = db_column_text(stmt, 2, DB_NAME_MAX);
-    db_column_copy(stmt, 3, out->architecture, sizeof(out->architecture));
-    out->in_channels = db_column_uint32(stmt, 4);
-    out->input_size = db_column_uint32(stmt, 5);
-    out->dimension = db_column_uint32(stmt, 6);
-    out->n_parameters = db_column_uint(stmt, 7, INT64_MAX);
-    out->byte_size = db_column_uint(stmt, 8, INT64_MAX);
-    out->is_default = db_column_int(stmt, 9, 0, 1) != 0;
-    db_column_time(stmt, 10, out->created_at);
+    db_column_id(stmt, "id", "enc_", out->id);
+    db_column_sha256(stmt, "sha256", out->sha256);
+    out->name = db_column_text(stmt, "name", DB_NAME_MAX);
+    db_column_copy(stmt, "architecture", out->architecture, sizeof(out->architecture));
+    out->in_channels = db_column_uint32(stmt, "in_channels");
+    out->input_size = db_column_uint32(stmt, "input_size");
+    out->dimension = db_column_uint32(stmt, "dimension");
+    out->n_parameters = db_column_uint(stmt, "n_parameters", INT64_MAX);
+    out->byte_size = db_column_uint(stmt, "byte_size", INT64_MAX);
+    out->is_default = db_column_int(stmt, "is_default", 0, 1) != 0;
+    db_column_time(stmt, "created_at", out->created_at);
 }
 
 static void clear_encoder(void *item)

@@ -14,20 +14,20 @@
 static void read_image(struct db_stmt *stmt, void *item)
 {
     struct db_image *out = item;
-    db_column_id(stmt, 0, "img_", out->id);
-    db_column_id(stmt, 1, "prj_", out->project_id);
-    db_column_sha256(stmt, 2, out->sha256);
-    out->frame = db_column_uint32(stmt, 3);
-    out->name = db_column_text(stmt, 4, DB_NAME_MAX);
-    db_column_copy(stmt, 5, out->format, sizeof(out->format));
-    db_column_copy(stmt, 6, out->conversion, sizeof(out->conversion));
-    out->width = db_column_uint32(stmt, 7);
-    out->height = db_column_uint32(stmt, 8);
-    out->bit_depth = db_column_uint32(stmt, 9);
-    out->n_channels = db_column_uint32(stmt, 10);
-    out->byte_size = db_column_uint(stmt, 11, INT64_MAX);
-    out->pixel_size_nm = db_column_double(stmt, 12);
-    db_column_time(stmt, 13, out->created_at);
+    db_column_id(stmt, "id", "img_", out->id);
+    db_column_id(stmt, "project_id", "prj_", out->project_id);
+    db_column_sha256(stmt, "sha256", out->sha256);
+    out->frame = db_column_uint32(stmt, "frame");
+    out->name = db_column_text(stmt, "name", DB_NAME_MAX);
+    db_column_copy(stmt, "format", out->format, sizeof(out->format));
+    db_column_copy(stmt, "conversion", out->conversion, sizeof(out->conversion));
+    out->width = db_column_uint32(stmt, "width");
+    out->height = db_column_uint32(stmt, "height");
+    out->bit_depth = db_column_uint32(stmt, "bit_depth");
+    out->n_channels = db_column_uint32(stmt, "n_channels");
+    out->byte_size = db_column_uint(stmt, "byte_size", INT64_MAX);
+    out->pixel_size_nm = db_column_double(stmt, "pixel_size_nm");
+    db_column_time(stmt, "created_at", out->created_at);
 }
 
 static int not_found(const char *id, struct error *err)
@@ -164,7 +164,7 @@ int db_image_list(struct db *db, const char *project_id, const char *name,
 
 /* ---- deleting ---- */
 
-/* ERROR_CONFLICT when `sql` finds the id of a user of the image. */
+/* ERROR_CONFLICT when `sql` finds the user_id of a user of the image. */
 static int require_unused(struct db_connection *writer, const char *id, const char *sql,
                           const char *user, const char *prefix, struct error *err)
 {
@@ -176,7 +176,7 @@ static int require_unused(struct db_connection *writer, const char *id, const ch
     db_bind_text(stmt, id);
     rc = db_stmt_step(stmt, err);
     if (rc > 0) {
-        db_column_id(stmt, 0, prefix, user_id);
+        db_column_id(stmt, "user_id", prefix, user_id);
         rc = db_stmt_fault(stmt, err);
         if (rc == 0)
             rc = error_set(err, ERROR_CONFLICT, "image %s is needed by %s %s", id, user, user_id);
@@ -196,18 +196,19 @@ static int delete_in(struct db_connection *writer, const char *id, char sha256[D
     db_bind_text(stmt, id);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_sha256(stmt, 0, sha256);
+        db_column_sha256(stmt, "sha256", sha256);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
     if (rc == ERROR_NOT_FOUND)
         return not_found(id, err);
     if (rc == 0)
-        rc = require_unused(writer, id,
-                            "SELECT support_set_id FROM examples WHERE image_id = ? LIMIT 1",
-                            "support set", "sup_", err);
+        rc = require_unused(
+            writer, id, "SELECT support_set_id AS user_id FROM examples WHERE image_id = ? LIMIT 1",
+            "support set", "sup_", err);
     if (rc == 0)
-        rc = require_unused(writer, id, "SELECT job_id FROM job_images WHERE image_id = ? LIMIT 1",
+        rc = require_unused(writer, id,
+                            "SELECT job_id AS user_id FROM job_images WHERE image_id = ? LIMIT 1",
                             "job", "job_", err);
     if (rc == 0)
         rc = db_stmt_prepare(&stmt, writer, "deleting an image", "DELETE FROM images WHERE id = ?",

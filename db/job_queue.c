@@ -74,7 +74,7 @@ static int find_next(struct db_connection *writer, char id[DB_ID_SIZE], struct e
         return rc;
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_id(stmt, 0, "job_", id);
+        db_column_id(stmt, "id", "job_", id);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -161,7 +161,7 @@ static int read_cancel(struct db_connection *writer, const char *id, bool *cance
     db_bind_text(stmt, id);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        *cancel = db_column_int(stmt, 0, 0, 1) != 0;
+        *cancel = db_column_int(stmt, "cancel_requested", 0, 1) != 0;
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);

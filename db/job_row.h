@@ -8,6 +8,6 @@
 /* A job with its images. ERROR_NOT_FOUND. */
 int db_job_read(struct db_connection *connection, const char *id, struct db_job *out,
                 struct error *err);
-enum db_job_state db_job_read_state(struct db_stmt *stmt, int column);
+enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column);
 
 #endif

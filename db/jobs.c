@@ -51,19 +51,19 @@ bool db_job_state_is_final(enum db_job_state state)
 
 /* ---- reading ---- */
 
-static void read_optional_time(struct db_stmt *stmt, int column, char out[DB_TIME_SIZE])
+static void read_optional_time(struct db_stmt *stmt, const char *column, char out[DB_TIME_SIZE])
 {
     out[0] = '\0';
     if (!db_column_is_null(stmt, column))
         db_column_time(stmt, column, out);
 }
 
-static char *read_optional_text(struct db_stmt *stmt, int column)
+static char *read_optional_text(struct db_stmt *stmt, const char *column)
 {
     return db_column_is_null(stmt, column) ? NULL : db_column_text(stmt, column, DB_TEXT_MAX);
 }
 
-enum db_job_state db_job_read_state(struct db_stmt *stmt, int column)
+enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column)
 {
     char name[16];
     enum db_job_state state = DB_JOB_FAILED;
@@ -76,24 +76,24 @@ enum db_job_state db_job_read_state(struct db_stmt *stmt, int column)
 static void read_job(struct db_stmt *stmt, void *item)
 {
     struct db_job *out = item;
-    db_column_id(stmt, 0, "job_", out->id);
-    db_column_id(stmt, 1, "prj_", out->project_id);
-    db_column_id(stmt, 2, "sup_", out->support_set_id);
-    out->support_set_version = db_column_uint32(stmt, 3);
-    db_column_id(stmt, 4, "enc_", out->encoder_id);
-    out->params = db_column_text(stmt, 5, DB_TEXT_MAX);
-    out->priority = (int32_t)db_column_int(stmt, 6, -PRIORITY_MAX, PRIORITY_MAX);
-    out->state = db_job_read_state(stmt, 7);
-    out->cancel_requested = db_column_int(stmt, 8, 0, 1) != 0;
-    out->n_chips_done = db_column_uint(stmt, 9, INT64_MAX);
-    out->n_chips_total = db_column_uint(stmt, 10, INT64_MAX);
-    out->attempts = db_column_uint32(stmt, 11);
-    out->error_code = read_optional_text(stmt, 12);
-    out->error_message = read_optional_text(stmt, 13);
-    db_column_time(stmt, 14, out->created_at);
-    read_optional_time(stmt, 15, out->started_at);
-    read_optional_time(stmt, 16, out->finished_at);
-    out->queue_position = db_column_uint(stmt, 17, INT64_MAX);
+    db_column_id(stmt, "id", "job_", out->id);
+    db_column_id(stmt, "project_id", "prj_", out->project_id);
+    db_column_id(stmt, "support_set_id", "sup_", out->support_set_id);
+    out->support_set_version = db_column_uint32(stmt, "support_set_version");
+    db_column_id(stmt, "encoder_id", "enc_", out->encoder_id);
+    out->params = db_column_text(stmt, "params", DB_TEXT_MAX);
+    out->priority = (int32_t)db_column_int(stmt, "priority", -PRIORITY_MAX, PRIORITY_MAX);
+    out->state = db_job_read_state(stmt, "state");
+    out->cancel_requested = db_column_int(stmt, "cancel_requested", 0, 1) != 0;
+    out->n_chips_done = db_column_uint(stmt, "n_chips_done", INT64_MAX);
+    out->n_chips_total = db_column_uint(stmt, "n_chips_total", INT64_MAX);
+    out->attempts = db_column_uint32(stmt, "attempts");
+    out->error_code = read_optional_text(stmt, "error_code");
+    out->error_message = read_optional_text(stmt, "error_message");
+    db_column_time(stmt, "created_at", out->created_at);
+    read_optional_time(stmt, "started_at", out->started_at);
+    read_optional_time(stmt, "finished_at", out->finished_at);
+    out->queue_position = db_column_uint(stmt, "queue_position", INT64_MAX);
 }
 
 static int append_image(struct db_stmt *stmt, struct db_job *job, size_t *n_allocated,
@@ -107,7 +107,7 @@ static int append_image(struct db_stmt *stmt, struct db_job *job, size_t *n_allo
         job->image_ids = ids;
         *n_allocated = n;
     }
-    db_column_id(stmt, 0, "img_", job->image_ids[job->n_images++]);
+    db_column_id(stmt, "image_id", "img_", job->image_ids[job->n_images++]);
     return db_stmt_fault(stmt, err);
 }
 
@@ -187,8 +187,8 @@ int db_job_list(struct db *db, const char *project_id, const enum db_job_state *
 
 static void read_count(struct db_stmt *stmt, uint64_t counts[5])
 {
-    enum db_job_state state = db_job_read_state(stmt, 0);
-    counts[state] = db_column_uint(stmt, 1, INT64_MAX);
+    enum db_job_state state = db_job_read_state(stmt, "state");
+    counts[state] = db_column_uint(stmt, "n", INT64_MAX);
 }
 
 int db_job_counts(struct db *db, uint64_t counts[5], struct error *err)
@@ -201,7 +201,7 @@ int db_job_counts(struct db *db, uint64_t counts[5], struct error *err)
     if (rc != 0)
         return rc;
     rc = db_stmt_prepare(&stmt, reader, "counting jobs",
-                         "SELECT state, COUNT(*) FROM jobs GROUP BY state", err);
+                         "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state", err);
     if (rc == 0) {
         while ((step = db_stmt_step(stmt, err)) > 0)
             read_count(stmt, found);
@@ -239,8 +239,8 @@ static int find_replay(struct db_connection *writer, const struct db_idempotency
     db_bind_text(stmt, idempotency->key);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_id(stmt, 0, "job_", job_id);
-        db_column_sha256(stmt, 1, sha256);
+        db_column_id(stmt, "job_id", "job_", job_id);
+        db_column_sha256(stmt, "body_sha256", sha256);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -275,12 +275,12 @@ static int require_room(struct db_connection *writer, uint64_t max_queued, struc
     struct db_stmt *stmt = NULL;
     uint64_t n_queued = 0;
     int rc = db_stmt_prepare(&stmt, writer, "counting queued jobs",
-                             "SELECT COUNT(*) FROM jobs WHERE state = 'queued'", err);
+                             "SELECT COUNT(*) AS n FROM jobs WHERE state = 'queued'", err);
     if (rc != 0)
         return rc;
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        n_queued = db_column_uint(stmt, 0, INT64_MAX);
+        n_queued = db_column_uint(stmt, "n", INT64_MAX);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -359,7 +359,7 @@ static int require_image(struct db_connection *writer, const struct db_job *job,
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, writer, "finding a job's image",
                              "SELECT (SELECT COUNT(*) FROM job_images"
-                             " WHERE job_id = ? AND image_id = images.id)"
+                             " WHERE job_id = ? AND image_id = images.id) AS n_given"
                              " FROM images WHERE id = ? AND project_id = ?",
                              err);
     if (rc != 0)
@@ -368,7 +368,7 @@ static int require_image(struct db_connection *writer, const struct db_job *job,
     db_bind_text(stmt, job->image_ids[index]);
     db_bind_text(stmt, job->project_id);
     rc = db_stmt_step_one(stmt, err);
-    if (rc == 0 && db_column_int(stmt, 0, 0, INT64_MAX) > 0)
+    if (rc == 0 && db_column_int(stmt, "n_given", 0, INT64_MAX) > 0)
         rc = error_set(err, ERROR_INVALID, "image_ids/%zu: %s is given twice", index,
                        job->image_ids[index]);
     db_stmt_finish(stmt);
@@ -400,15 +400,15 @@ static int insert_image(struct db_connection *writer, const struct db_job *job, 
 static int count_ahead(struct db_connection *writer, struct db_job *job, struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    int rc =
-        db_stmt_prepare(&stmt, writer, "counting the jobs ahead",
-                        "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND priority >= ?", err);
+    int rc = db_stmt_prepare(
+        &stmt, writer, "counting the jobs ahead",
+        "SELECT COUNT(*) AS n FROM jobs WHERE state = 'queued' AND priority >= ?", err);
     if (rc != 0)
         return rc;
     db_bind_int(stmt, job->priority);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        job->queue_position = db_column_uint(stmt, 0, INT64_MAX);
+        job->queue_position = db_column_uint(stmt, "n", INT64_MAX);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);

@@ -6,6 +6,8 @@
  */
 #include "db/migrations.h"
 
+#include "db/pragmas.h"
+
 static const struct db_migration all[] = {
     {"the first schema",
      "CREATE TABLE health ("
@@ -236,20 +238,6 @@ static const struct db_migration all[] = {
      DB_REFERENCES_CHECKED_AT_END},
 };
 
-int db_check_references(struct db_connection *connection, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, connection, "checking foreign keys", "PRAGMA foreign_key_check",
-                             err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step(stmt, err);
-    if (rc > 0)
-        rc = error_set(err, ERROR_CORRUPT, "database: a row refers to a row that does not exist");
-    db_stmt_finish(stmt);
-    return rc;
-}
-
 static int apply(struct db_connection *writer, const struct db_migration *migration,
                  int64_t version, struct error *err)
 {
@@ -258,9 +246,9 @@ static int apply(struct db_connection *writer, const struct db_migration *migrat
         return rc;
     rc = db_connection_run_script(writer, migration->what, migration->sql, err);
     if (rc == 0 && migration->references == DB_REFERENCES_CHECKED_AT_END)
-        rc = db_check_references(writer, err);
+        rc = db_schema_check_references(writer, err);
     if (rc == 0)
-        rc = db_connection_set_schema_version(writer, version, err);
+        rc = db_schema_set_version(writer, version, err);
     if (rc == 0)
         rc = db_connection_commit(writer, err);
     if (rc != 0)
@@ -274,13 +262,11 @@ static int apply_without_references(struct db_connection *writer,
                                     const struct db_migration *migration, int64_t version,
                                     struct error *err)
 {
-    int rc = db_connection_run_script(writer, "letting go of foreign keys",
-                                      "PRAGMA foreign_keys = OFF", err);
+    int rc = db_schema_release_references(writer, err);
     if (rc != 0)
         return rc;
     rc = apply(writer, migration, version, err);
-    int rc_on = db_connection_run_script(writer, "holding foreign keys again",
-                                         "PRAGMA foreign_keys = ON", rc == 0 ? err : NULL);
+    int rc_on = db_schema_hold_references(writer, rc == 0 ? err : NULL);
     return rc != 0 ? rc : rc_on;
 }
 
@@ -288,7 +274,7 @@ int db_migrate_with(struct db_connection *writer, const char *path,
                     const struct db_migration *migrations, size_t n_migrations, struct error *err)
 {
     int64_t version = 0;
-    int rc = db_connection_schema_version(writer, &version, err);
+    int rc = db_schema_version(writer, &version, err);
     if (rc != 0)
         return rc;
     if (version > (int64_t)n_migrations)

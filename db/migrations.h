@@ -35,7 +35,4 @@ const struct db_migration *db_migrations(size_t *n_migrations);
 int db_migrate_with(struct db_connection *writer, const char *path,
                     const struct db_migration *migrations, size_t n_migrations, struct error *err);
 
-/* ERROR_CORRUPT when a row refers to one that does not exist. */
-int db_check_references(struct db_connection *connection, struct error *err);
-
 #endif

@@ -11,13 +11,13 @@
 static void read_project(struct db_stmt *stmt, void *item)
 {
     struct db_project *out = item;
-    db_column_id(stmt, 0, "prj_", out->id);
-    out->name = db_column_text(stmt, 1, DB_NAME_MAX);
-    out->description = db_column_text(stmt, 2, DB_TEXT_MAX);
-    out->labels = db_column_text(stmt, 3, DB_TEXT_MAX);
-    db_column_time(stmt, 4, out->created_at);
-    db_column_time(stmt, 5, out->updated_at);
-    out->revision = db_column_uint(stmt, 6, INT64_MAX);
+    db_column_id(stmt, "id", "prj_", out->id);
+    out->name = db_column_text(stmt, "name", DB_NAME_MAX);
+    out->description = db_column_text(stmt, "description", DB_TEXT_MAX);
+    out->labels = db_column_text(stmt, "labels", DB_TEXT_MAX);
+    db_column_time(stmt, "created_at", out->created_at);
+    db_column_time(stmt, "updated_at", out->updated_at);
+    out->revision = db_column_uint(stmt, "revision", INT64_MAX);
 }
 
 static void clear_project(void *item)
@@ -187,7 +187,7 @@ static int append_hash(struct hashes *hashes, struct db_stmt *stmt, struct error
         hashes->items = items;
         hashes->n_allocated = n;
     }
-    db_column_sha256(stmt, 0, hashes->items[hashes->n_items++]);
+    db_column_sha256(stmt, "sha256", hashes->items[hashes->n_items++]);
     return db_stmt_fault(stmt, err);
 }
 
@@ -220,7 +220,7 @@ static int require_idle(struct db_connection *writer, const char *id, struct err
     db_bind_text(stmt, id);
     rc = db_stmt_step(stmt, err);
     if (rc > 0) {
-        db_column_id(stmt, 0, "job_", job_id);
+        db_column_id(stmt, "id", "job_", job_id);
         rc = db_stmt_fault(stmt, err);
         if (rc == 0)
             rc = error_set(err, ERROR_CONFLICT, "project %s has a job that has not ended: %s", id,

@@ -16,7 +16,7 @@ enum {
     "job_id, image_id, grid_rows, grid_columns, chip_width, chip_height, stride_x, stride_y, "     \
     "offset_x, offset_y, edge, n_classes, temperature, created_at"
 #define MAPS ", labels, probabilities, distances"
-enum { FIRST_MAP = 14 };
+static const char *const map_names[] = {"labels", "probabilities", "distances"};
 
 static uint64_t n_chips_of(const struct db_result *result)
 {
@@ -293,20 +293,20 @@ int db_result_insert(struct db *db, const struct db_result *result, const char *
 
 static int read_result(struct db_stmt *stmt, struct db_result *out, struct error *err)
 {
-    db_column_id(stmt, 0, "job_", out->job_id);
-    db_column_id(stmt, 1, "img_", out->image_id);
-    out->rows = (uint32_t)db_column_int(stmt, 2, 1, GRID_SIDE_MAX);
-    out->columns = (uint32_t)db_column_int(stmt, 3, 1, GRID_SIDE_MAX);
-    out->chip_width = db_column_uint32(stmt, 4);
-    out->chip_height = db_column_uint32(stmt, 5);
-    out->stride_x = db_column_uint32(stmt, 6);
-    out->stride_y = db_column_uint32(stmt, 7);
-    out->offset_x = db_column_uint32(stmt, 8);
-    out->offset_y = db_column_uint32(stmt, 9);
-    db_column_copy(stmt, 10, out->edge, sizeof(out->edge));
-    out->n_classes = (uint32_t)db_column_int(stmt, 11, 1, CLASSES_MAX);
-    out->temperature = db_column_double(stmt, 12);
-    db_column_time(stmt, 13, out->created_at);
+    db_column_id(stmt, "job_id", "job_", out->job_id);
+    db_column_id(stmt, "image_id", "img_", out->image_id);
+    out->rows = (uint32_t)db_column_int(stmt, "grid_rows", 1, GRID_SIDE_MAX);
+    out->columns = (uint32_t)db_column_int(stmt, "grid_columns", 1, GRID_SIDE_MAX);
+    out->chip_width = db_column_uint32(stmt, "chip_width");
+    out->chip_height = db_column_uint32(stmt, "chip_height");
+    out->stride_x = db_column_uint32(stmt, "stride_x");
+    out->stride_y = db_column_uint32(stmt, "stride_y");
+    out->offset_x = db_column_uint32(stmt, "offset_x");
+    out->offset_y = db_column_uint32(stmt, "offset_y");
+    db_column_copy(stmt, "edge", out->edge, sizeof(out->edge));
+    out->n_classes = (uint32_t)db_column_int(stmt, "n_classes", 1, CLASSES_MAX);
+    out->temperature = db_column_double(stmt, "temperature");
+    db_column_time(stmt, "created_at", out->created_at);
     return db_stmt_fault(stmt, err);
 }
 
@@ -314,9 +314,9 @@ static int read_result(struct db_stmt *stmt, struct db_result *out, struct error
 static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *err)
 {
     uint64_t n_chips = n_chips_of(out), n_values = n_chips * out->n_classes;
-    const void *labels = db_column_blob(stmt, FIRST_MAP, n_chips * 2);
-    const void *probabilities = db_column_blob(stmt, FIRST_MAP + 1, n_values * 4);
-    const void *distances = db_column_blob(stmt, FIRST_MAP + 2, n_chips * 4);
+    const void *labels = db_column_blob(stmt, map_names[0], n_chips * 2);
+    const void *probabilities = db_column_blob(stmt, map_names[1], n_values * 4);
+    const void *distances = db_column_blob(stmt, map_names[2], n_chips * 4);
     int rc = db_stmt_fault(stmt, err);
     if (rc != 0)
         return rc;
@@ -331,11 +331,11 @@ static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *
     int map = 0;
     const char *fault = find_fault(out, &map);
     if (fault != NULL)
-        db_column_fault(stmt, FIRST_MAP + map, fault);
+        db_column_fault(stmt, map_names[map], fault);
     return db_stmt_fault(stmt, err);
 }
 
-static double read_bound(struct db_stmt *stmt, int column)
+static double read_bound(struct db_stmt *stmt, const char *column)
 {
     return db_column_is_null(stmt, column) ? NAN : db_column_double(stmt, column);
 }
@@ -352,12 +352,13 @@ static int read_quantity(struct db_stmt *stmt, struct db_result *result, size_t 
         *n_allocated = n;
     }
     struct db_quantity *out = &result->quantities[result->n_quantities++];
-    out->class_index = (int32_t)db_column_int(stmt, 0, DB_QUANTITY_OF_IMAGE, CLASSES_MAX - 1);
-    db_column_copy(stmt, 1, out->name, sizeof(out->name));
-    db_column_copy(stmt, 2, out->unit, sizeof(out->unit));
-    out->value = db_column_double(stmt, 3);
-    out->low = read_bound(stmt, 4);
-    out->high = read_bound(stmt, 5);
+    out->class_index =
+        (int32_t)db_column_int(stmt, "class_index", DB_QUANTITY_OF_IMAGE, CLASSES_MAX - 1);
+    db_column_copy(stmt, "name", out->name, sizeof(out->name));
+    db_column_copy(stmt, "unit", out->unit, sizeof(out->unit));
+    out->value = db_column_double(stmt, "value");
+    out->low = read_bound(stmt, "low");
+    out->high = read_bound(stmt, "high");
     return db_stmt_fault(stmt, err);
 }
 
@@ -445,7 +446,7 @@ static int find_row(struct db_connection *reader, const struct db_result *result
     db_bind_text(stmt, result->image_id);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        *out = db_column_int(stmt, 0, INT64_MIN, INT64_MAX);
+        *out = db_column_int(stmt, "rowid", INT64_MIN, INT64_MAX);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -501,7 +502,6 @@ int db_result_read_part(struct db *db, const struct db_result *result,
     db_read_end(db, reader);
     if (rc != 0)
         return rc;
-    static const char *const names[] = {"labels", "probabilities", "distances"};
     const struct db_result chips = {.rows = 1,
                                     .columns = (uint32_t)part->n_chips,
                                     .n_classes = result->n_classes,
@@ -513,7 +513,7 @@ int db_result_read_part(struct db *db, const struct db_result *result,
     if (fault == NULL)
         return 0;
     return error_set(err, ERROR_CORRUPT, "database: reading a result's maps: column %s %s",
-                     names[map], fault);
+                     map_names[map], fault);
 }
 
 static int append(struct db_stmt *stmt, struct db_result_list *list, size_t *n_allocated,

@@ -15,7 +15,6 @@
 #include "base/utf8.h"
 
 enum {
-    APPLICATION_ID = 0x63687073, /* "chps", at byte 68 of the file */
     BUSY_TIMEOUT_MS = 10000,     /* only an outside program can hold the lock */
     CACHED_STATEMENTS_MAX = 128, /* more than there are SQL texts in db/ */
 };
@@ -34,6 +33,8 @@ struct db_stmt {
     const char *sql;  /* the caller's constant */
     const char *what; /* the caller's constant */
     int n_bound;
+    const char *last_name; /* of the column that was found last, the caller's constant */
+    int last_column;       /* where it is; mostly the next one is asked for then */
     bool in_use;
     bool cached;
     struct error fault; /* code 0: none */
@@ -165,7 +166,7 @@ int db_connection_enable_writes(struct db_connection *connection, struct error *
         return rc;
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_copy(stmt, 0, mode, sizeof(mode));
+        db_column_copy(stmt, "journal_mode", mode, sizeof(mode));
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -192,60 +193,6 @@ void db_connection_close(struct db_connection *connection)
     }
     sqlite3_close(connection->handle);
     free(connection);
-}
-
-static int read_int(struct db_connection *connection, const char *what, const char *sql,
-                    int64_t *out, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, connection, what, sql, err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        int64_t value = db_column_int(stmt, 0, INT64_MIN, INT64_MAX);
-        rc = db_stmt_fault(stmt, err);
-        if (rc == 0)
-            *out = value;
-    }
-    db_stmt_finish(stmt);
-    return rc;
-}
-
-int db_connection_schema_version(struct db_connection *connection, int64_t *out, struct error *err)
-{
-    int64_t version = 0, application = 0, n_tables = 0;
-    const char *what = "reading the schema version";
-    int rc = read_int(connection, what, "PRAGMA user_version", &version, err);
-    if (rc == 0)
-        rc = read_int(connection, what, "PRAGMA application_id", &application, err);
-    if (rc == 0)
-        rc = read_int(connection, what, "SELECT COUNT(*) FROM sqlite_master", &n_tables, err);
-    if (rc != 0)
-        return rc;
-    /* A database is either empty or signed: the signature is written in the first migration's
-     * transaction. */
-    bool is_empty = n_tables == 0 && version == 0;
-    if (!is_empty && application != APPLICATION_ID)
-        return error_set(err, ERROR_CORRUPT,
-                         "database: the file is the database of another program "
-                         "(application id %lld)",
-                         (long long)application);
-    if (version < 0)
-        return error_set(err, ERROR_CORRUPT, "database: the schema version is %lld",
-                         (long long)version);
-    *out = version;
-    return 0;
-}
-
-int db_connection_set_schema_version(struct db_connection *connection, int64_t version,
-                                     struct error *err)
-{
-    /* PRAGMA takes no parameters; both values are numbers of this program. */
-    char sql[96];
-    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld",
-             APPLICATION_ID, (long long)version);
-    return run(connection, "storing the schema version", sql, err);
 }
 
 int db_connection_run_script(struct db_connection *connection, const char *what, const char *sql,
@@ -468,32 +415,52 @@ int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err)
 
 /* ---- columns ---- */
 
-void db_column_fault(struct db_stmt *stmt, int column, const char *problem)
+/* -1 and a fault when the statement has no such column, which SQLite then reads as NULL. */
+static int find_column(struct db_stmt *stmt, const char *name)
 {
-    if (stmt->fault.code == 0)
-        error_set(&stmt->fault, ERROR_CORRUPT, "database: %s: column %s %s", stmt->what,
-                  sqlite3_column_name(stmt->handle, column), problem);
+    if (name == stmt->last_name)
+        return stmt->last_column;
+    const int n_columns = sqlite3_column_count(stmt->handle);
+    for (int i = 1; i <= n_columns; i++) {
+        const int column = (stmt->last_column + i) % n_columns;
+        if (sqlite3_stricmp(sqlite3_column_name(stmt->handle, column), name) == 0) {
+            stmt->last_name = name;
+            stmt->last_column = column;
+            return column;
+        }
+    }
+    db_column_fault(stmt, name, "is missing");
+    return -1;
 }
 
-bool db_column_is_null(struct db_stmt *stmt, int column)
+void db_column_fault(struct db_stmt *stmt, const char *column, const char *problem)
 {
-    return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL;
+    if (stmt->fault.code == 0)
+        error_set(&stmt->fault, ERROR_CORRUPT, "database: %s: column %s %s", stmt->what, column,
+                  problem);
+}
+
+bool db_column_is_null(struct db_stmt *stmt, const char *column)
+{
+    return sqlite3_column_type(stmt->handle, find_column(stmt, column)) == SQLITE_NULL;
 }
 
 /* The text of a column, borrowed; NULL with a fault. */
-static const char *peek_text(struct db_stmt *stmt, int column, size_t max_size, size_t *size)
+static const char *peek_text(struct db_stmt *stmt, const char *column, size_t max_size,
+                             size_t *size)
 {
-    if (sqlite3_column_type(stmt->handle, column) != SQLITE_TEXT) {
+    const int at = find_column(stmt, column);
+    if (sqlite3_column_type(stmt->handle, at) != SQLITE_TEXT) {
         db_column_fault(stmt, column, "does not hold text");
         return NULL;
     }
-    const unsigned char *text = sqlite3_column_text(stmt->handle, column);
+    const unsigned char *text = sqlite3_column_text(stmt->handle, at);
     if (text == NULL) {
         if (stmt->fault.code == 0)
             error_set_nomem(&stmt->fault, "a text of the database");
         return NULL;
     }
-    *size = (size_t)sqlite3_column_bytes(stmt->handle, column);
+    *size = (size_t)sqlite3_column_bytes(stmt->handle, at);
     if (*size > max_size) {
         db_column_fault(stmt, column, "holds a text that is too long");
         return NULL;
@@ -505,7 +472,7 @@ static const char *peek_text(struct db_stmt *stmt, int column, size_t max_size, 
     return (const char *)text;
 }
 
-char *db_column_text(struct db_stmt *stmt, int column, size_t max_size)
+char *db_column_text(struct db_stmt *stmt, const char *column, size_t max_size)
 {
     size_t size = 0;
     const char *text = peek_text(stmt, column, max_size, &size);
@@ -521,7 +488,7 @@ char *db_column_text(struct db_stmt *stmt, int column, size_t max_size)
     return copy;
 }
 
-void db_column_copy(struct db_stmt *stmt, int column, char *out, size_t out_size)
+void db_column_copy(struct db_stmt *stmt, const char *column, char *out, size_t out_size)
 {
     size_t size = 0;
     const char *text = peek_text(stmt, column, out_size - 1, &size);
@@ -530,13 +497,14 @@ void db_column_copy(struct db_stmt *stmt, int column, char *out, size_t out_size
         memcpy(out, text, size + 1);
 }
 
-int64_t db_column_int(struct db_stmt *stmt, int column, int64_t min, int64_t max)
+int64_t db_column_int(struct db_stmt *stmt, const char *column, int64_t min, int64_t max)
 {
-    if (sqlite3_column_type(stmt->handle, column) != SQLITE_INTEGER) {
+    const int at = find_column(stmt, column);
+    if (sqlite3_column_type(stmt->handle, at) != SQLITE_INTEGER) {
         db_column_fault(stmt, column, "does not hold an integer");
         return min;
     }
-    int64_t value = sqlite3_column_int64(stmt->handle, column);
+    int64_t value = sqlite3_column_int64(stmt->handle, at);
     if (value < min || value > max) {
         db_column_fault(stmt, column, "holds a number out of range");
         return min;
@@ -544,10 +512,11 @@ int64_t db_column_int(struct db_stmt *stmt, int column, int64_t min, int64_t max
     return value;
 }
 
-double db_column_double(struct db_stmt *stmt, int column)
+double db_column_double(struct db_stmt *stmt, const char *column)
 {
-    int type = sqlite3_column_type(stmt->handle, column);
-    double value = sqlite3_column_double(stmt->handle, column);
+    const int at = find_column(stmt, column);
+    int type = sqlite3_column_type(stmt->handle, at);
+    double value = sqlite3_column_double(stmt->handle, at);
     if ((type != SQLITE_FLOAT && type != SQLITE_INTEGER) || !isfinite(value)) {
         db_column_fault(stmt, column, "does not hold a finite number");
         return 0;
@@ -555,14 +524,15 @@ double db_column_double(struct db_stmt *stmt, int column)
     return value;
 }
 
-const void *db_column_blob(struct db_stmt *stmt, int column, size_t size)
+const void *db_column_blob(struct db_stmt *stmt, const char *column, size_t size)
 {
-    if (sqlite3_column_type(stmt->handle, column) != SQLITE_BLOB ||
-        (size_t)sqlite3_column_bytes(stmt->handle, column) != size) {
+    const int at = find_column(stmt, column);
+    if (sqlite3_column_type(stmt->handle, at) != SQLITE_BLOB ||
+        (size_t)sqlite3_column_bytes(stmt->handle, at) != size) {
         db_column_fault(stmt, column, "does not hold a blob of the right size");
         return NULL;
     }
-    const void *data = sqlite3_column_blob(stmt->handle, column);
+    const void *data = sqlite3_column_blob(stmt->handle, at);
     if (data == NULL && stmt->fault.code == 0)
         error_set_nomem(&stmt->fault, "a blob of the database");
     return data;

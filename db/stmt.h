@@ -3,7 +3,7 @@
  *
  * A statement is prepared once per connection and kept; db_stmt_prepare hands it out,
  * db_stmt_finish gives it back. Values are bound in the order of the placeholders, columns are
- * read by index.
+ * read by name.
  *
  * Faults while binding or reading a column (a value too large, a column that does not hold what it
  * should) are remembered in the statement and reported by the next db_stmt_step or by
@@ -48,11 +48,6 @@ int db_connection_enable_writes(struct db_connection *connection, struct error *
 /* NULL allowed. No statement may be in use. */
 void db_connection_close(struct db_connection *connection);
 
-/* What the file says of itself. ERROR_CORRUPT: somebody else's database. */
-int db_connection_schema_version(struct db_connection *connection, int64_t *out, struct error *err);
-/* Within a transaction. */
-int db_connection_set_schema_version(struct db_connection *connection, int64_t version,
-                                     struct error *err);
 /* Runs several statements without parameters or rows (migrations). */
 int db_connection_run_script(struct db_connection *connection, const char *what, const char *sql,
                              struct error *err);
@@ -93,25 +88,28 @@ int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err);
  * none. */
 int db_stmt_step_one(struct db_stmt *stmt, struct error *err);
 
+/* ---- columns of the present row, by the name that the SELECT gives them, a constant ---- */
+
 /* Remembers that a column does not hold what it should: "column state <problem>". */
-void db_column_fault(struct db_stmt *stmt, int column, const char *problem);
-bool db_column_is_null(struct db_stmt *stmt, int column);
+void db_column_fault(struct db_stmt *stmt, const char *column, const char *problem);
+bool db_column_is_null(struct db_stmt *stmt, const char *column);
 /* A copy for the caller; NULL with a remembered fault when it is not UTF-8 text of at most
  * `max_size` bytes or memory is short. */
-char *db_column_text(struct db_stmt *stmt, int column, size_t max_size);
+char *db_column_text(struct db_stmt *stmt, const char *column, size_t max_size);
 /* Copies text that must fit; "" with a fault otherwise. */
-void db_column_copy(struct db_stmt *stmt, int column, char *out, size_t size);
+void db_column_copy(struct db_stmt *stmt, const char *column, char *out, size_t size);
 /* As db_column_copy, for ids, times and hashes in their exact form. */
-void db_column_id(struct db_stmt *stmt, int column, const char *prefix, char out[DB_ID_SIZE]);
-void db_column_time(struct db_stmt *stmt, int column, char out[DB_TIME_SIZE]);
-void db_column_sha256(struct db_stmt *stmt, int column, char out[DB_SHA256_SIZE]);
-int64_t db_column_int(struct db_stmt *stmt, int column, int64_t min, int64_t max);
-uint64_t db_column_uint(struct db_stmt *stmt, int column, uint64_t max);
-uint32_t db_column_uint32(struct db_stmt *stmt, int column);
+void db_column_id(struct db_stmt *stmt, const char *column, const char *prefix,
+                  char out[DB_ID_SIZE]);
+void db_column_time(struct db_stmt *stmt, const char *column, char out[DB_TIME_SIZE]);
+void db_column_sha256(struct db_stmt *stmt, const char *column, char out[DB_SHA256_SIZE]);
+int64_t db_column_int(struct db_stmt *stmt, const char *column, int64_t min, int64_t max);
+uint64_t db_column_uint(struct db_stmt *stmt, const char *column, uint64_t max);
+uint32_t db_column_uint32(struct db_stmt *stmt, const char *column);
 /* Finite. */
-double db_column_double(struct db_stmt *stmt, int column);
+double db_column_double(struct db_stmt *stmt, const char *column);
 /* Borrowed until the next step; exactly `size` bytes, or NULL with a fault. */
-const void *db_column_blob(struct db_stmt *stmt, int column, size_t size);
+const void *db_column_blob(struct db_stmt *stmt, const char *column, size_t size);
 
 /* A blob that is read in pieces; borrowed texts. */
 struct db_blob_place {

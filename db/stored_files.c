@@ -53,8 +53,8 @@ static int check_file(struct db_stmt *stmt, struct store *store, struct error *e
 {
     char sha256[DB_SHA256_SIZE];
     uint64_t size = 0;
-    db_column_sha256(stmt, 0, sha256);
-    uint64_t expected = db_column_uint(stmt, 1, INT64_MAX);
+    db_column_sha256(stmt, "sha256", sha256);
+    uint64_t expected = db_column_uint(stmt, "byte_size", INT64_MAX);
     int rc = db_stmt_fault(stmt, err);
     if (rc != 0)
         return rc;

@@ -167,8 +167,8 @@ static int read_owner(struct db_connection *connection, const char *id, struct d
     db_bind_text(stmt, id);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_id(stmt, 0, "prj_", set->project_id);
-        set->latest_version = db_column_uint32(stmt, 1);
+        db_column_id(stmt, "project_id", "prj_", set->project_id);
+        set->latest_version = db_column_uint32(stmt, "latest_version");
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -238,10 +238,10 @@ static int read_version(struct db_connection *reader, struct db_support_set *set
     db_bind_uint(stmt, set->version);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        set->name = db_column_text(stmt, 0, DB_NAME_MAX);
-        set->chip_width = db_column_uint32(stmt, 1);
-        set->chip_height = db_column_uint32(stmt, 2);
-        db_column_time(stmt, 3, set->created_at);
+        set->name = db_column_text(stmt, "name", DB_NAME_MAX);
+        set->chip_width = db_column_uint32(stmt, "chip_width");
+        set->chip_height = db_column_uint32(stmt, "chip_height");
+        db_column_time(stmt, "created_at", set->created_at);
         rc = db_stmt_fault(stmt, err);
     } else if (rc == ERROR_NOT_FOUND && set->version <= set->latest_version) {
         rc = error_set(err, ERROR_CORRUPT, "database: support set %s lacks its version %u", set->id,
@@ -276,12 +276,12 @@ static int read_class(struct db_stmt *stmt, struct db_support_set *set, struct e
         return rc;
     set->classes = items;
     struct db_class *class = &set->classes[set->n_classes];
-    uint64_t index = db_column_uint(stmt, 0, UINT32_MAX);
-    uint32_t color = (uint32_t)db_column_uint(stmt, 2, COLOR_MAX);
+    uint64_t index = db_column_uint(stmt, "class_index", UINT32_MAX);
+    uint32_t color = (uint32_t)db_column_uint(stmt, "color", COLOR_MAX);
     if (index != set->n_classes)
         return error_set(err, ERROR_CORRUPT, "database: support set %s lacks class %zu", set->id,
                          set->n_classes);
-    class->name = db_column_text(stmt, 1, DB_NAME_MAX);
+    class->name = db_column_text(stmt, "name", DB_NAME_MAX);
     class->color[0] = (uint8_t)(color >> 16);
     class->color[1] = (uint8_t)(color >> 8);
     class->color[2] = (uint8_t)color;
@@ -291,7 +291,7 @@ static int read_class(struct db_stmt *stmt, struct db_support_set *set, struct e
 
 static int read_example(struct db_stmt *stmt, struct db_support_set *set, struct error *err)
 {
-    uint64_t index = db_column_uint(stmt, 0, UINT32_MAX);
+    uint64_t index = db_column_uint(stmt, "class_index", UINT32_MAX);
     if (index >= set->n_classes)
         return error_set(err, ERROR_CORRUPT,
                          "database: support set %s has an example of class %llu"
@@ -304,9 +304,9 @@ static int read_example(struct db_stmt *stmt, struct db_support_set *set, struct
         return rc;
     class->examples = items;
     struct db_example *example = &class->examples[class->n_examples++];
-    db_column_id(stmt, 1, "img_", example->image_id);
-    example->x = db_column_uint32(stmt, 2);
-    example->y = db_column_uint32(stmt, 3);
+    db_column_id(stmt, "image_id", "img_", example->image_id);
+    example->x = db_column_uint32(stmt, "x");
+    example->y = db_column_uint32(stmt, "y");
     return db_stmt_fault(stmt, err);
 }
 
@@ -379,9 +379,9 @@ int db_support_set_get(struct db *db, const char *id, uint32_t version, struct d
 static void read_latest(struct db_stmt *stmt, void *item)
 {
     struct db_support_set *set = item;
-    db_column_id(stmt, 0, "sup_", set->id);
-    db_column_id(stmt, 1, "prj_", set->project_id);
-    set->latest_version = db_column_uint32(stmt, 2);
+    db_column_id(stmt, "id", "sup_", set->id);
+    db_column_id(stmt, "project_id", "prj_", set->project_id);
+    set->latest_version = db_column_uint32(stmt, "latest_version");
     set->version = set->latest_version;
 }
 

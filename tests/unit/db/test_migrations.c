@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "db/migrations.h"
+#include "db/pragmas.h"
 
 static const struct db_migration steps[] = {
     {"one", "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7)", DB_REFERENCES_HELD},
@@ -28,7 +29,7 @@ static int64_t query(struct fixture *f, struct db_connection *connection, const 
     struct db_stmt *stmt = NULL;
     assert_ok(db_stmt_prepare(&stmt, connection, "asking", sql, &f->err));
     assert_ok(db_stmt_step_one(stmt, &f->err));
-    int64_t value = db_column_int(stmt, 0, INT64_MIN, INT64_MAX);
+    int64_t value = db_column_int(stmt, "n", INT64_MIN, INT64_MAX);
     assert_ok(db_stmt_fault(stmt, &f->err));
     db_stmt_finish(stmt);
     return value;
@@ -44,9 +45,9 @@ static void an_old_version_migrates_up(void **state)
     connection = open_file(f, "old");
     assert_ok(db_migrate_with(connection, "old", steps, 2, &f->err));
     assert_ok(db_migrate_with(connection, "old", steps, 2, &f->err));
-    assert_ok(db_connection_schema_version(connection, &version, &f->err));
+    assert_ok(db_schema_version(connection, &version, &f->err));
     assert_int_equal(version, 2);
-    assert_int_equal(query(f, connection, "SELECT y FROM a"), 14);
+    assert_int_equal(query(f, connection, "SELECT y AS n FROM a"), 14);
     db_connection_close(connection);
 }
 
@@ -57,10 +58,10 @@ static void a_failed_step_leaves_the_version_before(void **state)
     struct db_connection *connection = open_file(f, "failing");
     assert_int_equal(db_migrate_with(connection, "failing", steps, 3, &f->err), ERROR_CORRUPT);
     assert_non_null(strstr(f->err.message, "three"));
-    assert_ok(db_connection_schema_version(connection, &version, &f->err));
+    assert_ok(db_schema_version(connection, &version, &f->err));
     assert_int_equal(version, 2);
-    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM sqlite_master WHERE name = 'b'"),
-                     0);
+    assert_int_equal(
+        query(f, connection, "SELECT COUNT(*) AS n FROM sqlite_master WHERE name = 'b'"), 0);
     db_connection_close(connection);
 }
 
@@ -178,8 +179,8 @@ static void a_file_has_each_frame_once(void **state)
     }
     /* The project still takes its images along. */
     assert_ok(db_connection_run_script(connection, "deleting", "DELETE FROM projects", &f->err));
-    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM images"), 0);
-    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM results"), 0);
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) AS n FROM images"), 0);
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) AS n FROM results"), 0);
     db_connection_close(connection);
 }
 
@@ -202,10 +203,10 @@ static void a_table_made_anew_without_its_rows_is_refused(void **state)
     struct db_connection *connection = open_file(f, "forgetful");
     assert_int_equal(db_migrate_with(connection, "forgetful", forgetful, 2, &f->err),
                      ERROR_CORRUPT);
-    assert_ok(db_connection_schema_version(connection, &version, &f->err));
+    assert_ok(db_schema_version(connection, &version, &f->err));
     assert_int_equal(version, 1);
-    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM a"), 2);
-    assert_int_equal(query(f, connection, "SELECT COUNT(*) FROM b"), 2);
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) AS n FROM a"), 2);
+    assert_int_equal(query(f, connection, "SELECT COUNT(*) AS n FROM b"), 2);
     /* Foreign keys are held again also after a failure. */
     assert_int_equal(
         db_connection_run_script(connection, "breaking", "INSERT INTO b VALUES (3)", &f->err),
