@@ -10,6 +10,7 @@
 
 #include "api/limits.h"
 #include "base/error.h"
+#include "base/principal.h"
 #include "db/data.h"
 
 /* ---- requests ---- */
@@ -28,6 +29,7 @@ struct api_request {
     size_t body_size;
     struct store_writer *upload; /* upload routes: the streamed body; borrowed */
     char request_id[64];         /* accepted from X-Request-Id or made */
+    struct principal principal;  /* who asks */
 };
 
 /* First value of a header, or NULL. Of list headers (Accept, If-None-Match, Prefer) sent in several

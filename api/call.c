@@ -51,6 +51,11 @@ const char *call_id(struct api_call *call, size_t index, const char *prefix, con
     return NULL;
 }
 
+void call_sign(const struct api_call *call, char created_by[PRINCIPAL_ID_SIZE])
+{
+    memcpy(created_by, call->request->principal.id, PRINCIPAL_ID_SIZE);
+}
+
 int call_project(struct api_call *call, const char **id, struct error *err)
 {
     *id = call_id(call, 0, "prj_", "project", err);

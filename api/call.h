@@ -66,6 +66,9 @@ int call_check_fields(struct api_call *call, struct error *err);
 const char *call_id(struct api_call *call, size_t index, const char *prefix, const char *what,
                     struct error *err);
 
+/* Whose rows what the request inserts are. */
+void call_sign(const struct api_call *call, char created_by[PRINCIPAL_ID_SIZE]);
+
 /* The project whose id is the first path parameter; checks that it exists. ERROR_NOT_FOUND. */
 int call_project(struct api_call *call, const char **id, struct error *err);
 

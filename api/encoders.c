@@ -66,6 +66,7 @@ int encoders_upload(struct api_call *call, struct error *err)
         code = fill(&encoder, &info, size, err);
     if (code == 0)
         code = store_writer_commit(call->request->upload, err);
+    call_sign(call, encoder.created_by);
     if (code == 0)
         code = db_encoder_insert(call->api->db, call->api->store, &encoder, &existed, err);
     if (code == 0) {

@@ -91,6 +91,7 @@ int images_upload(struct api_call *call, struct error *err)
     if (code != 0)
         goto out;
     snprintf(image.project_id, sizeof(image.project_id), "%s", project_id);
+    call_sign(call, image.created_by);
     code = db_image_insert(call->api->db, call->api->store, &image, &existed, err);
     if (code != 0)
         goto out;

@@ -150,6 +150,7 @@ static int insert(struct api_call *call, const char *key, struct db_job *job, bo
     char sha256[DB_SHA256_SIZE];
     char scope[DB_ID_SIZE + 16];
     uint64_t max_queued = call->api->limits.max_queued_jobs;
+    call_sign(call, job->created_by);
     if (key == NULL)
         return db_job_insert(call->api->db, job, max_queued, NULL, replayed, err);
     hash_body(call->request, sha256);

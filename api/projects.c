@@ -121,6 +121,7 @@ int projects_create(struct api_call *call, struct error *err)
         code = set_text(&project.labels, strdup("{}"), err);
     if (code == 0)
         code = apply(&project, &body, err);
+    call_sign(call, project.created_by);
     if (code == 0)
         code = db_project_insert(call->api->db, &project, err);
     if (code == 0) {

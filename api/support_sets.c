@@ -75,6 +75,7 @@ int support_sets_create(struct api_call *call, struct error *err)
         code = support_set_read(call, json, project_id, &set, err);
     if (code == 0) {
         snprintf(set.project_id, sizeof(set.project_id), "%s", project_id);
+        call_sign(call, set.created_by);
         code = db_support_set_insert(call->api->db, &set, err);
     }
     if (code == 0)
@@ -106,6 +107,7 @@ int support_sets_replace(struct api_call *call, struct error *err)
     if (code == 0) {
         snprintf(set.id, sizeof(set.id), "%s", id);
         snprintf(set.project_id, sizeof(set.project_id), "%s", old.project_id);
+        call_sign(call, set.created_by);
         code = db_support_set_add_version(call->api->db, &set, guarded ? old.version : 0, err);
         if (code == ERROR_CONFLICT && guarded)
             code = call_refuse(call, PROBLEM_PRECONDITION_FAILED, err, "%s", err->message);

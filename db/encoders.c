@@ -8,7 +8,7 @@
 
 #define COLUMNS                                                                                    \
     "id, sha256, name, architecture, in_channels, input_size, dimension, n_parameters, "           \
-    "byte_size, is_default, created_at"
+    "byte_size, is_default, created_at, created_by"
 
 static void read_encoder(struct db_stmt *stmt, void *item)
 {
@@ -24,6 +24,7 @@ static void read_encoder(struct db_stmt *stmt, void *item)
     out->byte_size = db_column_uint(stmt, "byte_size", INT64_MAX);
     out->is_default = db_column_int(stmt, "is_default", 0, 1) != 0;
     db_column_time(stmt, "created_at", out->created_at);
+    db_column_copy(stmt, "created_by", out->created_by, sizeof(out->created_by));
 }
 
 static void clear_encoder(void *item)
@@ -44,7 +45,7 @@ static int insert_row(struct db_connection *writer, const struct db_encoder *enc
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(
         &stmt, writer, "storing an encoder",
-        "INSERT INTO encoders (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
+        "INSERT INTO encoders (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, encoder->id);
@@ -58,6 +59,7 @@ static int insert_row(struct db_connection *writer, const struct db_encoder *enc
     db_bind_uint(stmt, encoder->byte_size);
     db_bind_int(stmt, encoder->is_default ? 1 : 0);
     db_bind_text(stmt, encoder->created_at);
+    db_bind_text(stmt, encoder->created_by);
     return db_stmt_run(stmt, NULL, err);
 }
 

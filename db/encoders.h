@@ -2,6 +2,7 @@
 #ifndef CHIPSHOT_DB_ENCODERS_H
 #define CHIPSHOT_DB_ENCODERS_H
 
+#include "base/principal.h"
 #include "db/db.h"
 
 struct db_encoder {
@@ -14,6 +15,7 @@ struct db_encoder {
     uint64_t byte_size;
     bool is_default; /* the one that jobs use when they name none; at most one */
     char created_at[DB_TIME_SIZE];
+    char created_by[PRINCIPAL_ID_SIZE]; /* a principal's id; given by who inserts */
 };
 
 struct db_encoder_list {

@@ -9,7 +9,7 @@
 #define COLUMNS                                                                                    \
     "id, project_id, sha256, frame, name, format, conversion, width, height, bit_depth, "          \
     "n_channels, "                                                                                 \
-    "byte_size, pixel_size_nm, created_at"
+    "byte_size, pixel_size_nm, created_at, created_by"
 
 static void read_image(struct db_stmt *stmt, void *item)
 {
@@ -28,6 +28,7 @@ static void read_image(struct db_stmt *stmt, void *item)
     out->byte_size = db_column_uint(stmt, "byte_size", INT64_MAX);
     out->pixel_size_nm = db_column_double(stmt, "pixel_size_nm");
     db_column_time(stmt, "created_at", out->created_at);
+    db_column_copy(stmt, "created_by", out->created_by, sizeof(out->created_by));
 }
 
 static int not_found(const char *id, struct error *err)
@@ -64,9 +65,10 @@ static int find_same(struct db_connection *writer, const struct db_image *image,
 static int insert_row(struct db_connection *writer, const struct db_image *image, struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(
-        &stmt, writer, "storing an image",
-        "INSERT INTO images (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
+    int rc = db_stmt_prepare(&stmt, writer, "storing an image",
+                             "INSERT INTO images (" COLUMNS
+                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                             err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, image->id);
@@ -83,6 +85,7 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     db_bind_uint(stmt, image->byte_size);
     db_bind_double(stmt, image->pixel_size_nm);
     db_bind_text(stmt, image->created_at);
+    db_bind_text(stmt, image->created_by);
     return db_stmt_run(stmt, NULL, err);
 }
 

@@ -2,6 +2,7 @@
 #ifndef CHIPSHOT_DB_IMAGES_H
 #define CHIPSHOT_DB_IMAGES_H
 
+#include "base/principal.h"
 #include "db/db.h"
 
 struct db_image {
@@ -18,6 +19,7 @@ struct db_image {
     uint64_t byte_size;
     double pixel_size_nm; /* 0: unknown */
     char created_at[DB_TIME_SIZE];
+    char created_by[PRINCIPAL_ID_SIZE]; /* a principal's id; given by who inserts */
 };
 
 struct db_image_list {

@@ -22,7 +22,7 @@ enum {
 #define COLUMNS                                                                                    \
     "id, project_id, support_set_id, support_set_version, encoder_id, params, priority, state, "   \
     "cancel_requested, n_chips_done, n_chips_total, attempts, error_code, error_message, "         \
-    "created_at, started_at, finished_at, "                                                        \
+    "created_at, started_at, finished_at, created_by, "                                            \
     "CASE WHEN state = 'queued' THEN "                                                             \
     "(SELECT COUNT(*) FROM jobs q WHERE q.state = 'queued' AND q.priority > jobs.priority) + "     \
     "(SELECT COUNT(*) FROM jobs q WHERE q.state = 'queued' AND q.priority = jobs.priority"         \
@@ -93,6 +93,7 @@ static void read_job(struct db_stmt *stmt, void *item)
     db_column_time(stmt, "created_at", out->created_at);
     read_optional_time(stmt, "started_at", out->started_at);
     read_optional_time(stmt, "finished_at", out->finished_at);
+    db_column_copy(stmt, "created_by", out->created_by, sizeof(out->created_by));
     out->queue_position = db_column_uint(stmt, "queue_position", INT64_MAX);
 }
 
@@ -337,7 +338,7 @@ static int insert_row(struct db_connection *writer, const struct db_job *job, st
         &stmt, writer, "storing a job",
         "INSERT INTO jobs (id, project_id, support_set_id, support_set_version, encoder_id,"
         " params, priority, state, cancel_requested, n_chips_done, n_chips_total, attempts,"
-        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, ?, 0, ?)",
+        " created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, ?, 0, ?, ?)",
         err);
     if (rc != 0)
         return rc;
@@ -350,6 +351,7 @@ static int insert_row(struct db_connection *writer, const struct db_job *job, st
     db_bind_int(stmt, job->priority);
     db_bind_uint(stmt, job->n_chips_total);
     db_bind_text(stmt, job->created_at);
+    db_bind_text(stmt, job->created_by);
     return db_stmt_run(stmt, NULL, err);
 }
 

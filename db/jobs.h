@@ -5,6 +5,7 @@
 #ifndef CHIPSHOT_DB_JOBS_H
 #define CHIPSHOT_DB_JOBS_H
 
+#include "base/principal.h"
 #include "db/db.h"
 
 enum db_job_state {
@@ -39,8 +40,9 @@ struct db_job {
     char *error_message;
     uint64_t queue_position; /* queued jobs: 0 is next; computed on read */
     char created_at[DB_TIME_SIZE];
-    char started_at[DB_TIME_SIZE];  /* "" until then */
-    char finished_at[DB_TIME_SIZE]; /* "" until then */
+    char started_at[DB_TIME_SIZE];      /* "" until then */
+    char finished_at[DB_TIME_SIZE];     /* "" until then */
+    char created_by[PRINCIPAL_ID_SIZE]; /* a principal's id; given by who inserts */
 };
 
 struct db_job_list {

@@ -370,7 +370,7 @@ size_t db_keys_count(struct db_keys *keys)
     return n;
 }
 
-bool db_keys_check(struct db_keys *keys, const char *token, char id[DB_ID_SIZE])
+bool db_keys_check(struct db_keys *keys, const char *token, struct principal *out)
 {
     char sha256[DB_SHA256_SIZE];
     const struct db_key *found = NULL;
@@ -383,8 +383,12 @@ bool db_keys_check(struct db_keys *keys, const char *token, char id[DB_ID_SIZE])
                 found = &keys->list.items[i];
         }
     }
-    if (found != NULL)
-        memcpy(id, found->id, DB_ID_SIZE);
+    _Static_assert(sizeof(out->id) == sizeof(found->id) && sizeof(out->name) == sizeof(found->name),
+                   "a principal is what a key says");
+    if (found != NULL) {
+        memcpy(out->id, found->id, sizeof(out->id));
+        memcpy(out->name, found->name, sizeof(out->name));
+    }
     pthread_mutex_unlock(&keys->mutex);
     return found != NULL;
 }

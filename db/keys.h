@@ -4,6 +4,7 @@
 #ifndef CHIPSHOT_DB_KEYS_H
 #define CHIPSHOT_DB_KEYS_H
 
+#include "base/principal.h"
 #include "db/db.h"
 
 enum { DB_KEY_TOKEN_SIZE = 64 };
@@ -33,8 +34,8 @@ struct db_keys; /* the server's view; reads the file again when it changed */
 int db_keys_open(struct db_keys **out, const char *directory, struct error *err);
 void db_keys_close(struct db_keys *keys);
 size_t db_keys_count(struct db_keys *keys);
-/* True when the token is known; compares hashes in constant time; writes the key's id. Thread-safe.
- */
-bool db_keys_check(struct db_keys *keys, const char *token, char id[DB_ID_SIZE]);
+/* True when the token is known: `out` is then the key's id and name. Compares hashes in constant
+ * time. Thread-safe. */
+bool db_keys_check(struct db_keys *keys, const char *token, struct principal *out);
 
 #endif

@@ -236,6 +236,15 @@ static const struct db_migration all[] = {
      "CREATE INDEX images_by_name ON images (project_id, name, created_at, id);"
      "CREATE INDEX images_by_sha256 ON images (sha256);",
      DB_REFERENCES_CHECKED_AT_END},
+
+    /* A principal's id (base/principal.h). No key to a table: keys are in a file, and go. */
+    {"who made a row",
+     "ALTER TABLE projects ADD COLUMN created_by TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE images ADD COLUMN created_by TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE support_set_versions ADD COLUMN created_by TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE encoders ADD COLUMN created_by TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE jobs ADD COLUMN created_by TEXT NOT NULL DEFAULT '';",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

@@ -6,7 +6,7 @@
 #include "db/page.h"
 #include "db/store/store.h"
 
-#define COLUMNS "id, name, description, labels, created_at, updated_at, revision"
+#define COLUMNS "id, name, description, labels, created_at, updated_at, revision, created_by"
 
 static void read_project(struct db_stmt *stmt, void *item)
 {
@@ -18,6 +18,7 @@ static void read_project(struct db_stmt *stmt, void *item)
     db_column_time(stmt, "created_at", out->created_at);
     db_column_time(stmt, "updated_at", out->updated_at);
     out->revision = db_column_uint(stmt, "revision", INT64_MAX);
+    db_column_copy(stmt, "created_by", out->created_by, sizeof(out->created_by));
 }
 
 static void clear_project(void *item)
@@ -54,7 +55,7 @@ static int insert_row(struct db_connection *writer, const struct db_project *pro
     struct db_stmt *stmt = NULL;
     int rc =
         db_stmt_prepare(&stmt, writer, "storing a project",
-                        "INSERT INTO projects (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?)", err);
+                        "INSERT INTO projects (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)", err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, project->id);
@@ -64,6 +65,7 @@ static int insert_row(struct db_connection *writer, const struct db_project *pro
     db_bind_text(stmt, project->created_at);
     db_bind_text(stmt, project->updated_at);
     db_bind_uint(stmt, project->revision);
+    db_bind_text(stmt, project->created_by);
     return db_stmt_run(stmt, NULL, err);
 }
 
@@ -149,6 +151,7 @@ static int update_in(struct db_connection *writer, struct db_project *project,
     if (rc == 0) {
         project->revision = old.revision + 1;
         memcpy(project->created_at, old.created_at, DB_TIME_SIZE);
+        memcpy(project->created_by, old.created_by, PRINCIPAL_ID_SIZE);
         db_time_now(project->updated_at);
         rc = update_row(writer, project, err);
     }

@@ -2,6 +2,7 @@
 #ifndef CHIPSHOT_DB_PROJECTS_H
 #define CHIPSHOT_DB_PROJECTS_H
 
+#include "base/principal.h"
 #include "db/db.h"
 
 struct db_project {
@@ -11,7 +12,8 @@ struct db_project {
     char *labels;      /* text of a JSON object of strings, "{}" when none; opaque here */
     char created_at[DB_TIME_SIZE];
     char updated_at[DB_TIME_SIZE];
-    uint64_t revision; /* 1, 2, ...: counts changes, for ETag */
+    uint64_t revision;                  /* 1, 2, ...: counts changes, for ETag */
+    char created_by[PRINCIPAL_ID_SIZE]; /* a principal's id; given by who inserts */
 };
 
 struct db_project_list {

@@ -33,7 +33,8 @@ static int insert_version(struct db_connection *writer, const struct db_support_
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, writer, "storing a support set's version",
                              "INSERT INTO support_set_versions (support_set_id, version, name,"
-                             " chip_width, chip_height, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+                             " chip_width, chip_height, created_at, created_by)"
+                             " VALUES (?, ?, ?, ?, ?, ?, ?)",
                              err);
     if (rc != 0)
         return rc;
@@ -43,6 +44,7 @@ static int insert_version(struct db_connection *writer, const struct db_support_
     db_bind_uint(stmt, set->chip_width);
     db_bind_uint(stmt, set->chip_height);
     db_bind_text(stmt, set->created_at);
+    db_bind_text(stmt, set->created_by);
     return db_stmt_run(stmt, NULL, err);
 }
 
@@ -229,7 +231,7 @@ static int read_version(struct db_connection *reader, struct db_support_set *set
 {
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, reader, "reading a support set's version",
-                             "SELECT name, chip_width, chip_height, created_at"
+                             "SELECT name, chip_width, chip_height, created_at, created_by"
                              " FROM support_set_versions WHERE support_set_id = ? AND version = ?",
                              err);
     if (rc != 0)
@@ -242,6 +244,7 @@ static int read_version(struct db_connection *reader, struct db_support_set *set
         set->chip_width = db_column_uint32(stmt, "chip_width");
         set->chip_height = db_column_uint32(stmt, "chip_height");
         db_column_time(stmt, "created_at", set->created_at);
+        db_column_copy(stmt, "created_by", set->created_by, sizeof(set->created_by));
         rc = db_stmt_fault(stmt, err);
     } else if (rc == ERROR_NOT_FOUND && set->version <= set->latest_version) {
         rc = error_set(err, ERROR_CORRUPT, "database: support set %s lacks its version %u", set->id,

@@ -2,6 +2,7 @@
 #ifndef CHIPSHOT_DB_SUPPORT_SETS_H
 #define CHIPSHOT_DB_SUPPORT_SETS_H
 
+#include "base/principal.h"
 #include "db/db.h"
 
 struct db_example {
@@ -25,7 +26,8 @@ struct db_support_set {
     uint32_t chip_width, chip_height;
     struct db_class *classes;
     size_t n_classes;
-    char created_at[DB_TIME_SIZE]; /* of the version */
+    char created_at[DB_TIME_SIZE];      /* of the version */
+    char created_by[PRINCIPAL_ID_SIZE]; /* likewise; given by who inserts */
 };
 
 struct db_support_set_list {

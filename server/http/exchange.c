@@ -29,6 +29,7 @@ struct exchange *exchange_create(const struct exchange_context *context, const c
         return NULL;
     }
     exchange->request.target = exchange->target;
+    exchange->request.principal = (struct principal){.id = PRINCIPAL_ANONYMOUS};
     return exchange;
 }
 
@@ -172,9 +173,8 @@ static bool token_is_known(struct exchange *x)
 {
     const char *header = api_request_header(&x->request, "Authorization");
     const char *token = auth_bearer_token(header);
-    if (token != NULL && db_keys_check(x->context->parts.keys, token, x->key_id))
+    if (token != NULL && db_keys_check(x->context->parts.keys, token, &x->request.principal))
         return true;
-    x->key_id[0] = '\0';
     api_problem(&x->request, 401, NULL,
                 header == NULL ? "this server asks for an API key: Authorization: Bearer TOKEN"
                                : "the API key is not known",
@@ -419,7 +419,8 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
         log_integer("bytes_in", (int64_t)x->received),
         log_integer("bytes_out", x->answered ? (int64_t)out_size : 0),
         log_string("request_id", *x->request.request_id ? x->request.request_id : NULL),
-        log_string("key", *x->key_id ? x->key_id : NULL),
+        log_string("key",
+                   db_id_is(x->request.principal.id, "key_") ? x->request.principal.id : NULL),
         log_string("traceparent",
                    parent != NULL && request_traceparent_is_valid(parent) ? parent : NULL),
         log_string("error", response->error_code ? error_code_name(response->error_code) : NULL),

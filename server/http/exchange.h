@@ -33,7 +33,6 @@ struct exchange {
     size_t n_rewritten;
     struct api_request request;
     struct request_facts facts;
-    char key_id[DB_ID_SIZE]; /* of the key that was shown, "" when none */
     enum api_body body;
     uint64_t limit;
     uint64_t received;

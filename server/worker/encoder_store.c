@@ -229,6 +229,7 @@ static int insert_default(struct db *db, struct store *files, struct store_write
         .n_parameters = info->n_parameters,
         .byte_size = store_writer_size(writer),
         .is_default = true,
+        .created_by = PRINCIPAL_SYSTEM,
     };
     snprintf(row.architecture, sizeof(row.architecture), "%s", info->architecture);
     store_writer_sha256(writer, row.sha256);

@@ -168,7 +168,8 @@ static int send(struct rig *rig, const char *method, const char *type, const voi
                                   .target = target,
                                   .headers = rig->headers,
                                   .n_headers = rig->n_headers,
-                                  .request_id = "rig-1"};
+                                  .request_id = "rig-1",
+                                  .principal = {.id = RIG_PRINCIPAL}};
     return exchange(rig, &request, data, size);
 }
 

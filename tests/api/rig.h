@@ -16,6 +16,7 @@
 #include "db/support_sets.h"
 
 enum { RIG_HEADERS_MAX = 8 };
+#define RIG_PRINCIPAL "key_rig" /* who sends the requests */
 
 struct rig {
     char directory[512];

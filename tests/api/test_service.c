@@ -31,6 +31,10 @@ static void an_encoder_is_uploaded_once(void **state)
     assert_false(json_is_true(rig_at(rig, "/is_default")));
     assert_int_equal(rig_upload(rig, "application/octet-stream", file, size, "/v1/encoders"), 200);
     assert_string_equal(rig_text(rig, "/id"), id);
+    struct db_encoder encoder;
+    assert_int_equal(db_encoder_get(rig->db, id, &encoder, &rig->err), 0);
+    assert_string_equal(encoder.created_by, RIG_PRINCIPAL);
+    db_encoder_clear(&encoder);
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/encoders/%s", id), 200);
     char *etag = strdup(rig_got(rig, "ETag"));
     rig_header(rig, "If-None-Match", etag);
@@ -94,6 +98,30 @@ static void metrics_version_and_contract_are_served(void **state)
     free(etag);
 }
 
+static void rows_say_who_asked(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    struct db_project project;
+    struct db_image image;
+    struct db_support_set set;
+    struct db_job job;
+    rig_fill(rig);
+    rig_add_job(rig, id);
+    assert_int_equal(db_project_get(rig->db, rig->project, &project, &rig->err), 0);
+    assert_int_equal(db_image_get(rig->db, rig->image, &image, &rig->err), 0);
+    assert_int_equal(db_support_set_get(rig->db, rig->set, 0, &set, &rig->err), 0);
+    assert_int_equal(db_job_get(rig->db, id, &job, &rig->err), 0);
+    assert_string_equal(project.created_by, RIG_PRINCIPAL);
+    assert_string_equal(image.created_by, RIG_PRINCIPAL);
+    assert_string_equal(set.created_by, RIG_PRINCIPAL);
+    assert_string_equal(job.created_by, RIG_PRINCIPAL);
+    db_project_clear(&project);
+    db_image_clear(&image);
+    db_support_set_clear(&set);
+    db_job_clear(&job);
+}
+
 static void a_server_without_hooks_answers_too(void **state)
 {
     struct rig *rig = *state;
@@ -118,6 +146,7 @@ int main(void)
         TEST(an_encoder_is_uploaded_once),
         TEST(readiness_says_what_failed),
         TEST(metrics_version_and_contract_are_served),
+        TEST(rows_say_who_asked),
         TEST(a_server_without_hooks_answers_too),
     };
     return test_run(tests);

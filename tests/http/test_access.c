@@ -3,6 +3,8 @@
 
 #include <signal.h>
 
+#include "db/data.h"
+#include "db/projects.h"
 #include "tests/http/client.h"
 #include "tests/http/server.h"
 
@@ -101,6 +103,46 @@ static void keys_are_asked_for(void **state)
     server_clear(&server);
 }
 
+/* Whose the only project of a stopped server is. */
+static void expect_owner(const struct server_process *server, const char *prefix)
+{
+    struct data *data = NULL;
+    struct error err = {0};
+    struct db_project_list list = {0};
+    const struct data_config config = {.directory = server->data};
+    const struct db_page page = {.limit = 10};
+    assert_int_equal(data_open(&data, &config, &err), 0);
+    assert_int_equal(db_project_list(data->db, &page, &list, &err), 0);
+    assert_int_equal(list.n_items, 1);
+    assert_memory_equal(list.items[0].created_by, prefix, strlen(prefix));
+    db_project_list_clear(&list);
+    data_close(data);
+}
+
+static void rows_say_who_asked(void **state)
+{
+    (void)state;
+    char out[16384], token[128], text[1024];
+    for (int with_key = 0; with_key < 2; with_key++) {
+        struct server_process server;
+        server_init(&server);
+        if (with_key)
+            create_key(&server, token, sizeof(token));
+        server_start(&server, NULL);
+        snprintf(text, sizeof(text),
+                 "POST /v1/projects HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                 "Content-Type: application/json\r\nContent-Length: 12\r\n%s%s%s\r\n"
+                 "{\"name\":\"p\"}",
+                 with_key ? "Authorization: Bearer " : "", with_key ? token : "",
+                 with_key ? "\r\n" : "");
+        assert_int_equal(raw_exchange(server.port, text, out, sizeof(out)), 201);
+        assert_null(strstr(out, "created_by"));
+        assert_int_equal(server_stop(&server, SIGTERM), 0);
+        expect_owner(&server, with_key ? "key_" : PRINCIPAL_ANONYMOUS);
+        server_clear(&server);
+    }
+}
+
 static void the_world_needs_a_key_or_a_clear_word(void **state)
 {
     (void)state;
@@ -128,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rebound_name_is_misdirected),
         cmocka_unit_test(keys_are_asked_for),
+        cmocka_unit_test(rows_say_who_asked),
         cmocka_unit_test(the_world_needs_a_key_or_a_clear_word),
     };
     return test_run(tests);

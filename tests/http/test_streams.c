@@ -40,7 +40,7 @@ static void open_fixture(struct fixture *f, const struct server_options *options
     snprintf(f->json, sizeof(f->json), "/v1/jobs/%s/results/%s", job, image);
     snprintf(f->csv, sizeof(f->csv), "/v1/jobs/%s/results/%s.csv", job, image);
     data_close(f->rig->data);
-    f->rig->db = NULL;
+    f->rig->data = NULL;
     server_init(&f->server);
     assert_int_equal(rmdir(f->server.data), 0);
     snprintf(f->server.data, sizeof(f->server.data), "%s", f->rig->directory);

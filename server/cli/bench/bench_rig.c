@@ -49,7 +49,7 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 static int add_project_and_encoder(struct bench_rig *rig, const void *weights, size_t size,
                                    struct error *err)
 {
-    struct db_project project = {.name = (char *)"bench"};
+    struct db_project project = {.name = (char *)"bench", .created_by = PRINCIPAL_COMMAND_LINE};
     struct db_encoder encoder = {0};
     int rc = db_project_insert(rig->service.db, &project, err);
     if (rc == 0)
@@ -121,7 +121,8 @@ static int upload(struct bench_rig *rig, struct store_writer *writer, struct ben
                                         .headers = &type,
                                         .n_headers = 1,
                                         .upload = writer,
-                                        .request_id = "bench"};
+                                        .request_id = "bench",
+                                        .principal = {.id = PRINCIPAL_COMMAND_LINE}};
     struct api_response response;
     const char *id = NULL;
     int width = 0, height = 0, rc = 0;
@@ -198,7 +199,8 @@ int bench_rig_add_support(struct bench_rig *rig, const struct bench_image *image
                                  .chip_width = support->chip_width,
                                  .chip_height = support->chip_height,
                                  .classes = classes,
-                                 .n_classes = support->n_classes};
+                                 .n_classes = support->n_classes,
+                                 .created_by = PRINCIPAL_COMMAND_LINE};
     memcpy(set.project_id, rig->project_id, sizeof(set.project_id));
     int rc = db_support_set_insert(rig->service.db, &set, err);
     if (rc == 0)
@@ -247,7 +249,8 @@ int bench_rig_run(struct bench_rig *rig, const struct bench_image *image,
                   struct bench_run *out, struct error *err)
 {
     struct job_params params;
-    struct db_job job = {.support_set_version = 1, .n_images = 1};
+    struct db_job job = {
+        .support_set_version = 1, .n_images = 1, .created_by = PRINCIPAL_COMMAND_LINE};
     int rc = plan(rig, image, support, variant, &params, &job.n_chips_total, err);
     if (rc < 0)
         return rc;
@@ -283,7 +286,10 @@ int bench_rig_run(struct bench_rig *rig, const struct bench_image *image,
 
 static int get(struct bench_rig *rig, const char *target, struct error *err)
 {
-    const struct api_request request = {.method = "GET", .target = target, .request_id = "bench"};
+    const struct api_request request = {.method = "GET",
+                                        .target = target,
+                                        .request_id = "bench",
+                                        .principal = {.id = PRINCIPAL_COMMAND_LINE}};
     struct api_response response;
     ask(rig, &request, &response);
     int rc = response.status == 200

@@ -89,23 +89,26 @@ static void a_running_server_sees_changes(void **state)
     struct keys_state *s = *state;
     struct db_keys *keys = NULL;
     struct db_key first, second;
-    char token1[DB_KEY_TOKEN_SIZE], token2[DB_KEY_TOKEN_SIZE], id[DB_ID_SIZE] = "";
+    char token1[DB_KEY_TOKEN_SIZE], token2[DB_KEY_TOKEN_SIZE];
+    struct principal found = {.id = "unchanged"};
     assert_ok(db_keys_open(&keys, s->directory, &s->err));
     assert_int_equal(db_keys_count(keys), 0);
-    assert_false(db_keys_check(keys, "chipshot_x", id));
+    assert_false(db_keys_check(keys, "chipshot_x", &found));
+    assert_string_equal(found.id, "unchanged");
     assert_ok(db_key_create(s->directory, "one", &first, token1, &s->err));
-    assert_true(db_keys_check(keys, token1, id));
-    assert_string_equal(id, first.id);
+    assert_true(db_keys_check(keys, token1, &found));
+    assert_string_equal(found.id, first.id);
+    assert_string_equal(found.name, "one");
     assert_ok(db_key_create(s->directory, "two", &second, token2, &s->err));
     assert_int_equal(db_keys_count(keys), 2);
-    assert_true(db_keys_check(keys, token2, id));
+    assert_true(db_keys_check(keys, token2, &found));
     assert_ok(db_key_revoke(s->directory, first.id, &s->err));
-    assert_false(db_keys_check(keys, token1, id));
-    assert_true(db_keys_check(keys, token2, id));
+    assert_false(db_keys_check(keys, token1, &found));
+    assert_true(db_keys_check(keys, token2, &found));
     assert_int_equal(db_key_revoke(s->directory, first.id, &s->err), ERROR_NOT_FOUND);
     token2[20] = token2[20] == 'A' ? 'B' : 'A';
-    assert_false(db_keys_check(keys, token2, id));
-    assert_false(db_keys_check(keys, "", id));
+    assert_false(db_keys_check(keys, token2, &found));
+    assert_false(db_keys_check(keys, "", &found));
     db_keys_close(keys);
 }
 
@@ -123,7 +126,8 @@ static void a_damaged_file_lets_nobody_in(void **state)
     struct db_keys *keys = NULL;
     struct db_key key;
     struct db_key_list list;
-    char token[DB_KEY_TOKEN_SIZE], id[DB_ID_SIZE], good[400], text[1000];
+    char token[DB_KEY_TOKEN_SIZE], good[400], text[1000];
+    struct principal found;
     assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
     assert_ok(db_keys_open(&keys, s->directory, &s->err));
     int length =
@@ -134,7 +138,7 @@ static void a_damaged_file_lets_nobody_in(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         int n = snprintf(text, sizeof(text), "%s%s", good, bad[i]);
         write_text(s, text, (size_t)n);
-        assert_false(db_keys_check(keys, token, id));
+        assert_false(db_keys_check(keys, token, &found));
         assert_int_equal(db_keys_count(keys), 1);
         assert_int_equal(db_key_list(s->directory, &list, &s->err), ERROR_CORRUPT);
         assert_non_null(strstr(s->err.message, "line 2"));
@@ -142,11 +146,11 @@ static void a_damaged_file_lets_nobody_in(void **state)
         assert_int_equal(db_keys_open(&second, s->directory, &s->err), ERROR_CORRUPT);
     }
     write_text(s, good, (size_t)length - 1); /* cut off */
-    assert_false(db_keys_check(keys, token, id));
+    assert_false(db_keys_check(keys, token, &found));
     write_text(s, "a\0b\n", 4);
-    assert_false(db_keys_check(keys, token, id));
+    assert_false(db_keys_check(keys, token, &found));
     write_text(s, good, (size_t)length);
-    assert_true(db_keys_check(keys, token, id));
+    assert_true(db_keys_check(keys, token, &found));
     db_keys_close(keys);
 }
 
