@@ -4,39 +4,55 @@
  *       |  ^--requeue-----'
  *       `--cancel--> cancelled
  *
- * Every change is one UPDATE that names the state (and the owner of the lease) it starts from, in a
- * transaction; a change that touched no row did not happen. So a job ends exactly once, whoever
- * else tries. A job whose cancellation was requested is not run again: instead of going back to the
- * queue it ends as cancelled.
+ * Every change is one UPDATE that names the state it starts from, and for a running job the lease,
+ * in a transaction; a change that touched no row did not happen. So a job ends exactly once,
+ * whoever else tries. A job whose cancellation was requested is not run again: instead of going
+ * back to the queue it ends as cancelled.
  */
 #include "base/utf8.h"
 #include "db/connection.h"
 #include "db/id.h"
 #include "db/job_row.h"
 
-/* ---- ending ---- */
+/* ---- leases ---- */
 
-/* Runs an UPDATE of a running job of an owner and says why when it touched none. */
-static int run_owned(struct db_connection *writer, struct db_stmt *stmt, const char *id,
-                     const char *owner, struct error *err)
+void db_lease_bind(struct db_stmt *stmt, const struct db_lease *lease)
+{
+    db_bind_text(stmt, lease->job_id);
+    db_bind_text(stmt, lease->owner);
+    db_bind_uint(stmt, lease->token);
+}
+
+int db_lease_run(struct db_connection *writer, struct db_stmt *stmt, const struct db_lease *lease,
+                 struct error *err)
 {
     uint64_t n_changed = 0;
     int rc = db_stmt_run(stmt, &n_changed, err);
     if (rc != 0 || n_changed == 1)
         return rc;
     struct db_job job = {0};
-    rc = db_job_read(writer, id, &job, err);
+    rc = db_job_read(writer, lease->job_id, &job, err);
     if (rc != 0)
         return rc;
-    rc = error_set(err, ERROR_CONFLICT, "job %s is %s and not running for %.64s", id,
-                   job.state == DB_JOB_RUNNING ? "running for another worker"
+    rc = error_set(err, ERROR_CONFLICT, "job %s is %s and not running for %s", lease->job_id,
+                   job.state == DB_JOB_RUNNING ? "running under another lease"
                                                : db_job_state_name(job.state),
-                   owner);
+                   lease->owner);
     db_job_clear(&job);
     return rc;
 }
 
-static int end_in(struct db_connection *writer, const char *id, const char *owner,
+static int check_duration(uint32_t lease_ms, struct error *err)
+{
+    if (lease_ms <= DB_LEASE_MAX_MS)
+        return 0;
+    return error_set(err, ERROR_INVALID, "lease: %u ms are more than %d", lease_ms,
+                     DB_LEASE_MAX_MS);
+}
+
+/* ---- ending ---- */
+
+static int end_in(struct db_connection *writer, const struct db_lease *lease,
                   enum db_job_state state, const char *error_code, const char *error_message,
                   struct error *err)
 {
@@ -47,7 +63,7 @@ static int end_in(struct db_connection *writer, const char *id, const char *owne
     int rc = db_stmt_prepare(&stmt, writer, "ending a job",
                              "UPDATE jobs SET state = ?, error_code = ?, error_message = ?,"
                              " finished_at = ?, lease_owner = NULL, lease_expires_ms = NULL"
-                             " WHERE id = ? AND state = 'running' AND lease_owner = ?",
+                             " WHERE " DB_LEASE_HOLDS,
                              err);
     if (rc != 0)
         return rc;
@@ -56,9 +72,8 @@ static int end_in(struct db_connection *writer, const char *id, const char *owne
     db_bind_text(stmt, state == DB_JOB_FAILED ? error_code : NULL);
     db_bind_text(stmt, state == DB_JOB_FAILED ? message : NULL);
     db_bind_text(stmt, now);
-    db_bind_text(stmt, id);
-    db_bind_text(stmt, owner);
-    return run_owned(writer, stmt, id, owner, err);
+    db_lease_bind(stmt, lease);
+    return db_lease_run(writer, stmt, lease, err);
 }
 
 /* ---- claiming ---- */
@@ -81,67 +96,92 @@ static int find_next(struct db_connection *writer, char id[DB_ID_SIZE], struct e
     return rc == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "the queue is empty") : rc;
 }
 
-static int mark_claimed(struct db_connection *writer, const char *id, const char *owner,
+static int mark_claimed(struct db_connection *writer, const struct db_lease *lease,
                         uint32_t lease_ms, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     char now[DB_TIME_SIZE];
     int rc = db_stmt_prepare(&stmt, writer, "claiming a job",
                              "UPDATE jobs SET state = 'running', lease_owner = ?,"
-                             " lease_expires_ms = ?, attempts = attempts + 1,"
-                             " started_at = COALESCE(started_at, ?)"
+                             " lease_token = lease_token + 1, lease_expires_ms = ?,"
+                             " attempts = attempts + 1, started_at = COALESCE(started_at, ?)"
                              " WHERE id = ? AND state = 'queued'",
                              err);
     if (rc != 0)
         return rc;
     db_time_now(now);
-    db_bind_text(stmt, owner);
+    db_bind_text(stmt, lease->owner);
     db_bind_uint(stmt, db_time_ms() + lease_ms);
     db_bind_text(stmt, now);
-    db_bind_text(stmt, id);
+    db_bind_text(stmt, lease->job_id);
     return db_stmt_run(stmt, NULL, err);
 }
 
-/* Claims the next job. One whose row someone damaged fails instead (*damaged), so that the jobs
- * behind it are not held up for ever. */
-static int claim_in(struct db_connection *writer, const char *owner, uint32_t lease_ms,
-                    struct db_job *out, bool *damaged, struct error *err)
+static int read_token(struct db_connection *writer, struct db_lease *lease, struct error *err)
 {
-    char id[DB_ID_SIZE];
-    struct error cause = {0};
-    int rc = find_next(writer, id, err);
-    if (rc == 0)
-        rc = mark_claimed(writer, id, owner, lease_ms, err);
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "reading a lease's token",
+                             "SELECT lease_token FROM jobs WHERE id = ?", err);
     if (rc != 0)
         return rc;
-    rc = db_job_read(writer, id, out, &cause);
+    db_bind_text(stmt, lease->job_id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        lease->token = db_column_uint(stmt, 0, INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+/* Claims the next job for lease->owner. One whose row someone damaged fails instead (*damaged), so
+ * that the jobs behind it are not held up for ever. */
+static int claim_in(struct db_connection *writer, struct db_lease *lease, uint32_t lease_ms,
+                    struct db_job *out, bool *damaged, struct error *err)
+{
+    struct error cause = {0};
+    int rc = find_next(writer, lease->job_id, err);
+    if (rc == 0)
+        rc = mark_claimed(writer, lease, lease_ms, err);
+    if (rc == 0)
+        rc = read_token(writer, lease, err);
+    if (rc != 0)
+        return rc;
+    rc = db_job_read(writer, lease->job_id, out, &cause);
     *damaged = rc == ERROR_CORRUPT;
     if (rc != 0 && !*damaged)
         return error_set(err, (enum error_code)rc, "%s", cause.message);
     if (!*damaged)
         return 0;
-    return end_in(writer, id, owner, DB_JOB_FAILED, error_code_name(ERROR_CORRUPT), cause.message,
-                  err);
+    return end_in(writer, lease, DB_JOB_FAILED, error_code_name(ERROR_CORRUPT), cause.message, err);
 }
 
 int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
-                 struct error *err)
+                 struct db_lease *lease, struct error *err)
 {
     bool damaged;
+    int rc = check_duration(lease_ms, err);
+    if (rc != 0)
+        return rc;
     do {
         struct db_connection *writer = NULL;
         struct db_job job = {0};
+        struct db_lease claimed = {.token = 0};
         damaged = false;
-        /* A claim that is lost with the power is as good as none: whoever starts next requeues all
-         * jobs that run. The claimed job's result will wait for the disk, and with it its claim. */
-        int rc = db_write_begin_volatile(db, &writer, err);
+        snprintf(claimed.owner, sizeof(claimed.owner), "%s", owner);
+        /* A claim that is lost with the power is as good as none: its owner ended then too, and the
+         * job waits in the queue as before. Its result will wait for the disk, and with it its
+         * claim. */
+        rc = db_write_begin_volatile(db, &writer, err);
         if (rc != 0)
             return rc;
-        rc = db_write_end(db, claim_in(writer, owner, lease_ms, &job, &damaged, err), err);
-        if (rc != 0 || damaged)
+        rc = db_write_end(db, claim_in(writer, &claimed, lease_ms, &job, &damaged, err), err);
+        if (rc != 0 || damaged) {
             db_job_clear(&job);
-        else
+        } else {
             *out = job;
+            *lease = claimed;
+        }
         if (rc != 0)
             return rc;
     } while (damaged);
@@ -168,35 +208,36 @@ static int read_cancel(struct db_connection *writer, const char *id, bool *cance
     return rc;
 }
 
-int db_job_heartbeat(struct db *db, const char *id, const char *owner, uint32_t lease_ms,
+int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
                      uint64_t n_chips_done, bool *cancel, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_stmt *stmt = NULL;
     bool requested = false;
-    int rc = db_write_begin(db, &writer, err);
+    int rc = check_duration(lease_ms, err);
+    if (rc == 0)
+        rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
     rc = db_stmt_prepare(&stmt, writer, "storing a job's progress",
                          "UPDATE jobs SET lease_expires_ms = ?, n_chips_done = ?"
-                         " WHERE id = ? AND state = 'running' AND lease_owner = ?",
+                         " WHERE " DB_LEASE_HOLDS,
                          err);
     if (rc == 0) {
         db_bind_uint(stmt, db_time_ms() + lease_ms);
         db_bind_uint(stmt, n_chips_done);
-        db_bind_text(stmt, id);
-        db_bind_text(stmt, owner);
-        rc = run_owned(writer, stmt, id, owner, err);
+        db_lease_bind(stmt, lease);
+        rc = db_lease_run(writer, stmt, lease, err);
     }
     if (rc == 0)
-        rc = read_cancel(writer, id, &requested, err);
+        rc = read_cancel(writer, lease->job_id, &requested, err);
     rc = db_write_end(db, rc, err);
     if (rc == 0)
         *cancel = requested;
     return rc;
 }
 
-int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_state state,
+int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state state,
                   const char *error_code, const char *error_message, struct error *err)
 {
     struct db_connection *writer = NULL;
@@ -205,7 +246,7 @@ int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    return db_write_end(db, end_in(writer, id, owner, state, error_code, error_message, err), err);
+    return db_write_end(db, end_in(writer, lease, state, error_code, error_message, err), err);
 }
 
 /* ---- requeueing ---- */
@@ -216,10 +257,9 @@ int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_
     " finished_at = CASE WHEN cancel_requested = 1 THEN ? ELSE NULL END,"                          \
     " n_chips_done = COALESCE((SELECT SUM(grid_rows * grid_columns) FROM results"                  \
     " WHERE results.job_id = jobs.id), 0),"                                                        \
-    " lease_owner = NULL, lease_expires_ms = NULL"                                                 \
-    " WHERE state = 'running' AND "
+    " lease_owner = NULL, lease_expires_ms = NULL WHERE "
 
-int db_job_requeue(struct db *db, const char *id, const char *owner, struct error *err)
+int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_stmt *stmt = NULL;
@@ -227,39 +267,170 @@ int db_job_requeue(struct db *db, const char *id, const char *owner, struct erro
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_stmt_prepare(&stmt, writer, "putting a job back into the queue",
-                         REQUEUE "id = ? AND lease_owner = ?", err);
+    rc = db_stmt_prepare(&stmt, writer, "putting a job back into the queue", REQUEUE DB_LEASE_HOLDS,
+                         err);
     if (rc == 0) {
         db_time_now(now);
         db_bind_text(stmt, now);
-        db_bind_text(stmt, id);
-        db_bind_text(stmt, owner);
-        rc = run_owned(writer, stmt, id, owner, err);
+        db_lease_bind(stmt, lease);
+        rc = db_lease_run(writer, stmt, lease, err);
     }
     return db_write_end(db, rc, err);
 }
 
-int db_job_requeue_expired(struct db *db, bool all, uint64_t *n, struct error *err)
+/* The next owner of a running job after `owner`, in the order of their texts, but for `self`; it
+ * replaces `owner`. ERROR_NOT_FOUND. One that cannot be read is not judged: its lease ends. */
+static int next_owner(struct db *db, const char *self, char owner[DB_OWNER_SIZE], struct error *err)
 {
-    struct db_connection *writer = NULL;
+    struct db_connection *reader = NULL;
+    struct db_stmt *stmt = NULL;
+    char found[DB_OWNER_SIZE];
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_prepare(&stmt, reader, "looking for the owners of jobs",
+                         "SELECT lease_owner FROM jobs WHERE state = 'running'"
+                         " AND lease_owner > ? AND lease_owner <> ? ORDER BY lease_owner LIMIT 1",
+                         err);
+    if (rc == 0) {
+        db_bind_text(stmt, owner);
+        db_bind_text(stmt, self);
+        rc = db_stmt_step_one(stmt, err);
+        if (rc == 0) {
+            db_column_copy(stmt, 0, found, sizeof(found));
+            rc = db_stmt_fault(stmt, err) == 0 ? 0 : ERROR_NOT_FOUND;
+        }
+        db_stmt_finish(stmt);
+    }
+    db_read_end(db, reader);
+    if (rc == 0)
+        memcpy(owner, found, sizeof(found));
+    return rc;
+}
+
+/* Finds a running job that `owner` has claimed. */
+static int find_of_owner(struct db_connection *connection, const char *owner, char id[DB_ID_SIZE],
+                         struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "looking for abandoned jobs",
+                             "SELECT id FROM jobs WHERE state = 'running' AND lease_owner = ?"
+                             " LIMIT 1",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, owner);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        db_column_copy(stmt, 0, id, DB_ID_SIZE);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+/* Finds a running job whose lease is over and was not `self`'s. */
+static int find_over(struct db_connection *connection, const char *self, char id[DB_ID_SIZE],
+                     struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    uint64_t now = db_time_ms();
+    int rc = db_stmt_prepare(&stmt, connection, "looking for leases that are over",
+                             "SELECT id FROM jobs WHERE state = 'running'"
+                             " AND COALESCE(lease_owner, '') <> ? AND (lease_expires_ms IS NULL"
+                             " OR lease_expires_ms < ? OR lease_expires_ms > ?) LIMIT 1",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, self);
+    db_bind_uint(stmt, now);
+    db_bind_uint(stmt, now + DB_LEASE_MAX_MS);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        db_column_copy(stmt, 0, id, DB_ID_SIZE);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+typedef int (*find_abandoned)(struct db_connection *connection, const char *owner,
+                              char id[DB_ID_SIZE], struct error *err);
+
+/* Requeues a job whose lease was found to be over in the same transaction. */
+static int take_back(struct db_connection *writer, const char *id, struct error *err)
+{
     struct db_stmt *stmt = NULL;
     char now[DB_TIME_SIZE];
     uint64_t n_changed = 0;
+    int rc = db_stmt_prepare(&stmt, writer, "putting abandoned jobs back into the queue",
+                             REQUEUE "id = ? AND state = 'running'", err);
+    if (rc != 0)
+        return rc;
+    db_time_now(now);
+    db_bind_text(stmt, now);
+    db_bind_text(stmt, id);
+    rc = db_stmt_run(stmt, &n_changed, err);
+    if (rc == 0 && n_changed != 1)
+        rc = error_set(err, ERROR_CORRUPT, "database: job %s is found and is not there", id);
+    return rc;
+}
+
+/* Takes back all that `find` finds; *n counts them. */
+static int take_all_back(struct db *db, find_abandoned find, const char *owner, uint64_t *n,
+                         struct error *err)
+{
+    struct db_connection *writer = NULL;
+    char id[DB_ID_SIZE];
+    uint64_t n_found = 0;
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_stmt_prepare(&stmt, writer, "putting abandoned jobs back into the queue",
-                         REQUEUE "(lease_expires_ms IS NULL OR lease_expires_ms < ?)", err);
-    if (rc == 0) {
-        db_time_now(now);
-        db_bind_text(stmt, now);
-        db_bind_int(stmt, all ? INT64_MAX : (int64_t)db_time_ms());
-        rc = db_stmt_run(stmt, &n_changed, err);
+    while ((rc = find(writer, owner, id, err)) == 0) {
+        rc = take_back(writer, id, err);
+        if (rc != 0)
+            break;
+        n_found++;
     }
-    rc = db_write_end(db, rc, err);
-    if (rc == 0 && n != NULL)
-        *n = n_changed;
+    rc = db_write_end(db, rc == ERROR_NOT_FOUND ? 0 : rc, err);
+    if (rc == 0)
+        *n += n_found;
     return rc;
+}
+
+/* Most often there is nothing to take back: the writer is not bothered then. */
+static int any_over(struct db *db, const char *self, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    char id[DB_ID_SIZE];
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = find_over(reader, self, id, err);
+    db_read_end(db, reader);
+    return rc;
+}
+
+int db_job_requeue_expired(struct db *db, const char *self, db_owner_is_gone is_gone, uint64_t *n,
+                           struct error *err)
+{
+    char owner[DB_OWNER_SIZE] = "";
+    uint64_t n_requeued = 0;
+    int rc = 0;
+    while (is_gone != NULL && (rc = next_owner(db, self, owner, err)) == 0) {
+        if (is_gone(owner))
+            rc = take_all_back(db, find_of_owner, owner, &n_requeued, err);
+        if (rc != 0)
+            break;
+    }
+    if (rc == 0 || rc == ERROR_NOT_FOUND)
+        rc = any_over(db, self, err);
+    if (rc == 0)
+        rc = take_all_back(db, find_over, self, &n_requeued, err);
+    if (rc != 0 && rc != ERROR_NOT_FOUND)
+        return rc;
+    *n = n_requeued;
+    return 0;
 }
 
 /* ---- cancelling ---- */

@@ -1,4 +1,4 @@
-/* Reading rows of jobs, for db/jobs.c and db/job_queue.c. */
+/* Rows of jobs, for the files of db/ that read or change them. */
 #ifndef CHIPSHOT_DB_JOB_ROW_H
 #define CHIPSHOT_DB_JOB_ROW_H
 
@@ -9,5 +9,12 @@
 int db_job_read(struct db_connection *connection, const char *id, struct db_job *out,
                 struct error *err);
 enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column);
+
+/* The condition of every change of a running job, whose three placeholders db_lease_bind binds. */
+#define DB_LEASE_HOLDS "id = ? AND state = 'running' AND lease_owner = ? AND lease_token = ?"
+void db_lease_bind(struct db_stmt *stmt, const struct db_lease *lease);
+/* Runs such an UPDATE; ERROR_CONFLICT, or ERROR_NOT_FOUND, when the lease does not hold. */
+int db_lease_run(struct db_connection *writer, struct db_stmt *stmt, const struct db_lease *lease,
+                 struct error *err);
 
 #endif

@@ -1,7 +1,16 @@
 /* Jobs: durable queue entries. States: queued -> running -> succeeded | failed | cancelled; a
  * running job goes back to queued when its owner dies or shuts down. Every accepted job ends
- * exactly once. A claim is a lease with a heartbeat, so that several processes can share a database
- * later. */
+ * exactly once.
+ *
+ * A claim is a lease: it names its owner, ends at a time unless a heartbeat renews it, and has a
+ * fencing token, which grows with each claim of a job. A process may be stopped or suspended for
+ * longer than its lease, and another may have the job by then; so every write about a running job
+ * (progress, result, end) checks owner and token in its own transaction. Who lost the lease is told
+ * so (ERROR_CONFLICT) and has written nothing. That a lease is over matters only once somebody has
+ * put the job back: until then its owner may renew it.
+ *
+ * Token and owner are both checked: a power failure may undo a claim (it does not wait for the
+ * disk) and the next one get its token, but not its owner. */
 #ifndef CHIPSHOT_DB_JOBS_H
 #define CHIPSHOT_DB_JOBS_H
 
@@ -45,6 +54,19 @@ struct db_job {
     char created_by[PRINCIPAL_ID_SIZE]; /* a principal's id; given by who inserts */
 };
 
+enum {
+    DB_OWNER_SIZE = 128,
+    /* A time further ahead was written by a clock that was wrong: the lease counts as over. */
+    DB_LEASE_MAX_MS = 10 * 60 * 1000,
+};
+
+/* The right to write about a running job. */
+struct db_lease {
+    char job_id[DB_ID_SIZE];
+    char owner[DB_OWNER_SIZE]; /* no two processes that ever lived share one; opaque here */
+    uint64_t token;            /* 1, 2, ...: claims of this job */
+};
+
 struct db_job_list {
     struct db_job *items;
     size_t n_items;
@@ -72,25 +94,32 @@ int db_job_get(struct db *db, const char *id, struct db_job *out, struct error *
 int db_job_list(struct db *db, const char *project_id, const enum db_job_state *state,
                 const struct db_page *page, struct db_job_list *out, struct error *err);
 
-/* Claims the next queued job (priority, then age) for `owner`: it becomes running with a lease.
- * A job whose row cannot be read becomes failed, and the next one is claimed. ERROR_NOT_FOUND: the
- * queue is empty. */
+/* Claims the next queued job (priority, then age) for `owner`: it becomes running, and `lease` is
+ * what its owner shows from now on. A job whose row cannot be read becomes failed, and the next one
+ * is claimed. lease_ms: at most DB_LEASE_MAX_MS. ERROR_NOT_FOUND: the queue is empty. */
 int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
-                 struct error *err);
-/* Extends the lease and stores progress. *cancel: cancellation was requested. ERROR_CONFLICT: the
- * job is no longer owned by `owner`. */
-int db_job_heartbeat(struct db *db, const char *id, const char *owner, uint32_t lease_ms,
+                 struct db_lease *lease, struct error *err);
+/* Renews the lease and stores progress. *cancel: cancellation was requested. ERROR_CONFLICT: the
+ * lease was lost. */
+int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
                      uint64_t n_chips_done, bool *cancel, struct error *err);
-/* Ends a running job of `owner`: state must be final; code and message for DB_JOB_FAILED.
- * ERROR_CONFLICT: not running under this owner. */
-int db_job_finish(struct db *db, const char *id, const char *owner, enum db_job_state state,
+/* Ends a running job: state must be final; code and message for DB_JOB_FAILED. ERROR_CONFLICT: the
+ * lease was lost. */
+int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state state,
                   const char *error_code, const char *error_message, struct error *err);
 /* Back to queued, progress kept at the stored results' chips; a job whose cancellation was
- * requested becomes cancelled instead. ERROR_CONFLICT: not running under this owner. */
-int db_job_requeue(struct db *db, const char *id, const char *owner, struct error *err);
-/* Requeues running jobs whose lease is over, or all of them (`all`, at start: the directory's lock
- * proves that no owner lives). *n is the count. */
-int db_job_requeue_expired(struct db *db, bool all, uint64_t *n, struct error *err);
+ * requested becomes cancelled instead. ERROR_CONFLICT: the lease was lost. */
+int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *err);
+
+/* True when the process that `owner` names can write no more, for certain. Called without any lock
+ * held. */
+typedef bool (*db_owner_is_gone)(const char *owner);
+
+/* Requeues running jobs whose lease is over, and those whose owner is gone, which need not be
+ * waited for (NULL: nobody is known to be). Leaves those of `self` alone, the caller's own owner:
+ * it lives, whatever the clock says. *n is the count. */
+int db_job_requeue_expired(struct db *db, const char *self, db_owner_is_gone is_gone, uint64_t *n,
+                           struct error *err);
 
 /* A queued job becomes cancelled at once; a running one gets cancel_requested. *state is the state
  * after. Idempotent for cancelled jobs; ERROR_CONFLICT when succeeded or failed. */

@@ -245,6 +245,13 @@ static const struct db_migration all[] = {
      "ALTER TABLE encoders ADD COLUMN created_by TEXT NOT NULL DEFAULT '';"
      "ALTER TABLE jobs ADD COLUMN created_by TEXT NOT NULL DEFAULT '';",
      DB_REFERENCES_HELD},
+    /* Servers that knew no tokens named their owner by a process id alone, which proves nothing;
+     * but they hold the directory's lock for as long as they live, and whoever migrates holds it
+     * now. So their leases are over. */
+    {"fencing tokens",
+     "ALTER TABLE jobs ADD COLUMN lease_token BIGINT NOT NULL DEFAULT 0;"
+     "UPDATE jobs SET lease_expires_ms = 0 WHERE state = 'running';",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

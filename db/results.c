@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "db/connection.h"
+#include "db/job_row.h"
 
 enum {
     GRID_SIDE_MAX = 32768, /* rows or columns: an image has at most as many pixels a side */
@@ -100,7 +101,7 @@ static void decode_f32(const uint8_t *bytes, uint64_t n, float *out)
 
 /* ---- inserting ---- */
 
-static int check(const struct db_result *result, struct error *err)
+static int check(const struct db_result *result, const struct db_lease *lease, struct error *err)
 {
     if (result->rows < 1 || result->rows > GRID_SIDE_MAX || result->columns < 1 ||
         result->columns > GRID_SIDE_MAX)
@@ -112,6 +113,9 @@ static int check(const struct db_result *result, struct error *err)
     if (!has_quantities(result) || result->labels == NULL || result->probabilities == NULL ||
         result->distances == NULL)
         return error_set(err, ERROR_INVALID, "result: statistics or maps are missing");
+    if (strcmp(result->job_id, lease->job_id) != 0)
+        return error_set(err, ERROR_INVALID, "result: it is of job %s and the lease of %s",
+                         result->job_id, lease->job_id);
     int map = 0;
     const char *fault = find_fault(result, &map);
     if (fault != NULL)
@@ -120,25 +124,19 @@ static int check(const struct db_result *result, struct error *err)
     return 0;
 }
 
-static int touch_job(struct db_connection *writer, const struct db_result *result,
-                     const char *owner, uint64_t n_chips_done, struct error *err)
+static int touch_job(struct db_connection *writer, const struct db_lease *lease,
+                     uint64_t n_chips_done, struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    uint64_t n_changed = 0;
     int rc = db_stmt_prepare(&stmt, writer, "storing a job's progress",
                              "UPDATE jobs SET attempts = 0, n_chips_done = ?"
-                             " WHERE id = ? AND state = 'running' AND lease_owner = ?",
+                             " WHERE " DB_LEASE_HOLDS,
                              err);
     if (rc != 0)
         return rc;
     db_bind_uint(stmt, n_chips_done);
-    db_bind_text(stmt, result->job_id);
-    db_bind_text(stmt, owner);
-    rc = db_stmt_run(stmt, &n_changed, err);
-    if (rc == 0 && n_changed != 1)
-        rc = error_set(err, ERROR_CONFLICT, "job %s is not running for %.64s", result->job_id,
-                       owner);
-    return rc;
+    db_lease_bind(stmt, lease);
+    return db_lease_run(writer, stmt, lease, err);
 }
 
 static int find(struct db_connection *connection, const char *what, const char *sql,
@@ -237,11 +235,11 @@ static int insert_quantity(struct db_connection *writer, const struct db_result 
 }
 
 static int insert_in(struct db_connection *writer, const struct db_result *result,
-                     const struct maps *maps, const char *owner, uint64_t n_chips_done,
+                     const struct maps *maps, const struct db_lease *lease, uint64_t n_chips_done,
                      struct error *err)
 {
     bool exists = false, belongs = false;
-    int rc = touch_job(writer, result, owner, n_chips_done, err);
+    int rc = touch_job(writer, lease, n_chips_done, err);
     if (rc == 0)
         rc = exists_in(writer, result->job_id, result->image_id, &exists, err);
     if (rc != 0 || exists)
@@ -259,12 +257,12 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
     return rc;
 }
 
-int db_result_insert(struct db *db, const struct db_result *result, const char *owner,
+int db_result_insert(struct db *db, const struct db_result *result, const struct db_lease *lease,
                      uint64_t n_chips_done, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_result stored = *result;
-    int rc = check(result, err);
+    int rc = check(result, lease, err);
     if (rc != 0)
         return rc;
     uint64_t n_chips = n_chips_of(result);
@@ -280,7 +278,7 @@ int db_result_insert(struct db *db, const struct db_result *result, const char *
         rc = db_write_begin(db, &writer, err);
     if (rc == 0) {
         db_time_now(stored.created_at);
-        rc = insert_in(writer, &stored, &maps, owner, n_chips_done, err);
+        rc = insert_in(writer, &stored, &maps, lease, n_chips_done, err);
         rc = db_write_end(db, rc, err);
     }
     free(maps.labels);

@@ -2,7 +2,7 @@
 #ifndef CHIPSHOT_DB_RESULTS_H
 #define CHIPSHOT_DB_RESULTS_H
 
-#include "db/db.h"
+#include "db/jobs.h"
 
 /* A label is the index of a class, or one of these for a chip that has none. The engine's labels
  * are the same, which is checked where both are known. */
@@ -61,10 +61,10 @@ struct db_result_list {
     size_t n_items;
 };
 
-/* Stores a result for a running job of `owner`, resets the job's attempts and stores n_chips_done,
- * in one transaction. A result that exists already is kept. ERROR_CONFLICT: not owned. Blobs are
- * little-endian: labels u16, probabilities f32, distances f32. */
-int db_result_insert(struct db *db, const struct db_result *result, const char *owner,
+/* Stores a result for the running job of a lease, resets the job's attempts and stores
+ * n_chips_done, in one transaction. A result that exists already is kept. ERROR_CONFLICT: the lease
+ * was lost. Blobs are little-endian: labels u16, probabilities f32, distances f32. */
+int db_result_insert(struct db *db, const struct db_result *result, const struct db_lease *lease,
                      uint64_t n_chips_done, struct error *err);
 /* ERROR_NOT_FOUND. ERROR_CORRUPT: a blob's size is
  * not what rows, columns and classes say, or a label is neither a class nor one of the above. */

@@ -111,7 +111,8 @@ static int start_worker(struct service *service, const struct service_work *work
         .max_result_size = work->max_result_size,
         .times = work->times,
     };
-    const struct worker_config config = {.max_running_jobs = work->max_running_jobs};
+    const struct worker_config config = {.max_running_jobs = work->max_running_jobs,
+                                         .lease_ms = work->lease_ms};
     return worker_create(&service->worker, &config, &engine, service->waits, work->log, err);
 }
 

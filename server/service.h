@@ -26,6 +26,7 @@ struct service_config {
 /* What service_start needs beside. All is borrowed until service_stop. */
 struct service_work {
     uint32_t max_running_jobs;
+    uint32_t lease_ms;     /* as in struct worker_config */
     const struct log *log; /* NULL: nothing is logged */
     uint64_t small_size;   /* this one and the next two as in struct job_engine */
     uint64_t max_result_size;

@@ -55,7 +55,12 @@ struct job_engine {
         *times; /* NULL, or where a job says how long it took: with one job at a time */
 };
 
-enum job_stop { JOB_STOP_NONE, JOB_STOP_CANCEL, JOB_STOP_SHUTDOWN };
+enum job_stop {
+    JOB_STOP_NONE,
+    JOB_STOP_CANCEL,
+    JOB_STOP_SHUTDOWN,
+    JOB_STOP_LOST, /* another has the job */
+};
 
 /* How others see and stop a running job; any thread. */
 struct job_control {

@@ -69,7 +69,7 @@ static int store_result(struct job_state *state, struct job_image *image,
     snprintf(result.job_id, sizeof(result.job_id), "%s", state->job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", image->row.id);
     snprintf(result.edge, sizeof(result.edge), "%s", grid_edge_name(grid->edge));
-    int rc = db_result_insert(state->engine->db, &result, state->owner,
+    int rc = db_result_insert(state->engine->db, &result, state->lease,
                               atomic_load(&state->control->n_chips_done), err);
     free(result.quantities);
     return rc;
@@ -288,10 +288,10 @@ static int run_images(struct job_state *state, struct error *err)
     return rc;
 }
 
-int job_run(const struct job_engine *engine, const struct db_job *job, const char *owner,
+int job_run(const struct job_engine *engine, const struct db_job *job, const struct db_lease *lease,
             struct job_control *control, struct error *err)
 {
-    struct job_state state = {.engine = engine, .job = job, .owner = owner, .control = control};
+    struct job_state state = {.engine = engine, .job = job, .lease = lease, .control = control};
     if (engine->times != NULL)
         *engine->times = (struct job_times){.began = clock_now_seconds()};
     int rc = load_inputs(&state, err);

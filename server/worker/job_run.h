@@ -7,13 +7,12 @@
 #include "db/jobs.h"
 #include "server/worker/job_engine.h"
 
-enum { JOB_LEASE_MS = 60000, JOB_HEARTBEAT_MS = 500 };
-
-/* Runs a claimed job of `owner` until its last result is stored; images that have a result already
+/* Runs a claimed job until its last result is stored; images that have a result already
  * (an earlier attempt was interrupted) are not done again. ERROR_CANCELLED when control says stop;
  * anything else is the job's failure. ERROR_CORRUPT names the stored thing that is not what it was.
- * Writes neither heartbeats nor the job's end. */
-int job_run(const struct job_engine *engine, const struct db_job *job, const char *owner,
+ * ERROR_CONFLICT: a result was not stored because the lease was lost. Writes neither heartbeats nor
+ * the job's end. */
+int job_run(const struct job_engine *engine, const struct db_job *job, const struct db_lease *lease,
             struct job_control *control, struct error *err);
 
 #endif

@@ -20,7 +20,7 @@ struct job_image {
 struct job_state {
     const struct job_engine *engine;
     const struct db_job *job;
-    const char *owner;
+    const struct db_lease *lease;
     struct job_control *control;
     struct job_params params;
     struct db_support_set set;

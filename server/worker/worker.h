@@ -1,6 +1,7 @@
 /* Claims jobs from the database and runs them: a few driver threads, each with one job at a time,
- * feed chip batches to the shared pool. The database is the only queue; drivers sleep on a
- * condition variable until a job is queued. */
+ * feed chip batches to the shared pool. The database is the only queue; drivers sleep until they
+ * are told of a job (wake.h), and look by themselves every few seconds: others may use the
+ * database, too. */
 #ifndef CHIPSHOT_SERVER_WORKER_H
 #define CHIPSHOT_SERVER_WORKER_H
 
@@ -13,12 +14,21 @@
 
 struct worker;
 
-struct worker_config {
-    uint32_t max_running_jobs; /* drivers; 1..64 */
+enum {
+    /* A process that lives renews its lease every quarter of it, and must fail to do so four times
+     * before it is taken for dead: longer than a commit to a slow disk or a pause of a virtual
+     * machine takes, and not much to wait for the jobs of a machine that is gone. (A dead process
+     * of this machine is not waited for at all.) */
+    WORKER_LEASE_MS = 15000,
 };
 
-/* `engine`, `waits` and `log` are borrowed until destroy. Requeues what a dead server left running
- * (the data directory's lock proves that it is dead), then starts the drivers. */
+struct worker_config {
+    uint32_t max_running_jobs; /* drivers; 1..64 */
+    uint32_t lease_ms;         /* 0: WORKER_LEASE_MS; tests want less */
+};
+
+/* `engine`, `waits` and `log` are borrowed until destroy. Requeues the running jobs whose lease is
+ * over or whose process is gone, then starts the drivers. */
 int worker_create(struct worker **out, const struct worker_config *config,
                   const struct job_engine *engine, struct job_waits *waits, const struct log *log,
                   struct error *err);

@@ -358,8 +358,8 @@ void rig_add_job(struct rig *rig, char id[DB_ID_SIZE])
 }
 
 /* Stores a result of rows x columns chips for a claimed job's first image. */
-static void store_result(struct rig *rig, const struct db_job *job, uint32_t rows, uint32_t columns,
-                         uint32_t stride)
+static void store_result(struct rig *rig, const struct db_job *job, const struct db_lease *lease,
+                         uint32_t rows, uint32_t columns, uint32_t stride)
 {
     static const char *const names[] = {
         STATISTIC_CHIPS,     STATISTIC_AREA_FRACTION, STATISTIC_MEAN_PROBABILITY,
@@ -400,7 +400,7 @@ static void store_result(struct rig *rig, const struct db_job *job, uint32_t row
                                .distances = distances};
     snprintf(result.job_id, sizeof(result.job_id), "%s", job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", job->image_ids[0]);
-    assert_int_equal(db_result_insert(rig->db, &result, "rig", n, &rig->err), 0);
+    assert_int_equal(db_result_insert(rig->db, &result, lease, n, &rig->err), 0);
     free(labels);
     free(probabilities);
     free(distances);
@@ -409,11 +409,12 @@ static void store_result(struct rig *rig, const struct db_job *job, uint32_t row
 void rig_finish_job(struct rig *rig, enum db_job_state state)
 {
     struct db_job job;
-    assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &rig->err), 0);
-    store_result(rig, &job, 3, 5, 8);
+    struct db_lease lease;
+    assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &lease, &rig->err), 0);
+    store_result(rig, &job, &lease, 3, 5, 8);
     bool failed = state == DB_JOB_FAILED;
     if (state != DB_JOB_RUNNING)
-        assert_int_equal(db_job_finish(rig->db, job.id, "rig", state, failed ? "corrupt" : NULL,
+        assert_int_equal(db_job_finish(rig->db, &lease, state, failed ? "corrupt" : NULL,
                                        failed ? "it broke" : NULL, &rig->err),
                          0);
     db_job_clear(&job);
@@ -423,6 +424,7 @@ void rig_add_large_result(struct rig *rig, uint32_t width, uint32_t height, char
                           char image[DB_ID_SIZE])
 {
     struct db_job job;
+    struct db_lease lease;
     size_t size;
     void *png = rig_png(width, height, 2, &size);
     assert_int_equal(rig_upload(rig, "image/png", png, size,
@@ -431,9 +433,8 @@ void rig_add_large_result(struct rig *rig, uint32_t width, uint32_t height, char
     free(png);
     snprintf(image, DB_ID_SIZE, "%s", rig_text(rig, "/id"));
     add_job(rig, image, id);
-    assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &rig->err), 0);
-    store_result(rig, &job, height - 7, width - 7, 1);
-    assert_int_equal(db_job_finish(rig->db, job.id, "rig", DB_JOB_SUCCEEDED, NULL, NULL, &rig->err),
-                     0);
+    assert_int_equal(db_job_claim(rig->db, "rig", 10000, &job, &lease, &rig->err), 0);
+    store_result(rig, &job, &lease, height - 7, width - 7, 1);
+    assert_int_equal(db_job_finish(rig->db, &lease, DB_JOB_SUCCEEDED, NULL, NULL, &rig->err), 0);
     db_job_clear(&job);
 }

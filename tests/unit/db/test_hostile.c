@@ -54,9 +54,10 @@ static void fill(struct fixture *f, char job_id[DB_ID_SIZE])
     uint16_t labels[4] = {0, 0, 1, 0};
     float probabilities[8] = {1, 0, 1, 0, 0, 1, 1, 0}, distances[4] = {0};
     struct db_job job;
+    struct db_lease lease;
     fixture_fill(f);
     assert_ok(fixture_add_job(f, 0, job_id));
-    assert_ok(db_job_claim(f->db, "w", 1000, &job, &f->err));
+    assert_ok(db_job_claim(f->db, "w", 1000, &job, &lease, &f->err));
     db_job_clear(&job);
     struct db_result result = {.rows = 2,
                                .columns = 2,
@@ -70,8 +71,8 @@ static void fill(struct fixture *f, char job_id[DB_ID_SIZE])
                                .distances = distances};
     memcpy(result.job_id, job_id, DB_ID_SIZE);
     memcpy(result.image_id, f->image_id, DB_ID_SIZE);
-    assert_ok(db_result_insert(f->db, &result, "w", 4, &f->err));
-    assert_ok(db_job_finish(f->db, job_id, "w", DB_JOB_FAILED, "io", "gone", &f->err));
+    assert_ok(db_result_insert(f->db, &result, &lease, 4, &f->err));
+    assert_ok(db_job_finish(f->db, &lease, DB_JOB_FAILED, "io", "gone", &f->err));
 }
 
 static void copy_file(const char *from, const char *to)
@@ -161,6 +162,7 @@ static void a_damaged_job_does_not_hold_up_the_queue(void **state)
     struct fixture *f = *state;
     char damaged[DB_ID_SIZE], whole[DB_ID_SIZE], sql[200];
     struct db_job job;
+    struct db_lease lease;
     uint64_t counts[5];
     fixture_fill(f);
     assert_ok(fixture_add_job(f, 5, damaged));
@@ -169,12 +171,12 @@ static void a_damaged_job_does_not_hold_up_the_queue(void **state)
     snprintf(sql, sizeof(sql), "UPDATE jobs SET params = X'7B7D' WHERE id = '%s'", damaged);
     fixture_edit(f, sql);
     assert_ok(fixture_open(f));
-    assert_ok(db_job_claim(f->db, "w", 1000, &job, &f->err));
+    assert_ok(db_job_claim(f->db, "w", 1000, &job, &lease, &f->err));
     assert_string_equal(job.id, whole);
     db_job_clear(&job);
     assert_ok(db_job_counts(f->db, counts, &f->err));
     assert_int_equal(counts[DB_JOB_FAILED], 1);
-    assert_int_equal(db_job_claim(f->db, "w", 1000, &job, &f->err), ERROR_NOT_FOUND);
+    assert_int_equal(db_job_claim(f->db, "w", 1000, &job, &lease, &f->err), ERROR_NOT_FOUND);
 }
 
 static void triggers_and_views_do_not_run(void **state)

@@ -1,15 +1,33 @@
 #include "tests/unit/db/fixture.h"
 
+#include <math.h>
 #include <pthread.h>
 
-static void claim(struct fixture *f, const char *owner, const char *expected_id)
+static struct db_lease claim_for(struct fixture *f, const char *owner, uint32_t lease_ms,
+                                 const char *expected_id)
 {
     struct db_job job;
-    if (db_job_claim(f->db, owner, 60000, &job, &f->err) != 0)
+    struct db_lease lease;
+    if (db_job_claim(f->db, owner, lease_ms, &job, &lease, &f->err) != 0)
         fail_msg("%s", f->err.message);
     assert_string_equal(job.id, expected_id);
     assert_int_equal(job.state, DB_JOB_RUNNING);
+    assert_string_equal(lease.job_id, expected_id);
+    assert_string_equal(lease.owner, owner);
     db_job_clear(&job);
+    return lease;
+}
+
+static struct db_lease claim(struct fixture *f, const char *owner, const char *expected_id)
+{
+    return claim_for(f, owner, 60000, expected_id);
+}
+
+/* A lease of the same job and token that names another owner. */
+static struct db_lease of_another(struct db_lease lease, const char *owner)
+{
+    snprintf(lease.owner, sizeof(lease.owner), "%s", owner);
+    return lease;
 }
 
 static enum db_job_state state_of(struct fixture *f, const char *id)
@@ -138,6 +156,7 @@ static void claims_go_by_priority_then_age(void **state)
     struct fixture *f = *state;
     char low[DB_ID_SIZE], old[DB_ID_SIZE], young[DB_ID_SIZE], high[DB_ID_SIZE];
     struct db_job job;
+    struct db_lease lease;
     fixture_fill(f);
     assert_ok(fixture_add_job(f, -1, low));
     assert_ok(fixture_add_job(f, 0, old));
@@ -151,7 +170,7 @@ static void claims_go_by_priority_then_age(void **state)
     }
     for (int i = 0; i < 4; i++)
         claim(f, "w", order[i]);
-    assert_int_equal(db_job_claim(f->db, "w", 1, &job, &f->err), ERROR_NOT_FOUND);
+    assert_int_equal(db_job_claim(f->db, "w", 1, &job, &lease, &f->err), ERROR_NOT_FOUND);
     assert_string_equal(f->err.message, "the queue is empty");
     assert_ok(db_job_get(f->db, low, &job, &f->err));
     assert_int_equal(job.queue_position, 0);
@@ -168,23 +187,25 @@ static void only_the_owner_ends_a_job_and_only_once(void **state)
     struct db_job job;
     fixture_fill(f);
     assert_ok(fixture_add_job(f, 0, id));
-    assert_int_equal(db_job_finish(f->db, id, "a", DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
+    struct db_lease a = {.owner = "a"};
+    memcpy(a.job_id, id, DB_ID_SIZE);
+    assert_int_equal(db_job_finish(f->db, &a, DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
                      ERROR_CONFLICT);
-    claim(f, "a", id);
-    assert_ok(db_job_heartbeat(f->db, id, "a", 1000, 42, &cancel, &f->err));
+    a = claim(f, "a", id);
+    const struct db_lease b = of_another(a, "b");
+    assert_ok(db_job_heartbeat(f->db, &a, 1000, 42, &cancel, &f->err));
     assert_false(cancel);
-    assert_int_equal(db_job_heartbeat(f->db, id, "b", 1000, 43, &cancel, &f->err), ERROR_CONFLICT);
-    assert_int_equal(db_job_finish(f->db, id, "b", DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
+    assert_int_equal(db_job_heartbeat(f->db, &b, 1000, 43, &cancel, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_job_finish(f->db, &b, DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
                      ERROR_CONFLICT);
-    assert_int_equal(db_job_requeue(f->db, id, "b", &f->err), ERROR_CONFLICT);
-    assert_int_equal(db_job_finish(f->db, id, "a", DB_JOB_RUNNING, NULL, NULL, &f->err),
-                     ERROR_INVALID);
-    assert_ok(db_job_finish(f->db, id, "a", DB_JOB_FAILED, "corrupt", "the PNG ends", &f->err));
-    assert_int_equal(db_job_finish(f->db, id, "a", DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
+    assert_int_equal(db_job_requeue(f->db, &b, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_job_finish(f->db, &a, DB_JOB_RUNNING, NULL, NULL, &f->err), ERROR_INVALID);
+    assert_ok(db_job_finish(f->db, &a, DB_JOB_FAILED, "corrupt", "the PNG ends", &f->err));
+    assert_int_equal(db_job_finish(f->db, &a, DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
                      ERROR_CONFLICT);
-    assert_int_equal(db_job_requeue(f->db, id, "a", &f->err), ERROR_CONFLICT);
-    assert_int_equal(db_job_heartbeat(f->db, "job_none", "a", 1, 1, &cancel, &f->err),
-                     ERROR_NOT_FOUND);
+    assert_int_equal(db_job_requeue(f->db, &a, &f->err), ERROR_CONFLICT);
+    snprintf(a.job_id, sizeof(a.job_id), "job_none");
+    assert_int_equal(db_job_heartbeat(f->db, &a, 1, 1, &cancel, &f->err), ERROR_NOT_FOUND);
     assert_ok(db_job_get(f->db, id, &job, &f->err));
     assert_int_equal(job.state, DB_JOB_FAILED);
     assert_int_equal(job.n_chips_done, 42);
@@ -201,8 +222,8 @@ static void a_message_that_is_not_utf8_ends_the_job_too(void **state)
     struct db_job job;
     fixture_fill(f);
     assert_ok(fixture_add_job(f, 0, id));
-    claim(f, "w", id);
-    assert_ok(db_job_finish(f->db, id, "w", DB_JOB_FAILED, "corrupt",
+    const struct db_lease lease = claim(f, "w", id);
+    assert_ok(db_job_finish(f->db, &lease, DB_JOB_FAILED, "corrupt",
                             "scan \xff\xc3\xbc cut off \xe2\x82", &f->err));
     assert_ok(db_job_get(f->db, id, &job, &f->err));
     assert_string_equal(job.error_message, "scan ?\xc3\xbc cut off ??");
@@ -217,7 +238,7 @@ static void cancelling_is_immediate_only_in_the_queue(void **state)
     bool cancel = false;
     fixture_fill(f);
     assert_ok(fixture_add_job(f, 0, running));
-    claim(f, "w", running);
+    struct db_lease lease = claim(f, "w", running);
     assert_ok(fixture_add_job(f, 0, queued));
     assert_ok(db_job_cancel(f->db, queued, &after, &f->err));
     assert_int_equal(after, DB_JOB_CANCELLED);
@@ -225,50 +246,128 @@ static void cancelling_is_immediate_only_in_the_queue(void **state)
     assert_int_equal(after, DB_JOB_CANCELLED);
     assert_ok(db_job_cancel(f->db, running, &after, &f->err));
     assert_int_equal(after, DB_JOB_RUNNING);
-    assert_ok(db_job_heartbeat(f->db, running, "w", 1000, 0, &cancel, &f->err));
+    assert_ok(db_job_heartbeat(f->db, &lease, 1000, 0, &cancel, &f->err));
     assert_true(cancel);
-    assert_ok(db_job_finish(f->db, running, "w", DB_JOB_CANCELLED, NULL, NULL, &f->err));
+    assert_ok(db_job_finish(f->db, &lease, DB_JOB_CANCELLED, NULL, NULL, &f->err));
     assert_ok(db_job_cancel(f->db, running, &after, &f->err));
     assert_int_equal(db_job_cancel(f->db, "job_none", &after, &f->err), ERROR_NOT_FOUND);
     assert_ok(fixture_add_job(f, 0, running));
-    claim(f, "w", running);
-    assert_ok(db_job_finish(f->db, running, "w", DB_JOB_SUCCEEDED, NULL, NULL, &f->err));
+    lease = claim(f, "w", running);
+    assert_ok(db_job_finish(f->db, &lease, DB_JOB_SUCCEEDED, NULL, NULL, &f->err));
     assert_int_equal(db_job_cancel(f->db, running, &after, &f->err), ERROR_CONFLICT);
+}
+
+static bool w_is_gone(const char *owner)
+{
+    return strcmp(owner, "w") == 0;
 }
 
 static void expired_and_abandoned_jobs_are_queued_again(void **state)
 {
     struct fixture *f = *state;
-    char expired[DB_ID_SIZE], alive[DB_ID_SIZE], cancelled[DB_ID_SIZE];
+    char expired[DB_ID_SIZE], alive[DB_ID_SIZE], abandoned[DB_ID_SIZE], cancelled[DB_ID_SIZE];
     enum db_job_state after;
     struct db_job job;
     uint64_t n = 99;
     fixture_fill(f);
-    assert_ok(fixture_add_job(f, 2, expired));
-    assert_ok(fixture_add_job(f, 1, alive));
+    assert_ok(fixture_add_job(f, 3, expired));
+    assert_ok(fixture_add_job(f, 2, alive));
+    assert_ok(fixture_add_job(f, 1, abandoned));
     assert_ok(fixture_add_job(f, 0, cancelled));
-    assert_ok(db_job_claim(f->db, "dead", 0, &job, &f->err));
-    db_job_clear(&job);
-    claim(f, "w", alive);
+    claim_for(f, "slow", 0, expired);
+    claim(f, "v", alive);
+    claim(f, "w", abandoned);
     claim(f, "w", cancelled);
     assert_ok(db_job_cancel(f->db, cancelled, &after, &f->err));
-    /* A lease of 0 ms is over with the next millisecond. */
+    /* A lease of 0 ms is over with the next millisecond, but for its owner. */
     do {
-        assert_ok(db_job_requeue_expired(f->db, false, &n, &f->err));
+        assert_ok(db_job_requeue_expired(f->db, "slow", NULL, &n, &f->err));
+        assert_int_equal(n, 0);
+        assert_ok(db_job_requeue_expired(f->db, "me", NULL, &n, &f->err));
     } while (n == 0);
     assert_int_equal(n, 1);
     assert_int_equal(state_of(f, expired), DB_JOB_QUEUED);
     assert_int_equal(state_of(f, alive), DB_JOB_RUNNING);
-    assert_ok(db_job_requeue_expired(f->db, true, &n, &f->err));
+    assert_ok(db_job_requeue_expired(f->db, "w", w_is_gone, &n, &f->err));
+    assert_int_equal(n, 0);
+    assert_ok(db_job_requeue_expired(f->db, "me", w_is_gone, &n, &f->err));
     assert_int_equal(n, 2);
-    assert_int_equal(state_of(f, alive), DB_JOB_QUEUED);
+    assert_int_equal(state_of(f, alive), DB_JOB_RUNNING);
+    assert_int_equal(state_of(f, abandoned), DB_JOB_QUEUED);
     assert_int_equal(state_of(f, cancelled), DB_JOB_CANCELLED);
-    claim(f, "w2", expired);
+    const struct db_lease lease = claim(f, "w2", expired);
+    assert_int_equal(lease.token, 2);
     assert_ok(db_job_get(f->db, expired, &job, &f->err));
     assert_int_equal(job.attempts, 2);
     db_job_clear(&job);
-    assert_ok(db_job_requeue(f->db, expired, "w2", &f->err));
+    assert_ok(db_job_requeue(f->db, &lease, &f->err));
     assert_int_equal(state_of(f, expired), DB_JOB_QUEUED);
+}
+
+/* The owner is the same, and the job is running again: only the token tells. */
+static void who_lost_the_lease_writes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char id[DB_ID_SIZE];
+    bool cancel, exists = true;
+    uint64_t n = 0;
+    struct db_job job;
+    fixture_fill(f);
+    assert_ok(fixture_add_job(f, 0, id));
+    const struct db_lease old = claim_for(f, "w", 0, id);
+    while (n == 0)
+        assert_ok(db_job_requeue_expired(f->db, "me", NULL, &n, &f->err));
+    const struct db_lease new = claim(f, "w", id);
+    assert_int_equal(new.token, old.token + 1);
+
+    struct db_quantity quantities[1] = {{0, "n_chips", "", 1, NAN, NAN}};
+    uint16_t labels[1] = {0};
+    float probabilities[1] = {1}, distances[1] = {1};
+    struct db_result result = {.rows = 1,
+                               .columns = 1,
+                               .edge = "drop",
+                               .n_classes = 1,
+                               .temperature = 1,
+                               .quantities = quantities,
+                               .n_quantities = 1,
+                               .labels = labels,
+                               .probabilities = probabilities,
+                               .distances = distances};
+    memcpy(result.job_id, id, DB_ID_SIZE);
+    memcpy(result.image_id, f->image_id, DB_ID_SIZE);
+    assert_int_equal(db_job_heartbeat(f->db, &old, 1000, 77, &cancel, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_result_insert(f->db, &result, &old, 77, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_job_requeue(f->db, &old, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_job_finish(f->db, &old, DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
+                     ERROR_CONFLICT);
+    assert_ok(db_result_exists(f->db, id, f->image_id, &exists, &f->err));
+    assert_false(exists);
+    assert_ok(db_job_get(f->db, id, &job, &f->err));
+    assert_int_equal(job.state, DB_JOB_RUNNING);
+    assert_int_equal(job.n_chips_done, 0);
+    assert_int_equal(job.attempts, 2);
+    db_job_clear(&job);
+    assert_ok(db_result_insert(f->db, &result, &new, 1, &f->err));
+    assert_ok(db_job_finish(f->db, &new, DB_JOB_SUCCEEDED, NULL, NULL, &f->err));
+}
+
+static void a_lease_far_in_the_future_is_over(void **state)
+{
+    struct fixture *f = *state;
+    char id[DB_ID_SIZE];
+    uint64_t n = 0;
+    struct db_job job;
+    struct db_lease lease;
+    fixture_fill(f);
+    assert_ok(fixture_add_job(f, 0, id));
+    assert_int_equal(db_job_claim(f->db, "w", DB_LEASE_MAX_MS + 1, &job, &lease, &f->err),
+                     ERROR_INVALID);
+    claim_for(f, "w", DB_LEASE_MAX_MS, id);
+    db_close(f->db);
+    fixture_edit(f, "UPDATE jobs SET lease_expires_ms = lease_expires_ms + 60000");
+    assert_ok(fixture_open(f));
+    assert_ok(db_job_requeue_expired(f->db, "me", NULL, &n, &f->err));
+    assert_int_equal(n, 1);
 }
 
 static struct db_job *new_job(struct fixture *f)
@@ -395,8 +494,9 @@ static void *insert_and_claim(void *context)
     }
     for (;;) {
         struct db_job job;
+        struct db_lease lease;
         bool cancel = false;
-        int rc = db_job_claim(db, worker->name, 60000, &job, NULL);
+        int rc = db_job_claim(db, worker->name, 60000, &job, &lease, NULL);
         if (rc == ERROR_NOT_FOUND)
             return NULL;
         if (rc != 0) {
@@ -404,9 +504,8 @@ static void *insert_and_claim(void *context)
             return NULL;
         }
         memcpy(worker->claimed[worker->n_claimed++], job.id, DB_ID_SIZE);
-        worker->n_failed += db_job_heartbeat(db, job.id, worker->name, 1, 1, &cancel, NULL) != 0;
-        worker->n_failed +=
-            db_job_finish(db, job.id, worker->name, DB_JOB_SUCCEEDED, NULL, NULL, NULL) != 0;
+        worker->n_failed += db_job_heartbeat(db, &lease, 1, 1, &cancel, NULL) != 0;
+        worker->n_failed += db_job_finish(db, &lease, DB_JOB_SUCCEEDED, NULL, NULL, NULL) != 0;
         db_job_clear(&job);
     }
 }
@@ -458,6 +557,8 @@ int main(void)
         TEST(a_message_that_is_not_utf8_ends_the_job_too),
         TEST(cancelling_is_immediate_only_in_the_queue),
         TEST(expired_and_abandoned_jobs_are_queued_again),
+        TEST(who_lost_the_lease_writes_nothing),
+        TEST(a_lease_far_in_the_future_is_over),
         TEST(an_idempotency_key_is_answered_with_its_job),
         TEST(keys_are_dropped_after_a_day),
         TEST(lists_are_paged_and_filtered_by_state),

@@ -24,12 +24,13 @@ static float probabilities[N_CHIPS * N_CLASSES] = {1,    0,    0.75F, 0.25F, 0.1
 static float distances[N_CHIPS] = {0, 1.5F, 2, 3e10F, 0.1F, 7};
 
 /* A claimed job of owner "w" and a result for its only image. */
-static void prepare(struct fixture *f, char job_id[DB_ID_SIZE], struct db_result *result)
+static void prepare(struct fixture *f, char job_id[DB_ID_SIZE], struct db_lease *lease,
+                    struct db_result *result)
 {
     struct db_job job;
     fixture_fill(f);
     assert_ok(fixture_add_job(f, 0, job_id));
-    assert_ok(db_job_claim(f->db, "w", 60000, &job, &f->err));
+    assert_ok(db_job_claim(f->db, "w", 60000, &job, lease, &f->err));
     db_job_clear(&job);
     *result = (struct db_result){.rows = ROWS,
                                  .columns = COLUMNS,
@@ -70,8 +71,9 @@ static void a_result_comes_back_to_the_bit(void **state)
     struct fixture *f = *state;
     char job_id[DB_ID_SIZE];
     struct db_result result, read;
-    prepare(f, job_id, &result);
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     fixture_reopen(f);
     assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_int_equal(read.rows, ROWS);
@@ -99,12 +101,13 @@ static void labels_may_say_that_there_is_no_class(void **state)
     char job_id[DB_ID_SIZE];
     struct db_result result, read;
     uint16_t none[N_CHIPS] = {0, DB_LABEL_UNKNOWN, DB_LABEL_NOT_ANALYSED, 1, 0, 0};
-    prepare(f, job_id, &result);
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
     result.labels = none;
     none[3] = DB_LABEL_UNKNOWN - 1;
-    assert_int_equal(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err), ERROR_INVALID);
     none[3] = 1;
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_memory_equal(read.labels, none, sizeof(none));
     db_result_clear(&read);
@@ -123,10 +126,11 @@ static void inserting_again_changes_nothing(void **state)
     struct db_result result, read;
     struct db_job job;
     uint16_t other[N_CHIPS] = {1, 1, 1, 1, 1, 1};
-    prepare(f, job_id, &result);
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     result.labels = other;
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err));
     assert_memory_equal(read.labels, labels, sizeof(labels));
     db_result_clear(&read);
@@ -142,18 +146,24 @@ static void only_the_owner_stores_results(void **state)
     char job_id[DB_ID_SIZE], other[DB_ID_SIZE];
     struct db_result result, read;
     bool exists = true;
-    prepare(f, job_id, &result);
-    assert_int_equal(db_result_insert(f->db, &result, "v", N_CHIPS, &f->err), ERROR_CONFLICT);
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
+    struct db_lease anothers = lease;
+    anothers.owner[0] = 'v';
+    assert_int_equal(db_result_insert(f->db, &result, &anothers, N_CHIPS, &f->err), ERROR_CONFLICT);
+    anothers = lease;
+    snprintf(anothers.job_id, sizeof(anothers.job_id), "job_other");
+    assert_int_equal(db_result_insert(f->db, &result, &anothers, N_CHIPS, &f->err), ERROR_INVALID);
     assert_ok(db_result_exists(f->db, job_id, f->image_id, &exists, &f->err));
     assert_false(exists);
     assert_int_equal(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err),
                      ERROR_NOT_FOUND);
     assert_ok(fixture_add_image(f, f->project_id, "not in the job", other));
     memcpy(result.image_id, other, DB_ID_SIZE);
-    assert_int_equal(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err), ERROR_INVALID);
     memcpy(result.image_id, f->image_id, DB_ID_SIZE);
-    assert_ok(db_job_finish(f->db, job_id, "w", DB_JOB_CANCELLED, NULL, NULL, &f->err));
-    assert_int_equal(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err), ERROR_CONFLICT);
+    assert_ok(db_job_finish(f->db, &lease, DB_JOB_CANCELLED, NULL, NULL, &f->err));
+    assert_int_equal(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err), ERROR_CONFLICT);
 }
 
 static void impossible_results_are_refused(void **state)
@@ -161,46 +171,47 @@ static void impossible_results_are_refused(void **state)
     struct fixture *f = *state;
     char job_id[DB_ID_SIZE];
     struct db_result result;
-    prepare(f, job_id, &result);
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
     result.rows = 0;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     result.rows = 40000;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     result.rows = ROWS;
     result.n_classes = 70000;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     result.n_classes = N_CLASSES;
     result.distances = NULL;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     result.distances = distances;
     result.n_quantities--; /* none of class 1 */
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     result.n_quantities++;
     struct db_quantity unordered[] = {quantities[4], quantities[3]};
     result.quantities = unordered;
     result.n_quantities = 2;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     struct db_quantity twice[] = {quantities[3], quantities[3], quantities[4]};
     result.quantities = twice;
     result.n_quantities = 3;
-    assert_true(db_result_insert(f->db, &result, "w", 1, &f->err) < 0);
+    assert_true(db_result_insert(f->db, &result, &lease, 1, &f->err) < 0);
     struct db_quantity endless[] = {quantities[3], quantities[4]};
     endless[1].value = INFINITY;
     result.quantities = endless;
     result.n_quantities = 2;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     result.quantities = quantities;
     result.n_quantities = N_QUANTITIES;
     float bad[N_CHIPS] = {0, 0, NAN};
     result.distances = bad;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     uint16_t unknown[N_CHIPS] = {N_CLASSES};
     result.distances = distances;
     result.labels = unknown;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
     result.labels = labels;
     result.temperature = INFINITY;
-    assert_int_equal(db_result_insert(f->db, &result, "w", 1, &f->err), ERROR_INVALID);
+    assert_int_equal(db_result_insert(f->db, &result, &lease, 1, &f->err), ERROR_INVALID);
 }
 
 static void requeueing_keeps_the_stored_chips(void **state)
@@ -210,10 +221,11 @@ static void requeueing_keeps_the_stored_chips(void **state)
     struct db_result result;
     struct db_job job;
     bool cancel;
-    prepare(f, job_id, &result);
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
-    assert_ok(db_job_heartbeat(f->db, job_id, "w", 1000, N_CHIPS + 50, &cancel, &f->err));
-    assert_ok(db_job_requeue(f->db, job_id, "w", &f->err));
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
+    assert_ok(db_job_heartbeat(f->db, &lease, 1000, N_CHIPS + 50, &cancel, &f->err));
+    assert_ok(db_job_requeue(f->db, &lease, &f->err));
     assert_ok(db_job_get(f->db, job_id, &job, &f->err));
     assert_int_equal(job.state, DB_JOB_QUEUED);
     assert_int_equal(job.n_chips_done, N_CHIPS);
@@ -228,7 +240,8 @@ static void a_list_has_the_order_of_the_job(void **state)
     struct db_result_list list;
     struct db_job job = {.support_set_version = 1, .params = (char *)"{}", .n_images = 3};
     struct db_job claimed;
-    prepare(f, job_id, &result);
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
     for (int i = 0; i < 3; i++) {
         snprintf(text, sizeof(text), "i%d", i);
         assert_ok(fixture_add_image(f, f->project_id, text, ids[2 - i]));
@@ -238,12 +251,12 @@ static void a_list_has_the_order_of_the_job(void **state)
     memcpy(job.encoder_id, f->encoder_id, DB_ID_SIZE);
     job.image_ids = ids;
     assert_ok(db_job_insert(f->db, &job, 10, NULL, NULL, &f->err));
-    assert_ok(db_job_claim(f->db, "w", 1000, &claimed, &f->err));
+    assert_ok(db_job_claim(f->db, "w", 1000, &claimed, &lease, &f->err));
     memcpy(result.job_id, claimed.id, DB_ID_SIZE);
     db_job_clear(&claimed);
     for (int i = 2; i >= 1; i--) {
         memcpy(result.image_id, ids[i], DB_ID_SIZE);
-        assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+        assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     }
     assert_ok(db_result_list(f->db, result.job_id, &list, &f->err));
     assert_int_equal(list.n_items, 2);
@@ -288,8 +301,9 @@ static void edited_results_are_corrupt(void **state)
     };
     char job_id[DB_ID_SIZE];
     struct db_result result, read;
-    prepare(f, job_id, &result);
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     fixture_close(f);
     fixture_edit(f, "CREATE TABLE r AS SELECT * FROM results;"
                     "CREATE TABLE q AS SELECT * FROM result_quantities");
@@ -328,8 +342,9 @@ static void parts_make_up_the_whole(void **state)
     char job_id[DB_ID_SIZE];
     struct db_result result;
     struct db_result_part part;
-    prepare(f, job_id, &result);
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     for (uint64_t first = 0; first <= N_CHIPS; first++) {
         for (uint64_t n = 0; first + n <= N_CHIPS; n++) {
             assert_ok(read_part(f, &result, first, n, &part));
@@ -357,8 +372,9 @@ static void a_part_of_what_is_gone_or_damaged_is_told(void **state)
     char job_id[DB_ID_SIZE];
     struct db_result result;
     struct db_result_part part;
-    prepare(f, job_id, &result);
-    assert_ok(db_result_insert(f->db, &result, "w", N_CHIPS, &f->err));
+    struct db_lease lease;
+    prepare(f, job_id, &lease, &result);
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     fixture_close(f);
     fixture_edit(f, "CREATE TABLE r AS SELECT * FROM results");
     for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {

@@ -4,6 +4,8 @@
 #include <ftw.h>
 #include <unistd.h>
 
+#include "server/worker/lease_owner.h"
+
 static const uint32_t middle = RIG_WIDTH / 2;
 
 static const char encoded[] = "chipshot_chips_encoded_total";
@@ -387,16 +389,30 @@ static void draining_lets_a_job_end(void **state)
     db_job_clear(&job);
 }
 
+/* Claims the next job for a process that had this one's number and started before it. */
+static void claim_and_die(struct rig *rig)
+{
+    char owner[DB_OWNER_SIZE], before[DB_OWNER_SIZE];
+    struct db_job job = {0};
+    struct db_lease lease;
+    lease_owner_create(owner);
+    char *random = strrchr(owner, '/');
+    *random++ = '\0';
+    char *start = strrchr(owner, '/');
+    *start++ = '\0';
+    snprintf(before, sizeof(before), "%.80s/%llu/%s", owner, strtoull(start, NULL, 10) - 1, random);
+    assert_ok(db_job_claim(rig->db, before, DB_LEASE_MAX_MS, &job, &lease, &rig->err));
+    db_job_clear(&job);
+}
+
 static void a_dead_servers_job_is_run_again(void **state)
 {
     struct rig *rig = *state;
     char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
-    struct db_job job = {0};
     rig_add_image(rig, 1, middle, images[0]);
     rig_add_plain_set(rig, images[0], set);
     rig_insert(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
-    assert_ok(db_job_claim(rig->db, "the dead", 3600 * 1000, &job, &rig->err));
-    db_job_clear(&job);
+    claim_and_die(rig);
     rig_start(rig, 1);
     rig_wait(rig, id, DB_JOB_SUCCEEDED);
 }
@@ -405,17 +421,28 @@ static void a_dead_servers_cancelled_job_is_not_run(void **state)
 {
     struct rig *rig = *state;
     char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
-    struct db_job job = {0};
     enum db_job_state after;
     rig_add_image(rig, 1, middle, images[0]);
     rig_add_plain_set(rig, images[0], set);
     rig_insert(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
-    assert_ok(db_job_claim(rig->db, "the dead", 3600 * 1000, &job, &rig->err));
-    db_job_clear(&job);
+    claim_and_die(rig);
     assert_ok(db_job_cancel(rig->db, id, &after, &rig->err));
     rig_start(rig, 1);
     rig_wait(rig, id, DB_JOB_CANCELLED);
     assert_true(rig_metric(rig, encoded) == 0);
+}
+
+/* Another process queues a job, and nobody tells this one. */
+static void a_job_is_found_without_being_told(void **state)
+{
+    struct rig *rig = *state;
+    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
+    rig->lease_ms = 300;
+    rig_start(rig, 1);
+    rig_add_image(rig, 1, middle, images[0]);
+    rig_add_plain_set(rig, images[0], set);
+    rig_insert(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
+    rig_wait(rig, id, DB_JOB_SUCCEEDED);
 }
 
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
@@ -437,6 +464,7 @@ int main(void)
         with_rig(a_stopped_job_goes_on_where_it_was),
         with_rig(a_job_that_is_just_claimed_stops_too),
         with_rig(draining_lets_a_job_end),
+        with_rig(a_job_is_found_without_being_told),
         with_rig(a_dead_servers_job_is_run_again),
         with_rig(a_dead_servers_cancelled_job_is_not_run),
     };
