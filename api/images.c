@@ -144,6 +144,6 @@ int images_delete(struct api_call *call, struct error *err)
     const char *id = call_id(call, 0, "img_", "image", err);
     if (id == NULL)
         return ERROR_NOT_FOUND;
-    int code = db_image_delete(call->api->db, call->api->store, id, err);
+    int code = db_image_delete(call->api->db, call->api->store, id, &call->request->principal, err);
     return code != 0 ? code : call_no_content(call);
 }

@@ -266,7 +266,7 @@ int jobs_cancel(struct api_call *call, struct error *err)
     if (id == NULL)
         return ERROR_NOT_FOUND;
     enum db_job_state state;
-    int code = db_job_cancel(call->api->db, id, &state, err);
+    int code = db_job_cancel(call->api->db, id, &call->request->principal, &state, err);
     if (code != 0)
         return code;
     tell(call, id);

@@ -178,7 +178,8 @@ static int update_once(struct api_call *call, const char *id, const struct proje
     if (code == 0)
         code = apply(project, body, err);
     if (code == 0)
-        code = db_project_update(call->api->db, project, project->revision, err);
+        code = db_project_update(call->api->db, project, project->revision,
+                                 &call->request->principal, err);
     return code;
 }
 
@@ -225,6 +226,7 @@ int projects_delete(struct api_call *call, struct error *err)
         if (code != 0)
             return code;
     }
-    int code = db_project_delete(call->api->db, call->api->store, id, err);
+    int code =
+        db_project_delete(call->api->db, call->api->store, id, &call->request->principal, err);
     return code != 0 ? code : call_no_content(call);
 }

@@ -2,6 +2,7 @@
 #include "db/encoders.h"
 
 #include "db/connection.h"
+#include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"
 #include "db/stored_files.h"
@@ -75,6 +76,44 @@ static int move_default(struct db_connection *writer, const char *id, struct err
     return db_stmt_run(stmt, NULL, err);
 }
 
+static int append_event(struct db_connection *writer, const struct db_encoder *encoder,
+                        enum db_event_type type, const char *principal, struct error *err)
+{
+    struct db_event event = {.type = type};
+    const char *is_default = encoder->is_default ? "true" : "false";
+    memcpy(event.subject_id, encoder->id, sizeof(event.subject_id));
+    snprintf(event.principal, sizeof(event.principal), "%s", principal);
+    if (type == DB_EVENT_ENCODER_CREATED)
+        snprintf(event.data, sizeof(event.data), "{\"sha256\":\"%s\",\"is_default\":%s}",
+                 encoder->sha256, is_default);
+    else
+        snprintf(event.data, sizeof(event.data), "{\"is_default\":%s}", is_default);
+    return db_event_append(writer, &event, err);
+}
+
+/* Makes the encoder that exists already the default. */
+static int promote(struct db_connection *writer, struct db_encoder *found, const char *principal,
+                   struct error *err)
+{
+    if (found->is_default)
+        return 0;
+    found->is_default = true;
+    int rc = move_default(writer, found->id, err);
+    return rc != 0 ? rc : append_event(writer, found, DB_EVENT_ENCODER_UPDATED, principal, err);
+}
+
+static int insert_new(struct db_connection *writer, struct db_encoder *encoder, struct error *err)
+{
+    db_id_create("enc_", encoder->id);
+    db_id_time(encoder->id, encoder->created_at);
+    int rc = insert_row(writer, encoder, err);
+    if (rc == 0 && encoder->is_default)
+        rc = move_default(writer, encoder->id, err);
+    return rc != 0
+               ? rc
+               : append_event(writer, encoder, DB_EVENT_ENCODER_CREATED, encoder->created_by, err);
+}
+
 /* `found` becomes the encoder that exists already, if there is one. */
 static int insert_in(struct db_connection *writer, struct store *store, struct db_encoder *stored,
                      struct db_encoder *found, bool *existed, struct error *err)
@@ -86,16 +125,9 @@ static int insert_in(struct db_connection *writer, struct store *store, struct d
                       "SELECT " COLUMNS " FROM encoders WHERE sha256 = ?", stored->sha256, found,
                       err);
     *existed = rc == 0;
-    if (rc == ERROR_NOT_FOUND) {
-        db_id_create("enc_", stored->id);
-        db_id_time(stored->id, stored->created_at);
-        rc = insert_row(writer, stored, err);
-    }
-    if (rc != 0 || !stored->is_default)
-        return rc;
-    if (*existed)
-        found->is_default = true;
-    return move_default(writer, *existed ? found->id : stored->id, err);
+    if (rc == ERROR_NOT_FOUND)
+        return insert_new(writer, stored, err);
+    return rc == 0 && stored->is_default ? promote(writer, found, stored->created_by, err) : rc;
 }
 
 int db_encoder_insert(struct db *db, struct store *store, struct db_encoder *encoder, bool *existed,

@@ -2,6 +2,7 @@
 #include "db/images.h"
 
 #include "db/connection.h"
+#include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"
 #include "db/stored_files.h"
@@ -89,6 +90,17 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     return db_stmt_run(stmt, NULL, err);
 }
 
+static int append_event(struct db_connection *writer, enum db_event_type type,
+                        const struct db_image *image, const char *principal, struct error *err)
+{
+    struct db_event event = {.type = type};
+    memcpy(event.project_id, image->project_id, sizeof(event.project_id));
+    memcpy(event.subject_id, image->id, sizeof(event.subject_id));
+    snprintf(event.principal, sizeof(event.principal), "%s", principal);
+    snprintf(event.data, sizeof(event.data), "{\"sha256\":\"%s\"}", image->sha256);
+    return db_event_append(writer, &event, err);
+}
+
 /* `found` becomes the image that exists already, if there is one. */
 static int insert_in(struct db_connection *writer, struct store *store, struct db_image *stored,
                      struct db_image *found, bool *existed, struct error *err)
@@ -104,7 +116,9 @@ static int insert_in(struct db_connection *writer, struct store *store, struct d
         return rc;
     db_id_create("img_", stored->id);
     db_id_time(stored->id, stored->created_at);
-    return insert_row(writer, stored, err);
+    rc = insert_row(writer, stored, err);
+    return rc != 0 ? rc
+                   : append_event(writer, DB_EVENT_IMAGE_CREATED, stored, stored->created_by, err);
 }
 
 int db_image_insert(struct db *db, struct store *store, struct db_image *image, bool *existed,
@@ -188,23 +202,31 @@ static int require_unused(struct db_connection *writer, const char *id, const ch
     return rc;
 }
 
-static int delete_in(struct db_connection *writer, const char *id, char sha256[DB_SHA256_SIZE],
-                     struct error *err)
+/* Reads the project and hash of image->id, which are all that deleting needs. */
+static int read_deleted(struct db_connection *writer, struct db_image *image, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, writer, "reading an image",
-                             "SELECT sha256 FROM images WHERE id = ?", err);
+                             "SELECT project_id, sha256 FROM images WHERE id = ?", err);
     if (rc != 0)
         return rc;
-    db_bind_text(stmt, id);
+    db_bind_text(stmt, image->id);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_sha256(stmt, "sha256", sha256);
+        db_column_id(stmt, "project_id", "prj_", image->project_id);
+        db_column_sha256(stmt, "sha256", image->sha256);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
-    if (rc == ERROR_NOT_FOUND)
-        return not_found(id, err);
+    return rc == ERROR_NOT_FOUND ? not_found(image->id, err) : rc;
+}
+
+static int delete_in(struct db_connection *writer, struct db_image *image,
+                     const struct principal *by, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    const char *id = image->id;
+    int rc = read_deleted(writer, image, err);
     if (rc == 0)
         rc = require_unused(
             writer, id, "SELECT support_set_id AS user_id FROM examples WHERE image_id = ? LIMIT 1",
@@ -219,19 +241,22 @@ static int delete_in(struct db_connection *writer, const char *id, char sha256[D
     if (rc != 0)
         return rc;
     db_bind_text(stmt, id);
-    return db_stmt_run(stmt, NULL, err);
+    rc = db_stmt_run(stmt, NULL, err);
+    return rc != 0 ? rc : append_event(writer, DB_EVENT_IMAGE_DELETED, image, by->id, err);
 }
 
-int db_image_delete(struct db *db, struct store *store, const char *id, struct error *err)
+int db_image_delete(struct db *db, struct store *store, const char *id, const struct principal *by,
+                    struct error *err)
 {
     struct db_connection *writer = NULL;
-    char sha256[DB_SHA256_SIZE] = "";
+    struct db_image image = {.name = NULL};
+    snprintf(image.id, sizeof(image.id), "%s", id);
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, delete_in(writer, id, sha256, err), err);
+    rc = db_write_end(db, delete_in(writer, &image, by, err), err);
     if (rc == 0)
-        store_collect(store, sha256);
+        store_collect(store, image.sha256);
     return rc;
 }
 

@@ -40,7 +40,8 @@ int db_image_list(struct db *db, const char *project_id, const char *name,
                   const struct db_page *page, struct db_image_list *out, struct error *err);
 /* ERROR_CONFLICT while a support set, job or result needs it; the message names what. The blob goes
  * when no other image has the same bytes. */
-int db_image_delete(struct db *db, struct store *store, const char *id, struct error *err);
+int db_image_delete(struct db *db, struct store *store, const char *id, const struct principal *by,
+                    struct error *err);
 
 void db_image_clear(struct db_image *image);
 void db_image_list_clear(struct db_image_list *list);

@@ -9,10 +9,49 @@
  * whoever else tries. A job whose cancellation was requested is not run again: instead of going
  * back to the queue it ends as cancelled.
  */
+#include <stdarg.h>
+
 #include "base/utf8.h"
 #include "db/connection.h"
 #include "db/id.h"
 #include "db/job_row.h"
+
+/* ---- events ---- */
+
+/* The project of a job; "" when the row is damaged: it is left out of the event then, which must
+ * not keep a job from ending. */
+static int read_project(struct db_connection *writer, const char *id, char out[DB_ID_SIZE],
+                        struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "reading a job's project",
+                             "SELECT project_id FROM jobs WHERE id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        db_column_id(stmt, "project_id", "prj_", out);
+        if (db_stmt_fault(stmt, NULL) != 0)
+            out[0] = '\0';
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_job_event(struct db_connection *writer, const char *id, enum db_event_type type,
+                 const char *principal, struct error *err, const char *format, ...)
+{
+    struct db_event event = {.type = type};
+    va_list arguments;
+    snprintf(event.subject_id, sizeof(event.subject_id), "%s", id);
+    snprintf(event.principal, sizeof(event.principal), "%s", principal);
+    va_start(arguments, format);
+    vsnprintf(event.data, sizeof(event.data), format, arguments);
+    va_end(arguments);
+    int rc = read_project(writer, id, event.project_id, err);
+    return rc != 0 ? rc : db_event_append(writer, &event, err);
+}
 
 /* ---- leases ---- */
 
@@ -23,15 +62,11 @@ void db_lease_bind(struct db_stmt *stmt, const struct db_lease *lease)
     db_bind_uint(stmt, lease->token);
 }
 
-int db_lease_run(struct db_connection *writer, struct db_stmt *stmt, const struct db_lease *lease,
-                 struct error *err)
+/* Says why a lease does not hold: ERROR_CONFLICT or ERROR_NOT_FOUND. */
+static int say_lost(struct db_connection *writer, const struct db_lease *lease, struct error *err)
 {
-    uint64_t n_changed = 0;
-    int rc = db_stmt_run(stmt, &n_changed, err);
-    if (rc != 0 || n_changed == 1)
-        return rc;
     struct db_job job = {0};
-    rc = db_job_read(writer, lease->job_id, &job, err);
+    int rc = db_job_read(writer, lease->job_id, &job, err);
     if (rc != 0)
         return rc;
     rc = error_set(err, ERROR_CONFLICT, "job %s is %s and not running for %s", lease->job_id,
@@ -40,6 +75,14 @@ int db_lease_run(struct db_connection *writer, struct db_stmt *stmt, const struc
                    lease->owner);
     db_job_clear(&job);
     return rc;
+}
+
+int db_lease_run(struct db_connection *writer, struct db_stmt *stmt, const struct db_lease *lease,
+                 struct error *err)
+{
+    uint64_t n_changed = 0;
+    int rc = db_stmt_run(stmt, &n_changed, err);
+    return rc != 0 || n_changed == 1 ? rc : say_lost(writer, lease, err);
 }
 
 static int check_duration(uint32_t lease_ms, struct error *err)
@@ -51,6 +94,19 @@ static int check_duration(uint32_t lease_ms, struct error *err)
 }
 
 /* ---- ending ---- */
+
+static int end_event(struct db_connection *writer, const struct db_lease *lease,
+                     enum db_job_state state, const char *error_code, struct error *err)
+{
+    if (state == DB_JOB_FAILED)
+        return db_job_event(writer, lease->job_id, DB_EVENT_JOB_FAILED, PRINCIPAL_SYSTEM, err,
+                            "{\"token\":%llu,\"code\":\"%.40s\"}", (unsigned long long)lease->token,
+                            error_code != NULL ? error_code : "");
+    return db_job_event(writer, lease->job_id,
+                        state == DB_JOB_SUCCEEDED ? DB_EVENT_JOB_SUCCEEDED : DB_EVENT_JOB_CANCELLED,
+                        PRINCIPAL_SYSTEM, err, "{\"token\":%llu}",
+                        (unsigned long long)lease->token);
+}
 
 static int end_in(struct db_connection *writer, const struct db_lease *lease,
                   enum db_job_state state, const char *error_code, const char *error_message,
@@ -73,7 +129,8 @@ static int end_in(struct db_connection *writer, const struct db_lease *lease,
     db_bind_text(stmt, state == DB_JOB_FAILED ? message : NULL);
     db_bind_text(stmt, now);
     db_lease_bind(stmt, lease);
-    return db_lease_run(writer, stmt, lease, err);
+    rc = db_lease_run(writer, stmt, lease, err);
+    return rc != 0 ? rc : end_event(writer, lease, state, error_code, err);
 }
 
 /* ---- claiming ---- */
@@ -127,7 +184,7 @@ static int read_token(struct db_connection *writer, struct db_lease *lease, stru
     db_bind_text(stmt, lease->job_id);
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        lease->token = db_column_uint(stmt, 0, INT64_MAX);
+        lease->token = db_column_uint(stmt, "lease_token", INT64_MAX);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
@@ -145,6 +202,9 @@ static int claim_in(struct db_connection *writer, struct db_lease *lease, uint32
         rc = mark_claimed(writer, lease, lease_ms, err);
     if (rc == 0)
         rc = read_token(writer, lease, err);
+    if (rc == 0)
+        rc = db_job_event(writer, lease->job_id, DB_EVENT_JOB_STARTED, PRINCIPAL_SYSTEM, err,
+                          "{\"token\":%llu}", (unsigned long long)lease->token);
     if (rc != 0)
         return rc;
     rc = db_job_read(writer, lease->job_id, out, &cause);
@@ -194,8 +254,9 @@ static int read_cancel(struct db_connection *writer, const char *id, bool *cance
                        struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "looking for a cancellation",
-                             "SELECT cancel_requested FROM jobs WHERE id = ?", err);
+    int rc = db_stmt_prepare(
+        &stmt, writer, "looking for a cancellation",
+        "SELECT CASE WHEN cancel_requested = 1 THEN 1 ELSE 0 END FROM jobs WHERE id = ?", err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, id);
@@ -251,231 +312,119 @@ int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state
 
 /* ---- requeueing ---- */
 
-#define REQUEUE                                                                                    \
-    "UPDATE jobs SET"                                                                              \
-    " state = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'queued' END,"                  \
-    " finished_at = CASE WHEN cancel_requested = 1 THEN ? ELSE NULL END,"                          \
-    " n_chips_done = COALESCE((SELECT SUM(grid_rows * grid_columns) FROM results"                  \
-    " WHERE results.job_id = jobs.id), 0),"                                                        \
-    " lease_owner = NULL, lease_expires_ms = NULL WHERE "
+int db_job_put_back(struct db_connection *writer, const char *id, const char *reason,
+                    struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char now[DB_TIME_SIZE];
+    bool cancelled = false;
+    uint64_t n_changed = 0;
+    int rc = read_cancel(writer, id, &cancelled, err);
+    if (rc == 0)
+        rc = db_stmt_prepare(&stmt, writer, "putting a job back into the queue",
+                             "UPDATE jobs SET state = ?, finished_at = ?, n_chips_done ="
+                             " COALESCE((SELECT SUM(grid_rows * grid_columns) FROM results"
+                             " WHERE results.job_id = jobs.id), 0),"
+                             " lease_owner = NULL, lease_expires_ms = NULL"
+                             " WHERE id = ? AND state = 'running'",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_time_now(now);
+    db_bind_text(stmt, db_job_state_name(cancelled ? DB_JOB_CANCELLED : DB_JOB_QUEUED));
+    db_bind_text(stmt, cancelled ? now : NULL);
+    db_bind_text(stmt, id);
+    rc = db_stmt_run(stmt, &n_changed, err);
+    if (rc == 0 && n_changed != 1)
+        rc = error_set(err, ERROR_CORRUPT, "database: job %s was running and is not", id);
+    if (rc != 0)
+        return rc;
+    return cancelled ? db_job_event(writer, id, DB_EVENT_JOB_CANCELLED, PRINCIPAL_SYSTEM, err, "{}")
+                     : db_job_event(writer, id, DB_EVENT_JOB_REQUEUED, PRINCIPAL_SYSTEM, err,
+                                    "{\"reason\":\"%s\"}", reason);
+}
+
+/* ERROR_CONFLICT, or ERROR_NOT_FOUND, when the lease does not hold. */
+static int require_lease(struct db_connection *writer, const struct db_lease *lease,
+                         struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "looking for a lease",
+                             "SELECT 1 FROM jobs WHERE " DB_LEASE_HOLDS, err);
+    if (rc != 0)
+        return rc;
+    db_lease_bind(stmt, lease);
+    rc = db_stmt_step_one(stmt, err);
+    db_stmt_finish(stmt);
+    return rc == ERROR_NOT_FOUND ? say_lost(writer, lease, err) : rc;
+}
 
 int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *err)
 {
     struct db_connection *writer = NULL;
-    struct db_stmt *stmt = NULL;
-    char now[DB_TIME_SIZE];
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_stmt_prepare(&stmt, writer, "putting a job back into the queue", REQUEUE DB_LEASE_HOLDS,
-                         err);
-    if (rc == 0) {
-        db_time_now(now);
-        db_bind_text(stmt, now);
-        db_lease_bind(stmt, lease);
-        rc = db_lease_run(writer, stmt, lease, err);
-    }
+    rc = require_lease(writer, lease, err);
+    if (rc == 0)
+        rc = db_job_put_back(writer, lease->job_id, "released", err);
     return db_write_end(db, rc, err);
-}
-
-/* The next owner of a running job after `owner`, in the order of their texts, but for `self`; it
- * replaces `owner`. ERROR_NOT_FOUND. One that cannot be read is not judged: its lease ends. */
-static int next_owner(struct db *db, const char *self, char owner[DB_OWNER_SIZE], struct error *err)
-{
-    struct db_connection *reader = NULL;
-    struct db_stmt *stmt = NULL;
-    char found[DB_OWNER_SIZE];
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_prepare(&stmt, reader, "looking for the owners of jobs",
-                         "SELECT lease_owner FROM jobs WHERE state = 'running'"
-                         " AND lease_owner > ? AND lease_owner <> ? ORDER BY lease_owner LIMIT 1",
-                         err);
-    if (rc == 0) {
-        db_bind_text(stmt, owner);
-        db_bind_text(stmt, self);
-        rc = db_stmt_step_one(stmt, err);
-        if (rc == 0) {
-            db_column_copy(stmt, 0, found, sizeof(found));
-            rc = db_stmt_fault(stmt, err) == 0 ? 0 : ERROR_NOT_FOUND;
-        }
-        db_stmt_finish(stmt);
-    }
-    db_read_end(db, reader);
-    if (rc == 0)
-        memcpy(owner, found, sizeof(found));
-    return rc;
-}
-
-/* Finds a running job that `owner` has claimed. */
-static int find_of_owner(struct db_connection *connection, const char *owner, char id[DB_ID_SIZE],
-                         struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, connection, "looking for abandoned jobs",
-                             "SELECT id FROM jobs WHERE state = 'running' AND lease_owner = ?"
-                             " LIMIT 1",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, owner);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        db_column_copy(stmt, 0, id, DB_ID_SIZE);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc;
-}
-
-/* Finds a running job whose lease is over and was not `self`'s. */
-static int find_over(struct db_connection *connection, const char *self, char id[DB_ID_SIZE],
-                     struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    uint64_t now = db_time_ms();
-    int rc = db_stmt_prepare(&stmt, connection, "looking for leases that are over",
-                             "SELECT id FROM jobs WHERE state = 'running'"
-                             " AND COALESCE(lease_owner, '') <> ? AND (lease_expires_ms IS NULL"
-                             " OR lease_expires_ms < ? OR lease_expires_ms > ?) LIMIT 1",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, self);
-    db_bind_uint(stmt, now);
-    db_bind_uint(stmt, now + DB_LEASE_MAX_MS);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        db_column_copy(stmt, 0, id, DB_ID_SIZE);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc;
-}
-
-typedef int (*find_abandoned)(struct db_connection *connection, const char *owner,
-                              char id[DB_ID_SIZE], struct error *err);
-
-/* Requeues a job whose lease was found to be over in the same transaction. */
-static int take_back(struct db_connection *writer, const char *id, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    char now[DB_TIME_SIZE];
-    uint64_t n_changed = 0;
-    int rc = db_stmt_prepare(&stmt, writer, "putting abandoned jobs back into the queue",
-                             REQUEUE "id = ? AND state = 'running'", err);
-    if (rc != 0)
-        return rc;
-    db_time_now(now);
-    db_bind_text(stmt, now);
-    db_bind_text(stmt, id);
-    rc = db_stmt_run(stmt, &n_changed, err);
-    if (rc == 0 && n_changed != 1)
-        rc = error_set(err, ERROR_CORRUPT, "database: job %s is found and is not there", id);
-    return rc;
-}
-
-/* Takes back all that `find` finds; *n counts them. */
-static int take_all_back(struct db *db, find_abandoned find, const char *owner, uint64_t *n,
-                         struct error *err)
-{
-    struct db_connection *writer = NULL;
-    char id[DB_ID_SIZE];
-    uint64_t n_found = 0;
-    int rc = db_write_begin(db, &writer, err);
-    if (rc != 0)
-        return rc;
-    while ((rc = find(writer, owner, id, err)) == 0) {
-        rc = take_back(writer, id, err);
-        if (rc != 0)
-            break;
-        n_found++;
-    }
-    rc = db_write_end(db, rc == ERROR_NOT_FOUND ? 0 : rc, err);
-    if (rc == 0)
-        *n += n_found;
-    return rc;
-}
-
-/* Most often there is nothing to take back: the writer is not bothered then. */
-static int any_over(struct db *db, const char *self, struct error *err)
-{
-    struct db_connection *reader = NULL;
-    char id[DB_ID_SIZE];
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = find_over(reader, self, id, err);
-    db_read_end(db, reader);
-    return rc;
-}
-
-int db_job_requeue_expired(struct db *db, const char *self, db_owner_is_gone is_gone, uint64_t *n,
-                           struct error *err)
-{
-    char owner[DB_OWNER_SIZE] = "";
-    uint64_t n_requeued = 0;
-    int rc = 0;
-    while (is_gone != NULL && (rc = next_owner(db, self, owner, err)) == 0) {
-        if (is_gone(owner))
-            rc = take_all_back(db, find_of_owner, owner, &n_requeued, err);
-        if (rc != 0)
-            break;
-    }
-    if (rc == 0 || rc == ERROR_NOT_FOUND)
-        rc = any_over(db, self, err);
-    if (rc == 0)
-        rc = take_all_back(db, find_over, self, &n_requeued, err);
-    if (rc != 0 && rc != ERROR_NOT_FOUND)
-        return rc;
-    *n = n_requeued;
-    return 0;
 }
 
 /* ---- cancelling ---- */
 
-static int cancel_in(struct db_connection *writer, const char *id, enum db_job_state *state,
-                     struct error *err)
+/* `job` is how it was before. */
+static int mark_cancelled(struct db_connection *writer, const struct db_job *job,
+                          const struct principal *by, struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    struct db_job job = {0};
     char now[DB_TIME_SIZE];
-    int rc = db_job_read(writer, id, &job, err);
-    if (rc != 0)
-        return rc;
-    *state = job.state;
-    db_job_clear(&job);
-    if (*state == DB_JOB_CANCELLED)
-        return 0;
-    if (db_job_state_is_final(*state))
-        return error_set(err, ERROR_CONFLICT, "job %s has already %s", id,
-                         db_job_state_name(*state));
-    rc = db_stmt_prepare(&stmt, writer, "cancelling a job",
-                         "UPDATE jobs SET cancel_requested = 1,"
-                         " finished_at = CASE WHEN state = 'queued' THEN ? ELSE NULL END,"
-                         " state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END"
-                         " WHERE id = ? AND state IN ('queued', 'running')",
-                         err);
+    int rc = db_stmt_prepare(&stmt, writer, "cancelling a job",
+                             "UPDATE jobs SET cancel_requested = 1,"
+                             " finished_at = CASE WHEN state = 'queued' THEN ? ELSE NULL END,"
+                             " state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END"
+                             " WHERE id = ? AND state IN ('queued', 'running')",
+                             err);
     if (rc != 0)
         return rc;
     db_time_now(now);
     db_bind_text(stmt, now);
-    db_bind_text(stmt, id);
+    db_bind_text(stmt, job->id);
     rc = db_stmt_run(stmt, NULL, err);
-    if (rc == 0 && *state == DB_JOB_QUEUED)
-        *state = DB_JOB_CANCELLED;
+    if (rc != 0 || job->cancel_requested)
+        return rc;
+    return db_job_event(writer, job->id,
+                        job->state == DB_JOB_QUEUED ? DB_EVENT_JOB_CANCELLED
+                                                    : DB_EVENT_JOB_CANCEL_REQUESTED,
+                        by->id, err, "{}");
+}
+
+static int cancel_in(struct db_connection *writer, const char *id, const struct principal *by,
+                     enum db_job_state *state, struct error *err)
+{
+    struct db_job job = {0};
+    int rc = db_job_read(writer, id, &job, err);
+    if (rc != 0)
+        return rc;
+    if (!db_job_state_is_final(job.state))
+        rc = mark_cancelled(writer, &job, by, err);
+    else if (job.state != DB_JOB_CANCELLED)
+        rc = error_set(err, ERROR_CONFLICT, "job %s has already %s", id,
+                       db_job_state_name(job.state));
+    *state = job.state == DB_JOB_QUEUED ? DB_JOB_CANCELLED : job.state;
+    db_job_clear(&job);
     return rc;
 }
 
-int db_job_cancel(struct db *db, const char *id, enum db_job_state *state, struct error *err)
+int db_job_cancel(struct db *db, const char *id, const struct principal *by,
+                  enum db_job_state *state, struct error *err)
 {
     struct db_connection *writer = NULL;
     enum db_job_state after = DB_JOB_QUEUED;
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, cancel_in(writer, id, &after, err), err);
+    rc = db_write_end(db, cancel_in(writer, id, by, &after, err), err);
     if (rc == 0)
         *state = after;
     return rc;

@@ -434,7 +434,10 @@ static int insert_new(struct db_connection *writer, struct db_job *job, uint64_t
     rc = insert_row(writer, job, err);
     for (size_t i = 0; rc == 0 && i < job->n_images; i++)
         rc = insert_image(writer, job, i, err);
-    return rc;
+    if (rc != 0)
+        return rc;
+    return db_job_event(writer, job->id, DB_EVENT_JOB_QUEUED, job->created_by, err,
+                        "{\"n_images\":%zu}", job->n_images);
 }
 
 /* `stored` is a copy of the caller's job that becomes the new one; `found` becomes the job that is

@@ -103,7 +103,8 @@ int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_
  * lease was lost. */
 int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
                      uint64_t n_chips_done, bool *cancel, struct error *err);
-/* Ends a running job: state must be final; code and message for DB_JOB_FAILED. ERROR_CONFLICT: the
+/* Ends a running job: state must be final; code (a word, as of error_code_name) and message for
+ * DB_JOB_FAILED. ERROR_CONFLICT: the
  * lease was lost. */
 int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state state,
                   const char *error_code, const char *error_message, struct error *err);
@@ -123,7 +124,8 @@ int db_job_requeue_expired(struct db *db, const char *self, db_owner_is_gone is_
 
 /* A queued job becomes cancelled at once; a running one gets cancel_requested. *state is the state
  * after. Idempotent for cancelled jobs; ERROR_CONFLICT when succeeded or failed. */
-int db_job_cancel(struct db *db, const char *id, enum db_job_state *state, struct error *err);
+int db_job_cancel(struct db *db, const char *id, const struct principal *by,
+                  enum db_job_state *state, struct error *err);
 
 /* Jobs in each state, for metrics: counts[db_job_state]. */
 int db_job_counts(struct db *db, uint64_t counts[5], struct error *err);

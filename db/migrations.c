@@ -252,6 +252,19 @@ static const struct db_migration all[] = {
      "ALTER TABLE jobs ADD COLUMN lease_token BIGINT NOT NULL DEFAULT 0;"
      "UPDATE jobs SET lease_expires_ms = 0 WHERE state = 'running';",
      DB_REFERENCES_HELD},
+    /* No foreign keys: an event outlives its subject. Whatever bounds the table one day keeps the
+     * newest row, which is where the sequence goes on. A reader that wants an index brings it. */
+    {"events",
+     "CREATE TABLE events ("
+     "  sequence INTEGER PRIMARY KEY," /* 64 bits */
+     "  id TEXT NOT NULL,"
+     "  created_at TEXT NOT NULL,"
+     "  type TEXT NOT NULL,"
+     "  project_id TEXT NOT NULL," /* '': none */
+     "  subject_id TEXT NOT NULL,"
+     "  principal TEXT NOT NULL,"
+     "  data TEXT NOT NULL);", /* a JSON object */
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

@@ -2,6 +2,7 @@
 #include "db/projects.h"
 
 #include "db/connection.h"
+#include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"
 #include "db/store/store.h"
@@ -69,6 +70,25 @@ static int insert_row(struct db_connection *writer, const struct db_project *pro
     return db_stmt_run(stmt, NULL, err);
 }
 
+/* An event whose subject is the project itself. */
+static struct db_event event_of(const char *id, enum db_event_type type, const char *principal)
+{
+    struct db_event event = {.type = type};
+    snprintf(event.project_id, sizeof(event.project_id), "%s", id);
+    snprintf(event.subject_id, sizeof(event.subject_id), "%s", id);
+    snprintf(event.principal, sizeof(event.principal), "%s", principal);
+    return event;
+}
+
+static int insert_in(struct db_connection *writer, const struct db_project *project,
+                     struct error *err)
+{
+    const struct db_event event =
+        event_of(project->id, DB_EVENT_PROJECT_CREATED, project->created_by);
+    int rc = insert_row(writer, project, err);
+    return rc != 0 ? rc : db_event_append(writer, &event, err);
+}
+
 int db_project_insert(struct db *db, struct db_project *project, struct error *err)
 {
     struct db_connection *writer = NULL;
@@ -80,7 +100,7 @@ int db_project_insert(struct db *db, struct db_project *project, struct error *e
     db_id_time(stored.id, stored.created_at);
     db_id_time(stored.id, stored.updated_at);
     stored.revision = 1;
-    rc = db_write_end(db, insert_row(writer, &stored, err), err);
+    rc = db_write_end(db, insert_in(writer, &stored, err), err);
     if (rc == 0)
         *project = stored;
     return rc;
@@ -140,9 +160,10 @@ static int update_row(struct db_connection *writer, const struct db_project *pro
 }
 
 static int update_in(struct db_connection *writer, struct db_project *project,
-                     uint64_t expected_revision, struct error *err)
+                     uint64_t expected_revision, const struct principal *by, struct error *err)
 {
     struct db_project old = {0};
+    struct db_event event = event_of(project->id, DB_EVENT_PROJECT_UPDATED, by->id);
     int rc = get_from(writer, project->id, &old, err);
     if (rc == 0 && expected_revision != 0 && expected_revision != old.revision)
         rc = error_set(err, ERROR_CONFLICT,
@@ -153,21 +174,25 @@ static int update_in(struct db_connection *writer, struct db_project *project,
         memcpy(project->created_at, old.created_at, DB_TIME_SIZE);
         memcpy(project->created_by, old.created_by, PRINCIPAL_ID_SIZE);
         db_time_now(project->updated_at);
+        snprintf(event.data, sizeof(event.data), "{\"revision\":%llu}",
+                 (unsigned long long)project->revision);
         rc = update_row(writer, project, err);
     }
+    if (rc == 0)
+        rc = db_event_append(writer, &event, err);
     db_project_clear(&old);
     return rc;
 }
 
 int db_project_update(struct db *db, struct db_project *project, uint64_t expected_revision,
-                      struct error *err)
+                      const struct principal *by, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_project stored = *project;
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, update_in(writer, &stored, expected_revision, err), err);
+    rc = db_write_end(db, update_in(writer, &stored, expected_revision, by, err), err);
     if (rc == 0)
         *project = stored;
     return rc;
@@ -233,9 +258,10 @@ static int require_idle(struct db_connection *writer, const char *id, struct err
     return rc;
 }
 
-static int delete_in(struct db_connection *writer, const char *id, struct hashes *hashes,
-                     struct error *err)
+static int delete_in(struct db_connection *writer, const char *id, const struct principal *by,
+                     struct hashes *hashes, struct error *err)
 {
+    struct db_event event = event_of(id, DB_EVENT_PROJECT_DELETED, by->id);
     struct db_stmt *stmt = NULL;
     int rc = db_project_require(writer, id, err);
     if (rc == 0)
@@ -249,17 +275,20 @@ static int delete_in(struct db_connection *writer, const char *id, struct hashes
     if (rc != 0)
         return rc;
     db_bind_text(stmt, id);
-    return db_stmt_run(stmt, NULL, err);
+    rc = db_stmt_run(stmt, NULL, err);
+    snprintf(event.data, sizeof(event.data), "{\"n_images\":%zu}", hashes->n_items);
+    return rc != 0 ? rc : db_event_append(writer, &event, err);
 }
 
-int db_project_delete(struct db *db, struct store *store, const char *id, struct error *err)
+int db_project_delete(struct db *db, struct store *store, const char *id,
+                      const struct principal *by, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct hashes hashes = {0};
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, delete_in(writer, id, &hashes, err), err);
+    rc = db_write_end(db, delete_in(writer, id, by, &hashes, err), err);
     for (size_t i = 0; rc == 0 && i < hashes.n_items; i++)
         store_collect(store, hashes.items[i]);
     free(hashes.items);

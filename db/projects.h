@@ -28,13 +28,14 @@ int db_project_insert(struct db *db, struct db_project *project, struct error *e
 int db_project_get(struct db *db, const char *id, struct db_project *out, struct error *err);
 int db_project_list(struct db *db, const struct db_page *page, struct db_project_list *out,
                     struct error *err);
-/* Stores name, description and labels of `project`. `expected_revision` 0: any; otherwise
+/* Stores name, description and labels of `project` for `by`. `expected_revision` 0: any; otherwise
  * ERROR_CONFLICT when the stored one differs. Updates the struct's updated_at and revision. */
 int db_project_update(struct db *db, struct db_project *project, uint64_t expected_revision,
-                      struct error *err);
+                      const struct principal *by, struct error *err);
 /* Deletes a project with all its images, support sets, jobs and results. ERROR_CONFLICT while a job
  * of it is queued or running. ERROR_NOT_FOUND. */
-int db_project_delete(struct db *db, struct store *store, const char *id, struct error *err);
+int db_project_delete(struct db *db, struct store *store, const char *id,
+                      const struct principal *by, struct error *err);
 
 void db_project_clear(struct db_project *project);
 void db_project_list_clear(struct db_project_list *list);

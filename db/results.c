@@ -254,7 +254,11 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
         rc = insert_row(writer, result, maps, err);
     for (size_t i = 0; rc == 0 && i < result->n_quantities; i++)
         rc = insert_quantity(writer, result, &result->quantities[i], err);
-    return rc;
+    if (rc != 0)
+        return rc;
+    return db_job_event(writer, result->job_id, DB_EVENT_RESULT_STORED, PRINCIPAL_SYSTEM, err,
+                        "{\"image_id\":\"%s\",\"token\":%llu}", result->image_id,
+                        (unsigned long long)lease->token);
 }
 
 int db_result_insert(struct db *db, const struct db_result *result, const struct db_lease *lease,

@@ -3,6 +3,7 @@
 #include "db/support_sets.h"
 
 #include "db/connection.h"
+#include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"
 
@@ -123,6 +124,17 @@ static int insert_classes(struct db_connection *writer, const struct db_support_
     return rc;
 }
 
+static int append_event(struct db_connection *writer, enum db_event_type type,
+                        const struct db_support_set *set, struct error *err)
+{
+    struct db_event event = {.type = type};
+    memcpy(event.project_id, set->project_id, sizeof(event.project_id));
+    memcpy(event.subject_id, set->id, sizeof(event.subject_id));
+    memcpy(event.principal, set->created_by, sizeof(event.principal));
+    snprintf(event.data, sizeof(event.data), "{\"version\":%u}", set->version);
+    return db_event_append(writer, &event, err);
+}
+
 static int insert_in(struct db_connection *writer, struct db_support_set *set, struct error *err)
 {
     int rc = db_project_require(writer, set->project_id, err);
@@ -135,7 +147,9 @@ static int insert_in(struct db_connection *writer, struct db_support_set *set, s
     rc = insert_set(writer, set, err);
     if (rc == 0)
         rc = insert_version(writer, set, err);
-    return rc != 0 ? rc : insert_classes(writer, set, err);
+    if (rc == 0)
+        rc = insert_classes(writer, set, err);
+    return rc != 0 ? rc : append_event(writer, DB_EVENT_SUPPORT_SET_CREATED, set, err);
 }
 
 int db_support_set_insert(struct db *db, struct db_support_set *set, struct error *err)
@@ -208,7 +222,9 @@ static int add_version_in(struct db_connection *writer, struct db_support_set *s
     rc = insert_version(writer, set, err);
     if (rc == 0)
         rc = insert_classes(writer, set, err);
-    return rc != 0 ? rc : update_latest(writer, set, err);
+    if (rc == 0)
+        rc = update_latest(writer, set, err);
+    return rc != 0 ? rc : append_event(writer, DB_EVENT_SUPPORT_SET_UPDATED, set, err);
 }
 
 int db_support_set_add_version(struct db *db, struct db_support_set *set, uint32_t expected_version,

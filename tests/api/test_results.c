@@ -211,7 +211,9 @@ static void a_stream_of_a_deleted_job_fails(void **state)
     rig_add_large_result(rig, LARGE_WIDTH, LARGE_HEIGHT, id, image);
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, image), 200);
     assert_non_null(next_piece(rig, &n));
-    assert_int_equal(db_project_delete(rig->db, rig->data->store, rig->project, &rig->err), 0);
+    assert_int_equal(db_project_delete(rig->db, rig->data->store, rig->project,
+                                       &(struct principal){.id = "rig"}, &rig->err),
+                     0);
     const struct api_stream *stream = &rig->response.stream;
     int code = 0;
     do

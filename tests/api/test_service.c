@@ -1,5 +1,7 @@
 #include "tests/api/rig.h"
 
+#include "db/events.h"
+
 /* A small network from the encoder's fixtures. */
 static char *read_fixture(const char *name, size_t *size)
 {
@@ -122,6 +124,37 @@ static void rows_say_who_asked(void **state)
     db_job_clear(&job);
 }
 
+static void events_say_who_changed_what(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE], image[DB_ID_SIZE];
+    size_t size;
+    struct db_event_list list;
+    rig_fill(rig);
+    rig_add_job(rig, id);
+    void *png = rig_png(8, 8, 5, &size);
+    assert_int_equal(
+        rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project), 201);
+    free(png);
+    snprintf(image, sizeof(image), "%s", rig_text(rig, "/id"));
+    assert_int_equal(db_event_list(rig->db, 0, 100, &list, &rig->err), 0);
+    const uint64_t before = list.n_items;
+    db_event_list_clear(&list);
+    assert_int_equal(rig_send(rig, "DELETE", NULL, "/v1/images/%s", image), 204);
+    assert_int_equal(rig_send(rig, "POST", NULL, "/v1/jobs/%s/cancel", id), 200);
+    assert_int_equal(rig_send(rig, "DELETE", NULL, "/v1/projects/%s", rig->project), 204);
+    const enum db_event_type types[] = {DB_EVENT_IMAGE_DELETED, DB_EVENT_JOB_CANCELLED,
+                                        DB_EVENT_PROJECT_DELETED};
+    assert_int_equal(db_event_list(rig->db, before, 100, &list, &rig->err), 0);
+    assert_int_equal(list.n_items, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(list.items[i].type, types[i]);
+        assert_string_equal(list.items[i].principal, RIG_PRINCIPAL);
+        assert_string_equal(list.items[i].project_id, rig->project);
+    }
+    db_event_list_clear(&list);
+}
+
 static void a_server_without_hooks_answers_too(void **state)
 {
     struct rig *rig = *state;
@@ -147,6 +180,7 @@ int main(void)
         TEST(readiness_says_what_failed),
         TEST(metrics_version_and_contract_are_served),
         TEST(rows_say_who_asked),
+        TEST(events_say_who_changed_what),
         TEST(a_server_without_hooks_answers_too),
     };
     return test_run(tests);

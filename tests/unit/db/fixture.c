@@ -9,6 +9,8 @@
 #include "base/hex.h"
 #include "db/stmt.h"
 
+const struct principal fixture_principal = {.id = "key_fixture", .name = "the tests"};
+
 void fixture_directory(char out[512])
 {
     const char *parent = getenv("TMPDIR");

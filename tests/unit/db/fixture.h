@@ -15,6 +15,9 @@
 
 #define assert_ok(call) assert_int_equal((call), 0)
 
+/* Who changes what the tests change. */
+extern const struct principal fixture_principal;
+
 struct fixture {
     char directory[512];
     struct data *data;

@@ -106,7 +106,7 @@ static void work(struct fixture *f, int round, int fd)
             _exit(4);
         tell(fd, 'j', id);
         if (upload(f, "stored and deleted", &doomed) != 0 ||
-            db_image_delete(f->db, f->store, doomed.id, NULL) != 0 ||
+            db_image_delete(f->db, f->store, doomed.id, &fixture_principal, NULL) != 0 ||
             cache_put(f->cache, text, 8, 8, table, NULL) != 0)
             _exit(5);
         /* Every other job stays in the queue for a later round. */

@@ -34,7 +34,7 @@ static void make_old(struct fixture *f)
     char path[600];
     size_t n = 0;
     const struct db_migration *steps = db_migrations(&n);
-    db_close(f->db);
+    fixture_close(f);
     f->db = NULL;
     snprintf(path, sizeof(path), "%s/chipshot.sqlite", f->directory);
     assert_ok(remove(path));
@@ -63,7 +63,8 @@ static void an_old_directory_is_served(void **state)
     assert_int_equal(image.width, 4);
     assert_ok(db_job_get(f->db, "job_" ULID, &job, &f->err));
     assert_int_equal(job.n_images, 1);
-    assert_ok(db_result_get(f->db, "job_" ULID, "img_" ULID, true, &result, &f->err));
+    assert_ok(
+        db_result_get(f->db, "job_" ULID, "img_" ULID, DB_RESULT_WITH_MAPS, &result, &f->err));
     assert_true(result.probabilities[0] == 1);
     db_project_clear(&project);
     db_image_clear(&image);

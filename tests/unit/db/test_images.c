@@ -60,7 +60,7 @@ static void another_frame_of_a_file_is_another_image(void **state)
     assert_string_not_equal(ids[1], f->image_id);
     assert_string_equal(ids[2], ids[1]);
     /* The file stays for the frame that is left. */
-    assert_ok(db_image_delete(f->db, f->store, ids[1], &f->err));
+    assert_ok(db_image_delete(f->db, f->store, ids[1], &fixture_principal, &f->err));
     assert_true(fixture_blob_exists(f, "the first image"));
 }
 
@@ -126,7 +126,8 @@ static void a_needed_image_is_not_deleted(void **state)
     char in_job[DB_ID_SIZE], message[200];
     struct db_job job = {.support_set_version = 1, .params = (char *)"{}", .n_images = 1};
     fixture_fill(f);
-    assert_int_equal(db_image_delete(f->db, f->store, f->image_id, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_image_delete(f->db, f->store, f->image_id, &fixture_principal, &f->err),
+                     ERROR_CONFLICT);
     snprintf(message, sizeof(message), "image %s is needed by support set %s", f->image_id,
              f->support_set_id);
     assert_string_equal(f->err.message, message);
@@ -136,7 +137,8 @@ static void a_needed_image_is_not_deleted(void **state)
     memcpy(job.encoder_id, f->encoder_id, DB_ID_SIZE);
     job.image_ids = &in_job;
     assert_ok(db_job_insert(f->db, &job, 10, NULL, NULL, &f->err));
-    assert_int_equal(db_image_delete(f->db, f->store, in_job, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_image_delete(f->db, f->store, in_job, &fixture_principal, &f->err),
+                     ERROR_CONFLICT);
     assert_non_null(strstr(f->err.message, job.id));
     assert_true(fixture_blob_exists(f, "second"));
 }
@@ -149,14 +151,15 @@ static void the_file_goes_with_the_last_row(void **state)
     fixture_add_project(f, "other", project);
     assert_ok(fixture_add_image(f, f->project_id, "twice", here));
     assert_ok(fixture_add_image(f, project, "twice", there));
-    assert_ok(db_image_delete(f->db, f->store, here, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, here, &fixture_principal, &f->err));
     assert_true(fixture_blob_exists(f, "twice"));
-    assert_ok(db_image_delete(f->db, f->store, there, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, there, &fixture_principal, &f->err));
     assert_false(fixture_blob_exists(f, "twice"));
-    assert_int_equal(db_image_delete(f->db, f->store, there, &f->err), ERROR_NOT_FOUND);
+    assert_int_equal(db_image_delete(f->db, f->store, there, &fixture_principal, &f->err),
+                     ERROR_NOT_FOUND);
     /* An encoder's file is not an image's to delete. */
     assert_ok(fixture_add_image(f, project, "the weights", there));
-    assert_ok(db_image_delete(f->db, f->store, there, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, there, &fixture_principal, &f->err));
     assert_true(fixture_blob_exists(f, "the weights"));
 }
 
@@ -170,7 +173,7 @@ static void a_pinned_file_outlives_a_deletion(void **state)
     assert_ok(store_writer_create(&writer, f->store, &f->err));
     assert_ok(store_writer_write(writer, "raced", 5, &f->err));
     assert_ok(store_writer_commit(writer, &f->err));
-    assert_ok(db_image_delete(f->db, f->store, id, &f->err));
+    assert_ok(db_image_delete(f->db, f->store, id, &fixture_principal, &f->err));
     assert_true(fixture_blob_exists(f, "raced"));
     assert_ok(fixture_add_image(f, f->project_id, "raced", again));
     store_writer_destroy(writer);
@@ -216,7 +219,8 @@ static void *upload_and_delete(void *context)
             store_file_close(&blob);
         else
             racer->n_failed++;
-        racer->n_failed += db_image_delete(racer->f->db, racer->f->store, image.id, NULL) != 0;
+        racer->n_failed +=
+            db_image_delete(racer->f->db, racer->f->store, image.id, &fixture_principal, NULL) != 0;
         db_image_clear(&image);
     }
     return NULL;

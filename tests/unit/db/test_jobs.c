@@ -240,21 +240,23 @@ static void cancelling_is_immediate_only_in_the_queue(void **state)
     assert_ok(fixture_add_job(f, 0, running));
     struct db_lease lease = claim(f, "w", running);
     assert_ok(fixture_add_job(f, 0, queued));
-    assert_ok(db_job_cancel(f->db, queued, &after, &f->err));
+    assert_ok(db_job_cancel(f->db, queued, &fixture_principal, &after, &f->err));
     assert_int_equal(after, DB_JOB_CANCELLED);
-    assert_ok(db_job_cancel(f->db, queued, &after, &f->err));
+    assert_ok(db_job_cancel(f->db, queued, &fixture_principal, &after, &f->err));
     assert_int_equal(after, DB_JOB_CANCELLED);
-    assert_ok(db_job_cancel(f->db, running, &after, &f->err));
+    assert_ok(db_job_cancel(f->db, running, &fixture_principal, &after, &f->err));
     assert_int_equal(after, DB_JOB_RUNNING);
     assert_ok(db_job_heartbeat(f->db, &lease, 1000, 0, &cancel, &f->err));
     assert_true(cancel);
     assert_ok(db_job_finish(f->db, &lease, DB_JOB_CANCELLED, NULL, NULL, &f->err));
-    assert_ok(db_job_cancel(f->db, running, &after, &f->err));
-    assert_int_equal(db_job_cancel(f->db, "job_none", &after, &f->err), ERROR_NOT_FOUND);
+    assert_ok(db_job_cancel(f->db, running, &fixture_principal, &after, &f->err));
+    assert_int_equal(db_job_cancel(f->db, "job_none", &fixture_principal, &after, &f->err),
+                     ERROR_NOT_FOUND);
     assert_ok(fixture_add_job(f, 0, running));
     lease = claim(f, "w", running);
     assert_ok(db_job_finish(f->db, &lease, DB_JOB_SUCCEEDED, NULL, NULL, &f->err));
-    assert_int_equal(db_job_cancel(f->db, running, &after, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_job_cancel(f->db, running, &fixture_principal, &after, &f->err),
+                     ERROR_CONFLICT);
 }
 
 static bool w_is_gone(const char *owner)
@@ -278,7 +280,7 @@ static void expired_and_abandoned_jobs_are_queued_again(void **state)
     claim(f, "v", alive);
     claim(f, "w", abandoned);
     claim(f, "w", cancelled);
-    assert_ok(db_job_cancel(f->db, cancelled, &after, &f->err));
+    assert_ok(db_job_cancel(f->db, cancelled, &fixture_principal, &after, &f->err));
     /* A lease of 0 ms is over with the next millisecond, but for its owner. */
     do {
         assert_ok(db_job_requeue_expired(f->db, "slow", NULL, &n, &f->err));
@@ -363,7 +365,7 @@ static void a_lease_far_in_the_future_is_over(void **state)
     assert_int_equal(db_job_claim(f->db, "w", DB_LEASE_MAX_MS + 1, &job, &lease, &f->err),
                      ERROR_INVALID);
     claim_for(f, "w", DB_LEASE_MAX_MS, id);
-    db_close(f->db);
+    fixture_close(f);
     fixture_edit(f, "UPDATE jobs SET lease_expires_ms = lease_expires_ms + 60000");
     assert_ok(fixture_open(f));
     assert_ok(db_job_requeue_expired(f->db, "me", NULL, &n, &f->err));

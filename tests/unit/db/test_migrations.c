@@ -153,7 +153,8 @@ static void images_of_version_1_are_first_frames(void **state)
     assert_ok(db_result_exists(f->db, VERSION_1_JOB, VERSION_1_IMAGE, &exists, &f->err));
     assert_true(exists);
     /* What refers to it still does. */
-    assert_int_equal(db_image_delete(f->db, f->store, VERSION_1_IMAGE, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_image_delete(f->db, f->store, VERSION_1_IMAGE, &fixture_principal, &f->err),
+                     ERROR_CONFLICT);
 }
 
 static void a_file_has_each_frame_once(void **state)

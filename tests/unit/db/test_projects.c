@@ -46,8 +46,10 @@ static void an_unknown_project_is_not_found(void **state)
     assert_string_equal(f->err.message, "there is no project prj_x");
     snprintf(project.id, sizeof(project.id), "prj_x");
     project.name = (char *)"x";
-    assert_int_equal(db_project_update(f->db, &project, 0, &f->err), ERROR_NOT_FOUND);
-    assert_int_equal(db_project_delete(f->db, f->store, "prj_x", &f->err), ERROR_NOT_FOUND);
+    assert_int_equal(db_project_update(f->db, &project, 0, &fixture_principal, &f->err),
+                     ERROR_NOT_FOUND);
+    assert_int_equal(db_project_delete(f->db, f->store, "prj_x", &fixture_principal, &f->err),
+                     ERROR_NOT_FOUND);
 }
 
 static void an_update_counts_revisions(void **state)
@@ -57,10 +59,11 @@ static void an_update_counts_revisions(void **state)
     assert_ok(db_project_insert(f->db, &project, &f->err));
     project.name = (char *)"b";
     project.labels = (char *)"{\"lab\": \"7\"}";
-    assert_ok(db_project_update(f->db, &project, 1, &f->err));
+    assert_ok(db_project_update(f->db, &project, 1, &fixture_principal, &f->err));
     assert_int_equal(project.revision, 2);
     project.name = (char *)"c";
-    assert_int_equal(db_project_update(f->db, &project, 1, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_project_update(f->db, &project, 1, &fixture_principal, &f->err),
+                     ERROR_CONFLICT);
     assert_ok(db_project_get(f->db, project.id, &read, &f->err));
     assert_string_equal(read.name, "b");
     assert_string_equal(read.labels, "{\"lab\": \"7\"}");
@@ -132,10 +135,11 @@ static void deleting_takes_everything_and_its_files(void **state)
     assert_ok(fixture_add_image(f, other_project, "shared bytes", shared));
     assert_ok(fixture_add_image(f, f->project_id, "shared bytes", shared));
     assert_ok(fixture_add_job(f, 0, job_id));
-    assert_int_equal(db_project_delete(f->db, f->store, f->project_id, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_project_delete(f->db, f->store, f->project_id, &fixture_principal, &f->err),
+                     ERROR_CONFLICT);
     assert_non_null(strstr(f->err.message, job_id));
-    assert_ok(db_job_cancel(f->db, job_id, &job_state, &f->err));
-    assert_ok(db_project_delete(f->db, f->store, f->project_id, &f->err));
+    assert_ok(db_job_cancel(f->db, job_id, &fixture_principal, &job_state, &f->err));
+    assert_ok(db_project_delete(f->db, f->store, f->project_id, &fixture_principal, &f->err));
     assert_int_equal(db_image_get(f->db, f->image_id, &image, &f->err), ERROR_NOT_FOUND);
     assert_false(fixture_blob_exists(f, "the first image"));
     assert_true(fixture_blob_exists(f, "shared bytes"));

@@ -344,7 +344,7 @@ static void a_cancelled_job_leaves_no_file(void **state)
         rig_submit(&place.rig, place.set, (const char(*)[DB_ID_SIZE])place.images, 1, 1, id);
         rig_wait_until(&place.rig, id, has_begun);
         assert_int_equal(fixture_n_temporary(place.rig.directory), cache_sizes[i] > 0 ? 1 : 0);
-        assert_ok(db_job_cancel(place.rig.db, id, &after, &place.rig.err));
+        assert_ok(db_job_cancel(place.rig.db, id, &fixture_principal, &after, &place.rig.err));
         worker_notify(place.rig.worker, id);
         rig_wait(&place.rig, id, DB_JOB_CANCELLED);
         assert_int_equal(fixture_n_temporary(place.rig.directory), 0);

@@ -243,7 +243,7 @@ static void a_small_job_passes_a_large_one(void **state)
 static void cancel(struct rig *rig, const char *id, enum db_job_state expected)
 {
     enum db_job_state after;
-    assert_ok(db_job_cancel(rig->db, id, &after, &rig->err));
+    assert_ok(db_job_cancel(rig->db, id, &fixture_principal, &after, &rig->err));
     assert_int_equal(after, expected);
     worker_notify(rig->worker, id);
 }
@@ -426,7 +426,7 @@ static void a_dead_servers_cancelled_job_is_not_run(void **state)
     rig_add_plain_set(rig, images[0], set);
     rig_insert(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
     claim_and_die(rig);
-    assert_ok(db_job_cancel(rig->db, id, &after, &rig->err));
+    assert_ok(db_job_cancel(rig->db, id, &fixture_principal, &after, &rig->err));
     rig_start(rig, 1);
     rig_wait(rig, id, DB_JOB_CANCELLED);
     assert_true(rig_metric(rig, encoded) == 0);

@@ -1,0 +1,130 @@
+/* Writing and reading events. Appending comes last in a change's transaction: it is short, and what
+ * it says is true by then. */
+#include "db/events.h"
+
+#include "db/connection.h"
+#include "db/id.h"
+#include "db/stmt.h"
+
+static const char *const type_names[DB_EVENT_TYPES] = {
+    [DB_EVENT_PROJECT_CREATED] = "project.created",
+    [DB_EVENT_PROJECT_UPDATED] = "project.updated",
+    [DB_EVENT_PROJECT_DELETED] = "project.deleted",
+    [DB_EVENT_IMAGE_CREATED] = "image.created",
+    [DB_EVENT_IMAGE_DELETED] = "image.deleted",
+    [DB_EVENT_SUPPORT_SET_CREATED] = "support_set.created",
+    [DB_EVENT_SUPPORT_SET_UPDATED] = "support_set.updated",
+    [DB_EVENT_ENCODER_CREATED] = "encoder.created",
+    [DB_EVENT_ENCODER_UPDATED] = "encoder.updated",
+    [DB_EVENT_JOB_QUEUED] = "job.queued",
+    [DB_EVENT_JOB_STARTED] = "job.started",
+    [DB_EVENT_JOB_CANCEL_REQUESTED] = "job.cancel_requested",
+    [DB_EVENT_JOB_REQUEUED] = "job.requeued",
+    [DB_EVENT_JOB_SUCCEEDED] = "job.succeeded",
+    [DB_EVENT_JOB_FAILED] = "job.failed",
+    [DB_EVENT_JOB_CANCELLED] = "job.cancelled",
+    [DB_EVENT_RESULT_STORED] = "result.stored",
+};
+
+const char *db_event_type_name(enum db_event_type type)
+{
+    return type_names[type];
+}
+
+int db_event_append(struct db_connection *writer, const struct db_event *event, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char id[DB_ID_SIZE], created_at[DB_TIME_SIZE];
+    int rc = db_stmt_prepare(
+        &stmt, writer, "storing an event",
+        "INSERT INTO events (sequence, id, created_at, type, project_id, subject_id, principal,"
+        " data) VALUES ((SELECT COALESCE(MAX(sequence), 0) + 1 FROM events), ?, ?, ?, ?, ?, ?, ?)",
+        err);
+    if (rc != 0)
+        return rc;
+    db_id_create("evt_", id);
+    db_id_time(id, created_at);
+    db_bind_text(stmt, id);
+    db_bind_text(stmt, created_at);
+    db_bind_text(stmt, type_names[event->type]);
+    db_bind_text(stmt, event->project_id);
+    db_bind_text(stmt, event->subject_id);
+    db_bind_text(stmt, event->principal);
+    db_bind_text(stmt, event->data[0] != '\0' ? event->data : "{}");
+    return db_stmt_run(stmt, NULL, err);
+}
+
+enum { LIMIT_MAX = 1000 };
+
+static enum db_event_type read_type(struct db_stmt *stmt)
+{
+    char name[32];
+    db_column_copy(stmt, "type", name, sizeof(name));
+    for (int i = 0; i < DB_EVENT_TYPES; i++) {
+        if (strcmp(name, type_names[i]) == 0)
+            return (enum db_event_type)i;
+    }
+    db_column_fault(stmt, "type", "does not hold an event's type");
+    return DB_EVENT_TYPES;
+}
+
+static int read_event(struct db_stmt *stmt, struct db_event *out, struct error *err)
+{
+    out->sequence = db_column_uint(stmt, "sequence", INT64_MAX);
+    db_column_id(stmt, "id", "evt_", out->id);
+    db_column_time(stmt, "created_at", out->created_at);
+    out->type = read_type(stmt);
+    db_column_copy(stmt, "project_id", out->project_id, sizeof(out->project_id));
+    db_column_copy(stmt, "subject_id", out->subject_id, sizeof(out->subject_id));
+    db_column_copy(stmt, "principal", out->principal, sizeof(out->principal));
+    db_column_copy(stmt, "data", out->data, sizeof(out->data));
+    return db_stmt_fault(stmt, err);
+}
+
+static int list_from(struct db_connection *reader, uint64_t after, uint32_t limit,
+                     struct db_event_list *list, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int step = 0;
+    list->items = calloc(limit, sizeof(*list->items));
+    if (list->items == NULL)
+        return error_set_nomem(err, "a list of events");
+    int rc = db_stmt_prepare(&stmt, reader, "listing events",
+                             "SELECT sequence, id, created_at, type, project_id, subject_id,"
+                             " principal, data FROM events WHERE sequence > ?"
+                             " ORDER BY sequence LIMIT ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_uint(stmt, after);
+    db_bind_uint(stmt, limit);
+    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
+        rc = read_event(stmt, &list->items[list->n_items++], err);
+    db_stmt_finish(stmt);
+    return rc != 0 ? rc : step;
+}
+
+int db_event_list(struct db *db, uint64_t after, uint32_t limit, struct db_event_list *out,
+                  struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_event_list list = {0};
+    if (limit < 1 || limit > LIMIT_MAX)
+        return error_set(err, ERROR_INVALID, "limit: %u is not within 1..%d", limit, LIMIT_MAX);
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = list_from(reader, after, limit, &list, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = list;
+    else
+        db_event_list_clear(&list);
+    return rc;
+}
+
+void db_event_list_clear(struct db_event_list *list)
+{
+    free(list->items);
+    *list = (struct db_event_list){0};
+}
