@@ -256,7 +256,9 @@ static int read_cancel(struct db_connection *writer, const char *id, bool *cance
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(
         &stmt, writer, "looking for a cancellation",
-        "SELECT CASE WHEN cancel_requested = 1 THEN 1 ELSE 0 END FROM jobs WHERE id = ?", err);
+        "SELECT CASE WHEN cancel_requested = 1 THEN 1 ELSE 0 END AS cancel_requested FROM jobs"
+        " WHERE id = ?",
+        err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, id);
