@@ -14,10 +14,10 @@ static void fail_with(const struct rig *rig, const char *what)
     fail_msg("%s: %s", what, rig->err.message);
 }
 
-void rig_open(struct rig *rig, uint64_t cache_size)
+void rig_join(struct rig *rig, const char *directory, uint64_t cache_size)
 {
     *rig = (struct rig){.limits = api_limits_default, .log = {.fd = -1}, .log_fd = -1};
-    fixture_directory(rig->directory);
+    snprintf(rig->directory, sizeof(rig->directory), "%s", directory);
     const struct service_config config = {.directory = rig->directory,
                                           .cache_max_size = cache_size,
                                           .n_threads = 2,
@@ -27,7 +27,7 @@ void rig_open(struct rig *rig, uint64_t cache_size)
     if (service_open(&rig->service, &config, err) < 0 ||
         encoder_store_register_default(rig->service.db, rig->service.data->store, asset_encoder,
                                        (size_t)(asset_encoder_end - asset_encoder), err) < 0)
-        fail_with(rig, "rig_open");
+        fail_with(rig, "opening a rig");
     rig->db = rig->service.db;
     rig->store = rig->service.data->store;
     rig->cache = rig->service.data->cache;
@@ -35,6 +35,14 @@ void rig_open(struct rig *rig, uint64_t cache_size)
     rig->encoders = rig->service.encoders;
     rig->metrics = rig->service.metrics;
     rig->waits = rig->service.waits;
+}
+
+void rig_open(struct rig *rig, uint64_t cache_size)
+{
+    char directory[sizeof(rig->directory)];
+    fixture_directory(directory);
+    rig_join(rig, directory, cache_size);
+    struct error *err = &rig->err;
     struct db_project project = {.name = (char *)"rig"};
     assert_ok(db_project_insert(rig->db, &project, err));
     memcpy(rig->project_id, project.id, DB_ID_SIZE);

@@ -44,6 +44,8 @@ struct rig {
 
 /* A project and the default encoder; no worker runs yet. */
 void rig_open(struct rig *rig, uint64_t cache_size);
+/* The same on a directory that a rig of another process has filled; without a project. */
+void rig_join(struct rig *rig, const char *directory, uint64_t cache_size);
 void rig_close(struct rig *rig);
 /* The two as cmocka's fixtures: *state is a rig with a cache. */
 int rig_set_up(void **state);
