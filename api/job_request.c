@@ -1,3 +1,7 @@
+/* Order: the members' form by the table of fields; then, as far as the form allows, what they name:
+ * support set, encoder and, against the chip of the one and the limits, each image. Faults of the
+ * client are collected over all of it and answered at once; a fault of the database ends it.
+ */
 #include "api/job_request.h"
 
 #include <stdlib.h>

@@ -1,3 +1,7 @@
+/* Faults of the client are collected over the whole body and answered at once; a fault of the
+ * database or of memory is kept in the reading and ends it. Each image is looked up once as long as
+ * its examples stand together.
+ */
 #include "api/support_set_read.h"
 
 #include <stdlib.h>

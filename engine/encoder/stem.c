@@ -1,5 +1,5 @@
-/* See stem.h. A tap of the product is one row of the window: its columns lie side by side in the
- * padded chip, so they are the product's depth. */
+/* A tap of the product is one row of the window: its columns lie side by side in the padded chip,
+ * so they are the product's depth. */
 #include "engine/encoder/stem.h"
 
 #include <math.h>

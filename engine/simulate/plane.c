@@ -1,3 +1,4 @@
+/* A separable kernel, rows first, then columns; beyond the edge the outermost value goes on. */
 #include "engine/simulate/plane.h"
 
 #include <math.h>

@@ -1,3 +1,7 @@
+/* Order: the recipe lays out the specimen; truth and examples are read off its geometry, before and
+ * without any image; then the image is taken. Each step draws from a sequence of its own, so that a
+ * change of one moves nothing in the others.
+ */
 #include "engine/simulate/scene.h"
 
 #include <math.h>

@@ -1,3 +1,6 @@
+/* Borders are rough because each material's coverage is a blurred plane, kept at a quarter of the
+ * image's resolution and read between its samples; a column of atoms is as bright as it is covered.
+ */
 #include "engine/simulate/specimen.h"
 
 #include <math.h>

@@ -1,3 +1,6 @@
+/* Order: defaults, then the environment, then the command line; each overwrites what came before.
+ * All texts go through store(), so that every fault names where it was written.
+ */
 #include "server/cli/config.h"
 
 #include <getopt.h>

@@ -1,3 +1,7 @@
+/* A line grows on the stack of the thread that logs and leaves in one write(): there is no lock and
+ * no buffer that a crash could lose. Values are any bytes; they are escaped, and U+FFFD stands for
+ * what is not UTF-8, so that no client can end a line or forge a field.
+ */
 #include "server/watch/log.h"
 
 #include <math.h>

@@ -1,3 +1,6 @@
+/* Counters and gauges are atomic numbers in a table. The series of a route are made when it is
+ * first seen, under a mutex that only threads which answer requests ever take.
+ */
 #include "server/watch/metrics.h"
 
 #include <pthread.h>

@@ -1,3 +1,7 @@
+/* An entry is one encoder at one choice of input sizes and precision; entries of one encoder share
+ * its weights, which go with the last of them. One mutex guards the list and is held while an
+ * encoder loads, so that two jobs that want the same one load it once.
+ */
 #include "server/worker/encoder_store.h"
 
 #include <assert.h>

@@ -1,3 +1,7 @@
+/* Images and pictures go through the API, as a client's do. Support sets and jobs are rows written
+ * here; a job's normalisation can differ from others' in digits that change no pixel, so that it
+ * finds nothing in the cache.
+ */
 #include "server/cli/bench/bench_rig.h"
 
 #include <errno.h>
