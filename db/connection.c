@@ -1,4 +1,8 @@
-/* The writer and the pool of readers. */
+/* The writer and the pool of readers.
+ *
+ * Invariant: at most DB_READERS_MAX readers are open or being opened (n_readers), of which those in
+ * idle_readers are used by nobody. A reader that failed is closed: the next caller opens a new one.
+ */
 #include "db/connection.h"
 
 #include "db/migrations.h"
