@@ -1,10 +1,10 @@
 /* Opening, closing and checking a database. */
-#include "db/connection.h"
+#include "db/sql/connection.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/pragmas.h"
+#include "db/sql/pragmas.h"
 #include "db/stored_files.h"
 
 int db_open(struct db **out, const char *path, struct error *err)

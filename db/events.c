@@ -2,9 +2,9 @@
  * it says is true by then. */
 #include "db/events.h"
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
 #include "db/id.h"
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 static const char *const type_names[DB_EVENT_TYPES] = {
     [DB_EVENT_PROJECT_CREATED] = "project.created",

@@ -1,7 +1,7 @@
 /* Typed queries for images. */
 #include "db/images.h"
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
 #include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"

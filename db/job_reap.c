@@ -4,7 +4,7 @@
  * process may take its time. Nothing is raced by that, since who is gone does not come back. Leases
  * that are over are judged in the transaction that takes their jobs back.
  */
-#include "db/connection.h"
+#include "db/sql/connection.h"
 #include "db/id.h"
 #include "db/job_row.h"
 

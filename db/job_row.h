@@ -2,19 +2,13 @@
 #ifndef CHIPSHOT_DB_JOB_ROW_H
 #define CHIPSHOT_DB_JOB_ROW_H
 
-#include "db/events.h"
 #include "db/jobs.h"
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 /* A job with its images. ERROR_NOT_FOUND. */
 int db_job_read(struct db_connection *connection, const char *id, struct db_job *out,
                 struct error *err);
 enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column);
-
-/* An event about a job, for its project; `format` and what follows give its data. */
-int db_job_event(struct db_connection *writer, const char *id, enum db_event_type type,
-                 const char *principal, struct error *err, const char *format, ...)
-    __attribute__((format(printf, 6, 7)));
 
 /* Puts a running job, which was found to be so in the same transaction, back into the queue, or
  * ends it when its cancellation was requested. `reason`: db/events.h. */

@@ -2,9 +2,10 @@
  * db/job_queue.c. */
 #include "db/jobs.h"
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
 #include "db/id.h"
 #include "db/page.h"
+#include "db/job_event.h"
 #include "db/job_row.h"
 
 static const char *const state_names[] = {

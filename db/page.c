@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
 #include "db/id.h"
 
 /* Reads the only row and finishes the statement. */

@@ -4,7 +4,7 @@
 #define CHIPSHOT_DB_PAGE_H
 
 #include "db/db.h"
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 /* How the rows of one kind become structs; `item` is one of `size` bytes, zeroed before. */
 struct db_kind {

@@ -1,7 +1,7 @@
 /* Typed queries for projects. */
 #include "db/projects.h"
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
 #include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"

@@ -3,9 +3,12 @@
  * callers index with labels and print probabilities. */
 #include "db/results.h"
 
+#include "db/result_quantities.h"
+
 #include <math.h>
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
+#include "db/job_event.h"
 #include "db/job_row.h"
 
 enum {
@@ -45,19 +48,6 @@ static const char *find_fault(const struct db_result *result, int *map)
             return "holds a probability outside 0..1";
     }
     return NULL;
-}
-
-/* Whether quantities come in the order of their classes and every class has some. */
-static bool has_quantities(const struct db_result *result)
-{
-    int64_t last = DB_QUANTITY_OF_IMAGE;
-    for (size_t i = 0; i < result->n_quantities; i++) {
-        const int64_t index = result->quantities[i].class_index;
-        if (index != last && index != last + 1)
-            return false;
-        last = index;
-    }
-    return last == (int64_t)result->n_classes - 1;
 }
 
 /* ---- little-endian ---- */
@@ -110,8 +100,8 @@ static int check(const struct db_result *result, const struct db_lease *lease, s
     if (result->n_classes < 1 || result->n_classes > CLASSES_MAX)
         return error_set(err, ERROR_INVALID, "result: %u classes are not within 1..%d",
                          result->n_classes, CLASSES_MAX);
-    if (!has_quantities(result) || result->labels == NULL || result->probabilities == NULL ||
-        result->distances == NULL)
+    if (!db_quantities_are_whole(result) || result->labels == NULL ||
+        result->probabilities == NULL || result->distances == NULL)
         return error_set(err, ERROR_INVALID, "result: statistics or maps are missing");
     if (strcmp(result->job_id, lease->job_id) != 0)
         return error_set(err, ERROR_INVALID, "result: it is of job %s and the lease of %s",
@@ -205,35 +195,6 @@ static int insert_row(struct db_connection *writer, const struct db_result *resu
     return db_stmt_run(stmt, NULL, err);
 }
 
-static void bind_bound(struct db_stmt *stmt, double value)
-{
-    if (isnan(value))
-        db_bind_text(stmt, NULL); /* there is none */
-    else
-        db_bind_double(stmt, value);
-}
-
-static int insert_quantity(struct db_connection *writer, const struct db_result *result,
-                           const struct db_quantity *quantity, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "storing a result's statistics",
-                             "INSERT INTO result_quantities (job_id, image_id, class_index, name,"
-                             " unit, value, low, high) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, result->job_id);
-    db_bind_text(stmt, result->image_id);
-    db_bind_int(stmt, quantity->class_index);
-    db_bind_text(stmt, quantity->name);
-    db_bind_text(stmt, quantity->unit);
-    db_bind_double(stmt, quantity->value);
-    bind_bound(stmt, quantity->low);
-    bind_bound(stmt, quantity->high);
-    return db_stmt_run(stmt, NULL, err);
-}
-
 static int insert_in(struct db_connection *writer, const struct db_result *result,
                      const struct maps *maps, const struct db_lease *lease, uint64_t n_chips_done,
                      struct error *err)
@@ -253,7 +214,7 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
     if (rc == 0)
         rc = insert_row(writer, result, maps, err);
     for (size_t i = 0; rc == 0 && i < result->n_quantities; i++)
-        rc = insert_quantity(writer, result, &result->quantities[i], err);
+        rc = db_quantity_insert(writer, result, &result->quantities[i], err);
     if (rc != 0)
         return rc;
     return db_job_event(writer, result->job_id, DB_EVENT_RESULT_STORED, PRINCIPAL_SYSTEM, err,
@@ -337,60 +298,6 @@ static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *
     return db_stmt_fault(stmt, err);
 }
 
-static double read_bound(struct db_stmt *stmt, const char *column)
-{
-    return db_column_is_null(stmt, column) ? NAN : db_column_double(stmt, column);
-}
-
-static int read_quantity(struct db_stmt *stmt, struct db_result *result, size_t *n_allocated,
-                         struct error *err)
-{
-    if (result->n_quantities == *n_allocated) {
-        size_t n = *n_allocated == 0 ? 16 : *n_allocated * 2;
-        void *items = reallocarray(result->quantities, n, sizeof(*result->quantities));
-        if (items == NULL)
-            return error_set_nomem(err, "a result's statistics");
-        result->quantities = items;
-        *n_allocated = n;
-    }
-    struct db_quantity *out = &result->quantities[result->n_quantities++];
-    out->class_index =
-        (int32_t)db_column_int(stmt, "class_index", DB_QUANTITY_OF_IMAGE, CLASSES_MAX - 1);
-    db_column_copy(stmt, "name", out->name, sizeof(out->name));
-    db_column_copy(stmt, "unit", out->unit, sizeof(out->unit));
-    out->value = db_column_double(stmt, "value");
-    out->low = read_bound(stmt, "low");
-    out->high = read_bound(stmt, "high");
-    return db_stmt_fault(stmt, err);
-}
-
-static int read_quantities(struct db_connection *reader, struct db_result *result,
-                           struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    size_t n_allocated = 0;
-    int step = 0;
-    int rc = db_stmt_prepare(&stmt, reader, "reading a result's statistics",
-                             "SELECT class_index, name, unit, value, low, high"
-                             " FROM result_quantities WHERE job_id = ? AND image_id = ?"
-                             " ORDER BY class_index, name",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, result->job_id);
-    db_bind_text(stmt, result->image_id);
-    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
-        rc = read_quantity(stmt, result, &n_allocated, err);
-    db_stmt_finish(stmt);
-    if (rc == 0)
-        rc = step;
-    if (rc == 0 && !has_quantities(result))
-        rc = error_set(err, ERROR_CORRUPT,
-                       "database: a result of job %s has no statistics for each of its classes",
-                       result->job_id);
-    return rc;
-}
-
 static int get_from(struct db_connection *reader, const char *job_id, const char *image_id,
                     enum db_result_maps maps, struct db_result *out, struct error *err)
 {
@@ -416,7 +323,7 @@ static int get_from(struct db_connection *reader, const char *job_id, const char
     if (rc == 0 && maps == DB_RESULT_WITH_MAPS)
         rc = read_maps(stmt, out, err);
     db_stmt_finish(stmt);
-    return rc != 0 ? rc : read_quantities(reader, out, err);
+    return rc != 0 ? rc : db_quantities_read(reader, out, err);
 }
 
 int db_result_get(struct db *db, const char *job_id, const char *image_id, enum db_result_maps maps,
@@ -557,7 +464,7 @@ static int list_from(struct db_connection *reader, const char *job_id, struct db
     if (rc == 0)
         rc = step;
     for (size_t i = 0; rc == 0 && i < list->n_items; i++)
-        rc = read_quantities(reader, &list->items[i], err);
+        rc = db_quantities_read(reader, &list->items[i], err);
     return rc;
 }
 

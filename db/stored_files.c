@@ -1,7 +1,7 @@
 /* What rows say about files. */
 #include "db/stored_files.h"
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
 
 static int is_named(struct db_connection *connection, const char *sha256, bool *out,
                     struct error *err)

@@ -4,7 +4,7 @@
 #ifndef CHIPSHOT_DB_STORED_FILES_H
 #define CHIPSHOT_DB_STORED_FILES_H
 
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 #include "db/store/store.h"
 
 struct db;

@@ -2,7 +2,7 @@
  * examples; none of them is ever changed once stored. */
 #include "db/support_sets.h"
 
-#include "db/connection.h"
+#include "db/sql/connection.h"
 #include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/labels_csv.h"
-#include "api/statistics_json.h"
+#include "api/results/labels_csv.h"
+#include "api/results/statistics_json.h"
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/maps.h"
 #include "server/cli/command.h"

@@ -7,7 +7,7 @@
 #include <nettle/sha2.h>
 
 #include "base/hex.h"
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 const struct principal fixture_principal = {.id = "key_fixture", .name = "the tests"};
 

@@ -2,8 +2,8 @@
  * left running is run again. */
 #include "tests/unit/db/fixture.h"
 
-#include "db/migrations.h"
-#include "db/stmt.h"
+#include "db/sql/migrations.h"
+#include "db/sql/stmt.h"
 
 #define ULID "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 #define TIME "'2026-01-31T12:00:00.000Z'"

@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-#include "db/migrations.h"
-#include "db/stmt.h"
+#include "db/sql/migrations.h"
+#include "db/sql/stmt.h"
 
 enum { ROWS = 2, COLUMNS = 3, N_CHIPS = ROWS * COLUMNS, N_CLASSES = 2 };
 

@@ -1,6 +1,6 @@
 #include "tests/unit/db/version_1.h"
 
-#include "db/migrations.h"
+#include "db/sql/migrations.h"
 
 static const char rows[] =
     "INSERT INTO projects VALUES ('prj_01JABCDEFGHJKMNPQRSTVWXYZ0', 'p', '', '{}',"

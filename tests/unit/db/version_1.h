@@ -2,7 +2,7 @@
 #ifndef CHIPSHOT_TESTS_UNIT_DB_VERSION_1_H
 #define CHIPSHOT_TESTS_UNIT_DB_VERSION_1_H
 
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 #include "tests/unit/db/fixture.h"
 
 #define VERSION_1_PROJECT     "prj_01JABCDEFGHJKMNPQRSTVWXYZ0"

@@ -1,4 +1,4 @@
-#include "api/statistics_json.h"
+#include "api/results/statistics_json.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -4,7 +4,7 @@
 
 #include "api/job/job_params.h"
 #include "api/render.h"
-#include "api/result_view.h"
+#include "api/results/result_view.h"
 #include "engine/fewshot/maps.h"
 
 /* Loads the blobs within a slot: those of four million chips are as large as a decoded image. */

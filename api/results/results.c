@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/labels_csv.h"
+#include "api/results/labels_csv.h"
 #include "api/message/body_writer.h"
-#include "api/result_view.h"
+#include "api/results/result_view.h"
 #include "api/message/text_answer.h"
 #include "engine/fewshot/labels.h"
 

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "api/statistics_json.h"
+#include "api/results/statistics_json.h"
 
 enum { N = 7 };
 

@@ -1,5 +1,5 @@
-/* The column readers of db/stmt.h that are made of the others. */
-#include "db/stmt.h"
+/* The column readers of db/sql/stmt.h that are made of the others. */
+#include "db/sql/stmt.h"
 
 #include "db/text.h"
 

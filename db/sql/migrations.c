@@ -4,9 +4,9 @@
  * no cascade, so that the engine itself refuses to delete what is needed. Texts are UTF-8, times
  * RFC 3339 UTC with milliseconds, so that they sort. Columns named _ms are milliseconds since 1970.
  */
-#include "db/migrations.h"
+#include "db/sql/migrations.h"
 
-#include "db/pragmas.h"
+#include "db/sql/pragmas.h"
 
 static const struct db_migration all[] = {
     {"the first schema",

@@ -1,5 +1,5 @@
-/* Connections and prepared statements: the one seam to the database engine. db/stmt.c is the only
- * file that includes sqlite3.h; a second backend replaces that file.
+/* Connections and prepared statements: the one seam to the database engine. db/sql/stmt.c is the
+ * only file that includes sqlite3.h; a second backend replaces that file.
  *
  * A statement is prepared once per connection and kept; db_stmt_prepare hands it out,
  * db_stmt_finish gives it back. Values are bound in the order of the placeholders, columns are

@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "db/migrations.h"
-#include "db/pragmas.h"
+#include "db/sql/migrations.h"
+#include "db/sql/pragmas.h"
 
 static const struct db_migration steps[] = {
     {"one", "CREATE TABLE a (x INTEGER); INSERT INTO a VALUES (7)", DB_REFERENCES_HELD},

@@ -2,7 +2,7 @@
 #ifndef CHIPSHOT_DB_PRAGMAS_H
 #define CHIPSHOT_DB_PRAGMAS_H
 
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 /* The version of the schema that a file says it has; 0: it is empty. ERROR_CORRUPT: somebody else's
  * database. */

@@ -1,4 +1,4 @@
-#include "api/labels_csv.h"
+#include "api/results/labels_csv.h"
 
 #include <stdio.h>
 

@@ -1,7 +1,7 @@
 /* Columns are found by name, wherever the SELECT has them. */
 #include "tests/unit/db/fixture.h"
 
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 static struct db_connection *open_reader(struct fixture *f)
 {

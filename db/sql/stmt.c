@@ -1,10 +1,10 @@
-/* The SQLite side of db/stmt.h; what needs no SQLite is in db/column.c.
+/* The SQLite side of db/sql/stmt.h; what needs no SQLite is in db/sql/column.c.
  *
  * Invariants: a connection is used by one thread at a time (SQLITE_OPEN_NOMUTEX is safe so); each
  * statement in `cache` is either idle (reset, no bindings) or `in_use`; a statement asked for while
  * it is in use is prepared a second time and not kept.
  */
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -11,7 +11,7 @@
 #include <pthread.h>
 
 #include "db/db.h"
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 enum {
     DB_READERS_MAX = 16,

@@ -1,13 +1,13 @@
 /* A result is opened without its maps, which most requests do not need: its conditions
  * (If-None-Match) are answered from the rows. Nothing here is kept between requests.
  */
-#include "api/result_view.h"
+#include "api/results/result_view.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/statistics_json.h"
+#include "api/results/statistics_json.h"
 
 /* ---- loading ---- */
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "db/stmt.h"
+#include "db/sql/stmt.h"
 
 /* What becomes of references between tables during a step. */
 enum db_references {

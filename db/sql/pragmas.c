@@ -1,6 +1,6 @@
 /* A database is either empty or signed: the signature, SQLite's application id, is written in the
  * first migration's transaction. */
-#include "db/pragmas.h"
+#include "db/sql/pragmas.h"
 
 #include <stdio.h>
 #include <stdlib.h>

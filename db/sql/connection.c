@@ -3,9 +3,9 @@
  * Invariant: at most DB_READERS_MAX readers are open or being opened (n_readers), of which those in
  * idle_readers are used by nobody. A reader that failed is closed: the next caller opens a new one.
  */
-#include "db/connection.h"
+#include "db/sql/connection.h"
 
-#include "db/migrations.h"
+#include "db/sql/migrations.h"
 
 int db_connections_open(struct db *db, struct error *err)
 {
