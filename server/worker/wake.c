@@ -3,12 +3,13 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 struct wake {
     pthread_mutex_t mutex;
-    pthread_cond_t sent; /* CLOCK_MONOTONIC */
-    uint64_t n_sent;     /* under mutex */
+    pthread_cond_t sent;
+    uint64_t n_sent; /* under mutex */
 };
 
 int wake_create(struct wake **out, struct error *err)
@@ -16,11 +17,7 @@ int wake_create(struct wake **out, struct error *err)
     struct wake *wake = calloc(1, sizeof(*wake));
     if (wake == NULL)
         return error_set_nomem(err, "the worker's wake-ups");
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&wake->sent, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&wake->sent);
     pthread_mutex_init(&wake->mutex, NULL);
     *out = wake;
     return 0;
@@ -53,17 +50,9 @@ void wake_send(struct wake *wake)
 
 void wake_wait(struct wake *wake, uint64_t seen, uint32_t timeout_ms)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += timeout_ms / 1000;
-    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
+    const int64_t deadline = clock_deadline_ms(timeout_ms);
     pthread_mutex_lock(&wake->mutex);
-    while (wake->n_sent <= seen &&
-           pthread_cond_timedwait(&wake->sent, &wake->mutex, &deadline) == 0)
+    while (wake->n_sent <= seen && clock_cond_wait(&wake->sent, &wake->mutex, deadline))
         continue;
     pthread_mutex_unlock(&wake->mutex);
 }
