@@ -89,6 +89,8 @@ static int begin_pixels(struct job_encoding *encoding, const struct store_file *
 
 /* ---- samples, row by row ---- */
 
+/* Checked: when it was uploaded, and what is made of it is kept only once its hash is known to be
+ * that of then (finish_check). */
 static int open_source(struct job_encoding *encoding, const struct store_file *file,
                        struct image_source *out, struct error *err)
 {
