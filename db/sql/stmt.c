@@ -19,12 +19,17 @@ enum {
     CACHED_STATEMENTS_MAX = 128, /* more than there are SQL texts in db/ */
 };
 
+enum durability {
+    DURABLE,  /* a commit waits for the disk */
+    VOLATILE, /* it does not */
+};
+
 struct db_connection {
     sqlite3 *handle;
     enum db_connection_mode mode;
     struct db_stmt *cache[CACHED_STATEMENTS_MAX];
     size_t n_cached;
-    bool is_volatile; /* commits do not wait for the disk */
+    enum durability durability;
 };
 
 struct db_stmt {
@@ -202,14 +207,16 @@ int db_connection_run_script(struct db_connection *connection, const char *what,
 }
 
 /* Not within a transaction. */
-static int set_volatile(struct db_connection *connection, bool is_volatile, struct error *err)
+static int set_durability(struct db_connection *connection, enum durability durability,
+                          struct error *err)
 {
-    if (connection->mode != DB_CONNECTION_WRITER || connection->is_volatile == is_volatile)
+    if (connection->mode != DB_CONNECTION_WRITER || connection->durability == durability)
         return 0;
-    int rc = run(connection, "beginning to write",
-                 is_volatile ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", err);
+    int rc = run(
+        connection, "beginning to write",
+        durability == VOLATILE ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", err);
     if (rc == 0)
-        connection->is_volatile = is_volatile;
+        connection->durability = durability;
     return rc;
 }
 
@@ -224,13 +231,13 @@ static int begin(struct db_connection *connection, struct error *err)
 
 int db_connection_begin(struct db_connection *connection, struct error *err)
 {
-    int rc = set_volatile(connection, false, err);
+    int rc = set_durability(connection, DURABLE, err);
     return rc != 0 ? rc : begin(connection, err);
 }
 
 int db_connection_begin_volatile(struct db_connection *connection, struct error *err)
 {
-    int rc = set_volatile(connection, true, err);
+    int rc = set_durability(connection, VOLATILE, err);
     return rc != 0 ? rc : begin(connection, err);
 }
 

@@ -171,17 +171,19 @@ static int collect(struct store *store, const char *sha256, struct error *err)
     return rc;
 }
 
-static void set_needs_sweep(struct store *store, bool needs_sweep)
+enum sweep_state { SWEPT, NEEDS_SWEEP };
+
+static void set_sweep_state(struct store *store, enum sweep_state state)
 {
     pthread_mutex_lock(&store->mutex);
-    store->needs_sweep = needs_sweep;
+    store->needs_sweep = state == NEEDS_SWEEP;
     pthread_mutex_unlock(&store->mutex);
 }
 
 void store_collect(struct store *store, const char *sha256)
 {
     if (collect(store, sha256, NULL) != 0)
-        set_needs_sweep(store, true);
+        set_sweep_state(store, NEEDS_SWEEP);
 }
 
 static int sweep_file(const char *sha256, void *store, struct error *err)
@@ -193,7 +195,7 @@ int store_sweep(struct store *store, struct error *err)
 {
     int rc = store->driver->list(store->place, sweep_file, store, err);
     if (rc == 0)
-        set_needs_sweep(store, false);
+        set_sweep_state(store, SWEPT);
     return rc;
 }
 

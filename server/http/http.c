@@ -148,7 +148,7 @@ static struct MHD_Response *response_body(struct exchange *exchange)
 }
 
 static enum MHD_Result answer(struct http_server *server, struct MHD_Connection *connection,
-                              struct exchange *exchange, bool close_after)
+                              struct exchange *exchange)
 {
     if (!connection_enter(server->connections, tracked(connection), CONNECTION_SENDING))
         return MHD_NO;
@@ -160,7 +160,7 @@ static enum MHD_Result answer(struct http_server *server, struct MHD_Connection 
     size_t n = exchange_headers(exchange, headers);
     for (size_t i = 0; i < n; i++)
         MHD_add_response_header(out, headers[i].name, headers[i].value);
-    if (close_after || connections_is_draining(server->connections))
+    if (exchange->unread_body || connections_is_draining(server->connections))
         MHD_add_response_header(out, MHD_HTTP_HEADER_CONNECTION, "close");
     enum MHD_Result result =
         MHD_queue_response(connection, (unsigned int)exchange->response.status, out);
@@ -210,7 +210,7 @@ static enum MHD_Result on_head(struct http_server *server, struct MHD_Connection
                        head_size(connection)) == EXCHANGE_READ)
         return MHD_YES;
     exchange->unread_body = true;
-    return answer(server, connection, exchange, true);
+    return answer(server, connection, exchange);
 }
 
 static enum MHD_Result on_request(void *closure, struct MHD_Connection *connection, const char *url,
@@ -236,7 +236,7 @@ static enum MHD_Result on_request(void *closure, struct MHD_Connection *connecti
     if (!connection_enter(server->connections, tracked(connection), CONNECTION_HANDLING))
         return MHD_NO;
     exchange_finish(exchange);
-    return answer(server, connection, exchange, false);
+    return answer(server, connection, exchange);
 }
 
 /* The answer is sent, or the request has failed; the library has not closed the socket yet. */
@@ -313,14 +313,14 @@ int http_server_create(struct http_server **out, const struct http_config *confi
     if (server == NULL)
         return error_set_nomem(err, "the HTTP server");
     server->listener.fd = -1;
-    int code = listen_open(&server->listener, config->listen, err);
-    if (code != 0)
+    int rc = listen_open(&server->listener, config->listen, err);
+    if (rc != 0)
         goto out;
     if (!server->listener.loopback && !config->no_auth && db_keys_count(parts->keys) == 0) {
-        code = error_set(err, ERROR_INVALID,
-                         "listen: %s can be reached from other machines and there is no API key; "
-                         "make one with 'chipshot key create NAME', or say --no-auth",
-                         config->listen);
+        rc = error_set(err, ERROR_INVALID,
+                       "listen: %s can be reached from other machines and there is no API key; "
+                       "make one with 'chipshot key create NAME', or say --no-auth",
+                       config->listen);
         goto out;
     }
     server->context = (struct exchange_context){
@@ -334,18 +334,18 @@ int http_server_create(struct http_server **out, const struct http_config *confi
         .body_ms = (uint64_t)config->body_timeout_s * 1000,
         .idle_ms = (uint64_t)config->idle_timeout_s * 1000,
     };
-    code = connections_create(&server->connections, &timeouts, config->max_connections, err);
-    if (code != 0)
+    rc = connections_create(&server->connections, &timeouts, config->max_connections, err);
+    if (rc != 0)
         goto out;
     signal(SIGPIPE, SIG_IGN); /* sendfile() has no flag against it */
-    code = start_daemon(server, config, err);
-    if (code != 0)
+    rc = start_daemon(server, config, err);
+    if (rc != 0)
         goto out;
     *out = server;
     server = NULL;
 out:
     http_server_destroy(server);
-    return code;
+    return rc;
 }
 
 uint16_t http_server_port(const struct http_server *server)
