@@ -178,6 +178,11 @@ int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE])
     return rc;
 }
 
+bool fixture_w_is_gone(const char *owner)
+{
+    return strcmp(owner, "w") == 0;
+}
+
 void fixture_path(const struct fixture *f, const char *name, char out[700])
 {
     snprintf(out, 700, "%s/%s", f->directory, name);

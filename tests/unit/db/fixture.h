@@ -57,6 +57,9 @@ int fixture_add_image(struct fixture *f, const char *project_id, const char *tex
 /* Inserts a job on fixture->image_id with nothing but defaults; the result of db_job_insert. */
 int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE]);
 
+/* A db_owner_is_gone that tells of the owner "w" that its process has ended, and of no other. */
+bool fixture_w_is_gone(const char *owner);
+
 /* The path of a file in the data directory. */
 void fixture_path(const struct fixture *f, const char *name, char out[700]);
 void fixture_write_file(const struct fixture *f, const char *name, const char *text);

@@ -154,11 +154,6 @@ static void a_jobs_way_is_told(void **state)
     expect_events(f, before, way, sizeof(way) / sizeof(way[0]));
 }
 
-static bool w_is_gone(const char *owner)
-{
-    return strcmp(owner, "w") == 0;
-}
-
 static void other_ends_of_jobs_are_told(void **state)
 {
     struct fixture *f = *state;
@@ -183,7 +178,7 @@ static void other_ends_of_jobs_are_told(void **state)
     }
     assert_ok(db_job_cancel(f->db, running, &fixture_principal, &after, &f->err));
     assert_ok(db_job_cancel(f->db, running, &fixture_principal, &after, &f->err)); /* no news */
-    assert_ok(db_job_requeue_expired(f->db, "me", w_is_gone, &n, &f->err));
+    assert_ok(db_job_requeue_expired(f->db, "me", fixture_w_is_gone, &n, &f->err));
     assert_int_equal(n, 2);
     struct expected told[] = {
         {DB_EVENT_JOB_STARTED, failed, f->project_id, PRINCIPAL_SYSTEM, "{\"token\":1}"},

@@ -259,11 +259,6 @@ static void cancelling_is_immediate_only_in_the_queue(void **state)
                      ERROR_CONFLICT);
 }
 
-static bool w_is_gone(const char *owner)
-{
-    return strcmp(owner, "w") == 0;
-}
-
 static void expired_and_abandoned_jobs_are_queued_again(void **state)
 {
     struct fixture *f = *state;
@@ -290,9 +285,9 @@ static void expired_and_abandoned_jobs_are_queued_again(void **state)
     assert_int_equal(n, 1);
     assert_int_equal(state_of(f, expired), DB_JOB_QUEUED);
     assert_int_equal(state_of(f, alive), DB_JOB_RUNNING);
-    assert_ok(db_job_requeue_expired(f->db, "w", w_is_gone, &n, &f->err));
+    assert_ok(db_job_requeue_expired(f->db, "w", fixture_w_is_gone, &n, &f->err));
     assert_int_equal(n, 0);
-    assert_ok(db_job_requeue_expired(f->db, "me", w_is_gone, &n, &f->err));
+    assert_ok(db_job_requeue_expired(f->db, "me", fixture_w_is_gone, &n, &f->err));
     assert_int_equal(n, 2);
     assert_int_equal(state_of(f, alive), DB_JOB_RUNNING);
     assert_int_equal(state_of(f, abandoned), DB_JOB_QUEUED);
