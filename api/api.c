@@ -32,16 +32,16 @@ int api_create(struct api **out, const struct data *data, const struct api_limit
     api->hooks = *hooks;
     if (api->hooks.openapi != NULL)
         tag_openapi(api);
-    int code = pthread_mutex_init(&api->mutex, NULL);
-    if (code != 0) {
+    int rc = pthread_mutex_init(&api->mutex, NULL);
+    if (rc != 0) {
         free(api);
-        return error_set_errno(err, code, "cannot create a mutex");
+        return error_set_errno(err, rc, "cannot create a mutex");
     }
-    code = clock_cond_init(&api->slot_free);
-    if (code != 0) {
+    rc = clock_cond_init(&api->slot_free);
+    if (rc != 0) {
         pthread_mutex_destroy(&api->mutex);
         free(api);
-        return error_set_errno(err, code, "cannot create a condition variable");
+        return error_set_errno(err, rc, "cannot create a condition variable");
     }
     /* Jansson seeds its hash at the first object otherwise, which is not safe in many threads. */
     json_object_seed(0);

@@ -62,10 +62,10 @@ int call_project(struct api_call *call, const char **id, struct error *err)
     if (*id == NULL)
         return ERROR_NOT_FOUND;
     struct db_project project = {0};
-    int code = db_project_get(call->api->db, *id, &project, err);
-    if (code == 0)
+    int rc = db_project_get(call->api->db, *id, &project, err);
+    if (rc == 0)
         db_project_clear(&project);
-    return code;
+    return rc;
 }
 
 const struct call_query *call_query(const struct api_call *call, const char *name)
@@ -80,10 +80,10 @@ const struct call_query *call_query(const struct api_call *call, const char *nam
 
 int call_json(struct api_call *call, json_t **out, struct error *err)
 {
-    int code = json_parse(call->request->body, call->request->body_size, out, err);
-    if (code == ERROR_INVALID)
+    int rc = json_parse(call->request->body, call->request->body_size, out, err);
+    if (rc == ERROR_INVALID)
         return call_refuse(call, PROBLEM_MALFORMED, err, "%s", err->message);
-    return code;
+    return rc;
 }
 
 struct json_at call_json_root(struct api_call *call)
@@ -154,10 +154,10 @@ int call_list(struct api_call *call, json_t *items, bool more, const char *last_
               struct error *err)
 {
     json_t *body = json_pack("{s:o}", "items", items);
-    int code = call_next(call, body, more, last_id, err);
-    if (code != 0) {
+    int rc = call_next(call, body, more, last_id, err);
+    if (rc != 0) {
         json_decref(body);
-        return code;
+        return rc;
     }
     return response_json(call->response, 200, body, err);
 }

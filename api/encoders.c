@@ -26,15 +26,15 @@ static int verify(struct api_call *call, const void *data, size_t size, struct e
                   struct error *err)
 {
     struct encoder *encoder = NULL;
-    int code = api_render_begin(call->api, err);
-    if (code != 0)
-        return code;
-    code = encoder_create(&encoder, data, size, err);
-    if (code == 0)
+    int rc = api_render_begin(call->api, err);
+    if (rc != 0)
+        return rc;
+    rc = encoder_create(&encoder, data, size, err);
+    if (rc == 0)
         *info = *encoder_info(encoder);
     encoder_destroy(encoder);
     api_render_end(call->api);
-    return code;
+    return rc;
 }
 
 static int fill(struct db_encoder *encoder, const struct encoder_info *info, uint64_t byte_size,
@@ -59,38 +59,38 @@ int encoders_upload(struct api_call *call, struct error *err)
     const void *data = NULL;
     size_t size = 0;
     bool existed = false;
-    int code = upload_open(call, encoder.sha256, &data, &size, err);
-    if (code == 0)
-        code = verify(call, data, size, &info, err);
-    if (code == 0)
-        code = fill(&encoder, &info, size, err);
-    if (code == 0)
-        code = store_writer_commit(call->request->upload, err);
+    int rc = upload_open(call, encoder.sha256, &data, &size, err);
+    if (rc == 0)
+        rc = verify(call, data, size, &info, err);
+    if (rc == 0)
+        rc = fill(&encoder, &info, size, err);
+    if (rc == 0)
+        rc = store_writer_commit(call->request->upload, err);
     call_sign(call, encoder.created_by);
-    if (code == 0)
-        code = db_encoder_insert(call->api->db, call->api->store, &encoder, &existed, err);
-    if (code == 0) {
+    if (rc == 0)
+        rc = db_encoder_insert(call->api->db, call->api->store, &encoder, &existed, err);
+    if (rc == 0) {
         api_response_header(call->response, "Location", "/v1/encoders/%s", encoder.id);
-        code = response_json(call->response, existed ? 200 : 201, encoder_json(&encoder), err);
+        rc = response_json(call->response, existed ? 200 : 201, encoder_json(&encoder), err);
     }
     db_encoder_clear(&encoder);
-    return code;
+    return rc;
 }
 
 int encoders_list(struct api_call *call, struct error *err)
 {
     struct db_encoder_list list = {0};
     struct db_page page = call_page(call);
-    int code = db_encoder_list(call->api->db, &page, &list, err);
-    if (code != 0)
-        return call_page_error(call, code, err);
+    int rc = db_encoder_list(call->api->db, &page, &list, err);
+    if (rc != 0)
+        return call_page_error(call, rc, err);
     json_t *items = json_array();
     for (size_t i = 0; i < list.n_items; i++)
         json_array_append_new(items, encoder_json(&list.items[i]));
     const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
-    code = call_list(call, items, list.more, last, err);
+    rc = call_list(call, items, list.more, last, err);
     db_encoder_list_clear(&list);
-    return code;
+    return rc;
 }
 
 int encoders_get(struct api_call *call, struct error *err)
@@ -99,13 +99,13 @@ int encoders_get(struct api_call *call, struct error *err)
     if (id == NULL)
         return ERROR_NOT_FOUND;
     struct db_encoder encoder = {0};
-    int code = db_encoder_get(call->api->db, id, &encoder, err);
-    if (code != 0)
-        return code;
+    int rc = db_encoder_get(call->api->db, id, &encoder, err);
+    if (rc != 0)
+        return rc;
     /* The default can move to another encoder. */
     api_response_header(call->response, "Cache-Control", "private, no-cache");
     if (!call_not_modified(call, "%s-%d", encoder.sha256, encoder.is_default))
-        code = response_json(call->response, 200, encoder_json(&encoder), err);
+        rc = response_json(call->response, 200, encoder_json(&encoder), err);
     db_encoder_clear(&encoder);
-    return code;
+    return rc;
 }

@@ -24,25 +24,24 @@ static const char *media_type(const struct db_image *image)
 int image_views_content(struct api_call *call, struct error *err)
 {
     struct db_image image = {0};
-    int code = get_image(call, &image, err);
-    if (code != 0)
-        return code;
+    int rc = get_image(call, &image, err);
+    if (rc != 0)
+        return rc;
     struct api_response *response = call->response;
     response_immutable(response);
     if (call_not_modified(call, "%s", image.sha256))
         goto out;
-    code =
-        store_file_open_fd(call->api->store, image.sha256, &response->fd, &response->fd_size, err);
-    if (code == ERROR_NOT_FOUND)
-        code = error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image.id);
-    if (code != 0)
+    rc = store_file_open_fd(call->api->store, image.sha256, &response->fd, &response->fd_size, err);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image.id);
+    if (rc != 0)
         goto out;
     response->status = 200;
     response->content_type = media_type(&image);
-    code = response_attachment(response, image.name, err);
+    rc = response_attachment(response, image.name, err);
 out:
     db_image_clear(&image);
-    return code;
+    return rc;
 }
 
 /* The window of a normalised image as an 8-bit PNG of out_width x out_height. */
@@ -53,42 +52,42 @@ static int render_window(struct api_call *call, const struct db_image *image,
     struct image pixels = {0};
     struct png_bytes png = {0};
     uint8_t *grey = NULL;
-    int code = render_open(call->api, image, &normalise_params_default, &pixels, err);
-    if (code != 0)
-        return code;
+    int rc = render_open(call->api, image, &normalise_params_default, &pixels, err);
+    if (rc != 0)
+        return rc;
     grey = malloc((size_t)out_width * out_height);
     if (grey == NULL) {
-        code = error_set_nomem(err, "a picture");
+        rc = error_set_nomem(err, "a picture");
         goto out;
     }
-    code = preview_grey8(pixels.pixels, pixels.info.width, window->x, window->y, window->width,
-                         window->height, out_width, out_height, grey, err);
-    if (code == 0)
-        code = png_write_grey8(grey, out_width, out_height, &png, err);
-    if (code == 0)
+    rc = preview_grey8(pixels.pixels, pixels.info.width, window->x, window->y, window->width,
+                       window->height, out_width, out_height, grey, err);
+    if (rc == 0)
+        rc = png_write_grey8(grey, out_width, out_height, &png, err);
+    if (rc == 0)
         render_answer(call, &png);
 out:
     free(grey);
     render_close(call->api, &pixels);
-    return code;
+    return rc;
 }
 
 int image_views_preview(struct api_call *call, struct error *err)
 {
     struct db_image image = {0};
-    int code = get_image(call, &image, err);
-    if (code != 0)
-        return code;
+    int rc = get_image(call, &image, err);
+    if (rc != 0)
+        return rc;
     uint32_t max_side = call_query(call, "max_side")->number;
     response_immutable(call->response);
     if (!call_not_modified(call, "%s-preview" RENDER_REVISION "-%u", image.sha256, max_side)) {
         struct chip_rect whole = {0, 0, image.width, image.height};
         uint32_t width, height;
         preview_size(image.width, image.height, max_side, &width, &height);
-        code = render_window(call, &image, &whole, width, height, err);
+        rc = render_window(call, &image, &whole, width, height, err);
     }
     db_image_clear(&image);
-    return code;
+    return rc;
 }
 
 /* A row or column of the path: decimal digits. */
@@ -113,28 +112,28 @@ static int find_chip(struct api_call *call, const struct db_image *image, struct
                                  .chip_height = call_query(call, "height")->number};
     struct grid grid;
     uint32_t row, column;
-    int code = grid_plan(&params, image->width, image->height, UINT64_MAX, &grid, err);
-    if (code == 0)
-        code = read_place(call->params[1], "row", grid.rows, &row, err);
-    if (code == 0)
-        code = read_place(call->params[2], "column", grid.columns, &column, err);
-    if (code == 0)
+    int rc = grid_plan(&params, image->width, image->height, UINT64_MAX, &grid, err);
+    if (rc == 0)
+        rc = read_place(call->params[1], "row", grid.rows, &row, err);
+    if (rc == 0)
+        rc = read_place(call->params[2], "column", grid.columns, &column, err);
+    if (rc == 0)
         *out = grid_chip(&grid, (uint64_t)row * grid.columns + column);
-    return code;
+    return rc;
 }
 
 int image_views_chip(struct api_call *call, struct error *err)
 {
     struct db_image image = {0};
     struct chip_rect chip;
-    int code = get_image(call, &image, err);
-    if (code != 0)
-        return code;
+    int rc = get_image(call, &image, err);
+    if (rc != 0)
+        return rc;
     response_immutable(call->response);
-    code = find_chip(call, &image, &chip, err);
-    if (code == 0 && !call_not_modified(call, "%s-chip" RENDER_REVISION "-%u-%u-%u-%u",
-                                        image.sha256, chip.x, chip.y, chip.width, chip.height))
-        code = render_window(call, &image, &chip, chip.width, chip.height, err);
+    rc = find_chip(call, &image, &chip, err);
+    if (rc == 0 && !call_not_modified(call, "%s-chip" RENDER_REVISION "-%u-%u-%u-%u", image.sha256,
+                                      chip.x, chip.y, chip.width, chip.height))
+        rc = render_window(call, &image, &chip, chip.width, chip.height, err);
     db_image_clear(&image);
-    return code;
+    return rc;
 }

@@ -34,20 +34,20 @@ static int verify(struct api_call *call, const void *data, size_t size, const ch
                   struct image_info *info, struct error *err)
 {
     uint32_t n_levels = 0;
-    int code = api_render_begin(call->api, err);
-    if (code != 0)
-        return code;
+    int rc = api_render_begin(call->api, err);
+    if (rc != 0)
+        return rc;
     uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
     if (counts == NULL)
-        code = error_set_nomem(err, "an image's counts");
+        rc = error_set_nomem(err, "an image's counts");
     else
-        code = image_verify_count(data, size, &call->api->limits.image, 0, info, counts, &n_levels,
-                                  err);
-    if (code == 0 && n_levels > 0)
+        rc = image_verify_count(data, size, &call->api->limits.image, 0, info, counts, &n_levels,
+                                err);
+    if (rc == 0 && n_levels > 0)
         image_counts_put(call->api->cache, sha256, 0, counts, n_levels);
     free(counts);
     api_render_end(call->api);
-    return code;
+    return rc;
 }
 
 static int fill(struct db_image *image, const struct api_call *call, const struct image_info *info,
@@ -79,48 +79,48 @@ int images_upload(struct api_call *call, struct error *err)
     const void *data = NULL;
     size_t size = 0;
     bool existed = false;
-    int code = call_project(call, &project_id, err);
-    if (code == 0)
-        code = upload_open(call, image.sha256, &data, &size, err);
-    if (code == 0)
-        code = verify(call, data, size, image.sha256, &info, err);
-    if (code == 0)
-        code = fill(&image, call, &info, size, err);
-    if (code == 0)
-        code = store_writer_commit(call->request->upload, err);
-    if (code != 0)
+    int rc = call_project(call, &project_id, err);
+    if (rc == 0)
+        rc = upload_open(call, image.sha256, &data, &size, err);
+    if (rc == 0)
+        rc = verify(call, data, size, image.sha256, &info, err);
+    if (rc == 0)
+        rc = fill(&image, call, &info, size, err);
+    if (rc == 0)
+        rc = store_writer_commit(call->request->upload, err);
+    if (rc != 0)
         goto out;
     snprintf(image.project_id, sizeof(image.project_id), "%s", project_id);
     call_sign(call, image.created_by);
-    code = db_image_insert(call->api->db, call->api->store, &image, &existed, err);
-    if (code != 0)
+    rc = db_image_insert(call->api->db, call->api->store, &image, &existed, err);
+    if (rc != 0)
         goto out;
     api_response_header(call->response, "Location", "/v1/images/%s", image.id);
-    code = response_json(call->response, existed ? 200 : 201, image_json(&image), err);
+    rc = response_json(call->response, existed ? 200 : 201, image_json(&image), err);
 out:
     db_image_clear(&image);
-    return code;
+    return rc;
 }
 
 int images_list(struct api_call *call, struct error *err)
 {
     const char *project_id;
-    int code = call_project(call, &project_id, err);
-    if (code != 0)
-        return code;
+    int rc = call_project(call, &project_id, err);
+    if (rc != 0)
+        return rc;
     struct db_image_list list = {0};
     struct db_page page = call_page(call);
     const char *name = call_query(call, "name")->text;
-    code = db_image_list(call->api->db, project_id, name, &page, &list, err);
-    if (code != 0)
-        return call_page_error(call, code, err);
+    rc = db_image_list(call->api->db, project_id, name, &page, &list, err);
+    if (rc != 0)
+        return call_page_error(call, rc, err);
     json_t *items = json_array();
     for (size_t i = 0; i < list.n_items; i++)
         json_array_append_new(items, image_json(&list.items[i]));
     const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
-    code = call_list(call, items, list.more, last, err);
+    rc = call_list(call, items, list.more, last, err);
     db_image_list_clear(&list);
-    return code;
+    return rc;
 }
 
 int images_get(struct api_call *call, struct error *err)
@@ -129,14 +129,14 @@ int images_get(struct api_call *call, struct error *err)
     if (id == NULL)
         return ERROR_NOT_FOUND;
     struct db_image image = {0};
-    int code = db_image_get(call->api->db, id, &image, err);
-    if (code != 0)
-        return code;
+    int rc = db_image_get(call->api->db, id, &image, err);
+    if (rc != 0)
+        return rc;
     response_immutable(call->response);
     if (!call_not_modified(call, "%s", image.id))
-        code = response_json(call->response, 200, image_json(&image), err);
+        rc = response_json(call->response, 200, image_json(&image), err);
     db_image_clear(&image);
-    return code;
+    return rc;
 }
 
 int images_delete(struct api_call *call, struct error *err)
@@ -144,6 +144,6 @@ int images_delete(struct api_call *call, struct error *err)
     const char *id = call_id(call, 0, "img_", "image", err);
     if (id == NULL)
         return ERROR_NOT_FOUND;
-    int code = db_image_delete(call->api->db, call->api->store, id, &call->request->principal, err);
-    return code != 0 ? code : call_no_content(call);
+    int rc = db_image_delete(call->api->db, call->api->store, id, &call->request->principal, err);
+    return rc != 0 ? rc : call_no_content(call);
 }

@@ -69,11 +69,11 @@ static void check_support_set(struct reading *reading)
     struct db_support_set set = {0};
     struct db_job *job = reading->job;
     const char *id = reading->support_set_id;
-    int code = !db_id_is(id, "sup_")
-                   ? ERROR_NOT_FOUND
-                   : db_support_set_get(reading->call->api->db, id, 0, &set, &reading->error);
-    keep_error(reading, code);
-    if (code != 0 || strcmp(set.project_id, reading->project_id) != 0) {
+    int rc = !db_id_is(id, "sup_")
+                 ? ERROR_NOT_FOUND
+                 : db_support_set_get(reading->call->api->db, id, 0, &set, &reading->error);
+    keep_error(reading, rc);
+    if (rc != 0 || strcmp(set.project_id, reading->project_id) != 0) {
         FAULT(reading, "support_set_id", "is no support set of project %s: '%s'",
               reading->project_id, id);
         goto out;
@@ -86,10 +86,10 @@ static void check_support_set(struct reading *reading)
     if (reading->version != 0 && reading->version != set.version) {
         db_support_set_clear(&set);
         set = (struct db_support_set){0};
-        code =
+        rc =
             db_support_set_get(reading->call->api->db, id, reading->version, &set, &reading->error);
-        if (code != 0) {
-            reading->code = code;
+        if (rc != 0) {
+            reading->code = rc;
             goto out;
         }
     }
@@ -109,19 +109,19 @@ static void check_encoder(struct reading *reading)
     struct db_encoder encoder = {0};
     struct db *db = reading->call->api->db;
     const char *id = reading->encoder_id;
-    int code;
+    int rc;
     if (id == NULL)
-        code = db_encoder_get_default(db, &encoder, &reading->error);
+        rc = db_encoder_get_default(db, &encoder, &reading->error);
     else if (db_id_is(id, "enc_"))
-        code = db_encoder_get(db, id, &encoder, &reading->error);
+        rc = db_encoder_get(db, id, &encoder, &reading->error);
     else
-        code = ERROR_NOT_FOUND;
-    keep_error(reading, code);
-    if (code == ERROR_NOT_FOUND && id == NULL)
+        rc = ERROR_NOT_FOUND;
+    keep_error(reading, rc);
+    if (rc == ERROR_NOT_FOUND && id == NULL)
         FAULT(reading, "encoder_id", "is required: the server has no default encoder");
-    else if (code == ERROR_NOT_FOUND)
+    else if (rc == ERROR_NOT_FOUND)
         FAULT(reading, "encoder_id", "is no encoder: '%s'", id);
-    if (code == 0) {
+    if (rc == 0) {
         snprintf(reading->job->encoder_id, sizeof(reading->job->encoder_id), "%s", encoder.id);
         if (reading->params.input_sizes.n == 0)
             reading->params.input_sizes = (struct input_sizes){1, {encoder.input_size}};
@@ -141,11 +141,11 @@ static void check_precision(struct reading *reading)
 static void check_image(struct reading *reading, const char *id, const struct json_at *at)
 {
     struct db_image image = {0};
-    int code = !db_id_is(id, "img_")
-                   ? ERROR_NOT_FOUND
-                   : db_image_get(reading->call->api->db, id, &image, &reading->error);
-    keep_error(reading, code);
-    if (code != 0 || strcmp(image.project_id, reading->project_id) != 0) {
+    int rc = !db_id_is(id, "img_")
+                 ? ERROR_NOT_FOUND
+                 : db_image_get(reading->call->api->db, id, &image, &reading->error);
+    keep_error(reading, rc);
+    if (rc != 0 || strcmp(image.project_id, reading->project_id) != 0) {
         json_fault(at, "is no image of project %s: '%s'", reading->project_id, id);
         goto out;
     }
@@ -219,20 +219,20 @@ int job_request_read(struct api_call *call, json_t *json, const char *project_id
         check_encoder(&reading);
     if (reading.code == 0 && reading.image_ids != NULL)
         check_images(&reading);
-    int code = reading.code;
-    if (code != 0)
-        error_set(err, code, "%s", reading.error.message);
+    int rc = reading.code;
+    if (rc != 0)
+        error_set(err, rc, "%s", reading.error.message);
     else
-        code = call_check_fields(call, err);
-    if (code == 0) {
+        rc = call_check_fields(call, err);
+    if (rc == 0) {
         snprintf(job.project_id, sizeof(job.project_id), "%s", project_id);
         job.params = job_params_to_text(&reading.params);
         if (job.params == NULL)
-            code = error_set_nomem(err, "a job's parameters");
+            rc = error_set_nomem(err, "a job's parameters");
     }
-    if (code == 0)
+    if (rc == 0)
         *out = job;
     else
         db_job_clear(&job);
-    return code;
+    return rc;
 }

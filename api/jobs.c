@@ -99,9 +99,9 @@ static bool wait_for_job(struct api_call *call, const char *id)
 static int read_again(struct api_call *call, struct db_job *job, struct error *err)
 {
     struct db_job fresh = {0};
-    int code = db_job_get(call->api->db, job->id, &fresh, err);
-    if (code != 0)
-        return code;
+    int rc = db_job_get(call->api->db, job->id, &fresh, err);
+    if (rc != 0)
+        return rc;
     db_job_clear(job);
     *job = fresh;
     return 0;
@@ -156,10 +156,10 @@ static int insert(struct api_call *call, const char *key, struct db_job *job, bo
     hash_body(call->request, sha256);
     snprintf(scope, sizeof(scope), "createJob:%s", job->project_id);
     struct db_idempotency idempotency = {.key = key, .scope = scope, .body_sha256 = sha256};
-    int code = db_job_insert(call->api->db, job, max_queued, &idempotency, replayed, err);
-    if (code == ERROR_CONFLICT)
+    int rc = db_job_insert(call->api->db, job, max_queued, &idempotency, replayed, err);
+    if (rc == ERROR_CONFLICT)
         return call_refuse(call, PROBLEM_KEY_REUSED, err, "%s", err->message);
-    return code;
+    return rc;
 }
 
 /* 202 while the job goes on, 200 when it has ended. */
@@ -187,29 +187,29 @@ int jobs_create(struct api_call *call, struct error *err)
     struct db_job job = {0};
     const char *key = NULL;
     bool replayed = false;
-    int code = call_project(call, &project_id, err);
-    if (code == 0)
-        code = read_key(call, &key, err);
-    if (code == 0)
-        code = call_json(call, &json, err);
-    if (code == 0)
-        code = job_request_read(call, json, project_id, &job, err);
-    if (code == 0)
-        code = insert(call, key, &job, &replayed, err);
-    if (code != 0)
+    int rc = call_project(call, &project_id, err);
+    if (rc == 0)
+        rc = read_key(call, &key, err);
+    if (rc == 0)
+        rc = call_json(call, &json, err);
+    if (rc == 0)
+        rc = job_request_read(call, json, project_id, &job, err);
+    if (rc == 0)
+        rc = insert(call, key, &job, &replayed, err);
+    if (rc != 0)
         goto out;
     if (!replayed) {
         tell(call, job.id);
         wait_for_job(call, job.id);
     }
     /* What insert set is not all that a reader sees (queue position). */
-    code = read_again(call, &job, err);
-    if (code == 0)
-        code = answer_created(call, &job, replayed, err);
+    rc = read_again(call, &job, err);
+    if (rc == 0)
+        rc = answer_created(call, &job, replayed, err);
 out:
     db_job_clear(&job);
     json_decref(json);
-    return code;
+    return rc;
 }
 
 /* ---- reading and cancelling ---- */
@@ -225,22 +225,21 @@ int jobs_list(struct api_call *call, struct error *err)
                          wanted);
         return call_check_fields(call, err);
     }
-    int code = call_project(call, &project_id, err);
-    if (code != 0)
-        return code;
+    int rc = call_project(call, &project_id, err);
+    if (rc != 0)
+        return rc;
     struct db_job_list list = {0};
     struct db_page page = call_page(call);
-    code =
-        db_job_list(call->api->db, project_id, wanted != NULL ? &state : NULL, &page, &list, err);
-    if (code != 0)
-        return call_page_error(call, code, err);
+    rc = db_job_list(call->api->db, project_id, wanted != NULL ? &state : NULL, &page, &list, err);
+    if (rc != 0)
+        return call_page_error(call, rc, err);
     json_t *items = json_array();
     for (size_t i = 0; i < list.n_items; i++)
         json_array_append_new(items, summary_json(call->api, &list.items[i]));
     const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
-    code = call_list(call, items, list.more, last, err);
+    rc = call_list(call, items, list.more, last, err);
     db_job_list_clear(&list);
-    return code;
+    return rc;
 }
 
 int jobs_get(struct api_call *call, struct error *err)
@@ -249,15 +248,15 @@ int jobs_get(struct api_call *call, struct error *err)
     if (id == NULL)
         return ERROR_NOT_FOUND;
     struct db_job job = {0};
-    int code = db_job_get(call->api->db, id, &job, err);
-    if (code == 0 && !db_job_state_is_final(job.state) && wait_for_job(call, id))
-        code = read_again(call, &job, err);
-    if (code == 0) {
+    int rc = db_job_get(call->api->db, id, &job, err);
+    if (rc == 0 && !db_job_state_is_final(job.state) && wait_for_job(call, id))
+        rc = read_again(call, &job, err);
+    if (rc == 0) {
         api_response_header(call->response, "Cache-Control", "no-store");
-        code = response_json(call->response, 200, job_json(call->api, &job), err);
+        rc = response_json(call->response, 200, job_json(call->api, &job), err);
     }
     db_job_clear(&job);
-    return code;
+    return rc;
 }
 
 int jobs_cancel(struct api_call *call, struct error *err)
@@ -266,9 +265,9 @@ int jobs_cancel(struct api_call *call, struct error *err)
     if (id == NULL)
         return ERROR_NOT_FOUND;
     enum db_job_state state;
-    int code = db_job_cancel(call->api->db, id, &call->request->principal, &state, err);
-    if (code != 0)
-        return code;
+    int rc = db_job_cancel(call->api->db, id, &call->request->principal, &state, err);
+    if (rc != 0)
+        return rc;
     tell(call, id);
     return jobs_get(call, err);
 }

@@ -97,14 +97,14 @@ static int set_text(char **field, char *text, struct error *err)
 
 static int apply(struct db_project *project, const struct project_body *body, struct error *err)
 {
-    int code = 0;
+    int rc = 0;
     if (body->name != NULL)
-        code = set_text(&project->name, strdup(body->name), err);
-    if (code == 0 && body->description != NULL)
-        code = set_text(&project->description, strdup(body->description), err);
-    if (code == 0 && body->labels != NULL)
-        code = set_text(&project->labels, json_dumps(body->labels, JSON_COMPACT), err);
-    return code;
+        rc = set_text(&project->name, strdup(body->name), err);
+    if (rc == 0 && body->description != NULL)
+        rc = set_text(&project->description, strdup(body->description), err);
+    if (rc == 0 && body->labels != NULL)
+        rc = set_text(&project->labels, json_dumps(body->labels, JSON_COMPACT), err);
+    return rc;
 }
 
 /* ---- operations ---- */
@@ -114,39 +114,39 @@ int projects_create(struct api_call *call, struct error *err)
     json_t *json = NULL;
     struct project_body body = {.description = ""};
     struct db_project project = {0};
-    int code = call_json(call, &json, err);
-    if (code == 0)
-        code = read_body(call, json, JSON_REQUIRED, &body, err);
-    if (code == 0 && body.labels == NULL)
-        code = set_text(&project.labels, strdup("{}"), err);
-    if (code == 0)
-        code = apply(&project, &body, err);
+    int rc = call_json(call, &json, err);
+    if (rc == 0)
+        rc = read_body(call, json, JSON_REQUIRED, &body, err);
+    if (rc == 0 && body.labels == NULL)
+        rc = set_text(&project.labels, strdup("{}"), err);
+    if (rc == 0)
+        rc = apply(&project, &body, err);
     call_sign(call, project.created_by);
-    if (code == 0)
-        code = db_project_insert(call->api->db, &project, err);
-    if (code == 0) {
+    if (rc == 0)
+        rc = db_project_insert(call->api->db, &project, err);
+    if (rc == 0) {
         api_response_header(call->response, "Location", "/v1/projects/%s", project.id);
-        code = answer(call, 201, &project, err);
+        rc = answer(call, 201, &project, err);
     }
     db_project_clear(&project);
     json_decref(json);
-    return code;
+    return rc;
 }
 
 int projects_list(struct api_call *call, struct error *err)
 {
     struct db_project_list list = {0};
     struct db_page page = call_page(call);
-    int code = db_project_list(call->api->db, &page, &list, err);
-    if (code != 0)
-        return call_page_error(call, code, err);
+    int rc = db_project_list(call->api->db, &page, &list, err);
+    if (rc != 0)
+        return call_page_error(call, rc, err);
     json_t *items = json_array();
     for (size_t i = 0; i < list.n_items; i++)
         json_array_append_new(items, project_json(&list.items[i]));
     const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
-    code = call_list(call, items, list.more, last, err);
+    rc = call_list(call, items, list.more, last, err);
     db_project_list_clear(&list);
-    return code;
+    return rc;
 }
 
 int projects_get(struct api_call *call, struct error *err)
@@ -155,32 +155,32 @@ int projects_get(struct api_call *call, struct error *err)
     if (id == NULL)
         return ERROR_NOT_FOUND;
     struct db_project project = {0};
-    int code = db_project_get(call->api->db, id, &project, err);
-    if (code != 0)
-        return code;
+    int rc = db_project_get(call->api->db, id, &project, err);
+    if (rc != 0)
+        return rc;
     api_response_header(call->response, "Cache-Control", "private, no-cache");
     if (!call_not_modified(call, "%" PRIu64, project.revision))
-        code = response_json(call->response, 200, project_json(&project), err);
+        rc = response_json(call->response, 200, project_json(&project), err);
     db_project_clear(&project);
-    return code;
+    return rc;
 }
 
 /* One try of read, check, change and store; ERROR_CONFLICT when another change came between. */
 static int update_once(struct api_call *call, const char *id, const struct project_body *body,
                        struct db_project *project, struct error *err)
 {
-    int code = db_project_get(call->api->db, id, project, err);
-    if (code != 0)
-        return code;
+    int rc = db_project_get(call->api->db, id, project, err);
+    if (rc != 0)
+        return rc;
     char etag[32];
     snprintf(etag, sizeof(etag), "%" PRIu64, project->revision);
-    code = call_if_match(call, etag, err);
-    if (code == 0)
-        code = apply(project, body, err);
-    if (code == 0)
-        code = db_project_update(call->api->db, project, project->revision,
-                                 &call->request->principal, err);
-    return code;
+    rc = call_if_match(call, etag, err);
+    if (rc == 0)
+        rc = apply(project, body, err);
+    if (rc == 0)
+        rc = db_project_update(call->api->db, project, project->revision, &call->request->principal,
+                               err);
+    return rc;
 }
 
 int projects_update(struct api_call *call, struct error *err)
@@ -191,22 +191,22 @@ int projects_update(struct api_call *call, struct error *err)
     json_t *json = NULL;
     struct project_body body = {0};
     struct db_project project = {0};
-    int code = call_json(call, &json, err);
-    if (code == 0)
-        code = read_body(call, json, JSON_OPTIONAL, &body, err);
-    if (code == 0) {
+    int rc = call_json(call, &json, err);
+    if (rc == 0)
+        rc = read_body(call, json, JSON_OPTIONAL, &body, err);
+    if (rc == 0) {
         int tries = 0;
         do {
             db_project_clear(&project);
             project = (struct db_project){0};
-            code = update_once(call, id, &body, &project, err);
-        } while (code == ERROR_CONFLICT && !call->refused && ++tries < UPDATE_TRIES);
+            rc = update_once(call, id, &body, &project, err);
+        } while (rc == ERROR_CONFLICT && !call->refused && ++tries < UPDATE_TRIES);
     }
-    if (code == 0)
-        code = answer(call, 200, &project, err);
+    if (rc == 0)
+        rc = answer(call, 200, &project, err);
     db_project_clear(&project);
     json_decref(json);
-    return code;
+    return rc;
 }
 
 int projects_delete(struct api_call *call, struct error *err)
@@ -216,17 +216,16 @@ int projects_delete(struct api_call *call, struct error *err)
         return ERROR_NOT_FOUND;
     if (api_request_header(call->request, "If-Match") != NULL) {
         struct db_project project = {0};
-        int code = db_project_get(call->api->db, id, &project, err);
-        if (code != 0)
-            return code;
+        int rc = db_project_get(call->api->db, id, &project, err);
+        if (rc != 0)
+            return rc;
         char etag[32];
         snprintf(etag, sizeof(etag), "%" PRIu64, project.revision);
         db_project_clear(&project);
-        code = call_if_match(call, etag, err);
-        if (code != 0)
-            return code;
+        rc = call_if_match(call, etag, err);
+        if (rc != 0)
+            return rc;
     }
-    int code =
-        db_project_delete(call->api->db, call->api->store, id, &call->request->principal, err);
-    return code != 0 ? code : call_no_content(call);
+    int rc = db_project_delete(call->api->db, call->api->store, id, &call->request->principal, err);
+    return rc != 0 ? rc : call_no_content(call);
 }

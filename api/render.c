@@ -6,35 +6,35 @@ static int decode(struct api *api, const struct db_image *image,
                   const struct normalise_params *params, struct image *out, struct error *err)
 {
     struct store_file blob = {0};
-    int code = store_file_open(api->store, image->sha256, &blob, err);
-    if (code != 0)
-        return code == ERROR_NOT_FOUND
+    int rc = store_file_open(api->store, image->sha256, &blob, err);
+    if (rc != 0)
+        return rc == ERROR_NOT_FOUND
                    ? error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image->id)
-                   : code;
+                   : rc;
     struct error cause = {0};
-    code = image_decode(blob.data, blob.size, &api->limits.image, image->frame, out, &cause);
+    rc = image_decode(blob.data, blob.size, &api->limits.image, image->frame, out, &cause);
     store_file_close(&blob);
-    if (code == ERROR_INVALID)
+    if (rc == ERROR_INVALID)
         return error_set(err, ERROR_CORRUPT, "stored image %s: %s", image->id, cause.message);
-    if (code != 0)
+    if (rc != 0)
         return error_set(err, cause.code, "%s", cause.message);
-    code = normalise_apply(params, out->pixels, out->info.width, out->info.height,
-                           &out->info.full_scale, err);
-    if (code != 0)
+    rc = normalise_apply(params, out->pixels, out->info.width, out->info.height,
+                         &out->info.full_scale, err);
+    if (rc != 0)
         image_clear(out);
-    return code;
+    return rc;
 }
 
 int render_open(struct api *api, const struct db_image *image,
                 const struct normalise_params *params, struct image *out, struct error *err)
 {
-    int code = api_render_begin(api, err);
-    if (code != 0)
-        return code;
-    code = decode(api, image, params, out, err);
-    if (code != 0)
+    int rc = api_render_begin(api, err);
+    if (rc != 0)
+        return rc;
+    rc = decode(api, image, params, out, err);
+    if (rc != 0)
         api_render_end(api);
-    return code;
+    return rc;
 }
 
 void render_close(struct api *api, struct image *image)

@@ -275,9 +275,9 @@ static uint64_t route_limit(const struct api_call *call)
 static int check_body(struct api_call *call, struct error *err)
 {
     int64_t size;
-    int code = content_length(call, &size, err);
-    if (code != 0)
-        return code;
+    int rc = content_length(call, &size, err);
+    if (rc != 0)
+        return rc;
     /* Bodies are taken as they come: a compressed one would be called bad JSON or no image. */
     const char *coding = api_request_header(call->request, "Content-Encoding");
     if (coding != NULL && strcasecmp(coding, "identity") != 0)
@@ -316,24 +316,24 @@ static int prepare(struct api_call *call, bool *done, struct error *err)
         *done = true;
         return call_no_content(call);
     }
-    int code = target_parse(&call->target, call->request->target, err);
-    if (code == ERROR_INVALID)
+    int rc = target_parse(&call->target, call->request->target, err);
+    if (rc == ERROR_INVALID)
         return call_refuse(call, PROBLEM_MALFORMED, err, "%s", err->message);
-    if (code == 0)
-        code = find_route(call, &pattern, err);
-    if (code != 0 && options && pattern != NULL) {
+    if (rc == 0)
+        rc = find_route(call, &pattern, err);
+    if (rc != 0 && options && pattern != NULL) {
         allow_header(pattern, call->response);
         *done = true;
         call->refused = false;
         return call_no_content(call);
     }
-    if (code == 0)
-        code = read_query(call, err);
-    if (code == 0)
-        code = check_accept(call, err);
-    if (code == 0)
-        code = check_body(call, err);
-    return code;
+    if (rc == 0)
+        rc = read_query(call, err);
+    if (rc == 0)
+        rc = check_accept(call, err);
+    if (rc == 0)
+        rc = check_body(call, err);
+    return rc;
 }
 
 /* Makes the answer of an error. */
@@ -361,10 +361,10 @@ bool api_begin(struct api *api, const struct api_request *request, enum api_body
     struct api_call call = {.api = api, .request = request, .response = response};
     struct error err = {0};
     bool done;
-    int code = prepare(&call, &done, &err);
-    if (code != 0)
-        refuse(&call, code, &err);
-    bool go_on = code == 0 && !done;
+    int rc = prepare(&call, &done, &err);
+    if (rc != 0)
+        refuse(&call, rc, &err);
+    bool go_on = rc == 0 && !done;
     if (go_on) {
         *body = call.route->body;
         *limit = route_limit(&call);
@@ -378,16 +378,16 @@ void api_handle(struct api *api, const struct api_request *request, struct api_r
     struct api_call call = {.api = api, .request = request, .response = response};
     struct error err = {0};
     bool done;
-    int code = prepare(&call, &done, &err);
-    if (code == 0 && !done && request->body_size > route_limit(&call))
-        code = call_refuse(&call, PROBLEM_TOO_LARGE, &err, "the body may have %llu bytes, has %zu",
-                           (unsigned long long)route_limit(&call), request->body_size);
-    if (code == 0 && !done) {
-        code = call.route->handler(&call, &err);
-        if (code == 0 && call.route->produces != NULL && call.route->produces[1] != NULL)
+    int rc = prepare(&call, &done, &err);
+    if (rc == 0 && !done && request->body_size > route_limit(&call))
+        rc = call_refuse(&call, PROBLEM_TOO_LARGE, &err, "the body may have %llu bytes, has %zu",
+                         (unsigned long long)route_limit(&call), request->body_size);
+    if (rc == 0 && !done) {
+        rc = call.route->handler(&call, &err);
+        if (rc == 0 && call.route->produces != NULL && call.route->produces[1] != NULL)
             api_response_header(response, "Vary", "Accept");
     }
-    if (code != 0)
-        refuse(&call, code, &err);
+    if (rc != 0)
+        refuse(&call, rc, &err);
     clear(&call);
 }

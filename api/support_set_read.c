@@ -34,11 +34,11 @@ static bool find_image(struct reading *reading, const char *id)
     reading->image = (struct db_image){0};
     reading->image_found = false;
     if (db_id_is(id, "img_")) {
-        int code = db_image_get(reading->call->api->db, id, &reading->image, &reading->error);
-        if (code != 0 && code != ERROR_NOT_FOUND)
-            reading->code = code;
+        int rc = db_image_get(reading->call->api->db, id, &reading->image, &reading->error);
+        if (rc != 0 && rc != ERROR_NOT_FOUND)
+            reading->code = rc;
         reading->image_found =
-            code == 0 && strcmp(reading->image.project_id, reading->project_id) == 0;
+            rc == 0 && strcmp(reading->image.project_id, reading->project_id) == 0;
     }
     snprintf(reading->image.id, sizeof(reading->image.id), "%s", id);
     return reading->image_found;
@@ -213,19 +213,19 @@ int support_set_read(struct api_call *call, json_t *json, const char *project_id
     struct json_at at = call_json_root(call);
     json_read_object(json, &at, fields, 3);
     db_image_clear(&reading.image);
-    int code = reading.code;
-    if (code != 0)
-        error_set(err, code, "%s", reading.error.message);
+    int rc = reading.code;
+    if (rc != 0)
+        error_set(err, rc, "%s", reading.error.message);
     else
-        code = call_check_fields(call, err);
-    if (code == 0) {
+        rc = call_check_fields(call, err);
+    if (rc == 0) {
         set.name = strdup(name);
         if (set.name == NULL)
-            code = error_set_nomem(err, "a support set");
+            rc = error_set_nomem(err, "a support set");
     }
-    if (code == 0)
+    if (rc == 0)
         *out = set;
     else
         db_support_set_clear(&set);
-    return code;
+    return rc;
 }

@@ -68,21 +68,21 @@ int support_sets_create(struct api_call *call, struct error *err)
     const char *project_id;
     json_t *json = NULL;
     struct db_support_set set = {0};
-    int code = call_project(call, &project_id, err);
-    if (code == 0)
-        code = call_json(call, &json, err);
-    if (code == 0)
-        code = support_set_read(call, json, project_id, &set, err);
-    if (code == 0) {
+    int rc = call_project(call, &project_id, err);
+    if (rc == 0)
+        rc = call_json(call, &json, err);
+    if (rc == 0)
+        rc = support_set_read(call, json, project_id, &set, err);
+    if (rc == 0) {
         snprintf(set.project_id, sizeof(set.project_id), "%s", project_id);
         call_sign(call, set.created_by);
-        code = db_support_set_insert(call->api->db, &set, err);
+        rc = db_support_set_insert(call->api->db, &set, err);
     }
-    if (code == 0)
-        code = answer(call, 201, &set, err);
+    if (rc == 0)
+        rc = answer(call, 201, &set, err);
     db_support_set_clear(&set);
     json_decref(json);
-    return code;
+    return rc;
 }
 
 int support_sets_replace(struct api_call *call, struct error *err)
@@ -93,51 +93,51 @@ int support_sets_replace(struct api_call *call, struct error *err)
     json_t *json = NULL;
     struct db_support_set old = {0};
     struct db_support_set set = {0};
-    int code = db_support_set_get(call->api->db, id, 0, &old, err);
-    if (code != 0)
-        return code;
+    int rc = db_support_set_get(call->api->db, id, 0, &old, err);
+    if (rc != 0)
+        return rc;
     char etag[16];
     snprintf(etag, sizeof(etag), "%u", old.version);
     bool guarded = api_request_header(call->request, "If-Match") != NULL;
-    code = call_if_match(call, etag, err);
-    if (code == 0)
-        code = call_json(call, &json, err);
-    if (code == 0)
-        code = support_set_read(call, json, old.project_id, &set, err);
-    if (code == 0) {
+    rc = call_if_match(call, etag, err);
+    if (rc == 0)
+        rc = call_json(call, &json, err);
+    if (rc == 0)
+        rc = support_set_read(call, json, old.project_id, &set, err);
+    if (rc == 0) {
         snprintf(set.id, sizeof(set.id), "%s", id);
         snprintf(set.project_id, sizeof(set.project_id), "%s", old.project_id);
         call_sign(call, set.created_by);
-        code = db_support_set_add_version(call->api->db, &set, guarded ? old.version : 0, err);
-        if (code == ERROR_CONFLICT && guarded)
-            code = call_refuse(call, PROBLEM_PRECONDITION_FAILED, err, "%s", err->message);
+        rc = db_support_set_add_version(call->api->db, &set, guarded ? old.version : 0, err);
+        if (rc == ERROR_CONFLICT && guarded)
+            rc = call_refuse(call, PROBLEM_PRECONDITION_FAILED, err, "%s", err->message);
     }
-    if (code == 0)
-        code = answer(call, 200, &set, err);
+    if (rc == 0)
+        rc = answer(call, 200, &set, err);
     db_support_set_clear(&set);
     db_support_set_clear(&old);
     json_decref(json);
-    return code;
+    return rc;
 }
 
 int support_sets_list(struct api_call *call, struct error *err)
 {
     const char *project_id;
-    int code = call_project(call, &project_id, err);
-    if (code != 0)
-        return code;
+    int rc = call_project(call, &project_id, err);
+    if (rc != 0)
+        return rc;
     struct db_support_set_list list = {0};
     struct db_page page = call_page(call);
-    code = db_support_set_list(call->api->db, project_id, &page, &list, err);
-    if (code != 0)
-        return call_page_error(call, code, err);
+    rc = db_support_set_list(call->api->db, project_id, &page, &list, err);
+    if (rc != 0)
+        return call_page_error(call, rc, err);
     json_t *items = json_array();
     for (size_t i = 0; i < list.n_items; i++)
         json_array_append_new(items, summary_json(&list.items[i]));
     const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
-    code = call_list(call, items, list.more, last, err);
+    rc = call_list(call, items, list.more, last, err);
     db_support_set_list_clear(&list);
-    return code;
+    return rc;
 }
 
 int support_sets_get(struct api_call *call, struct error *err)
@@ -147,15 +147,15 @@ int support_sets_get(struct api_call *call, struct error *err)
         return ERROR_NOT_FOUND;
     struct db_support_set set = {0};
     const struct call_query *version = call_query(call, "version");
-    int code = db_support_set_get(call->api->db, id, version->number, &set, err);
-    if (code != 0)
-        return code;
+    int rc = db_support_set_get(call->api->db, id, version->number, &set, err);
+    if (rc != 0)
+        return rc;
     if (version->present)
         response_immutable(call->response);
     else
         api_response_header(call->response, "Cache-Control", "private, no-cache");
     if (!call_not_modified(call, "%u", set.version))
-        code = response_json(call->response, 200, set_json(&set), err);
+        rc = response_json(call->response, 200, set_json(&set), err);
     db_support_set_clear(&set);
-    return code;
+    return rc;
 }

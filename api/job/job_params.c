@@ -212,10 +212,10 @@ int job_params_from_text(const char *text, struct job_params *out, struct error 
                                 .classifier = classifier_params_default};
     json_t *json = NULL;
     struct error cause = {0};
-    int code = json_parse(text, strlen(text), &json, &cause);
-    if (code == ERROR_NOMEM)
+    int rc = json_parse(text, strlen(text), &json, &cause);
+    if (rc == ERROR_NOMEM)
         return error_set_nomem(err, "a job's parameters");
-    if (code != 0)
+    if (rc != 0)
         return error_set(err, ERROR_CORRUPT, "a job's stored parameters: %s", cause.message);
     struct field_errors errors = {0};
     struct json_at at = {.errors = &errors};
@@ -224,13 +224,13 @@ int job_params_from_text(const char *text, struct job_params *out, struct error 
     fields[JOB_FIELDS] = json_value_field("chip", JSON_REQUIRED, read_chip, &params.grid);
     json_read_object(json, &at, fields, JOB_FIELDS + 1);
     if (errors.n_items > 0)
-        code = error_set(err, ERROR_CORRUPT, "a job's stored parameters: %s %s",
-                         errors.items[0].name, errors.items[0].detail);
+        rc = error_set(err, ERROR_CORRUPT, "a job's stored parameters: %s %s", errors.items[0].name,
+                       errors.items[0].detail);
     else if (errors.n_dropped > 0)
-        code = error_set_nomem(err, "a job's parameters");
-    if (code == 0)
+        rc = error_set_nomem(err, "a job's parameters");
+    if (rc == 0)
         *out = params;
     field_errors_clear(&errors);
     json_decref(json);
-    return code;
+    return rc;
 }

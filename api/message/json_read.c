@@ -55,9 +55,9 @@ int json_parse(const char *text, size_t size, json_t **out, struct error *err)
 {
     if (size == 0)
         return error_set(err, ERROR_INVALID, "the body is empty; a JSON object is wanted");
-    int code = check_depth(text, size, err);
-    if (code != 0)
-        return code;
+    int rc = check_depth(text, size, err);
+    if (rc != 0)
+        return rc;
     json_error_t error = {0};
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (json == NULL) {

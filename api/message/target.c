@@ -44,9 +44,9 @@ static int parse_path(struct target *target, char *path, struct error *err)
         path = strchr(segment, '/');
         if (path != NULL)
             *path = '\0';
-        int code = decode(segment, PLUS_STAYS, "the path", err);
-        if (code != 0)
-            return code;
+        int rc = decode(segment, PLUS_STAYS, "the path", err);
+        if (rc != 0)
+            return rc;
         if (target->n_segments < TARGET_SEGMENTS_MAX)
             target->segments[target->n_segments] = segment;
         if (target->n_segments <= TARGET_SEGMENTS_MAX)
@@ -72,11 +72,11 @@ static int parse_query(struct target *target, char *query, struct error *err)
             *value++ = '\0';
         else
             value = name + strlen(name);
-        int code = decode(name, PLUS_IS_SPACE, "the query", err);
-        if (code == 0)
-            code = decode(value, PLUS_IS_SPACE, "the query", err);
-        if (code != 0)
-            return code;
+        int rc = decode(name, PLUS_IS_SPACE, "the query", err);
+        if (rc == 0)
+            rc = decode(value, PLUS_IS_SPACE, "the query", err);
+        if (rc != 0)
+            return rc;
         target->parameters[target->n_parameters].name = name;
         target->parameters[target->n_parameters].value = value;
         target->n_parameters++;
@@ -101,33 +101,33 @@ int target_parse(struct target *out, const char *raw, struct error *err)
 {
     struct target target = {0};
     raw = skip_authority(raw);
-    int code = 0;
+    int rc = 0;
     if (raw[0] != '/') {
-        code = error_set(err, ERROR_INVALID, "the request target must begin with '/'");
+        rc = error_set(err, ERROR_INVALID, "the request target must begin with '/'");
         goto out;
     }
     if (strchr(raw, '#') != NULL) {
-        code = error_set(err, ERROR_INVALID, "the request target holds a '#'");
+        rc = error_set(err, ERROR_INVALID, "the request target holds a '#'");
         goto out;
     }
     target.storage = strdup(raw);
     target.path = strndup(raw, strcspn(raw, "?"));
     if (target.storage == NULL || target.path == NULL) {
-        code = error_set_nomem(err, "the request target");
+        rc = error_set_nomem(err, "the request target");
         goto out;
     }
     char *query = strchr(target.storage, '?');
     if (query != NULL)
         *query++ = '\0';
-    code = parse_path(&target, target.storage, err);
-    if (code == 0)
-        code = parse_query(&target, query, err);
+    rc = parse_path(&target, target.storage, err);
+    if (rc == 0)
+        rc = parse_query(&target, query, err);
 out:
-    if (code != 0)
+    if (rc != 0)
         target_clear(&target);
     else
         *out = target;
-    return code;
+    return rc;
 }
 
 void target_clear(struct target *target)

@@ -10,13 +10,13 @@
 /* Loads the blobs within a slot: those of four million chips are as large as a decoded image. */
 static int load(struct api_call *call, struct result_view *view, struct error *err)
 {
-    int code = api_render_begin(call->api, err);
-    if (code != 0)
-        return code;
-    code = result_view_load(call, view, err);
-    if (code != 0)
+    int rc = api_render_begin(call->api, err);
+    if (rc != 0)
+        return rc;
+    rc = result_view_load(call, view, err);
+    if (rc != 0)
         api_render_end(call->api);
-    return code;
+    return rc;
 }
 
 static void get_colors(const struct db_support_set *set, struct rgb *out)
@@ -31,29 +31,29 @@ static int draw_labels(struct api_call *call, struct result_view *view, struct p
 {
     struct rgb colors[CLASSIFIER_CLASSES_MAX];
     get_colors(&view->set, colors);
-    int code = load(call, view, err);
-    if (code != 0)
-        return code;
-    code = maps_labels(&view->grid, view->result.labels, colors, view->result.n_classes, out, err);
+    int rc = load(call, view, err);
+    if (rc != 0)
+        return rc;
+    rc = maps_labels(&view->grid, view->result.labels, colors, view->result.n_classes, out, err);
     api_render_end(call->api);
-    return code;
+    return rc;
 }
 
 int result_maps_labels(struct api_call *call, struct error *err)
 {
     struct result_view view;
     struct png_bytes png = {0};
-    int code = result_view_open(call, &view, err);
-    if (code != 0)
-        return code;
+    int rc = result_view_open(call, &view, err);
+    if (rc != 0)
+        return rc;
     response_immutable(call->response);
     if (!call_not_modified(call, "%s-%s-labels" RENDER_REVISION, view.job.id, view.image.id)) {
-        code = draw_labels(call, &view, &png, err);
-        if (code == 0)
+        rc = draw_labels(call, &view, &png, err);
+        if (rc == 0)
             render_answer(call, &png);
     }
     result_view_clear(&view);
-    return code;
+    return rc;
 }
 
 /* The image as the job saw it, with the labels over it. */
@@ -64,40 +64,40 @@ static int draw_overlay(struct api_call *call, struct result_view *view, struct 
     struct job_params params;
     struct image image = {0};
     get_colors(&view->set, colors);
-    int code = job_params_from_text(view->job.params, &params, err);
-    if (code == 0)
-        code = render_open(call->api, &view->image, &params.normalise, &image, err);
-    if (code != 0)
-        return code;
-    code = result_view_load(call, view, err);
-    if (code != 0)
+    int rc = job_params_from_text(view->job.params, &params, err);
+    if (rc == 0)
+        rc = render_open(call->api, &view->image, &params.normalise, &image, err);
+    if (rc != 0)
+        return rc;
+    rc = result_view_load(call, view, err);
+    if (rc != 0)
         goto out;
     if (image.info.width != view->grid.image_width || image.info.height != view->grid.image_height)
-        code = error_set(err, ERROR_CORRUPT, "stored image %s has another size", view->image.id);
+        rc = error_set(err, ERROR_CORRUPT, "stored image %s has another size", view->image.id);
     else
-        code = maps_overlay(&view->grid, image.pixels, view->result.labels, colors,
-                            view->result.n_classes, call_query(call, "max_side")->number, out, err);
+        rc = maps_overlay(&view->grid, image.pixels, view->result.labels, colors,
+                          view->result.n_classes, call_query(call, "max_side")->number, out, err);
 out:
     render_close(call->api, &image);
-    return code;
+    return rc;
 }
 
 int result_maps_overlay(struct api_call *call, struct error *err)
 {
     struct result_view view;
     struct png_bytes png = {0};
-    int code = result_view_open(call, &view, err);
-    if (code != 0)
-        return code;
+    int rc = result_view_open(call, &view, err);
+    if (rc != 0)
+        return rc;
     response_immutable(call->response);
     if (!call_not_modified(call, "%s-%s-overlay" RENDER_REVISION "-%u", view.job.id, view.image.id,
                            call_query(call, "max_side")->number)) {
-        code = draw_overlay(call, &view, &png, err);
-        if (code == 0)
+        rc = draw_overlay(call, &view, &png, err);
+        if (rc == 0)
             render_answer(call, &png);
     }
     result_view_clear(&view);
-    return code;
+    return rc;
 }
 
 /* A class by its name, or else by its index. */
@@ -124,13 +124,13 @@ static int find_class(const struct db_support_set *set, const char *text, uint32
 static int draw_probability(struct api_call *call, struct result_view *view, uint32_t index,
                             struct png_bytes *out, struct error *err)
 {
-    int code = load(call, view, err);
-    if (code != 0)
-        return code;
-    code = maps_probability(&view->grid, view->result.probabilities, view->result.n_classes, index,
-                            out, err);
+    int rc = load(call, view, err);
+    if (rc != 0)
+        return rc;
+    rc = maps_probability(&view->grid, view->result.probabilities, view->result.n_classes, index,
+                          out, err);
     api_render_end(call->api);
-    return code;
+    return rc;
 }
 
 int result_maps_probability(struct api_call *call, struct error *err)
@@ -138,17 +138,17 @@ int result_maps_probability(struct api_call *call, struct error *err)
     struct result_view view;
     struct png_bytes png = {0};
     uint32_t index = 0;
-    int code = result_view_open(call, &view, err);
-    if (code != 0)
-        return code;
-    code = find_class(&view.set, call->params[2], &index, err);
+    int rc = result_view_open(call, &view, err);
+    if (rc != 0)
+        return rc;
+    rc = find_class(&view.set, call->params[2], &index, err);
     response_immutable(call->response);
-    if (code == 0 && !call_not_modified(call, "%s-%s-probability" RENDER_REVISION "-%u",
-                                        view.job.id, view.image.id, index)) {
-        code = draw_probability(call, &view, index, &png, err);
-        if (code == 0)
+    if (rc == 0 && !call_not_modified(call, "%s-%s-probability" RENDER_REVISION "-%u", view.job.id,
+                                      view.image.id, index)) {
+        rc = draw_probability(call, &view, index, &png, err);
+        if (rc == 0)
             render_answer(call, &png);
     }
     result_view_clear(&view);
-    return code;
+    return rc;
 }

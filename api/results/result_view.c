@@ -22,11 +22,11 @@ static int plan(struct result_view *view, struct error *err)
                                  .offset_x = result->offset_x,
                                  .offset_y = result->offset_y};
     struct error cause = {.message = "another grid or another number of classes"};
-    int code = grid_edge_parse(result->edge, &params.edge, &cause);
-    if (code == 0)
-        code = grid_plan(&params, view->image.width, view->image.height, UINT64_MAX, &view->grid,
-                         &cause);
-    if (code != 0 || view->grid.rows != result->rows || view->grid.columns != result->columns ||
+    int rc = grid_edge_parse(result->edge, &params.edge, &cause);
+    if (rc == 0)
+        rc = grid_plan(&params, view->image.width, view->image.height, UINT64_MAX, &view->grid,
+                       &cause);
+    if (rc != 0 || view->grid.rows != result->rows || view->grid.columns != result->columns ||
         view->set.n_classes != result->n_classes || result->n_classes > CLASSIFIER_CLASSES_MAX)
         return error_set(err, ERROR_CORRUPT, "the stored result of job %s, image %s: %s",
                          result->job_id, result->image_id, cause.message);
@@ -37,12 +37,12 @@ static int get_result(struct api_call *call, struct result_view *view, enum db_r
                       struct error *err)
 {
     struct error cause = {0};
-    int code =
+    int rc =
         db_result_get(call->api->db, call->params[0], call->params[1], maps, &view->result, &cause);
-    if (code == ERROR_NOT_FOUND)
-        return error_set(err, code, "job %s (%s) has no result for image %s", call->params[0],
+    if (rc == ERROR_NOT_FOUND)
+        return error_set(err, rc, "job %s (%s) has no result for image %s", call->params[0],
                          db_job_state_name(view->job.state), call->params[1]);
-    return code == 0 ? 0 : error_set(err, code, "%s", cause.message);
+    return rc == 0 ? 0 : error_set(err, rc, "%s", cause.message);
 }
 
 int result_view_open(struct api_call *call, struct result_view *out, struct error *err)
@@ -52,21 +52,21 @@ int result_view_open(struct api_call *call, struct result_view *out, struct erro
     if (call_id(call, 0, "job_", "job", err) == NULL ||
         call_id(call, 1, "img_", "image", err) == NULL)
         return ERROR_NOT_FOUND;
-    int code = db_job_get(db, call->params[0], &view.job, err);
-    if (code == 0)
-        code = get_result(call, &view, DB_RESULT_WITHOUT_MAPS, err);
-    if (code == 0)
-        code = db_image_get(db, view.result.image_id, &view.image, err);
-    if (code == 0)
-        code = db_support_set_get(db, view.job.support_set_id, view.job.support_set_version,
-                                  &view.set, err);
-    if (code == 0)
-        code = plan(&view, err);
-    if (code == 0)
+    int rc = db_job_get(db, call->params[0], &view.job, err);
+    if (rc == 0)
+        rc = get_result(call, &view, DB_RESULT_WITHOUT_MAPS, err);
+    if (rc == 0)
+        rc = db_image_get(db, view.result.image_id, &view.image, err);
+    if (rc == 0)
+        rc = db_support_set_get(db, view.job.support_set_id, view.job.support_set_version,
+                                &view.set, err);
+    if (rc == 0)
+        rc = plan(&view, err);
+    if (rc == 0)
         *out = view;
     else
         result_view_clear(&view);
-    return code;
+    return rc;
 }
 
 int result_view_load(struct api_call *call, struct result_view *view, struct error *err)

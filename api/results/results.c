@@ -29,13 +29,13 @@ static int append_item(struct api_call *call, const struct db_job *job,
     if (result->n_classes != set->n_classes)
         return error_set(err, ERROR_CORRUPT, "job %s: result with another number of classes",
                          job->id);
-    int code = db_image_get(call->api->db, result->image_id, &image, err);
-    if (code == 0)
-        code = result_view_json(job, set, &image, result, &item, err);
-    if (code == 0 && json_array_append_new(items, item) != 0)
-        code = error_set_nomem(err, "a list of results");
+    int rc = db_image_get(call->api->db, result->image_id, &image, err);
+    if (rc == 0)
+        rc = result_view_json(job, set, &image, result, &item, err);
+    if (rc == 0 && json_array_append_new(items, item) != 0)
+        rc = error_set_nomem(err, "a list of results");
     db_image_clear(&image);
-    return code;
+    return rc;
 }
 
 /* Pages through the job's results in the order of its images; the cursor is an image's id. */
@@ -52,18 +52,18 @@ static int list_page(struct api_call *call, const struct db_job *job,
     }
     size_t end = list->n_items - start > limit ? start + limit : list->n_items;
     json_t *items = json_array();
-    int code = 0;
-    for (size_t i = start; i < end && code == 0; i++)
-        code = append_item(call, job, set, &list->items[i], items, err);
+    int rc = 0;
+    for (size_t i = start; i < end && rc == 0; i++)
+        rc = append_item(call, job, set, &list->items[i], items, err);
     json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:o}", "job_id", job->id, "state",
                              db_job_state_name(job->state), "n_results", (json_int_t)list->n_items,
                              "n_images", (json_int_t)job->n_images, "items", items);
-    if (code == 0)
-        code = call_next(call, body,
-                         end<list->n_items, end> 0 ? list->items[end - 1].image_id : NULL, err);
-    if (code != 0) {
+    if (rc == 0)
+        rc = call_next(call, body, end<list->n_items, end> 0 ? list->items[end - 1].image_id : NULL,
+                       err);
+    if (rc != 0) {
         json_decref(body);
-        return code;
+        return rc;
     }
     return response_json(call->response, 200, body, err);
 }
@@ -76,9 +76,9 @@ int results_list(struct api_call *call, struct error *err)
     struct db_job job = {0};
     struct db_support_set set = {0};
     struct db_result_list list = {0};
-    int code = db_job_get(call->api->db, id, &job, err);
-    if (code != 0)
-        return code;
+    int rc = db_job_get(call->api->db, id, &job, err);
+    if (rc != 0)
+        return rc;
     /* The list grows while the job runs; then it is final. */
     if (!db_job_state_is_final(job.state)) {
         api_response_header(call->response, "Cache-Control", "no-store");
@@ -88,17 +88,16 @@ int results_list(struct api_call *call, struct error *err)
                               call->cursor))
             goto out;
     }
-    code =
-        db_support_set_get(call->api->db, job.support_set_id, job.support_set_version, &set, err);
-    if (code == 0)
-        code = db_result_list(call->api->db, id, &list, err);
-    if (code == 0)
-        code = list_page(call, &job, &set, &list, err);
+    rc = db_support_set_get(call->api->db, job.support_set_id, job.support_set_version, &set, err);
+    if (rc == 0)
+        rc = db_result_list(call->api->db, id, &list, err);
+    if (rc == 0)
+        rc = list_page(call, &job, &set, &list, err);
 out:
     db_result_list_clear(&list);
     db_support_set_clear(&set);
     db_job_clear(&job);
-    return code;
+    return rc;
 }
 
 /* ---- one result ---- */
@@ -183,14 +182,14 @@ static int text_create(struct result_text **out, struct db *db, struct result_vi
     text->db = db;
     text->view = *view;
     *view = (struct result_view){0};
-    int code = encode_names(text, err);
-    if (code == 0)
-        code = make_room(text, err);
-    if (code == 0)
+    int rc = encode_names(text, err);
+    if (rc == 0)
+        rc = make_room(text, err);
+    if (rc == 0)
         *out = text;
     else
         text_destroy(text);
-    return code;
+    return rc;
 }
 
 /* ERROR_CORRUPT: a label that may not be. */
@@ -211,8 +210,8 @@ static int load_part(struct result_text *text, struct error *err)
     const uint64_t left = grid_n_chips(&text->view.grid) - text->next;
     part->first = text->next;
     part->n_chips = left < text->part_max ? left : text->part_max;
-    int code = db_result_read_part(text->db, &text->view.result, part, err);
-    return code != 0 ? code : check_labels(text, err);
+    int rc = db_result_read_part(text->db, &text->view.result, part, err);
+    return rc != 0 ? rc : check_labels(text, err);
 }
 
 static void write_json_label(struct body_writer *writer, uint16_t label, uint32_t n_classes,
@@ -256,9 +255,9 @@ static int write_json_head(struct body_writer *writer, const struct result_view 
                            struct error *err)
 {
     json_t *head = NULL;
-    int code = result_view_json(&view->job, &view->set, &view->image, &view->result, &head, err);
-    if (code != 0)
-        return code;
+    int rc = result_view_json(&view->job, &view->set, &view->image, &view->result, &head, err);
+    if (rc != 0)
+        return rc;
     char *text = json_dumps(head, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(head);
     if (text == NULL)
@@ -309,11 +308,11 @@ static void write_chips(struct result_text *text, struct body_writer *writer)
 static int text_write(void *context, struct body_writer *writer, bool *ended, struct error *err)
 {
     struct result_text *text = context;
-    int code = text->next == 0 ? write_head(text, writer, err) : 0;
-    if (code == 0 && text->next == text->part.first + text->part.n_chips)
-        code = load_part(text, err);
-    if (code != 0)
-        return code;
+    int rc = text->next == 0 ? write_head(text, writer, err) : 0;
+    if (rc == 0 && text->next == text->part.first + text->part.n_chips)
+        rc = load_part(text, err);
+    if (rc != 0)
+        return rc;
     write_chips(text, writer);
     *ended = text->next == grid_n_chips(&text->view.grid);
     if (*ended && text->form == RESULT_JSON)
@@ -329,9 +328,9 @@ static int write_answer(struct api_call *call, struct result_view *view, enum re
         [RESULT_CSV] = "text/csv; charset=utf-8; header=present",
     };
     struct result_text *text = NULL;
-    int code = text_create(&text, call->api->db, view, form, err);
-    if (code != 0)
-        return code;
+    int rc = text_create(&text, call->api->db, view, form, err);
+    if (rc != 0)
+        return rc;
     const struct text_source source = {
         .context = text, .write = text_write, .destroy = text_destroy};
     return text_answer(call->response, types[form], &source, TEXT_ANSWER_WHOLE_MAX, err);
@@ -348,18 +347,18 @@ static int answer(struct api_call *call, enum result_form form, struct error *er
 {
     static const char *const kinds[] = {[RESULT_JSON] = "json", [RESULT_CSV] = "csv"};
     struct result_view view;
-    int code = result_view_open(call, &view, err);
-    if (code != 0)
-        return code;
+    int rc = result_view_open(call, &view, err);
+    if (rc != 0)
+        return rc;
     response_immutable(call->response);
     if (!call_not_modified(call, "%s-%s-%s", view.job.id, view.image.id, kinds[form])) {
         if (form == RESULT_CSV)
-            code = name_file(call, &view, err);
-        if (code == 0)
-            code = write_answer(call, &view, form, err);
+            rc = name_file(call, &view, err);
+        if (rc == 0)
+            rc = write_answer(call, &view, form, err);
     }
     result_view_clear(&view);
-    return code;
+    return rc;
 }
 
 int results_get(struct api_call *call, struct error *err)

@@ -209,9 +209,9 @@ static int set_defaults(struct config *config, struct error *err)
     for (size_t i = 0; i < N_ROWS; i++) {
         if (rows[i].fallback == NULL)
             continue;
-        int code = store(config, &rows[i], rows[i].name, rows[i].fallback, err);
-        if (code != 0)
-            return code;
+        int rc = store(config, &rows[i], rows[i].name, rows[i].fallback, err);
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
@@ -222,9 +222,9 @@ static int read_environment(struct config *config, struct error *err)
         const char *text = getenv(rows[i].variable);
         if (text == NULL || *text == '\0')
             continue;
-        int code = store(config, &rows[i], rows[i].variable, text, err);
-        if (code != 0)
-            return code;
+        int rc = store(config, &rows[i], rows[i].variable, text, err);
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
@@ -260,9 +260,9 @@ static int read_arguments(struct config *config, int argc, char **argv, bool *he
         const struct option_row *row = &rows[result - 256];
         char origin[64];
         snprintf(origin, sizeof(origin), "--%s", row->name);
-        int code = store(config, row, origin, row->kind == KIND_FLAG ? "1" : optarg, err);
-        if (code != 0)
-            return code;
+        int rc = store(config, row, origin, row->kind == KIND_FLAG ? "1" : optarg, err);
+        if (rc != 0)
+            return rc;
     }
     if (optind < argc)
         return error_set(err, ERROR_INVALID, "'%s': serve takes options only", argv[optind]);
@@ -273,13 +273,13 @@ int config_parse(struct config *out, int argc, char **argv, bool *help, struct e
 {
     struct config config;
     bool wants_help = false;
-    int code = set_defaults(&config, err);
-    if (code == 0)
-        code = read_environment(&config, err);
-    if (code == 0)
-        code = read_arguments(&config, argc, argv, &wants_help, err);
-    if (code != 0)
-        return code;
+    int rc = set_defaults(&config, err);
+    if (rc == 0)
+        rc = read_environment(&config, err);
+    if (rc == 0)
+        rc = read_arguments(&config, argc, argv, &wants_help, err);
+    if (rc != 0)
+        return rc;
     *out = config;
     *help = wants_help;
     return 0;

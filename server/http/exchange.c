@@ -232,9 +232,9 @@ static bool prepare_body(struct exchange *x)
     }
     struct error err = {0};
     if (x->body == API_BODY_UPLOAD) {
-        int code = store_writer_create(&x->request.upload, x->context->parts.store, &err);
-        if (code != 0) {
-            problem_respond(&x->request, problem_of_code(code), &err, NULL, &x->response);
+        int rc = store_writer_create(&x->request.upload, x->context->parts.store, &err);
+        if (rc != 0) {
+            problem_respond(&x->request, problem_of_code(rc), &err, NULL, &x->response);
             return false;
         }
     }
@@ -315,11 +315,11 @@ enum exchange_next exchange_receive(struct exchange *x, const void *data, size_t
         return refuse(x, 413, detail);
     }
     x->received += size;
-    int code = x->body == API_BODY_UPLOAD ? store_writer_write(x->request.upload, data, size, &err)
-                                          : append_json(x, data, size, &err);
-    if (code == 0)
+    int rc = x->body == API_BODY_UPLOAD ? store_writer_write(x->request.upload, data, size, &err)
+                                        : append_json(x, data, size, &err);
+    if (rc == 0)
         return EXCHANGE_READ;
-    problem_respond(&x->request, problem_of_code(code), &err, NULL, &x->response);
+    problem_respond(&x->request, problem_of_code(rc), &err, NULL, &x->response);
     settle(x);
     return EXCHANGE_ANSWER_NOW;
 }

@@ -99,9 +99,9 @@ static int open_socket(const struct endpoint *endpoint, const char *text, int *o
         (family == AF_INET6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof(v6_only)) != 0) ||
         bind(fd, &endpoint->address.any, endpoint->size) != 0 || listen(fd, SOMAXCONN) != 0) {
-        int code = error_set_errno(err, errno, "listen: cannot listen on %s", text);
+        int rc = error_set_errno(err, errno, "listen: cannot listen on %s", text);
         close(fd);
-        return code;
+        return rc;
     }
     *out = fd;
     return 0;
@@ -128,21 +128,21 @@ static int describe(int fd, const struct endpoint *asked, struct listener *out, 
 int listen_open(struct listener *out, const char *address, struct error *err)
 {
     struct endpoint endpoint;
-    int code = parse(address, &endpoint, err);
-    if (code != 0)
-        return code;
+    int rc = parse(address, &endpoint, err);
+    if (rc != 0)
+        return rc;
     int fd = -1;
-    code = open_socket(&endpoint, address, &fd, err);
-    if (code != 0 && endpoint.every) {
+    rc = open_socket(&endpoint, address, &fd, err);
+    if (rc != 0 && endpoint.every) {
         /* No IPv6 here: all addresses then means IPv4's. */
         set_v4(&endpoint, (struct in_addr){htonl(INADDR_ANY)},
                ntohs(endpoint.address.v6.sin6_port));
-        code = open_socket(&endpoint, address, &fd, err);
+        rc = open_socket(&endpoint, address, &fd, err);
     }
-    if (code != 0)
-        return code;
-    code = describe(fd, &endpoint, out, err);
-    if (code != 0)
+    if (rc != 0)
+        return rc;
+    rc = describe(fd, &endpoint, out, err);
+    if (rc != 0)
         close(fd);
-    return code;
+    return rc;
 }

@@ -54,10 +54,10 @@ int bench_round(struct bench_thread *threads, uint32_t n, double *out, struct er
 {
     pthread_t ids[POOL_WORKERS_MAX];
     uint32_t n_started = 0;
-    int code = 0;
-    while (n_started < n && code == 0) {
-        code = pthread_create(&ids[n_started], NULL, bench_encode, &threads[n_started]);
-        if (code == 0)
+    int rc = 0;
+    while (n_started < n && rc == 0) {
+        rc = pthread_create(&ids[n_started], NULL, bench_encode, &threads[n_started]);
+        if (rc == 0)
             n_started++;
     }
     double rate = 0;
@@ -65,8 +65,8 @@ int bench_round(struct bench_thread *threads, uint32_t n, double *out, struct er
         pthread_join(ids[i], NULL);
         rate += threads[i].chips_per_second;
     }
-    if (code != 0)
-        return error_set_errno(err, code, "starting thread %" PRIu32, n_started + 1);
+    if (rc != 0)
+        return error_set_errno(err, rc, "starting thread %" PRIu32, n_started + 1);
     *out = rate;
     return 0;
 }

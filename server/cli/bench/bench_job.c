@@ -179,16 +179,16 @@ static int run_threads(struct encoding_thread *threads, uint32_t n, double *seco
                        struct error *err)
 {
     uint32_t n_started = 0;
-    int code = 0;
+    int rc = 0;
     const double start = clock_now_seconds();
-    while (n_started < n && code == 0) {
-        code = pthread_create(&threads[n_started].id, NULL, encode_batches, &threads[n_started]);
-        n_started += code == 0 ? 1 : 0;
+    while (n_started < n && rc == 0) {
+        rc = pthread_create(&threads[n_started].id, NULL, encode_batches, &threads[n_started]);
+        n_started += rc == 0 ? 1 : 0;
     }
     for (uint32_t i = 0; i < n_started; i++)
         pthread_join(threads[i].id, NULL);
     *seconds = clock_now_seconds() - start;
-    return code == 0 ? 0 : error_set_errno(err, code, "starting a thread");
+    return rc == 0 ? 0 : error_set_errno(err, rc, "starting a thread");
 }
 
 /* Seconds that `n_threads` threads need to encode as many chips, in batches as a job's. */
