@@ -115,6 +115,8 @@ static int find_next(struct db_connection *writer, char id[DB_ID_SIZE], struct e
     return rc == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "the queue is empty") : rc;
 }
 
+/* A token that someone edited starts anew: the job must not hold up those behind it, and the owner
+ * still tells its claims from those of others. */
 static int mark_claimed(struct db_connection *writer, const struct db_lease *lease,
                         uint32_t lease_ms, struct error *err)
 {
@@ -122,8 +124,10 @@ static int mark_claimed(struct db_connection *writer, const struct db_lease *lea
     char now[DB_TIME_SIZE];
     int rc = db_stmt_prepare(&stmt, writer, "claiming a job",
                              "UPDATE jobs SET state = 'running', lease_owner = ?,"
-                             " lease_token = lease_token + 1, lease_expires_ms = ?,"
-                             " attempts = attempts + 1, started_at = COALESCE(started_at, ?)"
+                             " lease_token = CASE WHEN lease_token BETWEEN 0 AND 1000000000000000"
+                             " THEN CAST(lease_token AS BIGINT) + 1 ELSE 1 END,"
+                             " lease_expires_ms = ?, attempts = attempts + 1,"
+                             " started_at = COALESCE(started_at, ?)"
                              " WHERE id = ? AND state = 'queued'",
                              err);
     if (rc != 0)

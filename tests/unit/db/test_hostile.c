@@ -179,6 +179,42 @@ static void a_damaged_job_does_not_hold_up_the_queue(void **state)
     assert_int_equal(db_job_claim(f->db, "w", 1000, &job, &lease, &f->err), ERROR_NOT_FOUND);
 }
 
+static void a_damaged_token_does_not_hold_up_the_queue(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *stored;
+        uint64_t expected;
+    } tokens[] = {{"-1", 1},
+                  {"-9223372036854775808", 1},
+                  {"9223372036854775807", 1},
+                  {"1e300", 1},
+                  {"2.5", 3},
+                  {"'many'", 1},
+                  {"X'0102'", 1},
+                  {"7", 8}};
+    char id[DB_ID_SIZE], sql[200];
+    struct db_job job;
+    struct db_lease lease;
+    bool cancel;
+    fixture_fill(f);
+    for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+        assert_ok(fixture_add_job(f, 0, id));
+        fixture_close(f);
+        snprintf(sql, sizeof(sql), "UPDATE jobs SET lease_token = %s WHERE id = '%s'",
+                 tokens[i].stored, id);
+        fixture_edit(f, sql);
+        assert_ok(fixture_open(f));
+        if (db_job_claim(f->db, "w", 1000, &job, &lease, &f->err) != 0)
+            fail_msg("%s: %s", tokens[i].stored, f->err.message);
+        assert_string_equal(job.id, id);
+        db_job_clear(&job);
+        assert_int_equal(lease.token, tokens[i].expected);
+        assert_ok(db_job_heartbeat(f->db, &lease, 1000, 1, &cancel, &f->err));
+        assert_ok(db_job_finish(f->db, &lease, DB_JOB_SUCCEEDED, NULL, NULL, &f->err));
+    }
+}
+
 static void triggers_and_views_do_not_run(void **state)
 {
     struct fixture *f = *state;
@@ -238,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(edited_values_are_corrupt),
         TEST(a_damaged_job_does_not_hold_up_the_queue),
+        TEST(a_damaged_token_does_not_hold_up_the_queue),
         TEST(triggers_and_views_do_not_run),
         TEST(flipped_bytes_never_crash),
     };
