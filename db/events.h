@@ -18,7 +18,7 @@
  *     job.requeued           job          reason: released, lease_over or owner_gone
  *     job.succeeded          job          token
  *     job.failed             job          token, code
- *     job.cancelled          job          token, when it was running
+ *     job.cancelled          job          token, when its worker ended it
  *     result.stored          job          image_id, token
  *
  * Data is a small JSON object of ids, numbers and codes: never a text of a client, which would have

@@ -1,4 +1,5 @@
-/* The schema. SQL here and in the typed queries stays portable: no rowid, no engine's upsert.
+/* The schema. SQL here and in the typed queries stays portable: no engine's upsert, and no rowid
+ * but where a blob is read in pieces (db_blob_place).
  *
  * Who owns whom is ON DELETE CASCADE, always down from the project; who merely uses an image has
  * no cascade, so that the engine itself refuses to delete what is needed. Texts are UTF-8, times

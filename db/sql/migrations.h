@@ -23,14 +23,12 @@ struct db_migration {
     enum db_references references;
 };
 
-/* The steps of this program, oldest first. */
-const struct db_migration *db_migrations(size_t *n);
-
 /* Brings the database of a writer to this program's version and enables writes. ERROR_CONFLICT: the
  * file was written by a newer version; it is left as it was. */
 int db_migrate(struct db_connection *writer, const char *path, struct error *err);
 
-/* The steps that db_migrate takes: the first n of them make a database of version n. */
+/* The steps that db_migrate takes, oldest first: the first n of them make a database of version n.
+ */
 const struct db_migration *db_migrations(size_t *n_migrations);
 
 /* The same with a list of one's own, for tests. Each step is one transaction with its version, so a
