@@ -126,18 +126,18 @@ void metrics_set(struct metrics *metrics, enum metric metric, double value)
 }
 
 static struct request_count *find_count(struct metrics *metrics, const char *method,
-                                        const char *route, int rc)
+                                        const char *route, int status)
 {
     for (size_t i = 0; i < metrics->n_counts; i++) {
         struct request_count *count = &metrics->counts[i];
-        if (count->status == rc && strcmp(count->method, method) == 0 &&
+        if (count->status == status && strcmp(count->method, method) == 0 &&
             strcmp(count->route, route) == 0)
             return count;
     }
     if (metrics->n_counts == MAX_SERIES)
         return NULL;
     struct request_count *count = &metrics->counts[metrics->n_counts++];
-    *count = (struct request_count){method, route, rc, 0};
+    *count = (struct request_count){method, route, status, 0};
     return count;
 }
 

@@ -298,7 +298,7 @@ static int get(struct bench_rig *rig, const char *target, struct error *err)
     ask(rig, &request, &response);
     int rc = response.status == 200
                  ? 0
-                 : error_set(err, ERROR_INVALID, "%s: rc %d", target, response.status);
+                 : error_set(err, ERROR_INVALID, "%s: status %d", target, response.status);
     api_response_clear(&response);
     return rc;
 }

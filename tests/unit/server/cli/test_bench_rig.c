@@ -62,10 +62,27 @@ static void jobs_that_follow_at_once_have_times_that_fit(void **state)
     bench_rig_close(&rig);
 }
 
+static void a_refused_picture_is_told_with_its_status(void **state)
+{
+    (void)state;
+    static struct bench_rig rig;
+    struct error err = {0};
+    const struct bench_image image = {.id = "img_00000000000000000000000000"};
+    const struct bench_run run = {.job_id = "job_00000000000000000000000000"};
+    double seconds;
+    assert_ok(
+        bench_rig_open(&rig, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), 1, &err));
+    assert_int_equal(bench_rig_render(&rig, &image, &run, &seconds, &err), ERROR_INVALID);
+    assert_string_equal(err.message, "/v1/jobs/job_00000000000000000000000000/results/"
+                                     "img_00000000000000000000000000/labels.png: status 404");
+    bench_rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_that_follow_at_once_have_times_that_fit),
+        cmocka_unit_test(a_refused_picture_is_told_with_its_status),
     };
     return test_run(tests);
 }
