@@ -21,9 +21,16 @@ const struct classifier_params classifier_params_default = {
     .head = &head_prototypes,
 };
 
-/* Indexed by the enums. */
-static const char *const distance_names[] = {"euclidean", "cosine"};
-static const char *const transform_names[] = {"none", "l2", "cl2n", "standardise"};
+static const char *const distance_names[] = {
+    [CLASSIFIER_SQUARED_EUCLIDEAN] = "euclidean",
+    [CLASSIFIER_COSINE] = "cosine",
+};
+static const char *const transform_names[] = {
+    [CLASSIFIER_TRANSFORM_NONE] = "none",
+    [CLASSIFIER_TRANSFORM_L2] = "l2",
+    [CLASSIFIER_TRANSFORM_CL2N] = "cl2n",
+    [CLASSIFIER_TRANSFORM_STANDARDISE] = "standardise",
+};
 
 const char *classifier_distance_name(enum classifier_distance distance)
 {
