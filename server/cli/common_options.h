@@ -42,7 +42,7 @@ enum {
 #define OPTION_INPUT_SIZES(target)                                                                 \
     OPTION_TEXT("input-size", "N[,N]", target,                                                     \
                 "pixels a side that chips are resampled to (default: the encoder's); the "         \
-                "vectors of\n                           several sizes are concatenated")
+                "embeddings of\n                           several sizes are concatenated")
 #define OPTION_PRECISION(target)                                                                   \
     OPTION_TEXT("precision", "NAME", target,                                                       \
                 "float32 (default); faster and less exact, if the processor has AVX512_BF16 or "   \
