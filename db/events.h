@@ -22,7 +22,12 @@
  *     result.stored          job          image_id, token
  *
  * Data is a small JSON object of ids, numbers and codes: never a text of a client, which would have
- * to be escaped and could be long. Progress is no event.
+ * to be escaped and could be long. Progress is no event. An encoder that becomes the default tells
+ * by the same event that the one before is it no more.
+ *
+ * job.started alone is written without waiting for the disk, as the claim is: a power cut may undo
+ * both, and the event that comes next bears the same sequence. A reader that remembers a sequence
+ * across such a cut compares the id of the event there, too.
  */
 #ifndef CHIPSHOT_DB_EVENTS_H
 #define CHIPSHOT_DB_EVENTS_H
