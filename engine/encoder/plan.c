@@ -196,11 +196,12 @@ uint64_t plan_arena_bytes(const struct plan *plan)
 {
     uint64_t boundaries = 0;
     for (uint32_t segment = 0; segment <= ENCODER_STAGES; segment++)
-        boundaries += round_up(plan->boundary_floats[segment] * sizeof(float));
-    return boundaries + SCRATCH_BUFFERS * round_up(plan->scratch_floats * sizeof(float)) +
-           round_up(plan->plane_floats * sizeof(float)) +
-           round_up(plan->map_words * sizeof(float)) +
-           round_up(plan->padded_floats * sizeof(float)) + round_up(plan->widest * sizeof(float));
+        boundaries += align_size(plan->boundary_floats[segment] * sizeof(float));
+    return boundaries + SCRATCH_BUFFERS * align_size(plan->scratch_floats * sizeof(float)) +
+           align_size(plan->plane_floats * sizeof(float)) +
+           align_size(plan->map_words * sizeof(float)) +
+           align_size(plan->padded_floats * sizeof(float)) +
+           align_size(plan->widest * sizeof(float));
 }
 
 static uint32_t last_pooled_stage(const struct encoder_info *info)

@@ -109,7 +109,7 @@ uint64_t layer_begin(const struct encoder_workspace *workspace);
 void layer_end(struct encoder_workspace *workspace, uint32_t index, uint64_t begin);
 
 /* A multiple of the alignment of channels. */
-static inline uint64_t round_up(uint64_t n_bytes)
+static inline uint64_t align_size(uint64_t n_bytes)
 {
     return (n_bytes + KERNEL_ALIGNMENT - 1) / KERNEL_ALIGNMENT * KERNEL_ALIGNMENT;
 }

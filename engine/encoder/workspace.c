@@ -36,7 +36,7 @@ static int pack_weights(const struct encoder *encoder, const struct plan *plan, 
 static void *cut(uint8_t **next, uint64_t n_bytes)
 {
     uint8_t *buffer = *next;
-    *next += round_up(n_bytes);
+    *next += align_size(n_bytes);
     return buffer;
 }
 
