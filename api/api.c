@@ -27,7 +27,6 @@ int api_create(struct api **out, const struct data *data, const struct api_limit
     api->db = data->db;
     api->store = data->store;
     api->cache = data->cache;
-    api->directory = data->directory;
     api->limits = *limits;
     api->hooks = *hooks;
     if (api->hooks.openapi != NULL)

@@ -14,10 +14,9 @@
 #include "db/db.h"
 
 struct api {
-    struct db *db; /* borrowed, like the next three */
+    struct db *db; /* borrowed, like the next two */
     struct store *store;
     struct cache *cache;
-    const char *directory; /* of the data: for files that are too large for memory */
     struct api_limits limits;
     struct api_hooks hooks;
     char openapi_etag[17]; /* of the text's hash */

@@ -1,5 +1,5 @@
 /* What the API admits: each limit is an option of `chipshot serve` and is named, with its value, in
- * the error of whoever goes beyond it. */
+ * the error of whoever goes beyond it. Only a wait that is too long is shortened. */
 #ifndef CHIPSHOT_API_LIMITS_H
 #define CHIPSHOT_API_LIMITS_H
 
