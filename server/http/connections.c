@@ -53,6 +53,7 @@ struct connections {
     uint32_t n_running; /* connections in a phase of a request */
     uint64_t planned_ms;
     bool draining;
+    bool answers_cut; /* no answer begins any more */
     bool stopping;
 };
 
@@ -344,6 +345,11 @@ bool connection_enter(struct connections *connections, struct connection *connec
     pthread_mutex_lock(&connections->mutex);
     bool alive = !connection->expired;
     begin_phase(connections, connection, phase);
+    /* The server is about to shut all sockets down, which might be in the middle of this one's. */
+    if (phase == CONNECTION_SENDING && connections->answers_cut) {
+        reset(connection->fd);
+        alive = false;
+    }
     pthread_mutex_unlock(&connections->mutex);
     return alive;
 }
@@ -430,6 +436,7 @@ void connection_cut(const struct connection *connection)
 void connections_cut_answers(struct connections *connections)
 {
     pthread_mutex_lock(&connections->mutex);
+    connections->answers_cut = true;
     for (struct connection *c = connections->list; c != NULL; c = c->next) {
         if (c->phase == CONNECTION_SENDING)
             reset(c->fd);

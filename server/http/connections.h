@@ -56,8 +56,9 @@ struct connection *connections_add(struct connections *connections, int fd);
 void connections_remove(struct connections *connections, struct connection *connection);
 uint32_t connections_count(struct connections *connections);
 
-/* Returns false when the deadline of the phase before has passed already and the connection is shut
- * down: there is nobody to answer. `connection` NULL: true. */
+/* Returns false when the deadline of the phase before has passed already, or an answer would begin
+ * after connections_cut_answers, and the connection is shut down: there is nobody to answer.
+ * `connection` NULL: true. */
 bool connection_enter(struct connections *connections, struct connection *connection,
                       enum connection_phase phase);
 /* Bytes of a body arrived. */
@@ -83,7 +84,7 @@ void connection_linger(struct connections *connections, struct connection *conne
  * the orderly end of a connection is the end of an answer whose length was not told. The
  * connection's own thread then sees the end as after a deadline. NULL allowed. */
 void connection_cut(const struct connection *connection);
-/* Cuts all connections that are in the middle of an answer. */
+/* Cuts all connections that are in the middle of an answer; from then on none begins. */
 void connections_cut_answers(struct connections *connections);
 
 /* The descriptor, for an answer written past the library; -1 when `connection` is NULL. */

@@ -270,6 +270,23 @@ static void an_answer_that_is_cut_has_no_orderly_end(void **state)
     connection_cut(NULL);
 }
 
+/* A handler that ends between the cut and the end of the server. */
+static void no_answer_begins_after_the_cut(void **state)
+{
+    (void)state;
+    struct connections *connections = create(LONG, LONG, LONG);
+    struct pair late;
+    open_pair(&late);
+    struct connection *connection = connections_add(connections, late.server);
+    connection_enter(connections, connection, CONNECTION_HANDLING);
+    connections_cut_answers(connections);
+    assert_false(connection_enter(connections, connection, CONNECTION_SENDING));
+    assert_int_equal(end_of(late.client), ECONNRESET);
+    connections_remove(connections, connection);
+    connections_destroy(connections);
+    close_pair(&late);
+}
+
 struct lingerer {
     struct connections *connections;
     struct connection *connection;
@@ -315,6 +332,7 @@ int main(void)
         cmocka_unit_test(handling_has_no_deadline),
         cmocka_unit_test(draining_closes_what_is_idle_and_waits_for_the_rest),
         cmocka_unit_test(an_answer_that_is_cut_has_no_orderly_end),
+        cmocka_unit_test(no_answer_begins_after_the_cut),
         cmocka_unit_test(lingering_reads_what_the_client_still_sends),
     };
     return test_run(tests);
