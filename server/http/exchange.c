@@ -393,6 +393,17 @@ char *exchange_raw_answer(const struct exchange *x, const char *reason, size_t *
     return text;
 }
 
+/* A stream can fail when its status is out already, and that is as bad as a 500; but what was
+ * deleted meanwhile would have been a 404. */
+static enum log_level level_of(const struct api_response *response, const char *outcome)
+{
+    const int code = response->error_code;
+    const bool broke = response->stream.next != NULL && code != 0 && code != ERROR_NOT_FOUND;
+    if (broke || response->status >= 500)
+        return code == ERROR_BUSY ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
+    return outcome != NULL ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
+}
+
 void exchange_log(const struct exchange *x, bool sent, bool timed_out)
 {
     const struct log *log = x->context->parts.log;
@@ -405,11 +416,6 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
     if (!x->answered)
         metrics_http_request(x->context->parts.metrics, request_method_name(x->request.method),
                              route_of(x), 0, clock_now_seconds() - x->start);
-    enum log_level level = LOG_LEVEL_INFO;
-    if (response->status >= 500 && response->error_code != ERROR_BUSY)
-        level = LOG_LEVEL_ERROR;
-    else if (response->status >= 500 || outcome != NULL)
-        level = LOG_LEVEL_WARN;
     const struct log_field fields[] = {
         log_string("method", request_method_name(x->request.method)),
         log_string("route", route_of(x)),
@@ -426,5 +432,6 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
         log_string("error", response->error_code ? error_code_name(response->error_code) : NULL),
         log_string("message", *response->error_message ? response->error_message : NULL),
     };
-    log_write(log, level, "request", fields, sizeof(fields) / sizeof(fields[0]));
+    log_write(log, level_of(response, outcome), "request", fields,
+              sizeof(fields) / sizeof(fields[0]));
 }

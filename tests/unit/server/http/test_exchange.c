@@ -1,0 +1,69 @@
+#include "tests/test.h"
+
+#include <unistd.h>
+
+#include "server/http/exchange.h"
+
+static int break_down(void *context, char *buffer, size_t size, size_t *n, struct error *err)
+{
+    (void)buffer;
+    (void)size;
+    (void)n;
+    return error_set(err, *(const int *)context, "it broke");
+}
+
+static void close_nothing(void *context)
+{
+    (void)context;
+}
+
+/* Status 200 was sent; the log is where anyone hears of what came after. */
+static void a_broken_stream_is_logged_as_bad_as_it_is(void **state)
+{
+    (void)state;
+    static const struct {
+        int code;
+        const char *level, *error;
+    } trials[] = {
+        {ERROR_NOT_FOUND, " level=warn ", " error=not_found "},
+        {ERROR_CORRUPT, " level=error ", " error=corrupt "},
+        {ERROR_IO, " level=error ", " error=io "},
+        {ERROR_NOMEM, " level=error ", " error=no_memory "},
+        {ERROR_BUSY, " level=warn ", " error=busy "},
+    };
+    for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
+        FILE *file = tmpfile();
+        char text[LOG_LINE_SIZE], byte;
+        int code = trials[i].code;
+        size_t n = 0;
+        assert_non_null(file);
+        const struct log log = {fileno(file), LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT};
+        const struct exchange_context context = {.parts = {.log = &log}};
+        struct exchange *exchange = exchange_create(&context, "/large");
+        assert_non_null(exchange);
+        exchange->request.method = "GET";
+        exchange->answered = true;
+        exchange->response.status = 200;
+        exchange->response.stream =
+            (struct api_stream){.context = &code, .next = break_down, .close = close_nothing};
+        assert_int_equal(exchange_next_bytes(exchange, &byte, 1, &n), code);
+        exchange_log(exchange, false, false);
+        exchange_destroy(exchange);
+        ssize_t size = pread(fileno(file), text, sizeof(text) - 1, 0);
+        assert_true(size > 0);
+        text[size] = '\0';
+        assert_non_null(strstr(text, trials[i].level));
+        assert_non_null(strstr(text, trials[i].error));
+        assert_non_null(strstr(text, " outcome=aborted "));
+        assert_non_null(strstr(text, "it broke"));
+        fclose(file);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_broken_stream_is_logged_as_bad_as_it_is),
+    };
+    return test_run(tests);
+}
