@@ -37,7 +37,7 @@ static const char *find_fault(const struct db_result *result, int *map)
         if (result->labels[i] >= result->n_classes && result->labels[i] < DB_LABEL_UNKNOWN)
             return "holds a label that is no class";
         *map = 2;
-        if (!isfinite(result->distances[i]))
+        if (result->distances != NULL && !isfinite(result->distances[i]))
             return "holds a distance that is not finite";
     }
     *map = 1;
@@ -377,11 +377,6 @@ static int read_part(struct db_connection *reader, const struct db_result *resul
     rc = db_connection_read_blob(reader, &place, first * 2, n * 2, part->labels, err);
     if (rc != 0)
         return rc;
-    place.column = "distances";
-    place.size = n_chips * 4;
-    rc = db_connection_read_blob(reader, &place, first * 4, n * 4, part->distances, err);
-    if (rc != 0)
-        return rc;
     place.column = "probabilities";
     place.size = n_chips * n_classes * 4;
     rc = db_connection_read_blob(reader, &place, first * n_classes * 4, n * n_classes * 4,
@@ -389,9 +384,15 @@ static int read_part(struct db_connection *reader, const struct db_result *resul
     if (rc != 0)
         return rc;
     decode_u16((const uint8_t *)part->labels, n, part->labels);
-    decode_f32((const uint8_t *)part->distances, n, part->distances);
     decode_f32((const uint8_t *)part->probabilities, n * n_classes, part->probabilities);
-    return 0;
+    if (part->distances == NULL)
+        return 0;
+    place.column = "distances";
+    place.size = n_chips * 4;
+    rc = db_connection_read_blob(reader, &place, first * 4, n * 4, part->distances, err);
+    if (rc == 0)
+        decode_f32((const uint8_t *)part->distances, n, part->distances);
+    return rc;
 }
 
 int db_result_read_part(struct db *db, const struct db_result *result,

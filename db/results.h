@@ -43,12 +43,13 @@ struct db_result {
     char created_at[DB_TIME_SIZE];
 };
 
-/* A stretch of a result's maps; the arrays are the caller's. */
+/* A stretch of a result's maps; the arrays are the caller's. SQLite goes to a place in a map from
+ * the row's begin, page by page, and distances stand at its end: many parts with them are slow. */
 struct db_result_part {
     uint64_t first, n_chips; /* in the order of the maps, row by row */
     uint16_t *labels;        /* n_chips */
     float *probabilities;    /* n_chips x n_classes */
-    float *distances;        /* n_chips */
+    float *distances;        /* n_chips; NULL: not asked for */
 };
 
 enum db_result_maps {

@@ -129,7 +129,6 @@ static void text_destroy(void *context)
         free(text->names[i]);
     free(text->part.labels);
     free(text->part.probabilities);
-    free(text->part.distances);
     free(text);
 }
 
@@ -159,14 +158,13 @@ static int make_room(struct result_text *text, struct error *err)
 {
     const uint64_t n_chips = grid_n_chips(&text->view.grid);
     const uint32_t n_classes = text->view.result.n_classes;
-    const uint64_t fits = PART_SIZE / (sizeof(uint16_t) + (n_classes + 1) * sizeof(float));
+    const uint64_t fits = PART_SIZE / (sizeof(uint16_t) + n_classes * sizeof(float));
     struct db_result_part *part = &text->part;
     text->part_max = n_chips < fits ? n_chips : fits;
     part->labels = reallocarray(NULL, text->part_max, sizeof(*part->labels));
     part->probabilities =
         reallocarray(NULL, text->part_max * n_classes, sizeof(*part->probabilities));
-    part->distances = reallocarray(NULL, text->part_max, sizeof(*part->distances));
-    if (part->labels == NULL || part->probabilities == NULL || part->distances == NULL)
+    if (part->labels == NULL || part->probabilities == NULL)
         return error_set_nomem(err, "a result's maps");
     return 0;
 }
@@ -292,8 +290,7 @@ static void write_chips(struct result_text *text, struct body_writer *writer)
                                          .n_classes = n_classes,
                                          .temperature = text->view.result.temperature,
                                          .labels = part->labels + at,
-                                         .probabilities = part->probabilities + at * n_classes,
-                                         .distances = part->distances + at};
+                                         .probabilities = part->probabilities + at * n_classes};
     switch (text->form) {
     case RESULT_JSON:
         write_json_chips(writer, grid, text->next, &chips, text->names);

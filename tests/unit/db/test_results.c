@@ -359,6 +359,28 @@ static void parts_make_up_the_whole(void **state)
     assert_int_equal(read_part(f, &result, 1, UINT64_MAX, &part), ERROR_INVALID);
 }
 
+/* They stand behind the others: going there for nothing made large answers slow. */
+static void distances_are_read_when_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result;
+    struct db_lease lease;
+    uint16_t some_labels[2];
+    float some_probabilities[2 * N_CLASSES];
+    const struct db_result_part part = {
+        .first = 3, .n_chips = 2, .labels = some_labels, .probabilities = some_probabilities};
+    prepare(f, job_id, &lease, &result);
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
+    fixture_close(f);
+    fixture_edit(f, "UPDATE results SET distances = zeroblob(1)");
+    assert_ok(fixture_open(f));
+    assert_ok(db_result_read_part(f->db, &result, &part, &f->err));
+    assert_memory_equal(some_labels, labels + 3, sizeof(some_labels));
+    assert_memory_equal(some_probabilities, probabilities + 3 * N_CLASSES,
+                        sizeof(some_probabilities));
+}
+
 static void a_part_of_what_is_gone_or_damaged_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -462,6 +484,7 @@ int main(void)
         TEST(a_list_has_the_order_of_the_job),
         TEST(edited_results_are_corrupt),
         TEST(parts_make_up_the_whole),
+        TEST(distances_are_read_when_asked_for),
         TEST(a_part_of_what_is_gone_or_damaged_is_told),
         TEST(statistics_of_version_1_are_kept_to_the_bit),
     };
