@@ -190,26 +190,13 @@ static int text_create(struct result_text **out, struct db *db, struct result_vi
     return rc;
 }
 
-/* ERROR_CORRUPT: a label that may not be. */
-static int check_labels(const struct result_text *text, struct error *err)
-{
-    const struct result_view *view = &text->view;
-    const struct db_result_part *part = &text->part;
-    struct error cause = {0};
-    if (labels_check(part->labels, part->first, part->n_chips, view->result.n_classes, &cause) != 0)
-        return error_set(err, ERROR_CORRUPT, "job %s, image %s: %s", view->job.id, view->image.id,
-                         cause.message);
-    return 0;
-}
-
 static int load_part(struct result_text *text, struct error *err)
 {
     struct db_result_part *part = &text->part;
     const uint64_t left = grid_n_chips(&text->view.grid) - text->next;
     part->first = text->next;
     part->n_chips = left < text->part_max ? left : text->part_max;
-    int rc = db_result_read_part(text->db, &text->view.result, part, err);
-    return rc != 0 ? rc : check_labels(text, err);
+    return db_result_read_part(text->db, &text->view.result, part, err);
 }
 
 static void write_json_label(struct body_writer *writer, uint16_t label, uint32_t n_classes,

@@ -215,11 +215,11 @@ static void a_stream_of_a_deleted_job_fails(void **state)
                                        &(struct principal){.id = "rig"}, &rig->err),
                      0);
     const struct api_stream *stream = &rig->response.stream;
-    int code = 0;
+    int rc = 0;
     do
-        code = stream->next(stream->context, piece, sizeof(piece), &n, &rig->err);
-    while (code == 0 && n > 0);
-    assert_int_equal(code, ERROR_NOT_FOUND);
+        rc = stream->next(stream->context, piece, sizeof(piece), &n, &rig->err);
+    while (rc == 0 && n > 0);
+    assert_int_equal(rc, ERROR_NOT_FOUND);
 }
 
 static void decode_answer(struct rig *rig, struct image *out)
