@@ -76,21 +76,6 @@ static int move_default(struct db_connection *writer, const char *id, struct err
     return db_stmt_run(stmt, NULL, err);
 }
 
-static int append_event(struct db_connection *writer, const struct db_encoder *encoder,
-                        enum db_event_type type, const char *principal, struct error *err)
-{
-    struct db_event event = {.type = type};
-    const char *is_default = encoder->is_default ? "true" : "false";
-    memcpy(event.subject_id, encoder->id, sizeof(event.subject_id));
-    snprintf(event.principal, sizeof(event.principal), "%s", principal);
-    if (type == DB_EVENT_ENCODER_CREATED)
-        snprintf(event.data, sizeof(event.data), "{\"sha256\":\"%s\",\"is_default\":%s}",
-                 encoder->sha256, is_default);
-    else
-        snprintf(event.data, sizeof(event.data), "{\"is_default\":%s}", is_default);
-    return db_event_append(writer, &event, err);
-}
-
 /* Makes the encoder that exists already the default. */
 static int promote(struct db_connection *writer, struct db_encoder *found, const char *principal,
                    struct error *err)
@@ -98,20 +83,24 @@ static int promote(struct db_connection *writer, struct db_encoder *found, const
     if (found->is_default)
         return 0;
     found->is_default = true;
+    const struct db_event_head head = {DB_EVENT_ENCODER_UPDATED, "", found->id, principal};
     int rc = move_default(writer, found->id, err);
-    return rc != 0 ? rc : append_event(writer, found, DB_EVENT_ENCODER_UPDATED, principal, err);
+    return rc != 0 ? rc : db_event_append(writer, &head, err, "{\"is_default\":true}");
 }
 
 static int insert_new(struct db_connection *writer, struct db_encoder *encoder, struct error *err)
 {
     db_id_create("enc_", encoder->id);
     db_id_time(encoder->id, encoder->created_at);
+    const struct db_event_head head = {DB_EVENT_ENCODER_CREATED, "", encoder->id,
+                                       encoder->created_by};
     int rc = insert_row(writer, encoder, err);
     if (rc == 0 && encoder->is_default)
         rc = move_default(writer, encoder->id, err);
-    return rc != 0
-               ? rc
-               : append_event(writer, encoder, DB_EVENT_ENCODER_CREATED, encoder->created_by, err);
+    if (rc != 0)
+        return rc;
+    return db_event_append(writer, &head, err, "{\"sha256\":\"%s\",\"is_default\":%s}",
+                           encoder->sha256, encoder->is_default ? "true" : "false");
 }
 
 /* `found` becomes the encoder that exists already, if there is one. */

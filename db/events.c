@@ -31,10 +31,21 @@ const char *db_event_type_name(enum db_event_type type)
     return type_names[type];
 }
 
-int db_event_append(struct db_connection *writer, const struct db_event *event, struct error *err)
+int db_event_append(struct db_connection *writer, const struct db_event_head *head,
+                    struct error *err, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int rc = db_event_appendv(writer, head, err, format, arguments);
+    va_end(arguments);
+    return rc;
+}
+
+int db_event_appendv(struct db_connection *writer, const struct db_event_head *head,
+                     struct error *err, const char *format, va_list arguments)
 {
     struct db_stmt *stmt = NULL;
-    char id[DB_ID_SIZE], created_at[DB_TIME_SIZE];
+    char id[DB_ID_SIZE], created_at[DB_TIME_SIZE], data[DB_EVENT_DATA_SIZE];
     int rc = db_stmt_prepare(
         &stmt, writer, "storing an event",
         "INSERT INTO events (sequence, id, created_at, type, project_id, subject_id, principal,"
@@ -46,11 +57,12 @@ int db_event_append(struct db_connection *writer, const struct db_event *event, 
     db_id_time(id, created_at);
     db_bind_text(stmt, id);
     db_bind_text(stmt, created_at);
-    db_bind_text(stmt, type_names[event->type]);
-    db_bind_text(stmt, event->project_id);
-    db_bind_text(stmt, event->subject_id);
-    db_bind_text(stmt, event->principal);
-    db_bind_text(stmt, event->data[0] != '\0' ? event->data : "{}");
+    db_bind_text(stmt, type_names[head->type]);
+    db_bind_text(stmt, head->project_id);
+    db_bind_text(stmt, head->subject_id);
+    db_bind_text(stmt, head->principal);
+    vsnprintf(data, sizeof(data), format, arguments);
+    db_bind_text(stmt, data);
     return db_stmt_run(stmt, NULL, err);
 }
 

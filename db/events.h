@@ -32,6 +32,8 @@
 #ifndef CHIPSHOT_DB_EVENTS_H
 #define CHIPSHOT_DB_EVENTS_H
 
+#include <stdarg.h>
+
 #include "base/principal.h"
 #include "db/db.h"
 
@@ -71,7 +73,7 @@ struct db_event {
     char project_id[DB_ID_SIZE];       /* "": none, as for encoders; it may be gone by now */
     char subject_id[DB_ID_SIZE];       /* may be gone, too */
     char principal[PRINCIPAL_ID_SIZE]; /* who did it */
-    char data[DB_EVENT_DATA_SIZE];     /* a JSON object; "" is written as {} */
+    char data[DB_EVENT_DATA_SIZE];     /* a JSON object */
 };
 
 struct db_event_list {
@@ -79,9 +81,23 @@ struct db_event_list {
     size_t n_items;
 };
 
-/* Appends an event within the writer's open transaction. Sequence, id and time are given here and
- * not read. One writer at a time gives the sequence the order of commits. */
-int db_event_append(struct db_connection *writer, const struct db_event *event, struct error *err);
+/* What an event to be written is about; borrowed, the ids as in struct db_event. */
+struct db_event_head {
+    enum db_event_type type;
+    const char *project_id;
+    const char *subject_id;
+    const char *principal;
+};
+
+/* Appends an event within the writer's open transaction, which gives it sequence, id and time;
+ * `format` and what follows give its data. One writer at a time gives the sequence the order of
+ * commits. */
+int db_event_append(struct db_connection *writer, const struct db_event_head *head,
+                    struct error *err, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+int db_event_appendv(struct db_connection *writer, const struct db_event_head *head,
+                     struct error *err, const char *format, va_list arguments)
+    __attribute__((format(printf, 4, 0)));
 
 /* Up to `limit` (1..1000) events whose sequence is over `after`, in order. */
 int db_event_list(struct db *db, uint64_t after, uint32_t limit, struct db_event_list *out,

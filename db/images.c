@@ -93,12 +93,8 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
 static int append_event(struct db_connection *writer, enum db_event_type type,
                         const struct db_image *image, const char *principal, struct error *err)
 {
-    struct db_event event = {.type = type};
-    memcpy(event.project_id, image->project_id, sizeof(event.project_id));
-    memcpy(event.subject_id, image->id, sizeof(event.subject_id));
-    snprintf(event.principal, sizeof(event.principal), "%s", principal);
-    snprintf(event.data, sizeof(event.data), "{\"sha256\":\"%s\"}", image->sha256);
-    return db_event_append(writer, &event, err);
+    const struct db_event_head head = {type, image->project_id, image->id, principal};
+    return db_event_append(writer, &head, err, "{\"sha256\":\"%s\"}", image->sha256);
 }
 
 /* `found` becomes the image that exists already, if there is one. */

@@ -28,13 +28,14 @@ static int read_project(struct db_connection *writer, const char *id, char out[D
 int db_job_event(struct db_connection *writer, const char *id, enum db_event_type type,
                  const char *principal, struct error *err, const char *format, ...)
 {
-    struct db_event event = {.type = type};
+    char project_id[DB_ID_SIZE];
+    const struct db_event_head head = {type, project_id, id, principal};
+    int rc = read_project(writer, id, project_id, err);
+    if (rc != 0)
+        return rc;
     va_list arguments;
-    snprintf(event.subject_id, sizeof(event.subject_id), "%s", id);
-    snprintf(event.principal, sizeof(event.principal), "%s", principal);
     va_start(arguments, format);
-    vsnprintf(event.data, sizeof(event.data), format, arguments);
+    rc = db_event_appendv(writer, &head, err, format, arguments);
     va_end(arguments);
-    int rc = read_project(writer, id, event.project_id, err);
-    return rc != 0 ? rc : db_event_append(writer, &event, err);
+    return rc;
 }

@@ -70,23 +70,13 @@ static int insert_row(struct db_connection *writer, const struct db_project *pro
     return db_stmt_run(stmt, NULL, err);
 }
 
-/* An event whose subject is the project itself. */
-static struct db_event event_of(const char *id, enum db_event_type type, const char *principal)
-{
-    struct db_event event = {.type = type};
-    snprintf(event.project_id, sizeof(event.project_id), "%s", id);
-    snprintf(event.subject_id, sizeof(event.subject_id), "%s", id);
-    snprintf(event.principal, sizeof(event.principal), "%s", principal);
-    return event;
-}
-
 static int insert_in(struct db_connection *writer, const struct db_project *project,
                      struct error *err)
 {
-    const struct db_event event =
-        event_of(project->id, DB_EVENT_PROJECT_CREATED, project->created_by);
+    const struct db_event_head head = {DB_EVENT_PROJECT_CREATED, project->id, project->id,
+                                       project->created_by};
     int rc = insert_row(writer, project, err);
-    return rc != 0 ? rc : db_event_append(writer, &event, err);
+    return rc != 0 ? rc : db_event_append(writer, &head, err, "{}");
 }
 
 int db_project_insert(struct db *db, struct db_project *project, struct error *err)
@@ -163,7 +153,7 @@ static int update_in(struct db_connection *writer, struct db_project *project,
                      uint64_t expected_revision, const struct principal *by, struct error *err)
 {
     struct db_project old = {0};
-    struct db_event event = event_of(project->id, DB_EVENT_PROJECT_UPDATED, by->id);
+    const struct db_event_head head = {DB_EVENT_PROJECT_UPDATED, project->id, project->id, by->id};
     int rc = get_from(writer, project->id, &old, err);
     if (rc == 0 && expected_revision != 0 && expected_revision != old.revision)
         rc = error_set(err, ERROR_CONFLICT,
@@ -174,12 +164,11 @@ static int update_in(struct db_connection *writer, struct db_project *project,
         memcpy(project->created_at, old.created_at, DB_TIME_SIZE);
         memcpy(project->created_by, old.created_by, PRINCIPAL_ID_SIZE);
         db_time_now(project->updated_at);
-        snprintf(event.data, sizeof(event.data), "{\"revision\":%llu}",
-                 (unsigned long long)project->revision);
         rc = update_row(writer, project, err);
     }
     if (rc == 0)
-        rc = db_event_append(writer, &event, err);
+        rc = db_event_append(writer, &head, err, "{\"revision\":%llu}",
+                             (unsigned long long)project->revision);
     db_project_clear(&old);
     return rc;
 }
@@ -261,7 +250,7 @@ static int require_idle(struct db_connection *writer, const char *id, struct err
 static int delete_in(struct db_connection *writer, const char *id, const struct principal *by,
                      struct hashes *hashes, struct error *err)
 {
-    struct db_event event = event_of(id, DB_EVENT_PROJECT_DELETED, by->id);
+    const struct db_event_head head = {DB_EVENT_PROJECT_DELETED, id, id, by->id};
     struct db_stmt *stmt = NULL;
     int rc = db_project_require(writer, id, err);
     if (rc == 0)
@@ -276,8 +265,8 @@ static int delete_in(struct db_connection *writer, const char *id, const struct 
         return rc;
     db_bind_text(stmt, id);
     rc = db_stmt_run(stmt, NULL, err);
-    snprintf(event.data, sizeof(event.data), "{\"n_images\":%zu}", hashes->n_items);
-    return rc != 0 ? rc : db_event_append(writer, &event, err);
+    return rc != 0 ? rc
+                   : db_event_append(writer, &head, err, "{\"n_images\":%zu}", hashes->n_items);
 }
 
 int db_project_delete(struct db *db, struct store *store, const char *id,

@@ -127,12 +127,8 @@ static int insert_classes(struct db_connection *writer, const struct db_support_
 static int append_event(struct db_connection *writer, enum db_event_type type,
                         const struct db_support_set *set, struct error *err)
 {
-    struct db_event event = {.type = type};
-    memcpy(event.project_id, set->project_id, sizeof(event.project_id));
-    memcpy(event.subject_id, set->id, sizeof(event.subject_id));
-    memcpy(event.principal, set->created_by, sizeof(event.principal));
-    snprintf(event.data, sizeof(event.data), "{\"version\":%u}", set->version);
-    return db_event_append(writer, &event, err);
+    const struct db_event_head head = {type, set->project_id, set->id, set->created_by};
+    return db_event_append(writer, &head, err, "{\"version\":%u}", set->version);
 }
 
 static int insert_in(struct db_connection *writer, struct db_support_set *set, struct error *err)
