@@ -9,8 +9,7 @@
 
 #define COLUMNS                                                                                    \
     "id, project_id, sha256, frame, name, format, conversion, width, height, bit_depth, "          \
-    "n_channels, "                                                                                 \
-    "byte_size, pixel_size_nm, created_at, created_by"
+    "n_channels, byte_size, pixel_size_nm, created_at, created_by"
 
 static void read_image(struct db_stmt *stmt, void *item)
 {

@@ -38,6 +38,18 @@ static int next_owner(struct db *db, const char *self, char owner[DB_OWNER_SIZE]
     return rc;
 }
 
+/* Reads the only row's id and finishes the statement. ERROR_NOT_FOUND. */
+static int read_id(struct db_stmt *stmt, char id[DB_ID_SIZE], struct error *err)
+{
+    int rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        db_column_copy(stmt, "id", id, DB_ID_SIZE);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
 /* Finds a running job that `owner` has claimed. */
 static int find_of_owner(struct db_connection *connection, const char *owner, char id[DB_ID_SIZE],
                          struct error *err)
@@ -50,13 +62,7 @@ static int find_of_owner(struct db_connection *connection, const char *owner, ch
     if (rc != 0)
         return rc;
     db_bind_text(stmt, owner);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        db_column_copy(stmt, "id", id, DB_ID_SIZE);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc;
+    return read_id(stmt, id, err);
 }
 
 /* Finds a running job whose lease is over and was not `self`'s. */
@@ -75,13 +81,7 @@ static int find_over(struct db_connection *connection, const char *self, char id
     db_bind_text(stmt, self);
     db_bind_uint(stmt, now);
     db_bind_uint(stmt, now + DB_LEASE_MAX_MS);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        db_column_copy(stmt, "id", id, DB_ID_SIZE);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc;
+    return read_id(stmt, id, err);
 }
 
 typedef int (*find_abandoned)(struct db_connection *connection, const char *owner,

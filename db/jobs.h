@@ -104,8 +104,7 @@ int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_
 int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
                      uint64_t n_chips_done, bool *cancel, struct error *err);
 /* Ends a running job: state must be final; code (a word, as of error_code_name) and message for
- * DB_JOB_FAILED. ERROR_CONFLICT: the
- * lease was lost. */
+ * DB_JOB_FAILED. ERROR_CONFLICT: the lease was lost. */
 int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state state,
                   const char *error_code, const char *error_message, struct error *err);
 /* Back to queued, progress kept at the stored results' chips; a job whose cancellation was

@@ -138,12 +138,7 @@ static int find(struct db_connection *connection, const char *what, const char *
         return rc;
     db_bind_text(stmt, job_id);
     db_bind_text(stmt, image_id);
-    rc = db_stmt_step(stmt, err);
-    db_stmt_finish(stmt);
-    if (rc < 0)
-        return rc;
-    *out = rc > 0;
-    return 0;
+    return db_stmt_run_any(stmt, out, err);
 }
 
 static int exists_in(struct db_connection *connection, const char *job_id, const char *image_id,

@@ -67,8 +67,8 @@ struct db_result_list {
  * was lost. Blobs are little-endian: labels u16, probabilities f32, distances f32. */
 int db_result_insert(struct db *db, const struct db_result *result, const struct db_lease *lease,
                      uint64_t n_chips_done, struct error *err);
-/* ERROR_NOT_FOUND. ERROR_CORRUPT: a blob's size is
- * not what rows, columns and classes say, or a label is neither a class nor one of the above. */
+/* ERROR_NOT_FOUND. ERROR_CORRUPT: a blob's size is not what rows, columns and classes say, or a
+ * label is neither a class nor one of the above. */
 int db_result_get(struct db *db, const char *job_id, const char *image_id, enum db_result_maps maps,
                   struct db_result *out, struct error *err);
 /* Fills the arrays with chips of a result that db_result_get gave: for maps that are too large to

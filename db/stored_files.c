@@ -15,12 +15,7 @@ static int is_named(struct db_connection *connection, const char *sha256, bool *
         return rc;
     db_bind_text(stmt, sha256);
     db_bind_text(stmt, sha256);
-    rc = db_stmt_step(stmt, err);
-    db_stmt_finish(stmt);
-    if (rc < 0)
-        return rc;
-    *out = rc > 0;
-    return 0;
+    return db_stmt_run_any(stmt, out, err);
 }
 
 static int is_needed(void *context, const char *sha256, bool *out, struct error *err)

@@ -420,6 +420,16 @@ int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err)
     return rc;
 }
 
+int db_stmt_run_any(struct db_stmt *stmt, bool *any, struct error *err)
+{
+    int rc = db_stmt_step(stmt, err);
+    db_stmt_finish(stmt);
+    if (rc < 0)
+        return rc;
+    *any = rc > 0;
+    return 0;
+}
+
 /* ---- columns ---- */
 
 /* -1 and a fault when the statement has no such column, which SQLite then reads as NULL. */

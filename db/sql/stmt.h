@@ -87,6 +87,8 @@ int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err);
 /* Steps to the only row: ERROR_NOT_FOUND (with a message that `what` found nothing) when there is
  * none. */
 int db_stmt_step_one(struct db_stmt *stmt, struct error *err);
+/* Runs a statement and finishes it; *any: it gave a row. */
+int db_stmt_run_any(struct db_stmt *stmt, bool *any, struct error *err);
 
 /* ---- columns of the present row, by the name that the SELECT gives them, a constant ---- */
 
