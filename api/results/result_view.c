@@ -3,7 +3,6 @@
  */
 #include "api/results/result_view.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,13 +105,6 @@ static int get_statistics(const struct db_result *result, struct statistics *out
     return 0;
 }
 
-/* Areas count each chip as stride x stride: chips that overlap share their pixels. */
-static double chip_area_nm2(const struct db_image *image, const struct db_result *result)
-{
-    const double size = image->pixel_size_nm;
-    return size > 0 ? (double)result->stride_x * result->stride_y * size * size : NAN;
-}
-
 static json_t *class_json(const struct db_class *class)
 {
     char color[8];
@@ -137,11 +129,13 @@ static int classes_json(const struct db_support_set *set, const struct db_image 
                         struct error *err)
 {
     struct statistics statistics = {0};
+    const double chip_area =
+        statistics_chip_area_nm2(image->pixel_size_nm, result->stride_x, result->stride_y);
     int rc = get_statistics(result, &statistics, err);
     for (uint32_t i = 0; i < result->n_classes && rc == 0; i++) {
         json_t *class = class_json(&set->classes[i]);
         rc = json_array_append_new(out, class) == 0
-                 ? statistics_json_add(class, &statistics, i, chip_area_nm2(image, result), err)
+                 ? statistics_json_add(class, &statistics, i, chip_area, err)
                  : error_set_nomem(err, "a result's classes");
         if (rc == 0 &&
             json_object_set_new(class, "links", class_links(&set->classes[i], base)) != 0)

@@ -40,6 +40,13 @@ static json_t *to_json(enum kind kind, double value, double chip_area_nm2)
     return NULL;
 }
 
+double statistics_chip_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_t stride_y)
+{
+    if (!(pixel_size_nm > 0))
+        return NAN;
+    return (double)stride_x * stride_y * pixel_size_nm * pixel_size_nm;
+}
+
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
                         double chip_area_nm2, struct error *err)
 {

@@ -8,8 +8,12 @@
 #include "base/error.h"
 #include "engine/fewshot/statistics.h"
 
-/* Adds them to an object (borrowed), behind what it has. `chip_area_nm2`: what each chip stands
- * for; NaN: unknown, so that areas are null. ERROR_CORRUPT: a statistic is missing. ERROR_NOMEM. */
+/* What each chip stands for: stride x stride pixels, as chips that overlap share theirs. NaN:
+ * unknown, since pixel_size_nm is 0. */
+double statistics_chip_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_t stride_y);
+
+/* Adds them to an object (borrowed), behind what it has. Where `chip_area_nm2` is NaN, areas
+ * are null. ERROR_CORRUPT: a statistic is missing. ERROR_NOMEM. */
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
                         double chip_area_nm2, struct error *err);
 

@@ -2,7 +2,6 @@
  * statistics.json, with the same engine and the same rules as a job: an example that is a chip of
  * the grid takes its embedding from there, any other is embedded in a batch of its own. */
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,9 +147,9 @@ static int write_overlay(const struct run *run, const char *directory, struct er
 /* The names are those of the service's results; areas are null when the file has no pixel size. */
 static int classes_to_json(const struct run *run, json_t *out, struct error *err)
 {
-    const double size = image_calibration_square_nm(&run->image.info.calibration);
     const struct grid_params *grid = &run->grid.params;
-    const double chip_area = size > 0 ? (double)grid->stride_x * grid->stride_y * size * size : NAN;
+    const double chip_area = statistics_chip_area_nm2(
+        image_calibration_square_nm(&run->image.info.calibration), grid->stride_x, grid->stride_y);
     int rc = 0;
     for (uint32_t i = 0; i < run->support.n_classes && rc == 0; i++) {
         json_t *class = json_pack("{s:s}", "name", run->support.names[i]);
