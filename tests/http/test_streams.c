@@ -296,6 +296,17 @@ static void vanished_clients_leave_nothing(void **state)
     close_fixture(&f);
 }
 
+/* The client sees that what it got is not the whole. */
+static void assert_cut(int fd)
+{
+    char *answer = malloc(ROOM);
+    size_t size = 0;
+    assert_non_null(answer);
+    assert_int_equal(read_to_end(fd, answer, &size), ECONNRESET);
+    close(fd);
+    free(answer);
+}
+
 static void a_client_that_does_not_read_is_cut(void **state)
 {
     (void)state;
@@ -304,12 +315,7 @@ static void a_client_that_does_not_read_is_cut(void **state)
     open_fixture(&f, &(struct server_options){.arguments = hasty});
     int fd = ask(&f, f.json, "1.0");
     server_wait_log(&f.server, "outcome=timeout");
-    char *answer = malloc(ROOM);
-    size_t size = 0;
-    assert_non_null(answer);
-    assert_int_equal(read_to_end(fd, answer, &size), ECONNRESET);
-    close(fd);
-    free(answer);
+    assert_cut(fd);
     close_fixture(&f);
 }
 
@@ -322,12 +328,7 @@ static void answers_are_cut_when_the_server_ends(void **state)
     open_fixture(&f, &(struct server_options){.arguments = short_drain});
     int fd = ask(&f, f.json, "1.0");
     server_stop(&f.server, SIGTERM);
-    char *answer = malloc(ROOM);
-    size_t size = 0;
-    assert_non_null(answer);
-    assert_int_equal(read_to_end(fd, answer, &size), ECONNRESET);
-    close(fd);
-    free(answer);
+    assert_cut(fd);
     server_clear(&f.server);
     void *rig = f.rig;
     rig_teardown(&rig);

@@ -57,6 +57,16 @@ int fixture_add_image(struct fixture *f, const char *project_id, const char *tex
 /* Inserts a job on fixture->image_id with nothing but defaults; the result of db_job_insert. */
 int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE]);
 
+/* A result of one chip and one class, which points into the struct. */
+struct fixture_result {
+    struct db_quantity quantity;
+    uint16_t label;
+    float probability, distance;
+    struct db_result result;
+};
+/* Fills it for fixture->image_id. */
+void fixture_one_chip(const struct fixture *f, const char *job_id, struct fixture_result *out);
+
 /* A db_owner_is_gone that tells of the owner "w" that its process has ended, and of no other. */
 bool fixture_w_is_gone(const char *owner);
 

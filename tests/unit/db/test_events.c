@@ -1,6 +1,5 @@
 #include "tests/unit/db/fixture.h"
 
-#include <math.h>
 #include <pthread.h>
 
 #include "db/events.h"
@@ -114,9 +113,6 @@ static void a_jobs_way_is_told(void **state)
     char id[DB_ID_SIZE], image[80];
     struct db_job job;
     struct db_lease lease;
-    struct db_quantity quantities[1] = {{0, "n_chips", "", 1, NAN, NAN}};
-    uint16_t labels[1] = {0};
-    float probabilities[1] = {1}, distances[1] = {1};
     bool cancel;
     fixture_fill(f);
     uint64_t before = last_sequence(f);
@@ -127,20 +123,10 @@ static void a_jobs_way_is_told(void **state)
     assert_ok(db_job_requeue(f->db, &lease, &f->err));
     assert_ok(db_job_claim(f->db, "w", 60000, &job, &lease, &f->err));
     db_job_clear(&job);
-    struct db_result result = {.rows = 1,
-                               .columns = 1,
-                               .edge = "drop",
-                               .n_classes = 1,
-                               .temperature = 1,
-                               .quantities = quantities,
-                               .n_quantities = 1,
-                               .labels = labels,
-                               .probabilities = probabilities,
-                               .distances = distances};
-    memcpy(result.job_id, id, DB_ID_SIZE);
-    memcpy(result.image_id, f->image_id, DB_ID_SIZE);
-    assert_ok(db_result_insert(f->db, &result, &lease, 1, &f->err));
-    assert_ok(db_result_insert(f->db, &result, &lease, 1, &f->err)); /* kept, and no news */
+    struct fixture_result one;
+    fixture_one_chip(f, id, &one);
+    assert_ok(db_result_insert(f->db, &one.result, &lease, 1, &f->err));
+    assert_ok(db_result_insert(f->db, &one.result, &lease, 1, &f->err)); /* kept, and no news */
     assert_ok(db_job_finish(f->db, &lease, DB_JOB_SUCCEEDED, NULL, NULL, &f->err));
     snprintf(image, sizeof(image), "{\"image_id\":\"%s\",\"token\":2}", f->image_id);
     const struct expected way[] = {

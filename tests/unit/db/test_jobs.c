@@ -1,6 +1,5 @@
 #include "tests/unit/db/fixture.h"
 
-#include <math.h>
 #include <pthread.h>
 
 static struct db_lease claim_for(struct fixture *f, const char *owner, uint32_t lease_ms,
@@ -317,23 +316,10 @@ static void who_lost_the_lease_writes_nothing(void **state)
     const struct db_lease new = claim(f, "w", id);
     assert_int_equal(new.token, old.token + 1);
 
-    struct db_quantity quantities[1] = {{0, "n_chips", "", 1, NAN, NAN}};
-    uint16_t labels[1] = {0};
-    float probabilities[1] = {1}, distances[1] = {1};
-    struct db_result result = {.rows = 1,
-                               .columns = 1,
-                               .edge = "drop",
-                               .n_classes = 1,
-                               .temperature = 1,
-                               .quantities = quantities,
-                               .n_quantities = 1,
-                               .labels = labels,
-                               .probabilities = probabilities,
-                               .distances = distances};
-    memcpy(result.job_id, id, DB_ID_SIZE);
-    memcpy(result.image_id, f->image_id, DB_ID_SIZE);
+    struct fixture_result one;
+    fixture_one_chip(f, id, &one);
     assert_int_equal(db_job_heartbeat(f->db, &old, 1000, 77, &cancel, &f->err), ERROR_CONFLICT);
-    assert_int_equal(db_result_insert(f->db, &result, &old, 77, &f->err), ERROR_CONFLICT);
+    assert_int_equal(db_result_insert(f->db, &one.result, &old, 77, &f->err), ERROR_CONFLICT);
     assert_int_equal(db_job_requeue(f->db, &old, &f->err), ERROR_CONFLICT);
     assert_int_equal(db_job_finish(f->db, &old, DB_JOB_SUCCEEDED, NULL, NULL, &f->err),
                      ERROR_CONFLICT);
@@ -344,7 +330,7 @@ static void who_lost_the_lease_writes_nothing(void **state)
     assert_int_equal(job.n_chips_done, 0);
     assert_int_equal(job.attempts, 2);
     db_job_clear(&job);
-    assert_ok(db_result_insert(f->db, &result, &new, 1, &f->err));
+    assert_ok(db_result_insert(f->db, &one.result, &new, 1, &f->err));
     assert_ok(db_job_finish(f->db, &new, DB_JOB_SUCCEEDED, NULL, NULL, &f->err));
 }
 

@@ -5,9 +5,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "server/http/connections.h"
 #include "server/http/listen.h"
 
@@ -39,8 +39,9 @@ static void close_pair(struct pair *pair)
     close(pair->server);
 }
 
-/* What the client reads until the end of the stream, which must come within ten seconds. */
-static void read_to_end(int fd, char *out, size_t size)
+/* What the client reads until the end of the stream, which must come within ten seconds; 0 at an
+ * orderly end, else errno. */
+static int read_to_end(int fd, char *out, size_t size)
 {
     size_t n = 0;
     for (;;) {
@@ -48,18 +49,12 @@ static void read_to_end(int fd, char *out, size_t size)
         if (poll(&waiting, 1, 10000) != 1)
             fail_msg("the connection was not closed");
         ssize_t got = recv(fd, out + n, size - 1 - n, 0);
-        if (got <= 0)
-            break;
+        if (got <= 0) {
+            out[n] = '\0';
+            return got == 0 ? 0 : errno;
+        }
         n += (size_t)got;
     }
-    out[n] = '\0';
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static struct connections *create(uint64_t header_ms, uint64_t body_ms, uint64_t idle_ms)
@@ -91,16 +86,16 @@ static void each_phase_has_its_deadline(void **state)
         struct connections *connections = create(t->header_ms, t->body_ms, t->idle_ms);
         struct pair pair;
         open_pair(&pair);
-        uint64_t start = now_ms();
+        int64_t start = clock_now_ms();
         struct connection *connection = connections_add(connections, pair.server);
         assert_non_null(connection);
         /* It was new before: should this thread have had to wait, that phase's time may be over. */
         assert_true(connection_enter(connections, connection, trials[i].phase) ||
-                    now_ms() - start >= t->header_ms);
+                    clock_now_ms() - start >= (int64_t)t->header_ms);
         char text[1024];
         read_to_end(pair.client, text, sizeof(text));
         assert_memory_equal(text, trials[i].text, strlen(trials[i].text));
-        assert_true(now_ms() - start >= 30);
+        assert_true(clock_now_ms() - start >= 30);
         assert_true(connection_is_expired(connections, connection));
         /* Too late to go on: nobody is there. */
         assert_false(connection_enter(connections, connection, CONNECTION_SENDING));
@@ -139,7 +134,7 @@ static void bytes_extend_a_body_but_drips_do_not(void **state)
     open_pair(&slow);
     struct connection *one = connections_add(connections, fast.server);
     struct connection *other = connections_add(connections, slow.server);
-    uint64_t start = now_ms();
+    int64_t start = clock_now_ms();
     connection_enter(connections, one, CONNECTION_BODY);
     connection_enter(connections, other, CONNECTION_BODY);
     connection_received(connections, one, 64 * 1024); /* worth four seconds */
@@ -148,10 +143,10 @@ static void bytes_extend_a_body_but_drips_do_not(void **state)
     while (poll(&cut, 1, 1) == 0) {
         connection_received(connections, other, 1);
         connection_received(connections, one, 1024);
-        assert_true(now_ms() - start < 10000);
+        assert_true(clock_now_ms() - start < 10000);
     }
     assert_true(connection_is_expired(connections, other));
-    assert_true(now_ms() - start >= BODY_MS);
+    assert_true(clock_now_ms() - start >= BODY_MS);
     assert_false(connection_is_expired(connections, one));
     connections_remove(connections, one);
     connections_remove(connections, other);
@@ -221,20 +216,6 @@ static void draining_closes_what_is_idle_and_waits_for_the_rest(void **state)
     close_pair(&busy);
 }
 
-/* Reads what is there; 0 at an orderly end, else errno. */
-static int end_of(int fd)
-{
-    char bytes[64];
-    for (;;) {
-        struct pollfd waiting = {.fd = fd, .events = POLLIN};
-        if (poll(&waiting, 1, 10000) != 1)
-            fail_msg("the connection was not closed");
-        ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
-        if (n <= 0)
-            return n == 0 ? 0 : errno;
-    }
-}
-
 static void an_answer_that_is_cut_has_no_orderly_end(void **state)
 {
     (void)state;
@@ -248,12 +229,13 @@ static void an_answer_that_is_cut_has_no_orderly_end(void **state)
         struct connection *two = connections_add(connections, idle.server);
         connection_enter(connections, two, CONNECTION_IDLE);
         connection_enter(connections, one, CONNECTION_SENDING);
+        char text[64];
         assert_int_equal(send(sending.server, "half an ans", 11, 0), 11);
         if (way == CUT)
             connection_cut(one);
         else if (way == CUT_ALL)
             connections_cut_answers(connections);
-        assert_int_equal(end_of(sending.client), ECONNRESET);
+        assert_int_equal(read_to_end(sending.client, text, sizeof(text)), ECONNRESET);
         /* Asked first, as the watcher answers only once its own call on the socket is over. */
         assert_int_equal(connection_is_expired(connections, one), way == EXPIRED);
         /* Its thread sees the end, too. */
@@ -276,12 +258,13 @@ static void no_answer_begins_after_the_cut(void **state)
     (void)state;
     struct connections *connections = create(LONG, LONG, LONG);
     struct pair late;
+    char text[64];
     open_pair(&late);
     struct connection *connection = connections_add(connections, late.server);
     connection_enter(connections, connection, CONNECTION_HANDLING);
     connections_cut_answers(connections);
     assert_false(connection_enter(connections, connection, CONNECTION_SENDING));
-    assert_int_equal(end_of(late.client), ECONNRESET);
+    assert_int_equal(read_to_end(late.client, text, sizeof(text)), ECONNRESET);
     connections_remove(connections, connection);
     connections_destroy(connections);
     close_pair(&late);

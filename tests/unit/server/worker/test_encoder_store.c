@@ -5,22 +5,6 @@
 
 #include "server/cli/files.h"
 
-static int set_up(void **state)
-{
-    struct rig *rig = calloc(1, sizeof(*rig));
-    assert_non_null(rig);
-    rig_open(rig, RIG_CACHE_SIZE);
-    *state = rig;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_close(*state);
-    free(*state);
-    return 0;
-}
-
 /* Registers a small encoder of the tests' fixtures, which becomes the default one. */
 static void add_encoder(struct rig *rig, const char *name, char id[DB_ID_SIZE])
 {
@@ -182,7 +166,7 @@ static void many_threads_may_use_it(void **state)
     }
 }
 
-#define with_rig(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define with_rig(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
 {

@@ -1,5 +1,5 @@
-/* Jobs at one input size and at several, and in each precision: right labels, and cached vectors
- * that are never taken for those of another choice. */
+/* Jobs at one input size and at several, and in each precision: right labels, and cached
+ * embeddings that are never taken for those of another choice. */
 #include "tests/test.h"
 
 #include "api/job/job_params.h"
@@ -8,22 +8,6 @@
 enum { SPLIT = 4 * RIG_CHIP, OWN_SIZE = 48 /* of the default encoder */ };
 
 static const char *const encoded = "chipshot_chips_encoded_total";
-
-static int set_up(void **state)
-{
-    struct rig *rig = calloc(1, sizeof(*rig));
-    assert_non_null(rig);
-    rig_open(rig, RIG_CACHE_SIZE);
-    *state = rig;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_close(*state);
-    free(*state);
-    return 0;
-}
 
 /* Runs a job over the image at these sizes (none: left out, as in old texts). */
 static void run_at(struct rig *rig, const char *set, const char *image,
@@ -51,7 +35,7 @@ static void run_at(struct rig *rig, const char *set, const char *image,
     assert_true(rig_accuracy(out, SPLIT) == 1);
 }
 
-static void sizes_have_vectors_of_their_own(void **state)
+static void sizes_have_embeddings_of_their_own(void **state)
 {
     struct rig *rig = *state;
     char image[DB_ID_SIZE], set[DB_ID_SIZE];
@@ -85,7 +69,7 @@ static void sizes_have_vectors_of_their_own(void **state)
 
 /* A job in another precision takes nothing from the cache that float32 left there, and twice the
  * same gives the same bytes. */
-static void precisions_have_vectors_of_their_own(void **state)
+static void precisions_have_embeddings_of_their_own(void **state)
 {
     struct rig *rig = *state;
     char image[DB_ID_SIZE], set[DB_ID_SIZE];
@@ -153,9 +137,12 @@ static void weights_are_shared_and_freed_last(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(sizes_have_vectors_of_their_own, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(precisions_have_vectors_of_their_own, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(weights_are_shared_and_freed_last, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sizes_have_embeddings_of_their_own, rig_set_up,
+                                        rig_tear_down),
+        cmocka_unit_test_setup_teardown(precisions_have_embeddings_of_their_own, rig_set_up,
+                                        rig_tear_down),
+        cmocka_unit_test_setup_teardown(weights_are_shared_and_freed_last, rig_set_up,
+                                        rig_tear_down),
     };
     return test_run(tests);
 }
