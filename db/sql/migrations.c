@@ -266,6 +266,11 @@ static const struct db_migration all[] = {
      "  principal TEXT NOT NULL,"
      "  data TEXT NOT NULL);", /* a JSON object */
      DB_REFERENCES_HELD},
+    {"what the database knows of itself",
+     "CREATE TABLE settings ("
+     "  name TEXT NOT NULL PRIMARY KEY,"
+     "  value TEXT NOT NULL);",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,
