@@ -34,7 +34,7 @@ TEST_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
 TEST_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(TEST_SOURCES) $(TEST_HELPERS))
 # Programs that are no tests: other targets run them.
 PROGRAM_OBJECTS := $(BUILD)/tests/parity/parity_embed.o $(BUILD)/tests/bench/roofline.o \
-	$(BUILD)/tests/bench/http_baseline.o
+	$(BUILD)/tests/bench/http_baseline.o $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fuzz/*.c))
 LIBRARY := $(BUILD)/libchipshot.a
 # TESTS picks test programs by their names or folders (test_pool, unit/engine).
 SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
@@ -189,8 +189,21 @@ train-determinism: ## two trainings with one seed, and one in two pieces, must g
 	@./deps.sh train
 	@nice tests/train_determinism.sh
 
-fuzz: ## run the fuzz targets (needs clang) for FUZZ_SECONDS each
-	@tests/fuzz/run.sh
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+
+fuzz: ## run the fuzz targets for FUZZ_SECONDS each, from their corpora; prints the edges reached
+	@./deps.sh build test fuzz
+	@FUZZ_TARGETS='$(FUZZ_TARGETS)' tests/fuzz/run.sh
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o \
+		$(BUILD)/libtests.a $(LIBRARY)
+	@$(if $(V),,echo "  LD   $@")
+	$(Q)$(CC) $(LDFLAGS) $^ $(TEST_LDLIBS) $(LDLIBS) -o $@
+
+.PHONY: fuzz-replay
+fuzz-replay: $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS)) ## give the fuzz targets their committed corpora, with any compiler
+	@for name in $(FUZZ_TARGETS); do printf '%s: ' $$name; \
+		$(BUILD)/tests/fuzz/$$name tests/fuzz/corpus/$$name/* $(wildcard tests/fixtures/encoder/*.safetensors) || exit 1; done
 
 check-deps: ## install what checking needs
 	@./deps.sh build test check

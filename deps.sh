@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building (build), the demo (demo), testing (test), checking (check),
-# training (train), comparing with PyTorch (parity) or with other methods (study) and measuring speed (bench) need. Prints what it
+# training (train), comparing with PyTorch (parity) or with other methods (study), measuring
+# speed (bench) and fuzzing (fuzz) need. Prints what it
 # will install; does nothing when all is there.
 set -eu
 
@@ -12,6 +13,7 @@ check="clang-format python3-minimal python3-yaml"
 train="python3-torch python3-numpy python3-pil jq"
 parity="python3-torch python3-torchvision python3-numpy"
 bench="libopenblas-dev wrk"
+fuzz="clang"
 study="python3-torch python3-numpy python3-pil"
 
 wanted=""
@@ -25,8 +27,9 @@ for set in "$@"; do
     parity) wanted="$wanted $parity" ;;
     bench) wanted="$wanted $bench" ;;
     study) wanted="$wanted $study" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
     *)
-        echo "deps.sh: unknown set '$set' (build, demo, test, check, train, parity, bench, study)" >&2
+        echo "deps.sh: unknown set '$set' (build, demo, test, check, train, parity, bench, study, fuzz)" >&2
         exit 2
         ;;
     esac

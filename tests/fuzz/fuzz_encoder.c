@@ -1,12 +1,11 @@
 /* Fuzz target: any bytes as an encoder file; what loads must embed to finite values.
  * Seeds: tests/fixtures/encoder/ *.safetensors. */
+#include "tests/fuzz/fuzz.h"
+
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 
 #include "engine/encoder/encoder.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* One flat chip of the smallest size. */
 static void embed_one(const struct encoder *encoder)
@@ -22,7 +21,7 @@ static void embed_one(const struct encoder *encoder)
         encoder_embed(encoder, workspace, chip, 1, out);
         for (uint32_t i = 0; i < dimension; i++) {
             if (!isfinite(out[i]))
-                abort();
+                __builtin_trap();
         }
     }
     encoder_workspace_destroy(workspace);
@@ -35,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error err = {0};
     int rc = encoder_create(&encoder, data, size, &err);
     if ((rc == 0) != (encoder != NULL) || rc != err.code)
-        abort();
+        __builtin_trap();
     if (encoder != NULL)
         embed_one(encoder);
     encoder_destroy(encoder);

@@ -1,12 +1,8 @@
 /* Fuzz target of the image room: any bytes through the decoder and all that follows it. Each input
  * is tried as it is and with its chunks' checksums put right, so that mutations get past them.
- *
- * With clang: -fsanitize=fuzzer,address,undefined over this file, base/error.c and engine/image/
- * (all of it), linked with libpng, zlib, ISA-L and libm. With any compiler: together with replay.c,
- * which feeds it files.
  */
-#include <stdbool.h>
-#include <stdint.h>
+#include "tests/fuzz/fuzz.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -18,17 +14,9 @@
 #include "engine/image/preview.h"
 #include "engine/image/samples.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* Small, so that the time goes into parsing and not into pixels. */
 static const struct image_limits limits = {
     .max_side = 512, .max_pixels = 1 << 16, .max_decoded_size = 1 << 20};
-
-static void expect(bool condition)
-{
-    if (!condition)
-        __builtin_trap();
-}
 
 static void use_chips(const struct image *image)
 {
@@ -39,13 +27,13 @@ static void use_chips(const struct image *image)
     if (grid_plan(&params, image->info.width, image->info.height, 1 << 16, &grid, NULL) != 0)
         return;
     float scratch[(5 + 15) * (7 + 15) + 16 * (4 + 15)], out[3 * 7];
-    expect(chip_resampler_create(&resampler, 4, 5, 7, 3, NULL) == 0);
-    expect(chip_resampler_scratch(resampler) <= sizeof(scratch) / sizeof(scratch[0]));
+    fuzz_expect(chip_resampler_create(&resampler, 4, 5, 7, 3, NULL) == 0);
+    fuzz_expect(chip_resampler_scratch(resampler) <= sizeof(scratch) / sizeof(scratch[0]));
     for (uint64_t i = 0; i < grid_n_chips(&grid); i++) {
         struct chip_rect rect = grid_chip(&grid, i);
         chip_resample(resampler, image->pixels, image->info.width, rect.x, rect.y, scratch, out);
         for (int j = 0; j < 3 * 7; j++)
-            expect(out[j] >= -1e-5f && out[j] <= 1 + 1e-5f);
+            fuzz_expect(out[j] >= -1e-5f && out[j] <= 1 + 1e-5f);
     }
     chip_resampler_destroy(resampler);
 }
@@ -55,15 +43,15 @@ static void use_preview(const struct image *image)
     uint32_t width, height;
     preview_size(image->info.width, image->info.height, 50, &width, &height);
     uint8_t *grey = malloc((size_t)width * height);
-    expect(grey != NULL);
-    expect(preview_grey8(image->pixels, image->info.width, 0, 0, image->info.width,
-                         image->info.height, width, height, grey, NULL) == 0);
+    fuzz_expect(grey != NULL);
+    fuzz_expect(preview_grey8(image->pixels, image->info.width, 0, 0, image->info.width,
+                              image->info.height, width, height, grey, NULL) == 0);
     struct png_bytes bytes = {NULL, 0};
     struct image again;
-    expect(png_write_grey8(grey, width, height, &bytes, NULL) == 0);
-    expect(image_decode(bytes.data, bytes.size, &limits, 0, &again, NULL) == 0);
+    fuzz_expect(png_write_grey8(grey, width, height, &bytes, NULL) == 0);
+    fuzz_expect(image_decode(bytes.data, bytes.size, &limits, 0, &again, NULL) == 0);
     for (size_t i = 0; i < (size_t)width * height; i++)
-        expect(again.pixels[i] == grey[i]);
+        fuzz_expect(again.pixels[i] == grey[i]);
     image_clear(&again);
     png_bytes_clear(&bytes);
     free(grey);
@@ -76,17 +64,18 @@ static void use_samples(const uint8_t *data, size_t size, int rc, const struct i
     struct image_source source;
     struct samples samples = {.data = NULL};
     int opened = image_open(data, size, &limits, 0, IMAGE_CHECKED, &source, NULL);
-    expect(opened == 0 || opened == ERROR_INVALID);
+    fuzz_expect(opened == 0 || opened == ERROR_INVALID);
     if (opened != 0)
         return;
     if (sample_type_n_levels(source.info.type) > 0) {
         int read = samples_create(&source.info, UINT32_MAX, &samples, NULL);
         while (read == 0 && source.n_rows < samples.height)
             read = samples_read(&samples, &source, NULL);
-        expect(read == rc || (read == 0 && rc == ERROR_INVALID)); /* as png_decode.h says */
+        fuzz_expect(read == rc || (read == 0 && rc == ERROR_INVALID)); /* as png_decode.h says */
         for (size_t i = 0; rc == 0 && i < (size_t)samples.width * samples.height; i++) {
             const uint16_t *wide = (const uint16_t *)(const void *)samples.data;
-            expect(image->pixels[i] == (samples.type == SAMPLE_U8 ? samples.data[i] : wide[i]));
+            fuzz_expect(image->pixels[i] ==
+                        (samples.type == SAMPLE_U8 ? samples.data[i] : wide[i]));
         }
     }
     image_source_close(&source);
@@ -100,26 +89,26 @@ static void use(const uint8_t *data, size_t size)
     struct image_frames probed;
     struct error err = {0};
     int rc = image_decode(data, size, &limits, 0, &image, &err);
-    expect(rc == 0 || (rc == ERROR_INVALID && err.message[0] != '\0'));
-    expect(image_verify(data, size, &limits, 0, &verified, NULL) == rc);
+    fuzz_expect(rc == 0 || (rc == ERROR_INVALID && err.message[0] != '\0'));
+    fuzz_expect(image_verify(data, size, &limits, 0, &verified, NULL) == rc);
     use_samples(data, size, rc, &image);
     if (rc != 0)
         return;
-    expect(image_probe(data, size, &limits, &probed, NULL) == 0);
-    expect(probed.n == 1 && probed.items[0].width == image.info.width);
-    expect(verified.width == image.info.width);
+    fuzz_expect(image_probe(data, size, &limits, &probed, NULL) == 0);
+    fuzz_expect(probed.n == 1 && probed.items[0].width == image.info.width);
+    fuzz_expect(verified.width == image.info.width);
     image_frames_clear(&probed);
     size_t n = (size_t)image.info.width * image.info.height;
     float full = (float)((1u << image.info.bit_depth) - 1);
     for (size_t i = 0; i < n; i++)
-        expect(image.pixels[i] >= 0 && image.pixels[i] <= full);
+        fuzz_expect(image.pixels[i] >= 0 && image.pixels[i] <= full);
     struct normalise_params params = normalise_params_default;
     params.clahe.enabled = size % 2 == 0;
     params.method = (enum normalise_method)(size % 3);
-    expect(normalise_apply(&params, image.pixels, image.info.width, image.info.height,
-                           &image.info.full_scale, NULL) == 0);
+    fuzz_expect(normalise_apply(&params, image.pixels, image.info.width, image.info.height,
+                                &image.info.full_scale, NULL) == 0);
     for (size_t i = 0; i < n; i++)
-        expect(image.pixels[i] >= 0 && image.pixels[i] <= 1);
+        fuzz_expect(image.pixels[i] >= 0 && image.pixels[i] <= 1);
     use_chips(&image);
     use_preview(&image);
     image_clear(&image);
@@ -145,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     use(data, size);
     uint8_t *copy = malloc(size > 0 ? size : 1);
-    expect(copy != NULL);
+    fuzz_expect(copy != NULL);
     if (size > 0)
         memcpy(copy, data, size);
     repair_checksums(copy, size);

@@ -1,10 +1,9 @@
 /* Feeds files to a fuzz target without a fuzzer: to replay a finding or a corpus with any compiler.
  * Usage: PROGRAM FILE... */
-#include <stdint.h>
+#include "tests/fuzz/fuzz.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int replay(const char *path)
 {
@@ -38,5 +37,5 @@ int main(int n_arguments, char **arguments)
     for (int i = 1; i < n_arguments; i++)
         n_failed += replay(arguments[i]) != 0;
     printf("%d files replayed, %d unreadable\n", n_arguments - 1 - n_failed, n_failed);
-    return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return n_failed == 0 && n_arguments > 1 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
