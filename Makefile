@@ -43,7 +43,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
 .PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers \
-	same-results bench-smoke roofline performance golden train-smoke train-determinism fuzz test test-run check clean
+	same-results bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -130,6 +130,9 @@ picture: all ## make the README's picture anew, after the weights or the scene c
 
 bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second and latency beside a bare libmicrohttpd program, idle and beside a job (needs wrk)
 	@tests/bench/http.sh $(BUILD)/chipshot $(BUILD)/tests/bench/http_baseline
+
+bench-hostile: all ## one client's dear requests beside another's small ones, and SIGTERM amid them (3 minutes)
+	@python3 tests/bench/hostile.py $(BUILD)/chipshot
 
 same-results: all ## do a change's results keep their bytes? OLD=FILE is the program before it (a minute)
 	@$(if $(OLD),,echo "make: OLD=FILE names the program to compare with" >&2; exit 2)
