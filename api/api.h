@@ -100,7 +100,7 @@ struct api_hooks {
     size_t openapi_size;
 };
 
-struct api; /* shared by all request threads; only its count of running renders changes */
+struct api; /* shared by all request threads; nothing in it changes */
 
 /* `data` and the hooks' context are borrowed until destroy; hooks may have NULL callbacks (tests).
  */

@@ -3,7 +3,6 @@
 #define CHIPSHOT_API_CALL_H
 
 #include <jansson.h>
-#include <pthread.h>
 
 #include "api/api.h"
 #include "api/message/json_read.h"
@@ -20,15 +19,7 @@ struct api {
     struct api_limits limits;
     struct api_hooks hooks;
     char openapi_etag[17]; /* of the text's hash */
-    pthread_mutex_t mutex; /* guards n_rendering */
-    pthread_cond_t slot_free;
-    uint32_t n_rendering;
 };
-
-/* Decoding an image can take gigabytes: at most two at a time in all requests. Waits for a slot;
- * ERROR_BUSY after 30 s. */
-int api_render_begin(struct api *api, struct error *err);
-void api_render_end(struct api *api);
 
 enum { CALL_PARAMS_MAX = 3 };
 

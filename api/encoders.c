@@ -22,18 +22,13 @@ static json_t *encoder_json(const struct db_encoder *encoder)
 }
 
 /* Loads the network once to see that it is one. */
-static int verify(struct api_call *call, const void *data, size_t size, struct encoder_info *info,
-                  struct error *err)
+static int verify(const void *data, size_t size, struct encoder_info *info, struct error *err)
 {
     struct encoder *encoder = NULL;
-    int rc = api_render_begin(call->api, err);
-    if (rc != 0)
-        return rc;
-    rc = encoder_create(&encoder, data, size, err);
+    int rc = encoder_create(&encoder, data, size, err);
     if (rc == 0)
         *info = *encoder_info(encoder);
     encoder_destroy(encoder);
-    api_render_end(call->api);
     return rc;
 }
 
@@ -61,7 +56,7 @@ int encoders_upload(struct api_call *call, struct error *err)
     bool existed = false;
     int rc = upload_open(call, encoder.sha256, &data, &size, err);
     if (rc == 0)
-        rc = verify(call, data, size, &info, err);
+        rc = verify(data, size, &info, err);
     if (rc == 0)
         rc = fill(&encoder, &info, size, err);
     if (rc == 0)

@@ -68,7 +68,7 @@ static int render_window(struct api_call *call, const struct db_image *image,
         render_answer(call, &png);
 out:
     free(grey);
-    render_close(call->api, &pixels);
+    image_clear(&pixels);
     return rc;
 }
 

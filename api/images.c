@@ -34,19 +34,14 @@ static int verify(struct api_call *call, const void *data, size_t size, const ch
                   struct image_info *info, struct error *err)
 {
     uint32_t n_levels = 0;
-    int rc = api_render_begin(call->api, err);
-    if (rc != 0)
-        return rc;
     uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
     if (counts == NULL)
-        rc = error_set_nomem(err, "an image's counts");
-    else
-        rc = image_verify_count(data, size, &call->api->limits.image, 0, info, counts, &n_levels,
-                                err);
+        return error_set_nomem(err, "an image's counts");
+    int rc =
+        image_verify_count(data, size, &call->api->limits.image, 0, info, counts, &n_levels, err);
     if (rc == 0 && n_levels > 0)
         image_counts_put(call->api->cache, sha256, 0, counts, n_levels);
     free(counts);
-    api_render_end(call->api);
     return rc;
 }
 

@@ -2,8 +2,8 @@
 
 /* The bytes were verified when they were uploaded: what fails now was damaged since, or the limits
  * were lowered. */
-static int decode(struct api *api, const struct db_image *image,
-                  const struct normalise_params *params, struct image *out, struct error *err)
+int render_open(struct api *api, const struct db_image *image,
+                const struct normalise_params *params, struct image *out, struct error *err)
 {
     struct store_file blob = {0};
     int rc = store_file_open(api->store, image->sha256, &blob, err);
@@ -23,24 +23,6 @@ static int decode(struct api *api, const struct db_image *image,
     if (rc != 0)
         image_clear(out);
     return rc;
-}
-
-int render_open(struct api *api, const struct db_image *image,
-                const struct normalise_params *params, struct image *out, struct error *err)
-{
-    int rc = api_render_begin(api, err);
-    if (rc != 0)
-        return rc;
-    rc = decode(api, image, params, out, err);
-    if (rc != 0)
-        api_render_end(api);
-    return rc;
-}
-
-void render_close(struct api *api, struct image *image)
-{
-    image_clear(image);
-    api_render_end(api);
 }
 
 void render_answer(struct api_call *call, struct png_bytes *png)

@@ -1,4 +1,4 @@
-/* Decoding of a stored image for a picture, within the render slots. */
+/* Decoding of a stored image for a picture. */
 #ifndef CHIPSHOT_API_RENDER_H
 #define CHIPSHOT_API_RENDER_H
 
@@ -10,11 +10,9 @@
 /* Part of every rendered picture's entity tag: to be raised when rendering changes its bytes. */
 #define RENDER_REVISION "1"
 
-/* Decodes and normalises a stored image. On success the caller holds a render slot and a decoded
- * image; render_close gives both back. ERROR_BUSY, ERROR_NOMEM, ERROR_CORRUPT. */
+/* Decodes and normalises a stored image; the caller clears it. ERROR_NOMEM, ERROR_CORRUPT. */
 int render_open(struct api *api, const struct db_image *image,
                 const struct normalise_params *params, struct image *out, struct error *err);
-void render_close(struct api *api, struct image *image);
 
 /* Answers with a PNG; takes `png`. */
 void render_answer(struct api_call *call, struct png_bytes *png);

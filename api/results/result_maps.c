@@ -7,18 +7,6 @@
 #include "api/results/result_view.h"
 #include "engine/fewshot/maps.h"
 
-/* Loads the blobs within a slot: those of four million chips are as large as a decoded image. */
-static int load(struct api_call *call, struct result_view *view, struct error *err)
-{
-    int rc = api_render_begin(call->api, err);
-    if (rc != 0)
-        return rc;
-    rc = result_view_load(call, view, err);
-    if (rc != 0)
-        api_render_end(call->api);
-    return rc;
-}
-
 static void get_colors(const struct db_support_set *set, struct rgb *out)
 {
     for (size_t i = 0; i < set->n_classes; i++)
@@ -31,12 +19,10 @@ static int draw_labels(struct api_call *call, struct result_view *view, struct p
 {
     struct rgb colors[CLASSIFIER_CLASSES_MAX];
     get_colors(&view->set, colors);
-    int rc = load(call, view, err);
+    int rc = result_view_load(call, view, err);
     if (rc != 0)
         return rc;
-    rc = maps_labels(&view->grid, view->result.labels, colors, view->result.n_classes, out, err);
-    api_render_end(call->api);
-    return rc;
+    return maps_labels(&view->grid, view->result.labels, colors, view->result.n_classes, out, err);
 }
 
 int result_maps_labels(struct api_call *call, struct error *err)
@@ -78,7 +64,7 @@ static int draw_overlay(struct api_call *call, struct result_view *view, struct 
         rc = maps_overlay(&view->grid, image.pixels, view->result.labels, colors,
                           view->result.n_classes, call_query(call, "max_side")->number, out, err);
 out:
-    render_close(call->api, &image);
+    image_clear(&image);
     return rc;
 }
 
@@ -124,13 +110,11 @@ static int find_class(const struct db_support_set *set, const char *text, uint32
 static int draw_probability(struct api_call *call, struct result_view *view, uint32_t index,
                             struct png_bytes *out, struct error *err)
 {
-    int rc = load(call, view, err);
+    int rc = result_view_load(call, view, err);
     if (rc != 0)
         return rc;
-    rc = maps_probability(&view->grid, view->result.probabilities, view->result.n_classes, index,
-                          out, err);
-    api_render_end(call->api);
-    return rc;
+    return maps_probability(&view->grid, view->result.probabilities, view->result.n_classes, index,
+                            out, err);
 }
 
 int result_maps_probability(struct api_call *call, struct error *err)
