@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "api/limits.h"
+#include "base/cancel.h"
 #include "base/error.h"
 #include "base/principal.h"
 #include "db/data.h"
@@ -30,6 +31,8 @@ struct api_request {
     struct store_writer *upload; /* upload routes: the streamed body; borrowed */
     char request_id[64];         /* accepted from X-Request-Id or made */
     struct principal principal;  /* who asks */
+    const struct cancel
+        *cancel; /* asked when the client is gone or the server stops; NULL: never */
 };
 
 /* First value of a header, or NULL. Of list headers (Accept, If-None-Match, Prefer) sent in several
