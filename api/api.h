@@ -41,10 +41,15 @@ const char *api_request_header(const struct api_request *request, const char *na
 
 /* ---- responses ---- */
 
+#define API_SIZE_UNKNOWN UINT64_MAX
+
 /* A body that is made while it is sent, because it is too large to be held or its end is not known.
- * Its length is not told beforehand. */
+ */
 struct api_stream {
     void *context; /* owned by the stream */
+    /* All bytes that `next` gives together: told beforehand (Content-Length), and an end before
+     * them is an error. API_SIZE_UNKNOWN: the end is where `next` says so. */
+    uint64_t size;
     /* Writes the next bytes to `buffer`, at most `size` (> 0) of them, and their number to *n; 0 is
      * the end. Returns 0 or an error code; values above 0 are left for a stream that has nothing
      * yet. After the end or an error it is not called again. An error cuts the connection, so that
@@ -115,11 +120,25 @@ void api_destroy(struct api *api);
  * body that is too large or unwanted is refused before reading (Expect: 100-continue). */
 enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_UPLOAD };
 
-/* Looks at method, target and headers (Content-Type, Content-Length, Accept). Returns true when the
- * body may be read (`*body` and `*limit` say how); false when `response` already holds the answer
+/* What api_handle may take, so that whoever runs it can keep the dear apart from the cheap. */
+enum api_cost {
+    API_COST_INSTANT, /* neither disk nor database, and next to no time */
+    API_COST_CHEAP,   /* rows and texts */
+    API_COST_DEAR,    /* as much memory and time as a whole image or encoder */
+};
+
+/* How a request is to be gone on with. */
+struct api_plan {
+    enum api_body body;
+    uint64_t limit; /* bytes of the body */
+    enum api_cost cost;
+};
+
+/* Looks at method, target and headers (Content-Type, Content-Length, Accept); never blocks. Returns
+ * true when the body may be read as `plan` says; false when `response` already holds the answer
  * (404, 405, 406, 413, 415, ...). HEAD is handled as GET; the http layer drops the body. */
-bool api_begin(struct api *api, const struct api_request *request, enum api_body *body,
-               uint64_t *limit, struct api_response *response);
+bool api_begin(struct api *api, const struct api_request *request, struct api_plan *plan,
+               struct api_response *response);
 
 /* Handles a request whose body was read. Always fills `response`. May block (Prefer: wait). */
 void api_handle(struct api *api, const struct api_request *request, struct api_response *response);

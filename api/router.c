@@ -355,8 +355,8 @@ static void clear(struct api_call *call)
     target_clear(&call->target);
 }
 
-bool api_begin(struct api *api, const struct api_request *request, enum api_body *body,
-               uint64_t *limit, struct api_response *response)
+bool api_begin(struct api *api, const struct api_request *request, struct api_plan *plan,
+               struct api_response *response)
 {
     struct api_call call = {.api = api, .request = request, .response = response};
     struct error err = {0};
@@ -365,10 +365,9 @@ bool api_begin(struct api *api, const struct api_request *request, enum api_body
     if (rc != 0)
         refuse(&call, rc, &err);
     bool go_on = rc == 0 && !done;
-    if (go_on) {
-        *body = call.route->body;
-        *limit = route_limit(&call);
-    }
+    if (go_on)
+        *plan = (struct api_plan){
+            .body = call.route->body, .limit = route_limit(&call), .cost = call.route->cost};
     clear(&call);
     return go_on;
 }

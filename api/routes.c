@@ -66,54 +66,60 @@ static const struct route_query overlay_size[] = {
     {NULL},
 };
 
+#define INSTANT API_COST_INSTANT
+#define CHEAP   API_COST_CHEAP
+#define DEAR    API_COST_DEAR
+
 #define NO_BODY      API_BODY_NONE, ROUTE_LIMIT_NONE, NULL
 #define JSON_BODY    API_BODY_JSON, ROUTE_LIMIT_JSON, json
 #define IMAGE_BODY   API_BODY_UPLOAD, ROUTE_LIMIT_IMAGE, image_file
 #define ENCODER_BODY API_BODY_UPLOAD, ROUTE_LIMIT_ENCODER, encoder_file
 
-/* One line an operation, for the reader and for tests/check_openapi.py. */
+/* One line an operation, for the reader and for tests/check_openapi.py. Dear is what decodes an
+ * image, parses an encoder or holds the results of millions of chips. The contract's text is not
+ * instant: packing it takes milliseconds. */
 /* clang-format off */
 const struct route routes[] = {
-    {"POST", "/v1/projects", "createProject", projects_create, JSON_BODY, json, NULL},
-    {"GET", "/v1/projects", "listProjects", projects_list, NO_BODY, json, projects_page},
-    {"GET", "/v1/projects/{project_id}", "getProject", projects_get, NO_BODY, json, NULL},
-    {"PATCH", "/v1/projects/{project_id}", "updateProject", projects_update, JSON_BODY, json, NULL},
-    {"DELETE", "/v1/projects/{project_id}", "deleteProject", projects_delete, NO_BODY, NULL, NULL},
+    {"POST", "/v1/projects", "createProject", projects_create, CHEAP, JSON_BODY, json, NULL},
+    {"GET", "/v1/projects", "listProjects", projects_list, CHEAP, NO_BODY, json, projects_page},
+    {"GET", "/v1/projects/{project_id}", "getProject", projects_get, CHEAP, NO_BODY, json, NULL},
+    {"PATCH", "/v1/projects/{project_id}", "updateProject", projects_update, CHEAP, JSON_BODY, json, NULL},
+    {"DELETE", "/v1/projects/{project_id}", "deleteProject", projects_delete, CHEAP, NO_BODY, NULL, NULL},
 
-    {"POST", "/v1/projects/{project_id}/images", "uploadImage", images_upload, IMAGE_BODY, json, image_name},
-    {"GET", "/v1/projects/{project_id}/images", "listImages", images_list, NO_BODY, json, images_page},
-    {"GET", "/v1/images/{image_id}", "getImage", images_get, NO_BODY, json, NULL},
-    {"DELETE", "/v1/images/{image_id}", "deleteImage", images_delete, NO_BODY, NULL, NULL},
-    {"GET", "/v1/images/{image_id}/content", "getImageContent", image_views_content, NO_BODY, image_file, NULL},
-    {"GET", "/v1/images/{image_id}/preview.png", "getImagePreview", image_views_preview, NO_BODY, png, preview_size},
-    {"GET", "/v1/images/{image_id}/chips/{row},{column}.png", "getImageChip", image_views_chip, NO_BODY, png, chip_size},
+    {"POST", "/v1/projects/{project_id}/images", "uploadImage", images_upload, DEAR, IMAGE_BODY, json, image_name},
+    {"GET", "/v1/projects/{project_id}/images", "listImages", images_list, CHEAP, NO_BODY, json, images_page},
+    {"GET", "/v1/images/{image_id}", "getImage", images_get, CHEAP, NO_BODY, json, NULL},
+    {"DELETE", "/v1/images/{image_id}", "deleteImage", images_delete, CHEAP, NO_BODY, NULL, NULL},
+    {"GET", "/v1/images/{image_id}/content", "getImageContent", image_views_content, CHEAP, NO_BODY, image_file, NULL},
+    {"GET", "/v1/images/{image_id}/preview.png", "getImagePreview", image_views_preview, DEAR, NO_BODY, png, preview_size},
+    {"GET", "/v1/images/{image_id}/chips/{row},{column}.png", "getImageChip", image_views_chip, DEAR, NO_BODY, png, chip_size},
 
-    {"POST", "/v1/projects/{project_id}/support-sets", "createSupportSet", support_sets_create, JSON_BODY, json, NULL},
-    {"GET", "/v1/projects/{project_id}/support-sets", "listSupportSets", support_sets_list, NO_BODY, json, support_sets_page},
-    {"GET", "/v1/support-sets/{support_set_id}", "getSupportSet", support_sets_get, NO_BODY, json, support_set_version},
-    {"PUT", "/v1/support-sets/{support_set_id}", "replaceSupportSet", support_sets_replace, JSON_BODY, json, NULL},
+    {"POST", "/v1/projects/{project_id}/support-sets", "createSupportSet", support_sets_create, CHEAP, JSON_BODY, json, NULL},
+    {"GET", "/v1/projects/{project_id}/support-sets", "listSupportSets", support_sets_list, CHEAP, NO_BODY, json, support_sets_page},
+    {"GET", "/v1/support-sets/{support_set_id}", "getSupportSet", support_sets_get, CHEAP, NO_BODY, json, support_set_version},
+    {"PUT", "/v1/support-sets/{support_set_id}", "replaceSupportSet", support_sets_replace, CHEAP, JSON_BODY, json, NULL},
 
-    {"POST", "/v1/projects/{project_id}/jobs", "createJob", jobs_create, JSON_BODY, json, NULL},
-    {"GET", "/v1/projects/{project_id}/jobs", "listJobs", jobs_list, NO_BODY, json, jobs_page},
-    {"GET", "/v1/jobs/{job_id}", "getJob", jobs_get, NO_BODY, json, NULL},
-    {"POST", "/v1/jobs/{job_id}/cancel", "cancelJob", jobs_cancel, NO_BODY, json, NULL},
+    {"POST", "/v1/projects/{project_id}/jobs", "createJob", jobs_create, CHEAP, JSON_BODY, json, NULL},
+    {"GET", "/v1/projects/{project_id}/jobs", "listJobs", jobs_list, CHEAP, NO_BODY, json, jobs_page},
+    {"GET", "/v1/jobs/{job_id}", "getJob", jobs_get, CHEAP, NO_BODY, json, NULL},
+    {"POST", "/v1/jobs/{job_id}/cancel", "cancelJob", jobs_cancel, CHEAP, NO_BODY, json, NULL},
 
-    {"GET", "/v1/jobs/{job_id}/results", "listJobResults", results_list, NO_BODY, json, results_page},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}.csv", "getJobResultCsv", results_csv, NO_BODY, csv, NULL},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}", "getJobResult", results_get, NO_BODY, json_or_csv, NULL},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, NO_BODY, png, NULL},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, NO_BODY, png, overlay_size},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, NO_BODY, png, NULL},
+    {"GET", "/v1/jobs/{job_id}/results", "listJobResults", results_list, CHEAP, NO_BODY, json, results_page},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}.csv", "getJobResultCsv", results_csv, CHEAP, NO_BODY, csv, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}", "getJobResult", results_get, CHEAP, NO_BODY, json_or_csv, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, DEAR, NO_BODY, png, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, DEAR, NO_BODY, png, overlay_size},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, DEAR, NO_BODY, png, NULL},
 
-    {"POST", "/v1/encoders", "uploadEncoder", encoders_upload, ENCODER_BODY, json, NULL},
-    {"GET", "/v1/encoders", "listEncoders", encoders_list, NO_BODY, json, encoders_page},
-    {"GET", "/v1/encoders/{encoder_id}", "getEncoder", encoders_get, NO_BODY, json, NULL},
+    {"POST", "/v1/encoders", "uploadEncoder", encoders_upload, DEAR, ENCODER_BODY, json, NULL},
+    {"GET", "/v1/encoders", "listEncoders", encoders_list, CHEAP, NO_BODY, json, encoders_page},
+    {"GET", "/v1/encoders/{encoder_id}", "getEncoder", encoders_get, CHEAP, NO_BODY, json, NULL},
 
-    {"GET", "/livez", "getLive", health_live, NO_BODY, json, NULL},
-    {"GET", "/readyz", "getReady", health_ready, NO_BODY, json, NULL},
-    {"GET", "/metrics", "getMetrics", health_metrics, NO_BODY, text, NULL},
-    {"GET", "/openapi.yaml", "getOpenapi", health_openapi, NO_BODY, yaml, NULL},
-    {"GET", "/version", "getVersion", health_version, NO_BODY, json, NULL},
+    {"GET", "/livez", "getLive", health_live, INSTANT, NO_BODY, json, NULL},
+    {"GET", "/readyz", "getReady", health_ready, CHEAP, NO_BODY, json, NULL},
+    {"GET", "/metrics", "getMetrics", health_metrics, CHEAP, NO_BODY, text, NULL},
+    {"GET", "/openapi.yaml", "getOpenapi", health_openapi, CHEAP, NO_BODY, yaml, NULL},
+    {"GET", "/version", "getVersion", health_version, CHEAP, NO_BODY, json, NULL},
 };
 /* clang-format on */
 

@@ -40,6 +40,7 @@ struct route {
     const char *pattern;
     const char *operation_id;
     route_handler handler;
+    enum api_cost cost;
     enum api_body body;
     enum route_limit limit;
     const char *const *consumes;     /* media types of the body, NULL-terminated; NULL: no body */

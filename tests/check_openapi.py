@@ -17,7 +17,7 @@ import yaml
 
 METHODS = ("get", "put", "post", "delete", "patch")
 ROUTE = re.compile(
-    r'\{"(?P<method>[A-Z]+)", "(?P<path>[^"]+)", "(?P<id>\w+)", (?P<handler>\w+),\s*'
+    r'\{"(?P<method>[A-Z]+)", "(?P<path>[^"]+)", "(?P<id>\w+)", (?P<handler>\w+), \w+,\s*'
     r"(?P<body>\w+),\s*(?P<produces>\w+),\s*(?P<query>\w+)\}")
 
 faults = []

@@ -76,7 +76,8 @@ int text_answer(struct api_response *response, const char *content_type,
         text->writer = (struct body_writer){0};
         close_text(text);
     } else {
-        response->stream = (struct api_stream){.context = text, .next = next, .close = close_text};
+        response->stream = (struct api_stream){
+            .context = text, .size = API_SIZE_UNKNOWN, .next = next, .close = close_text};
     }
     return 0;
 }

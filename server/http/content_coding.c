@@ -164,7 +164,8 @@ int content_coding_gzip_stream(struct api_stream *stream, struct error *err)
         return rc;
     }
     gzip->source = *stream;
-    *stream = (struct api_stream){.context = gzip, .next = gzip_next, .close = gzip_close};
+    *stream = (struct api_stream){
+        .context = gzip, .size = API_SIZE_UNKNOWN, .next = gzip_next, .close = gzip_close};
     return 0;
 }
 

@@ -220,18 +220,18 @@ static bool is_allowed(struct exchange *x)
 static bool prepare_body(struct exchange *x)
 {
     char detail[128];
-    if (x->facts.has_body && x->body == API_BODY_NONE) {
+    if (x->facts.has_body && x->plan.body == API_BODY_NONE) {
         api_problem(&x->request, 400, NULL, "this operation takes no body", &x->response);
         return false;
     }
-    if (x->body != API_BODY_NONE && x->facts.content_length > x->limit) {
+    if (x->plan.body != API_BODY_NONE && x->facts.content_length > x->plan.limit) {
         snprintf(detail, sizeof(detail), "the body has %llu bytes, the limit is %llu",
-                 (unsigned long long)x->facts.content_length, (unsigned long long)x->limit);
+                 (unsigned long long)x->facts.content_length, (unsigned long long)x->plan.limit);
         api_problem(&x->request, 413, NULL, detail, &x->response);
         return false;
     }
     struct error err = {0};
-    if (x->body == API_BODY_UPLOAD) {
+    if (x->plan.body == API_BODY_UPLOAD) {
         int rc = store_writer_create(&x->request.upload, x->context->parts.store, &err);
         if (rc != 0) {
             problem_respond(&x->request, problem_of_code(rc), &err, NULL, &x->response);
@@ -251,8 +251,7 @@ static bool admit(struct exchange *x)
         api_response_header(&x->response, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         return false;
     }
-    return api_begin(x->context->parts.api, &x->request, &x->body, &x->limit, &x->response) &&
-           prepare_body(x);
+    return api_begin(x->context->parts.api, &x->request, &x->plan, &x->response) && prepare_body(x);
 }
 
 enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *version,
@@ -309,14 +308,15 @@ enum exchange_next exchange_receive(struct exchange *x, const void *data, size_t
 {
     char detail[128];
     struct error err = {0};
-    if (size > x->limit - x->received) {
+    if (size > x->plan.limit - x->received) {
         snprintf(detail, sizeof(detail), "the body has more than the limit of %llu bytes",
-                 (unsigned long long)x->limit);
+                 (unsigned long long)x->plan.limit);
         return refuse(x, 413, detail);
     }
     x->received += size;
-    int rc = x->body == API_BODY_UPLOAD ? store_writer_write(x->request.upload, data, size, &err)
-                                        : append_json(x, data, size, &err);
+    int rc = x->plan.body == API_BODY_UPLOAD
+                 ? store_writer_write(x->request.upload, data, size, &err)
+                 : append_json(x, data, size, &err);
     if (rc == 0)
         return EXCHANGE_READ;
     problem_respond(&x->request, problem_of_code(rc), &err, NULL, &x->response);
@@ -340,6 +340,9 @@ int exchange_next_bytes(struct exchange *x, char *buffer, size_t size, size_t *n
     struct error err = {0};
     const struct api_stream *stream = &x->response.stream;
     int rc = stream->next(stream->context, buffer, size, n, &err);
+    if (rc == 0 && *n == 0 && stream->size != API_SIZE_UNKNOWN && x->streamed != stream->size)
+        rc = error_set(&err, ERROR_IO, "an answer of %llu bytes ended after %llu",
+                       (unsigned long long)stream->size, (unsigned long long)x->streamed);
     if (rc == 0) {
         x->streamed += *n;
         return 0;

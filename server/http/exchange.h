@@ -33,8 +33,7 @@ struct exchange {
     size_t n_rewritten;
     struct api_request request;
     struct request_facts facts;
-    enum api_body body;
-    uint64_t limit;
+    struct api_plan plan;
     uint64_t received;
     char *json; /* owned */
     size_t json_capacity;

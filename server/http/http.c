@@ -117,11 +117,12 @@ static ssize_t on_read(void *closure, uint64_t position, char *buffer, size_t si
 
 static struct MHD_Response *stream_body(struct exchange *exchange)
 {
-    struct MHD_Response *out =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_PIECE, on_read, exchange, NULL);
+    const uint64_t size = exchange->response.stream.size;
+    struct MHD_Response *out = MHD_create_response_from_callback(
+        size == API_SIZE_UNKNOWN ? MHD_SIZE_UNKNOWN : size, STREAM_PIECE, on_read, exchange, NULL);
     /* 0.9.75 sends the last chunk even where there is no body: without chunks, then. The connection
      * is closed after it. */
-    if (out != NULL && strcmp(exchange->request.method, "HEAD") == 0)
+    if (out != NULL && size == API_SIZE_UNKNOWN && strcmp(exchange->request.method, "HEAD") == 0)
         MHD_set_response_options(out, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     return out;
 }

@@ -131,19 +131,18 @@ static void read_answer(struct rig *rig)
 
 static int exchange(struct rig *rig, struct api_request *request, const void *data, size_t size)
 {
-    enum api_body body;
-    uint64_t limit;
+    struct api_plan plan;
     struct store_writer *upload = NULL;
     json_decref(rig->json);
     rig->json = NULL;
     api_response_clear(&rig->response);
-    rig->begun = api_begin(rig->api, request, &body, &limit, &rig->response);
+    rig->begun = api_begin(rig->api, request, &plan, &rig->response);
     if (rig->begun) {
-        if (body == API_BODY_UPLOAD) {
+        if (plan.body == API_BODY_UPLOAD) {
             assert_int_equal(store_writer_create(&upload, rig->data->store, &rig->err), 0);
             assert_int_equal(store_writer_write(upload, data, size, &rig->err), 0);
             request->upload = upload;
-        } else if (body == API_BODY_JSON) {
+        } else if (plan.body == API_BODY_JSON) {
             request->body = data;
             request->body_size = size;
         }

@@ -106,19 +106,22 @@ static void handle(struct api_request *request, const char *body_bytes, size_t b
 {
     struct api_response response;
     struct store_writer *upload = NULL;
-    enum api_body body;
-    uint64_t limit = 0;
+    struct api_plan plan = {0};
+    struct api_wait wait = {0};
     api_response_init(&response);
-    if (api_begin(rig->api, request, &body, &limit, &response)) {
-        if (body == API_BODY_UPLOAD) {
+    if (api_begin(rig->api, request, &plan, &response)) {
+        if (plan.body == API_BODY_UPLOAD) {
             fuzz_expect(store_writer_create(&upload, rig->data->store, NULL) == 0);
             fuzz_expect(store_writer_write(upload, body_bytes, body_size, NULL) == 0);
             request->upload = upload;
-        } else if (body == API_BODY_JSON) {
+        } else if (plan.body == API_BODY_JSON) {
             request->body = body_bytes;
             request->body_size = body_size;
         }
-        api_handle(rig->api, request, &response);
+        if (api_handle(rig->api, request, &wait, &response) == API_WAITS) {
+            wait.timeout_ms = 0;
+            fuzz_expect(api_resume(rig->api, request, &wait, &response) == API_ANSWERED);
+        }
         store_writer_destroy(upload);
     }
     bool reads =

@@ -77,10 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                             .request_id = "fuzz",
                                             .principal = {.id = PRINCIPAL_ANONYMOUS}};
         struct api_response response;
-        enum api_body body;
-        uint64_t limit = 0;
+        struct api_plan plan = {0};
         api_response_init(&response);
-        bool goes_on = api_begin(the_api(), &request, &body, &limit, &response);
+        bool goes_on = api_begin(the_api(), &request, &plan, &response);
         fuzz_expect(goes_on || (response.status >= 200 && response.status < 500));
         api_response_clear(&response);
     }

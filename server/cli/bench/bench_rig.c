@@ -108,10 +108,9 @@ void bench_rig_close(struct bench_rig *rig)
 static void ask(struct bench_rig *rig, const struct api_request *request,
                 struct api_response *response)
 {
-    enum api_body body;
-    uint64_t limit;
+    struct api_plan plan;
     api_response_init(response);
-    if (api_begin(rig->service.api, request, &body, &limit, response))
+    if (api_begin(rig->service.api, request, &plan, response))
         api_handle(rig->service.api, request, response);
 }
 

@@ -6,10 +6,9 @@ static int get(struct rig *rig, const char *target, const char *find)
 {
     const struct api_request request = {.method = "GET", .target = target, .request_id = "test"};
     struct api_response response;
-    enum api_body body;
-    uint64_t limit;
+    struct api_plan plan;
     api_response_init(&response);
-    if (api_begin(rig->service.api, &request, &body, &limit, &response))
+    if (api_begin(rig->service.api, &request, &plan, &response))
         api_handle(rig->service.api, &request, &response);
     const int status = response.status;
     if (find != NULL) {

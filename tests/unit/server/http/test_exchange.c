@@ -60,10 +60,47 @@ static void a_broken_stream_is_logged_as_bad_as_it_is(void **state)
     }
 }
 
+/* Gives one byte, then says that this was all. */
+static int give_one(void *context, char *buffer, size_t size, size_t *n, struct error *err)
+{
+    int *given = context;
+    (void)size;
+    (void)err;
+    *n = *given == 0;
+    if (*n > 0)
+        buffer[(*given)++] = 'a';
+    return 0;
+}
+
+/* What its Content-Length promised did not come. */
+static void a_stream_that_ends_before_its_size_is_broken(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t size;
+        int end;
+    } trials[] = {{API_SIZE_UNKNOWN, 0}, {1, 0}, {2, ERROR_IO}};
+    for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
+        const struct exchange_context context = {0};
+        char byte;
+        int given = 0;
+        size_t n = 0;
+        struct exchange *exchange = exchange_create(&context, "/large");
+        assert_non_null(exchange);
+        exchange->response.stream = (struct api_stream){
+            .context = &given, .size = trials[i].size, .next = give_one, .close = close_nothing};
+        assert_int_equal(exchange_next_bytes(exchange, &byte, 1, &n), 0);
+        assert_int_equal(n, 1);
+        assert_int_equal(exchange_next_bytes(exchange, &byte, 1, &n), trials[i].end);
+        exchange_destroy(exchange);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_broken_stream_is_logged_as_bad_as_it_is),
+        cmocka_unit_test(a_stream_that_ends_before_its_size_is_broken),
     };
     return test_run(tests);
 }
