@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/principal.h"
 #include "db/data.h"
+#include "db/id.h"
 
 /* ---- requests ---- */
 
@@ -95,8 +96,6 @@ struct api_hooks {
     void *context;
     /* A job was queued or its cancellation was asked for. */
     void (*job_changed)(void *context, const char *job_id);
-    /* Blocks until the job is final, `timeout_ms` has passed or the server shuts down. */
-    void (*job_wait)(void *context, const char *job_id, uint32_t timeout_ms);
     /* Seconds until the job probably ends, or -1: unknown. */
     double (*job_eta)(void *context, const char *job_id);
     /* True when the server is shutting down (readyz answers 503). */
@@ -140,8 +139,27 @@ struct api_plan {
 bool api_begin(struct api *api, const struct api_request *request, struct api_plan *plan,
                struct api_response *response);
 
-/* Handles a request whose body was read. Always fills `response`. May block (Prefer: wait). */
-void api_handle(struct api *api, const struct api_request *request, struct api_response *response);
+/* What a request waits for before it is answered (Prefer: wait). */
+struct api_wait {
+    char job_id[DB_ID_SIZE];
+    uint32_t timeout_ms; /* at most; above 0 */
+    bool created;        /* api/'s own: the request made the job */
+};
+
+enum api_outcome {
+    API_ANSWERED,
+    API_WAITS, /* `response` is not the answer yet */
+};
+
+/* Handles a request whose body was read; may block on disk and database. `wait` NULL: the answer is
+ * made at once, whatever Prefer says. Else it may have to wait: when something about the job has
+ * changed, the time is up or the server is to stop, api_resume goes on. */
+enum api_outcome api_handle(struct api *api, const struct api_request *request,
+                            struct api_wait *wait, struct api_response *response);
+/* Goes on with a request that waits; `response` as api_handle left it. The caller has set
+ * `wait->timeout_ms` to what is left of it: 0 for an answer now, else it may have to wait again. */
+enum api_outcome api_resume(struct api *api, const struct api_request *request,
+                            struct api_wait *wait, struct api_response *response);
 
 /* A problem+json answer for errors found by the http layer itself (parse errors, auth, limits,
  * timeouts). `title` NULL: the status' standard phrase. */

@@ -40,6 +40,8 @@ struct api_call {
     char cursor[DB_ID_SIZE];                  /* "" when the request has no cursor */
     int media;                                /* index into route->produces */
     struct field_errors errors;
+    struct api_wait *wait; /* NULL: the request cannot wait */
+    bool waits;            /* the answer waits for `wait` */
     bool refused; /* call_refuse was called: `problem` holds instead of the error code's kind */
     enum problem problem;
 };

@@ -1,5 +1,5 @@
 /* Jobs: durable queue entries. A request never computes: it inserts a row, tells the worker, and
- * may wait for the end. */
+ * may have its answer wait for the end. */
 #include <stdlib.h>
 #include <string.h>
 #include <nettle/sha2.h>
@@ -78,33 +78,23 @@ static json_t *job_json(const struct api *api, const struct db_job *job)
 
 /* ---- waiting ---- */
 
-/* Waits as Prefer asks. True when the job has to be read again. */
-static bool wait_for_job(struct api_call *call, const char *id)
+/* True when the answer is to wait for the job as Prefer asks. */
+static bool begin_wait(struct api_call *call, const char *id)
 {
     const struct api *api = call->api;
     const char *prefer = api_request_header(call->request, "Prefer");
     uint32_t seconds;
-    if (prefer == NULL || !negotiate_wait(prefer, &seconds) || api->hooks.job_wait == NULL)
+    if (prefer == NULL || call->wait == NULL || !negotiate_wait(prefer, &seconds))
         return false;
     if (seconds > api->limits.max_wait_s)
         seconds = api->limits.max_wait_s;
     api_response_header(call->response, "Preference-Applied", "wait=%u", seconds);
     if (seconds == 0)
         return false;
-    api->hooks.job_wait(api->hooks.context, id, seconds * 1000);
+    *call->wait = (struct api_wait){.timeout_ms = seconds * 1000};
+    snprintf(call->wait->job_id, sizeof(call->wait->job_id), "%s", id);
+    call->waits = true;
     return true;
-}
-
-/* Reads the job again into `job`. */
-static int read_again(struct api_call *call, struct db_job *job, struct error *err)
-{
-    struct db_job fresh = {0};
-    int rc = db_job_get(call->api->db, job->id, &fresh, err);
-    if (rc != 0)
-        return rc;
-    db_job_clear(job);
-    *job = fresh;
-    return 0;
 }
 
 static void tell(const struct api_call *call, const char *id)
@@ -180,6 +170,17 @@ static int answer_created(struct api_call *call, const struct db_job *job, bool 
     return response_json(response, ended ? 200 : 202, job_json(call->api, job), err);
 }
 
+/* What insert set is not all that a reader sees (queue position): the job is read again. */
+static int answer_inserted(struct api_call *call, const char *id, bool replayed, struct error *err)
+{
+    struct db_job job = {0};
+    int rc = db_job_get(call->api->db, id, &job, err);
+    if (rc == 0)
+        rc = answer_created(call, &job, replayed, err);
+    db_job_clear(&job);
+    return rc;
+}
+
 int jobs_create(struct api_call *call, struct error *err)
 {
     const char *project_id;
@@ -198,14 +199,12 @@ int jobs_create(struct api_call *call, struct error *err)
         rc = insert(call, key, &job, &replayed, err);
     if (rc != 0)
         goto out;
-    if (!replayed) {
+    if (!replayed)
         tell(call, job.id);
-        wait_for_job(call, job.id);
-    }
-    /* What insert set is not all that a reader sees (queue position). */
-    rc = read_again(call, &job, err);
-    if (rc == 0)
-        rc = answer_created(call, &job, replayed, err);
+    if (!replayed && begin_wait(call, job.id))
+        call->wait->created = true;
+    else
+        rc = answer_inserted(call, job.id, replayed, err);
 out:
     db_job_clear(&job);
     json_decref(json);
@@ -242,6 +241,12 @@ int jobs_list(struct api_call *call, struct error *err)
     return rc;
 }
 
+static int answer_read(struct api_call *call, const struct db_job *job, struct error *err)
+{
+    api_response_header(call->response, "Cache-Control", "no-store");
+    return response_json(call->response, 200, job_json(call->api, job), err);
+}
+
 int jobs_get(struct api_call *call, struct error *err)
 {
     const char *id = call_id(call, 0, "job_", "job", err);
@@ -249,12 +254,8 @@ int jobs_get(struct api_call *call, struct error *err)
         return ERROR_NOT_FOUND;
     struct db_job job = {0};
     int rc = db_job_get(call->api->db, id, &job, err);
-    if (rc == 0 && !db_job_state_is_final(job.state) && wait_for_job(call, id))
-        rc = read_again(call, &job, err);
-    if (rc == 0) {
-        api_response_header(call->response, "Cache-Control", "no-store");
-        rc = response_json(call->response, 200, job_json(call->api, &job), err);
-    }
+    if (rc == 0 && (db_job_state_is_final(job.state) || !begin_wait(call, id)))
+        rc = answer_read(call, &job, err);
     db_job_clear(&job);
     return rc;
 }
@@ -270,4 +271,20 @@ int jobs_cancel(struct api_call *call, struct error *err)
         return rc;
     tell(call, id);
     return jobs_get(call, err);
+}
+
+int jobs_resume(struct api_call *call, struct error *err)
+{
+    struct db_job job = {0};
+    int rc = db_job_get(call->api->db, call->wait->job_id, &job, err);
+    if (rc != 0)
+        return rc;
+    if (!db_job_state_is_final(job.state) && call->wait->timeout_ms > 0)
+        call->waits = true;
+    else if (call->wait->created)
+        rc = answer_created(call, &job, false, err);
+    else
+        rc = answer_read(call, &job, err);
+    db_job_clear(&job);
+    return rc;
 }

@@ -372,21 +372,46 @@ bool api_begin(struct api *api, const struct api_request *request, struct api_pl
     return go_on;
 }
 
-void api_handle(struct api *api, const struct api_request *request, struct api_response *response)
+/* What a handler left: an answer, an error or a wait. */
+static enum api_outcome conclude(struct api_call *call, int code, struct error *err)
 {
-    struct api_call call = {.api = api, .request = request, .response = response};
+    if (code == 0 && call->waits)
+        return API_WAITS;
+    if (code != 0)
+        refuse(call, code, err);
+    else if (call->route != NULL && call->route->produces != NULL &&
+             call->route->produces[1] != NULL)
+        api_response_header(call->response, "Vary", "Accept");
+    return API_ANSWERED;
+}
+
+enum api_outcome api_handle(struct api *api, const struct api_request *request,
+                            struct api_wait *wait, struct api_response *response)
+{
+    struct api_call call = {.api = api, .request = request, .response = response, .wait = wait};
     struct error err = {0};
     bool done;
     int rc = prepare(&call, &done, &err);
     if (rc == 0 && !done && request->body_size > route_limit(&call))
         rc = call_refuse(&call, PROBLEM_TOO_LARGE, &err, "the body may have %llu bytes, has %zu",
                          (unsigned long long)route_limit(&call), request->body_size);
-    if (rc == 0 && !done) {
+    if (rc == 0 && !done)
         rc = call.route->handler(&call, &err);
-        if (rc == 0 && call.route->produces != NULL && call.route->produces[1] != NULL)
-            api_response_header(response, "Vary", "Accept");
-    }
-    if (rc != 0)
-        refuse(&call, rc, &err);
+    enum api_outcome outcome = conclude(&call, rc, &err);
     clear(&call);
+    return outcome;
+}
+
+enum api_outcome api_resume(struct api *api, const struct api_request *request,
+                            struct api_wait *wait, struct api_response *response)
+{
+    struct api_call call = {.api = api, .request = request, .response = response, .wait = wait};
+    struct error err = {0};
+    bool done;
+    int rc = prepare(&call, &done, &err);
+    if (rc == 0)
+        rc = jobs_resume(&call, &err);
+    enum api_outcome outcome = conclude(&call, rc, &err);
+    clear(&call);
+    return outcome;
 }

@@ -81,6 +81,8 @@ int result_maps_probability(struct api_call *call, struct error *err);
 int encoders_upload(struct api_call *call, struct error *err);
 int encoders_list(struct api_call *call, struct error *err);
 int encoders_get(struct api_call *call, struct error *err);
+/* The answer to a request that has waited for its job, or call->waits again. */
+int jobs_resume(struct api_call *call, struct error *err);
 int health_live(struct api_call *call, struct error *err);
 int health_ready(struct api_call *call, struct error *err);
 int health_metrics(struct api_call *call, struct error *err);

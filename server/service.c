@@ -38,11 +38,6 @@ static void on_job_changed(void *context, const char *job_id)
     service_job_changed(context, job_id);
 }
 
-static void wait_for_job(void *context, const char *job_id, uint32_t timeout_ms)
-{
-    service_wait_for_job(context, job_id, timeout_ms);
-}
-
 static double job_eta(void *context, const char *job_id)
 {
     const struct service *service = context;
@@ -121,7 +116,6 @@ int service_start(struct service *service, const struct service_work *work, stru
     const struct api_hooks hooks = {
         .context = service,
         .job_changed = on_job_changed,
-        .job_wait = wait_for_job,
         .job_eta = job_eta,
         .shutting_down = is_shutting_down,
         .metrics = render_metrics,

@@ -82,6 +82,7 @@ static int start_front(struct server *server, struct error *err)
         .api = server->service.api,
         .store = server->service.data->store,
         .keys = server->keys,
+        .waits = server->service.waits,
         .metrics = server->service.metrics,
         .log = &server->log,
     };

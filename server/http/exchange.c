@@ -1,7 +1,8 @@
-/* The way of a request: exchange_begin checks the head, who asks and what for; exchange_receive
- * takes the body; exchange_finish lets api/ answer. Each of them may find the answer already, and
- * whoever does settles it: settle is called once and what it leaves is sent as it is. The log line
- * follows when the answer is out, and the answer's stream, file and texts go with the exchange.
+/* The way of a request: exchange_begin checks the head, who asks and what for; exchange_receive and
+ * exchange_keep take the body; exchange_finish lets api/ answer, after a wait exchange_resume. Each
+ * of them may find the answer already, and whoever does settles it: settle is called once and what
+ * it leaves is sent as it is. The log line follows when the answer is out, and the answer's stream,
+ * file and texts go with the exchange.
  */
 #include "server/http/exchange.h"
 
@@ -42,6 +43,7 @@ void exchange_destroy(struct exchange *exchange)
     for (size_t i = 0; i < exchange->n_rewritten; i++)
         free(exchange->rewritten[i]);
     free(exchange->headers);
+    free(exchange->texts);
     free(exchange->json);
     free(exchange->target);
     free(exchange);
@@ -230,14 +232,6 @@ static bool prepare_body(struct exchange *x)
         api_problem(&x->request, 413, NULL, detail, &x->response);
         return false;
     }
-    struct error err = {0};
-    if (x->plan.body == API_BODY_UPLOAD) {
-        int rc = store_writer_create(&x->request.upload, x->context->parts.store, &err);
-        if (rc != 0) {
-            problem_respond(&x->request, problem_of_code(rc), &err, NULL, &x->response);
-            return false;
-        }
-    }
     return true;
 }
 
@@ -254,6 +248,29 @@ static bool admit(struct exchange *x)
     return api_begin(x->context->parts.api, &x->request, &x->plan, &x->response) && prepare_body(x);
 }
 
+/* The library's texts go with its connection. Returns false without memory. */
+static bool copy_texts(struct exchange *x, const char *method)
+{
+    size_t size = strlen(method) + 1;
+    for (size_t i = 0; i < x->request.n_headers; i++)
+        size += strlen(x->headers[i].name) + strlen(x->headers[i].value) + 2;
+    char *end = x->texts = malloc(size);
+    x->request.method = "";
+    x->request.n_headers = x->texts == NULL ? 0 : x->request.n_headers;
+    if (x->texts == NULL)
+        return false;
+    x->request.method = end;
+    end = stpcpy(end, method) + 1;
+    for (size_t i = 0; i < x->request.n_headers; i++) {
+        const struct api_header header = x->headers[i];
+        x->headers[i].name = end;
+        end = stpcpy(end, header.name) + 1;
+        x->headers[i].value = end;
+        end = stpcpy(end, header.value) + 1;
+    }
+    return true;
+}
+
 enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *version,
                                   struct api_header *headers, size_t n_headers, size_t headers_size)
 {
@@ -261,8 +278,10 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
     x->headers = headers;
     x->request.headers = headers;
     x->request.n_headers = n_headers;
-    x->request.method = method;
+    bool copied = copy_texts(x, method);
     choose_request_id(x);
+    if (!copied)
+        return refuse(x, 500, "out of memory");
 
     int status = normalise_target(x);
     if (status != 0)
@@ -304,19 +323,32 @@ static int append_json(struct exchange *x, const void *data, size_t size, struct
     return 0;
 }
 
-enum exchange_next exchange_receive(struct exchange *x, const void *data, size_t size)
+enum exchange_next exchange_receive(struct exchange *x, size_t size)
 {
     char detail[128];
-    struct error err = {0};
     if (size > x->plan.limit - x->received) {
         snprintf(detail, sizeof(detail), "the body has more than the limit of %llu bytes",
                  (unsigned long long)x->plan.limit);
         return refuse(x, 413, detail);
     }
     x->received += size;
-    int rc = x->plan.body == API_BODY_UPLOAD
-                 ? store_writer_write(x->request.upload, data, size, &err)
-                 : append_json(x, data, size, &err);
+    return EXCHANGE_READ;
+}
+
+/* The file is made with the first piece. */
+static int write_upload(struct exchange *x, const void *data, size_t size, struct error *err)
+{
+    int rc = 0;
+    if (x->request.upload == NULL)
+        rc = store_writer_create(&x->request.upload, x->context->parts.store, err);
+    return rc == 0 ? store_writer_write(x->request.upload, data, size, err) : rc;
+}
+
+enum exchange_next exchange_keep(struct exchange *x, const void *data, size_t size)
+{
+    struct error err = {0};
+    int rc = x->plan.body == API_BODY_UPLOAD ? write_upload(x, data, size, &err)
+                                             : append_json(x, data, size, &err);
     if (rc == 0)
         return EXCHANGE_READ;
     problem_respond(&x->request, problem_of_code(rc), &err, NULL, &x->response);
@@ -324,15 +356,36 @@ enum exchange_next exchange_receive(struct exchange *x, const void *data, size_t
     return EXCHANGE_ANSWER_NOW;
 }
 
-void exchange_finish(struct exchange *x)
+enum exchange_next exchange_refuse_busy(struct exchange *x, const struct error *err)
 {
-    if (x->answered)
-        return;
-    api_handle(x->context->parts.api, &x->request, &x->response);
+    problem_respond(&x->request, PROBLEM_BUSY, err, NULL, &x->response);
+    settle(x);
+    return EXCHANGE_ANSWER_NOW;
+}
+
+static enum api_outcome conclude(struct exchange *x, enum api_outcome outcome)
+{
+    if (outcome == API_WAITS)
+        return outcome;
     /* Whatever was not taken over by now is to go before the client hears of it. */
     store_writer_destroy(x->request.upload);
     x->request.upload = NULL;
     settle(x);
+    return outcome;
+}
+
+enum api_outcome exchange_finish(struct exchange *x)
+{
+    struct api_wait *wait = x->context->parts.waits == NULL ? NULL : &x->wait;
+    if (x->answered)
+        return API_ANSWERED;
+    return conclude(x, api_handle(x->context->parts.api, &x->request, wait, &x->response));
+}
+
+enum api_outcome exchange_resume(struct exchange *x, uint32_t left_ms)
+{
+    x->wait.timeout_ms = left_ms;
+    return conclude(x, api_resume(x->context->parts.api, &x->request, &x->wait, &x->response));
 }
 
 int exchange_next_bytes(struct exchange *x, char *buffer, size_t size, size_t *n)
@@ -340,11 +393,11 @@ int exchange_next_bytes(struct exchange *x, char *buffer, size_t size, size_t *n
     struct error err = {0};
     const struct api_stream *stream = &x->response.stream;
     int rc = stream->next(stream->context, buffer, size, n, &err);
-    if (rc == 0 && *n == 0 && stream->size != API_SIZE_UNKNOWN && x->streamed != stream->size)
+    if (rc == 0 && *n == 0 && stream->size != API_SIZE_UNKNOWN && x->made != stream->size)
         rc = error_set(&err, ERROR_IO, "an answer of %llu bytes ended after %llu",
-                       (unsigned long long)stream->size, (unsigned long long)x->streamed);
+                       (unsigned long long)stream->size, (unsigned long long)x->made);
     if (rc == 0) {
-        x->streamed += *n;
+        x->made += *n;
         return 0;
     }
     x->response.error_code = rc;

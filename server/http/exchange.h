@@ -1,5 +1,7 @@
 /* One request and its answer, apart from the HTTP library: http.c feeds the head and the body as
- * they arrive and sends what comes out. Owned by its connection's thread.
+ * they arrive and sends what comes out. Used by one thread at a time: the one that serves the
+ * sockets or, for what blocks, one of the handlers' (errand.h says when). It needs nothing of the
+ * library's, so that it can outlive its connection.
  */
 #ifndef CHIPSHOT_SERVER_EXCHANGE_H
 #define CHIPSHOT_SERVER_EXCHANGE_H
@@ -15,6 +17,7 @@
 #include "server/http/request_check.h"
 
 struct connection;
+struct errand;
 
 /* What all exchanges of a server share; immutable. */
 struct exchange_context {
@@ -28,7 +31,8 @@ struct exchange {
     const struct exchange_context *context;
     double start;               /* clock_now_seconds, when the request line was read */
     char *target;               /* raw, owned */
-    struct api_header *headers; /* owned; the texts are the library's */
+    struct api_header *headers; /* owned */
+    char *texts;                /* owned: the method and what the headers point to */
     char *rewritten[3];         /* owned texts of changed headers: conditions, Host */
     size_t n_rewritten;
     struct api_request request;
@@ -46,8 +50,11 @@ struct exchange {
     bool answer_written; /* sent past the library (http.c) */
     const char *content_encoding; /* NULL or "gzip" */
     bool varies;
-    uint64_t streamed;             /* bytes of the answer's stream so far, as sent */
+    struct api_wait wait;          /* of a request that waits */
+    uint64_t made;                 /* bytes of the answer's stream so far */
+    uint64_t streamed;             /* those of them that were sent */
     struct connection *connection; /* borrowed; for the stream's reader (http.c) */
+    struct errand *errand;         /* borrowed; what it has done in other threads (http.c) */
 };
 
 /* NULL on allocation failure. `target` as in the request line. */
@@ -60,20 +67,26 @@ enum exchange_next {
     EXCHANGE_ANSWER_NOW, /* `response` is the answer, the body stays unread */
 };
 
-/* The head is complete. `headers` (malloc'd array) becomes the exchange's; method, version and the
- * headers' texts are borrowed until destroy. */
+/* The head is complete. `headers` (malloc'd array) becomes the exchange's; all texts are copied. */
 enum exchange_next exchange_begin(struct exchange *exchange, const char *method,
                                   const char *version, struct api_header *headers, size_t n_headers,
                                   size_t headers_size);
 
-/* A piece of the body. */
-enum exchange_next exchange_receive(struct exchange *exchange, const void *data, size_t size);
+/* A piece of the body has arrived: counts it against the limit. */
+enum exchange_next exchange_receive(struct exchange *exchange, size_t size);
+/* Keeps a piece: JSON in memory, an upload on the disk, which may block. */
+enum exchange_next exchange_keep(struct exchange *exchange, const void *data, size_t size);
 
-/* The body is complete: makes the answer (unless there is one already). May block. */
-void exchange_finish(struct exchange *exchange);
+/* The body is complete: makes the answer (unless there is one already), or says that it has to
+ * wait. May block, but where the plan says that the cost is instant. */
+enum api_outcome exchange_finish(struct exchange *exchange);
+/* Goes on after a wait, of which `left_ms` are left. May block. */
+enum api_outcome exchange_resume(struct exchange *exchange, uint32_t left_ms);
+/* Answers that the server is busy, as `err` says. */
+enum exchange_next exchange_refuse_busy(struct exchange *exchange, const struct error *err);
 
 /* The next bytes of an answer that is a stream, as its `next` gives them: 0 of them is the end.
- * What fails is kept for exchange_log. */
+ * What fails is kept for exchange_log. May block. */
 int exchange_next_bytes(struct exchange *exchange, char *buffer, size_t size, size_t *n);
 
 /* All headers of the answer but Content-Length and Connection; borrowed from the exchange. */

@@ -1,7 +1,12 @@
 /* The library's callbacks in their order: on_connection (accepted), on_target (request line),
- * on_request (head, then the body's pieces, then its end), on_read (pieces of a streamed answer),
- * on_completed (sent or failed), on_connection (closed). All of a connection run in its own thread;
- * the one that accepts is the library's.
+ * on_request (head, then the body's pieces, then its end, again until there is an answer), on_read
+ * (pieces of a streamed answer), on_completed (sent or failed), on_connection (closed). All of them
+ * run in the library's one thread, which polls the sockets; what may block is an errand (errand.h).
+ *
+ * A connection that waits for its answer is suspended, but not at the first call after the body:
+ * the library, when it resumes one, goes on with what it waited for, which then is still the
+ * request's bytes; of a client that sends no more it would take the end for that of the connection
+ * and drop the answer. After a call that left nothing to do it waits for no bytes any more.
  */
 #include "server/http/http.h"
 
@@ -15,14 +20,14 @@
 
 #include "engine/give_way.h"
 #include "server/http/connections.h"
+#include "server/http/errand.h"
 #include "server/http/exchange.h"
+#include "server/http/handlers.h"
 #include "server/http/listen.h"
 
 enum {
     /* Of a connection: head and read buffer. Above the largest head that request_check.h allows. */
     CONNECTION_MEMORY = 128 * 1024,
-    /* Address space of a connection's thread, not memory: nested JSON is read by recursion. */
-    THREAD_STACK = 2 * 1024 * 1024,
     /* Of a stream, at once: what goes to clients of HTTP/1.0; others get chunks of half the above.
      */
     STREAM_PIECE = 64 * 1024,
@@ -33,7 +38,9 @@ enum {
 struct http_server {
     struct MHD_Daemon *daemon;
     struct connections *connections;
+    struct handlers *handlers;
     struct exchange_context context;
+    struct errand_context errands;
     struct listener listener; /* fd -1 once the daemon owns or has closed it */
     bool stopped_accepting;
 };
@@ -72,9 +79,30 @@ static void on_connection(void *closure, struct MHD_Connection *connection, void
 static void *on_target(void *closure, const char *target, struct MHD_Connection *connection)
 {
     struct http_server *server = closure;
+    struct connection *track = tracked(connection);
     give_way_ask();
-    connection_enter(server->connections, tracked(connection), CONNECTION_HEADERS);
-    return exchange_create(&server->context, target == NULL ? "" : target);
+    connection_enter(server->connections, track, CONNECTION_HEADERS);
+    struct exchange *exchange = exchange_create(&server->context, target == NULL ? "" : target);
+    if (exchange == NULL)
+        return NULL;
+    struct errand *errand =
+        errand_create(&server->errands, exchange, connection, connection_fd(track));
+    if (errand == NULL)
+        return NULL;
+    exchange->errand = errand;
+    return exchange;
+}
+
+/* ---- waiting for handlers ---- */
+
+static void suspend_connection(void *connection)
+{
+    MHD_suspend_connection(connection);
+}
+
+static void resume_connection(void *connection)
+{
+    MHD_resume_connection(connection);
 }
 
 /* ---- the head ---- */
@@ -102,17 +130,23 @@ static size_t head_size(struct MHD_Connection *connection)
 
 /* ---- answers ---- */
 
-/* The stream itself stays the exchange's, which closes it (on_completed). */
+/* The stream itself stays the exchange's, which closes it (errand_end). */
 static ssize_t on_read(void *closure, uint64_t position, char *buffer, size_t size)
 {
     (void)position; /* the library asks for one piece after the other */
     struct exchange *exchange = closure;
     size_t n = 0;
-    if (exchange_next_bytes(exchange, buffer, size, &n) != 0) {
-        connection_cut(exchange->connection);
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+    switch (errand_read(exchange->errand, buffer, size, &n)) {
+    case ERRAND_GOES_ON:
+    case ERRAND_SUSPENDED: /* n is 0: the library asks again once resumed */
+        return (ssize_t)n;
+    case ERRAND_ANSWERED:
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    case ERRAND_DROPPED:
+        break;
     }
-    return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)n;
+    connection_cut(exchange->connection);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 static struct MHD_Response *stream_body(struct exchange *exchange)
@@ -207,11 +241,53 @@ static enum MHD_Result on_head(struct http_server *server, struct MHD_Connection
         free(collector.headers);
         return MHD_NO;
     }
-    if (exchange_begin(exchange, method, version, collector.headers, collector.n,
-                       head_size(connection)) == EXCHANGE_READ)
+    enum exchange_next next = exchange_begin(exchange, method, version, collector.headers,
+                                             collector.n, head_size(connection));
+    if (next == EXCHANGE_READ && !exchange->answered)
+        next = errand_admit(exchange->errand);
+    if (next == EXCHANGE_READ)
         return MHD_YES;
     exchange->unread_body = true;
     return answer(server, connection, exchange);
+}
+
+static enum MHD_Result on_piece(struct http_server *server, struct MHD_Connection *connection,
+                                struct exchange *exchange, const char *data, size_t *size)
+{
+    const size_t received = *size;
+    switch (errand_receive(exchange->errand, data, received)) {
+    case ERRAND_GOES_ON:
+        *size = 0;
+        connection_received(server->connections, tracked(connection), received);
+        return MHD_YES;
+    case ERRAND_SUSPENDED:
+        return MHD_YES;
+    case ERRAND_ANSWERED:
+        *size = 0;
+        exchange->unread_body = true;
+        return answer_amid_body(server, connection, exchange);
+    case ERRAND_DROPPED:
+        break;
+    }
+    return MHD_NO;
+}
+
+static enum MHD_Result on_end(struct http_server *server, struct MHD_Connection *connection,
+                              struct exchange *exchange)
+{
+    switch (errand_finish(exchange->errand)) {
+    case ERRAND_GOES_ON:
+        return connection_enter(server->connections, tracked(connection), CONNECTION_HANDLING)
+                   ? MHD_YES
+                   : MHD_NO;
+    case ERRAND_SUSPENDED:
+        return MHD_YES;
+    case ERRAND_ANSWERED:
+        return answer(server, connection, exchange);
+    case ERRAND_DROPPED:
+        break;
+    }
+    return MHD_NO;
 }
 
 static enum MHD_Result on_request(void *closure, struct MHD_Connection *connection, const char *url,
@@ -225,19 +301,9 @@ static enum MHD_Result on_request(void *closure, struct MHD_Connection *connecti
         return MHD_NO; /* no memory in on_target */
     if (!exchange->begun)
         return on_head(server, connection, exchange, method, version);
-    if (*upload_data_size > 0) {
-        connection_received(server->connections, tracked(connection), *upload_data_size);
-        size_t size = *upload_data_size;
-        *upload_data_size = 0;
-        if (exchange_receive(exchange, upload_data, size) == EXCHANGE_READ)
-            return MHD_YES;
-        exchange->unread_body = true;
-        return answer_amid_body(server, connection, exchange);
-    }
-    if (!connection_enter(server->connections, tracked(connection), CONNECTION_HANDLING))
-        return MHD_NO;
-    exchange_finish(exchange);
-    return answer(server, connection, exchange);
+    if (*upload_data_size > 0)
+        return on_piece(server, connection, exchange, upload_data, upload_data_size);
+    return on_end(server, connection, exchange);
 }
 
 /* The answer is sent, or the request has failed; the library has not closed the socket yet. */
@@ -251,9 +317,8 @@ static void on_completed(void *closure, struct MHD_Connection *connection, void 
     if (exchange == NULL)
         return;
     bool sent = code == MHD_REQUEST_TERMINATED_COMPLETED_OK || exchange->answer_written;
-    exchange_log(exchange, sent, connection_is_expired(server->connections, track));
     bool linger = exchange->unread_body && sent;
-    exchange_destroy(exchange);
+    errand_end(exchange->errand, sent, connection_is_expired(server->connections, track));
     if (linger)
         connection_linger(server->connections, track);
     else
@@ -291,16 +356,14 @@ static int start_daemon(struct http_server *server, const struct http_config *co
                         struct error *err)
 {
     server->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
-            MHD_USE_ITC | MHD_USE_ERROR_LOG,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG,
         0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_library_message, server,
         MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned int)config->max_connections + SURPLUS_CONNECTIONS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)THREAD_STACK, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY,
-        version_options, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
+        on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_ARRAY, version_options, MHD_OPTION_END);
     if (server->daemon == NULL)
         return error_set(err, ERROR_IO, "the HTTP library cannot start on %s",
                          server->listener.url);
@@ -338,6 +401,13 @@ int http_server_create(struct http_server **out, const struct http_config *confi
     rc = connections_create(&server->connections, &timeouts, config->max_connections, err);
     if (rc != 0)
         goto out;
+    rc = handlers_create(&server->handlers, handlers_limits_default, err);
+    if (rc != 0)
+        goto out;
+    server->errands = (struct errand_context){.handlers = server->handlers,
+                                              .waits = parts->waits,
+                                              .suspend = suspend_connection,
+                                              .resume = resume_connection};
     signal(SIGPIPE, SIG_IGN); /* sendfile() has no flag against it */
     rc = start_daemon(server, config, err);
     if (rc != 0)
@@ -381,12 +451,16 @@ void http_server_destroy(struct http_server *server)
         return;
     /* The library closes the socket it listens on, unless it was told to let go of it. */
     bool ours = server->daemon == NULL || server->stopped_accepting;
-    if (server->daemon != NULL) {
+    if (server->daemon != NULL)
         connections_cut_answers(server->connections);
+    /* When no handler runs, no connection is suspended, and none will be: the library insists. */
+    if (server->handlers != NULL)
+        handlers_stop(server->handlers);
+    if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
-    }
     if (ours && server->listener.fd >= 0)
         close(server->listener.fd);
+    handlers_destroy(server->handlers);
     connections_destroy(server->connections);
     free(server);
 }

@@ -45,6 +45,7 @@ struct http_parts {
     struct api *api;
     struct store *store; /* for uploads */
     struct db_keys *keys;
+    struct job_waits *waits; /* NULL: no request waits for a job */
     struct metrics *metrics; /* NULL allowed */
     const struct log *log;   /* NULL allowed */
 };

@@ -6,27 +6,103 @@
 
 #include "base/clock.h"
 
-/* Lives on the stack of the waiting thread; linked in while it waits. */
-struct waiter {
-    struct waiter *next;
-    const char *job_id;
-    bool published; /* since the predicate was last called; under waits.mutex */
+enum {
+    IDLE_MS = 3600 * 1000, /* the longest sleep of the thread that keeps the time */
+    LAST_SIZE = 256,
 };
 
 struct job_waits {
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    struct waiter *waiters; /* under mutex */
-    bool shutdown;          /* under mutex */
+    pthread_t keeper;
+    pthread_mutex_t mutex; /* guards all below */
+    pthread_cond_t wake;   /* the keeper: a deadline earlier than its plan, or the end */
+    struct job_wait *list;
+    uint64_t n_published;
+    /* How far the publications were at the last one for a job. Jobs share entries, by a hash of
+     * their ids: then one looks at its job once more than it has to. */
+    uint64_t last[LAST_SIZE];
+    int64_t planned_ms; /* when the keeper looks next */
+    bool shutdown;
+    bool stopping;
 };
+
+static uint64_t *last_of(struct job_waits *waits, const char *job_id)
+{
+    uint32_t hash = 2166136261U; /* FNV-1a */
+    for (const char *c = job_id; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 16777619U;
+    return &waits->last[hash % LAST_SIZE];
+}
+
+/* Takes the waits for a job out of the list (NULL: all), or those that are overdue at `now_ms`;
+ * returns them as a list. Under the mutex. */
+static struct job_wait *take(struct job_waits *waits, const char *job_id, int64_t now_ms,
+                             enum job_wait_result result)
+{
+    struct job_wait *taken = NULL;
+    for (struct job_wait **link = &waits->list; *link != NULL;) {
+        struct job_wait *wait = *link;
+        if (job_id != NULL ? strcmp(wait->job_id, job_id) != 0 : wait->deadline_ms > now_ms) {
+            link = &wait->next;
+            continue;
+        }
+        *link = wait->next;
+        wait->result = result;
+        wait->next = taken;
+        taken = wait;
+    }
+    return taken;
+}
+
+static void tell(struct job_wait *list)
+{
+    while (list != NULL) {
+        struct job_wait *wait = list;
+        list = wait->next;
+        wait->ended(wait, wait->result);
+    }
+}
+
+static int64_t earliest(const struct job_waits *waits)
+{
+    int64_t deadline_ms = clock_now_ms() + IDLE_MS;
+    for (const struct job_wait *wait = waits->list; wait != NULL; wait = wait->next)
+        deadline_ms = wait->deadline_ms < deadline_ms ? wait->deadline_ms : deadline_ms;
+    return deadline_ms;
+}
+
+static void *keep_time(void *argument)
+{
+    struct job_waits *waits = argument;
+    pthread_mutex_lock(&waits->mutex);
+    while (!waits->stopping) {
+        struct job_wait *overdue = take(waits, NULL, clock_now_ms(), JOB_WAIT_TIMEOUT);
+        if (overdue != NULL) {
+            pthread_mutex_unlock(&waits->mutex);
+            tell(overdue);
+            pthread_mutex_lock(&waits->mutex);
+            continue;
+        }
+        waits->planned_ms = earliest(waits);
+        clock_cond_wait(&waits->wake, &waits->mutex, waits->planned_ms);
+    }
+    pthread_mutex_unlock(&waits->mutex);
+    return NULL;
+}
 
 int job_waits_create(struct job_waits **out, struct error *err)
 {
     struct job_waits *waits = calloc(1, sizeof(*waits));
     if (waits == NULL)
         return error_set_nomem(err, "job waits");
-    clock_cond_init(&waits->changed);
+    clock_cond_init(&waits->wake);
     pthread_mutex_init(&waits->mutex, NULL);
+    int status = pthread_create(&waits->keeper, NULL, keep_time, waits);
+    if (status != 0) {
+        pthread_cond_destroy(&waits->wake);
+        pthread_mutex_destroy(&waits->mutex);
+        free(waits);
+        return error_set_errno(err, status, "cannot start a thread");
+    }
     *out = waits;
     return 0;
 }
@@ -35,62 +111,99 @@ void job_waits_destroy(struct job_waits *waits)
 {
     if (waits == NULL)
         return;
-    pthread_cond_destroy(&waits->changed);
+    pthread_mutex_lock(&waits->mutex);
+    waits->stopping = true;
+    pthread_cond_signal(&waits->wake);
+    pthread_mutex_unlock(&waits->mutex);
+    pthread_join(waits->keeper, NULL);
+    pthread_cond_destroy(&waits->wake);
     pthread_mutex_destroy(&waits->mutex);
     free(waits);
 }
 
 void job_waits_publish(struct job_waits *waits, const char *job_id)
 {
-    bool any = false;
     pthread_mutex_lock(&waits->mutex);
-    for (struct waiter *waiter = waits->waiters; waiter != NULL; waiter = waiter->next) {
-        if (strcmp(waiter->job_id, job_id) == 0) {
-            waiter->published = true;
-            any = true;
-        }
-    }
-    if (any)
-        pthread_cond_broadcast(&waits->changed);
+    *last_of(waits, job_id) = ++waits->n_published;
+    struct job_wait *ended = take(waits, job_id, 0, JOB_WAIT_PUBLISHED);
     pthread_mutex_unlock(&waits->mutex);
+    tell(ended);
 }
 
-static void unlink_waiter(struct job_waits *waits, struct waiter *waiter)
+uint64_t job_waits_mark(struct job_waits *waits)
 {
-    struct waiter **link = &waits->waiters;
-    while (*link != waiter)
-        link = &(*link)->next;
-    *link = waiter->next;
+    pthread_mutex_lock(&waits->mutex);
+    uint64_t mark = waits->n_published;
+    pthread_mutex_unlock(&waits->mutex);
+    return mark;
+}
+
+void job_waits_begin(struct job_waits *waits, struct job_wait *wait, const char *job_id,
+                     int64_t deadline_ms, uint64_t mark)
+{
+    snprintf(wait->job_id, sizeof(wait->job_id), "%s", job_id);
+    wait->deadline_ms = deadline_ms;
+    pthread_mutex_lock(&waits->mutex);
+    bool goes_on = !waits->shutdown && *last_of(waits, job_id) <= mark;
+    enum job_wait_result result = waits->shutdown ? JOB_WAIT_SHUTDOWN : JOB_WAIT_PUBLISHED;
+    if (goes_on) {
+        wait->next = waits->list;
+        waits->list = wait;
+        if (deadline_ms < waits->planned_ms)
+            pthread_cond_signal(&waits->wake);
+    }
+    pthread_mutex_unlock(&waits->mutex);
+    if (!goes_on)
+        wait->ended(wait, result);
+}
+
+/* ---- waiting that blocks ---- */
+
+struct blocked {
+    struct job_wait wait;
+    pthread_mutex_t mutex; /* guards the next two */
+    pthread_cond_t cond;
+    bool over;
+    enum job_wait_result result;
+};
+
+static void wake_blocked(struct job_wait *wait, enum job_wait_result result)
+{
+    struct blocked *blocked = (struct blocked *)wait; /* its first member */
+    pthread_mutex_lock(&blocked->mutex);
+    blocked->over = true;
+    blocked->result = result;
+    pthread_cond_signal(&blocked->cond);
+    pthread_mutex_unlock(&blocked->mutex);
+}
+
+static enum job_wait_result block(struct job_waits *waits, struct blocked *blocked,
+                                  const char *job_id, int64_t deadline_ms, uint64_t mark)
+{
+    blocked->over = false;
+    job_waits_begin(waits, &blocked->wait, job_id, deadline_ms, mark);
+    pthread_mutex_lock(&blocked->mutex);
+    while (!blocked->over)
+        pthread_cond_wait(&blocked->cond, &blocked->mutex);
+    pthread_mutex_unlock(&blocked->mutex);
+    return blocked->result;
 }
 
 enum job_wait_result job_waits_for(struct job_waits *waits, const char *job_id, uint32_t timeout_ms,
                                    job_wait_predicate done, void *context)
 {
-    const int64_t deadline = clock_deadline_ms(timeout_ms);
-    struct waiter waiter = {.job_id = job_id};
-    enum job_wait_result result = JOB_WAIT_TIMEOUT;
-
-    pthread_mutex_lock(&waits->mutex);
-    waiter.next = waits->waiters;
-    waits->waiters = &waiter;
-    for (bool in_time = true;;) {
-        waiter.published = false;
-        pthread_mutex_unlock(&waits->mutex);
-        bool is_done = done(context, job_id);
-        pthread_mutex_lock(&waits->mutex);
-        if (is_done) {
-            result = JOB_WAIT_DONE;
-            break;
-        }
-        while (!waiter.published && !waits->shutdown && in_time)
-            in_time = clock_cond_wait(&waits->changed, &waits->mutex, deadline);
-        if (waits->shutdown)
-            result = JOB_WAIT_SHUTDOWN;
-        if (waits->shutdown || !waiter.published)
-            break;
+    const int64_t deadline_ms = clock_deadline_ms(timeout_ms);
+    struct blocked blocked = {.wait = {.ended = wake_blocked},
+                              .mutex = PTHREAD_MUTEX_INITIALIZER,
+                              .cond = PTHREAD_COND_INITIALIZER};
+    enum job_wait_result result = JOB_WAIT_PUBLISHED;
+    while (result == JOB_WAIT_PUBLISHED) {
+        uint64_t mark = job_waits_mark(waits);
+        result = done(context, job_id) ? JOB_WAIT_DONE
+                                       : block(waits, &blocked, job_id, deadline_ms, mark);
     }
-    unlink_waiter(waits, &waiter);
-    pthread_mutex_unlock(&waits->mutex);
+    pthread_cond_destroy(&blocked.cond);
+    pthread_mutex_destroy(&blocked.mutex);
     return result;
 }
 
@@ -98,8 +211,9 @@ void job_waits_shutdown(struct job_waits *waits)
 {
     pthread_mutex_lock(&waits->mutex);
     waits->shutdown = true;
-    pthread_cond_broadcast(&waits->changed);
+    struct job_wait *ended = take(waits, NULL, INT64_MAX, JOB_WAIT_SHUTDOWN);
     pthread_mutex_unlock(&waits->mutex);
+    tell(ended);
 }
 
 bool job_waits_is_shutdown(struct job_waits *waits)

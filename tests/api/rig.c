@@ -16,15 +16,6 @@ static void job_changed(void *context, const char *job_id)
     snprintf(rig->changed_id, sizeof(rig->changed_id), "%s", job_id);
 }
 
-static void job_wait(void *context, const char *job_id, uint32_t timeout_ms)
-{
-    struct rig *rig = context;
-    (void)job_id;
-    rig->waited_ms = timeout_ms;
-    if (rig->finish_on_wait)
-        rig_finish_job(rig, DB_JOB_SUCCEEDED);
-}
-
 static double job_eta(void *context, const char *job_id)
 {
     (void)context;
@@ -69,7 +60,6 @@ int rig_setup(void **state)
     rig->limits = api_limits_default;
     rig->hooks = (struct api_hooks){.context = rig,
                                     .job_changed = job_changed,
-                                    .job_wait = job_wait,
                                     .job_eta = job_eta,
                                     .shutting_down = shutting_down,
                                     .metrics = metrics,
@@ -129,6 +119,23 @@ static void read_answer(struct rig *rig)
     }
 }
 
+/* A job that is waited for ends at the first look, or else the time is up. Without hooks nobody
+ * waits. */
+static void handle(struct rig *rig, const struct api_request *request)
+{
+    struct api_wait wait;
+    struct api_wait *may_wait = rig->hooks.context == NULL ? NULL : &wait;
+    if (api_handle(rig->api, request, may_wait, &rig->response) == API_ANSWERED)
+        return;
+    rig->waited_ms = wait.timeout_ms;
+    assert_int_equal(api_resume(rig->api, request, &wait, &rig->response), API_WAITS);
+    if (rig->finish_on_wait)
+        rig_finish_job(rig, DB_JOB_SUCCEEDED);
+    else
+        wait.timeout_ms = 0;
+    assert_int_equal(api_resume(rig->api, request, &wait, &rig->response), API_ANSWERED);
+}
+
 static int exchange(struct rig *rig, struct api_request *request, const void *data, size_t size)
 {
     struct api_plan plan;
@@ -146,7 +153,7 @@ static int exchange(struct rig *rig, struct api_request *request, const void *da
             request->body = data;
             request->body_size = size;
         }
-        api_handle(rig->api, request, &rig->response);
+        handle(rig, request);
         store_writer_destroy(upload);
     }
     read_answer(rig);

@@ -37,7 +37,7 @@ struct rig {
     unsigned n_changed;
     char changed_id[DB_ID_SIZE];
     uint32_t waited_ms;
-    bool finish_on_wait; /* job_wait runs the job (rig_finish_job) */
+    bool finish_on_wait; /* the job runs while a request waits (rig_finish_job) */
     bool shutting_down;
     const uint16_t *labels; /* 15, of rig_finish_job's result; NULL: they alternate */
     /* filled by rig_fill */

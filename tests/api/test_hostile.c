@@ -120,7 +120,7 @@ static void *work(void *argument)
         struct api_request request = {.method = "GET", .target = targets[i % 4]};
         struct api_response response;
         api_response_init(&response);
-        api_handle(client->rig->api, &request, &response);
+        api_handle(client->rig->api, &request, NULL, &response);
         client->n_right += response.status == 200;
         api_response_clear(&response);
     }

@@ -166,7 +166,7 @@ static void a_body_over_the_limit_is_refused_without_a_length_too(void **state)
                                   .body = body,
                                   .body_size = 1048577};
     api_response_clear(&rig->response);
-    api_handle(rig->api, &request, &rig->response);
+    api_handle(rig->api, &request, NULL, &rig->response);
     assert_int_equal(rig->response.status, 413);
     free(body);
 }

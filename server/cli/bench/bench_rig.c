@@ -111,7 +111,7 @@ static void ask(struct bench_rig *rig, const struct api_request *request,
     struct api_plan plan;
     api_response_init(response);
     if (api_begin(rig->service.api, request, &plan, response))
-        api_handle(rig->service.api, request, response);
+        api_handle(rig->service.api, request, NULL, response);
 }
 
 static int upload(struct bench_rig *rig, struct store_writer *writer, struct bench_image *out,

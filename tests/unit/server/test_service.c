@@ -9,7 +9,7 @@ static int get(struct rig *rig, const char *target, const char *find)
     struct api_plan plan;
     api_response_init(&response);
     if (api_begin(rig->service.api, &request, &plan, &response))
-        api_handle(rig->service.api, &request, &response);
+        api_handle(rig->service.api, &request, NULL, &response);
     const int status = response.status;
     if (find != NULL) {
         assert_non_null(response.body);
