@@ -8,22 +8,19 @@
 #include "server/http/connections.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <limits.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "server/http/linger.h"
 
 enum {
     MIN_AVERAGE_RATE = 16 * 1024, /* bytes per second beyond the body timeout */
     MIN_WINDOW_RATE = 1024,       /* bytes per second over a window */
     WINDOW_MS = 30 * 1000,
-    LINGER_MS = 2000,
 };
 
 /* All but fd under connections.mutex. */
@@ -44,6 +41,7 @@ struct connection {
 struct connections {
     struct connection_timeouts timeouts; /* immutable */
     uint32_t max;                        /* immutable */
+    struct lingerers *lingerers;         /* immutable */
     pthread_t watcher;
     pthread_mutex_t mutex;   /* guards all below */
     pthread_cond_t wake;     /* the watcher: a deadline earlier than its plan, or the end */
@@ -219,6 +217,7 @@ static void free_all(struct connections *connections)
     pthread_cond_destroy(&connections->wake);
     pthread_cond_destroy(&connections->finished);
     pthread_mutex_destroy(&connections->mutex);
+    linger_destroy(connections->lingerers);
     free(connections);
 }
 
@@ -231,10 +230,14 @@ int connections_create(struct connections **out, const struct connection_timeout
     connections->timeouts = *timeouts;
     connections->max = max;
     init_locks(connections);
-    int status = pthread_create(&connections->watcher, NULL, watch, connections);
-    if (status != 0) {
+    int rc = linger_create(&connections->lingerers, err);
+    if (rc == 0) {
+        int status = pthread_create(&connections->watcher, NULL, watch, connections);
+        rc = status == 0 ? 0 : error_set_errno(err, status, "cannot start a thread");
+    }
+    if (rc != 0) {
         free_all(connections);
-        return error_set_errno(err, status, "cannot start a thread");
+        return rc;
     }
     *out = connections;
     return 0;
@@ -412,19 +415,8 @@ bool connections_wait_idle(struct connections *connections, uint32_t timeout_ms)
 
 void connection_linger(struct connections *connections, struct connection *connection)
 {
-    if (!connection_enter(connections, connection, CONNECTION_LINGERING) || connection == NULL)
-        return;
-    char discarded[16384];
-    const uint64_t end = (uint64_t)clock_now_ms() + LINGER_MS;
-    shutdown(connection->fd, SHUT_WR);
-    for (uint64_t now = (uint64_t)clock_now_ms(); now < end; now = (uint64_t)clock_now_ms()) {
-        struct pollfd poll_fd = {.fd = connection->fd, .events = POLLIN};
-        if (poll(&poll_fd, 1, (int)(end - now)) <= 0)
-            return;
-        ssize_t n = recv(connection->fd, discarded, sizeof(discarded), MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-            return;
-    }
+    if (connection_enter(connections, connection, CONNECTION_LINGERING) && connection != NULL)
+        linger_add(connections->lingerers, connection->fd);
 }
 
 void connection_cut(const struct connection *connection)

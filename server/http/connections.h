@@ -13,7 +13,7 @@
  *                                                   least 1 KiB/s over every 30 s
  *     handling   body complete                      none: handlers end by themselves
  *     sending    answer ready                       as body, by what the client acknowledged
- *     lingering  answered early, body unread        its own short loop
+ *     lingering  answered early, body unread        that of linger.h
  *
  * A connection that is shut down while sending is reset: where the length of an answer was not
  * told, an orderly end would be the answer's.
@@ -45,7 +45,7 @@ struct connection_timeouts {
     uint64_t idle_ms;
 };
 
-/* Starts the watching thread. Connections beyond `max` are surplus. */
+/* Starts the watching thread and the one of linger.h. Connections beyond `max` are surplus. */
 int connections_create(struct connections **out, const struct connection_timeouts *timeouts,
                        uint32_t max, struct error *err);
 /* All connections must have been removed. NULL allowed. */
@@ -75,9 +75,8 @@ bool connections_is_draining(struct connections *connections);
 /* Blocks until no request is running or `timeout_ms` have passed; returns whether none is. */
 bool connections_wait_idle(struct connections *connections, uint32_t timeout_ms);
 
-/* After an early answer: tells the client that no more comes and reads what it still sends, for two
- * seconds at most. Closing with unread data would reset the connection and could destroy the answer
- * on its way (RFC 9112, section 9.6). */
+/* After an early answer: what the client still sends will be read and discarded (linger.h), also
+ * when the socket is closed. Does not block. */
 void connection_linger(struct connections *connections, struct connection *connection);
 
 /* Ends a connection in the middle of an answer so that its client sees a reset: to HTTP/1.0 clients

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -270,37 +269,24 @@ static void no_answer_begins_after_the_cut(void **state)
     close_pair(&late);
 }
 
-struct lingerer {
-    struct connections *connections;
-    struct connection *connection;
-};
-
-static void *linger(void *argument)
-{
-    struct lingerer *lingerer = argument;
-    connection_linger(lingerer->connections, lingerer->connection);
-    return NULL;
-}
-
+/* By whom the connection was left and closed long before the client's last byte. */
 static void lingering_reads_what_the_client_still_sends(void **state)
 {
     (void)state;
     struct connections *connections = create(LONG, LONG, LONG);
     struct pair pair;
     open_pair(&pair);
-    struct lingerer lingerer = {connections, connections_add(connections, pair.server)};
+    struct connection *connection = connections_add(connections, pair.server);
     assert_int_equal(send(pair.server, "answer", 6, 0), 6);
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, linger, &lingerer), 0);
+    connection_linger(connections, connection);
+    connections_remove(connections, connection);
+    close(pair.server);
     static char upload[1 << 20];
     assert_int_equal(send(pair.client, upload, sizeof(upload), MSG_NOSIGNAL), sizeof(upload));
     shutdown(pair.client, SHUT_WR);
-    pthread_join(thread, NULL);
-    connections_remove(connections, lingerer.connection);
-    close(pair.server);
     /* No reset has destroyed the answer. */
     char text[64];
-    read_to_end(pair.client, text, sizeof(text));
+    assert_int_equal(read_to_end(pair.client, text, sizeof(text)), 0);
     assert_string_equal(text, "answer");
     close(pair.client);
     connections_destroy(connections);
