@@ -46,7 +46,7 @@ FOREIGN = {
 }
 C_LIBRARY = re.compile(
     r"(sys|netinet|arpa|linux)/\w+\.h|(assert|ctype|dirent|errno|fcntl|float|ftw|getopt|glob|inttypes|limits|locale|math|"
-    r"netdb|poll|pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdnoreturn|stdio|stdlib|"
+    r"netdb|poll|pthread|sched|search|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdnoreturn|stdio|stdlib|"
     r"string|strings|threads|time|unistd)\.h")
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60

@@ -1,9 +1,9 @@
 /* The table is a list that the watching thread walks whenever the earliest deadline has come; a
- * connection's own thread takes the mutex for a moment at each change of phase.
+ * thread that serves a connection takes the mutex for a moment at each change of phase.
  *
  * Invariants, under the mutex: n_connections is the list's length and n_running the number of its
- * connections in a phase of a request; a connection whose deadline has passed, which is handled or
- * lingers, is not looked at; bytes are never taken back within a phase.
+ * connections in a phase of a request; a connection that was cut, which is handled or lingers, is
+ * not looked at, and one that was cut has no place; bytes are never taken back within a phase.
  */
 #include "server/http/connections.h"
 
@@ -11,7 +11,9 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -25,7 +27,8 @@ enum {
 
 /* All but fd under connections.mutex. */
 struct connection {
-    struct connection *next;
+    LIST_ENTRY(connection) in_list;
+    struct share_member member;
     int fd;
     enum connection_phase phase;
     uint64_t entered_ms;      /* when the phase began */
@@ -34,19 +37,19 @@ struct connection {
     uint64_t acked_before;    /* TCP's count when sending began */
     uint64_t window_start_ms; /* of the minimal rate */
     uint64_t window_progress; /* progress when the window began */
-    bool expired;
-    bool surplus; /* set once, before others see the connection */
+    bool expired;             /* cut: its deadline passed */
+    bool evicted;             /* cut: it made room */
 };
 
 struct connections {
     struct connection_timeouts timeouts; /* immutable */
-    uint32_t max;                        /* immutable */
     struct lingerers *lingerers;         /* immutable */
     pthread_t watcher;
     pthread_mutex_t mutex;   /* guards all below */
     pthread_cond_t wake;     /* the watcher: a deadline earlier than its plan, or the end */
     pthread_cond_t finished; /* a request ended */
-    struct connection *list;
+    LIST_HEAD(, connection) list;
+    struct shares *shares;
     uint32_t n_connections;
     uint32_t n_running; /* connections in a phase of a request */
     uint64_t planned_ms;
@@ -71,11 +74,35 @@ static bool is_running(enum connection_phase phase)
     return false;
 }
 
+static enum share_wait wait_of(enum connection_phase phase)
+{
+    switch (phase) {
+    case CONNECTION_NEW:
+        return SHARE_WAIT_NEW;
+    case CONNECTION_IDLE:
+        return SHARE_WAIT_IDLE;
+    case CONNECTION_HEADERS:
+        return SHARE_WAIT_HEAD;
+    case CONNECTION_BODY:
+    case CONNECTION_HANDLING:
+    case CONNECTION_SENDING:
+    case CONNECTION_LINGERING:
+        return SHARE_BUSY;
+    }
+    return SHARE_BUSY;
+}
+
+static bool is_cut(const struct connection *connection)
+{
+    return connection->expired || connection->evicted;
+}
+
 static bool connection_check(const struct connection *connection)
 {
-    bool unwatched = connection->expired || connection->phase == CONNECTION_HANDLING ||
+    bool unwatched = is_cut(connection) || connection->phase == CONNECTION_HANDLING ||
                      connection->phase == CONNECTION_LINGERING;
     return connection->fd >= 0 && (connection->look_at_ms == UINT64_MAX) == unwatched &&
+           (connection->member.client == NULL) == is_cut(connection) &&
            connection->window_progress <= connection->progress &&
            connection->entered_ms <= connection->window_start_ms;
 }
@@ -83,7 +110,9 @@ static bool connection_check(const struct connection *connection)
 static bool connections_check(const struct connections *connections)
 {
     uint32_t n_connections = 0, n_running = 0;
-    for (const struct connection *c = connections->list; c != NULL; c = c->next) {
+    const struct connection *c;
+    LIST_FOREACH(c, &connections->list, in_list)
+    {
         if (!connection_check(c))
             return false;
         n_connections++;
@@ -131,7 +160,19 @@ static void reset(int fd)
         shutdown(fd, SHUT_RDWR);
 }
 
-static void expire(struct connection *connection)
+/* `member` NULL: nobody. */
+static void evict(struct share_member *member)
+{
+    if (member == NULL)
+        return;
+    struct connection *connection =
+        (struct connection *)((char *)member - offsetof(struct connection, member));
+    connection->evicted = true;
+    connection->look_at_ms = UINT64_MAX;
+    shutdown(connection->fd, SHUT_RDWR);
+}
+
+static void expire(const struct connections *connections, struct connection *connection)
 {
     /* The client may be waiting for an answer to its slow body; nothing else has been sent, so the
      * line is clean. Best effort: the socket may be full. */
@@ -146,6 +187,7 @@ static void expire(struct connection *connection)
         (void)sent;
     }
     connection->expired = true;
+    shares_leave(connections->shares, &connection->member);
     connection->look_at_ms = UINT64_MAX;
     if (connection->phase == CONNECTION_SENDING)
         reset(connection->fd);
@@ -166,7 +208,7 @@ static void examine(const struct connections *connections, struct connection *co
                     uint64_t now)
 {
     if (connection->phase != CONNECTION_BODY && connection->phase != CONNECTION_SENDING) {
-        expire(connection);
+        expire(connections, connection);
         return;
     }
     if (connection->phase == CONNECTION_SENDING)
@@ -176,7 +218,7 @@ static void examine(const struct connections *connections, struct connection *co
     uint64_t in_window = connection->progress - connection->window_progress;
     if (now >= transfer_deadline(connections, connection) ||
         (window_over && in_window < window * MIN_WINDOW_RATE / 1000)) {
-        expire(connection);
+        expire(connections, connection);
         return;
     }
     if (window_over) {
@@ -192,7 +234,9 @@ static void *watch(void *argument)
     pthread_mutex_lock(&connections->mutex);
     while (!connections->stopping) {
         uint64_t now = (uint64_t)clock_now_ms(), next = now + 3600 * 1000;
-        for (struct connection *c = connections->list; c != NULL; c = c->next) {
+        struct connection *c;
+        LIST_FOREACH(c, &connections->list, in_list)
+        {
             if (c->look_at_ms <= now)
                 examine(connections, c, now);
             next = c->look_at_ms < next ? c->look_at_ms : next;
@@ -218,19 +262,22 @@ static void free_all(struct connections *connections)
     pthread_cond_destroy(&connections->finished);
     pthread_mutex_destroy(&connections->mutex);
     linger_destroy(connections->lingerers);
+    shares_destroy(connections->shares);
     free(connections);
 }
 
 int connections_create(struct connections **out, const struct connection_timeouts *timeouts,
-                       uint32_t max, struct error *err)
+                       const struct connection_limits *limits, struct error *err)
 {
     struct connections *connections = calloc(1, sizeof(*connections));
     if (connections == NULL)
         return error_set_nomem(err, "connections");
     connections->timeouts = *timeouts;
-    connections->max = max;
+    LIST_INIT(&connections->list);
     init_locks(connections);
-    int rc = linger_create(&connections->lingerers, err);
+    int rc = shares_create(&connections->shares, limits->max, limits->max_per_client, err);
+    if (rc == 0)
+        rc = linger_create(&connections->lingerers, err);
     if (rc == 0) {
         int status = pthread_create(&connections->watcher, NULL, watch, connections);
         rc = status == 0 ? 0 : error_set_errno(err, status, "cannot start a thread");
@@ -283,8 +330,9 @@ static void begin_phase(struct connections *connections, struct connection *conn
         connection->look_at_ms = UINT64_MAX;
         break;
     }
-    if (connection->expired)
+    if (is_cut(connection))
         connection->look_at_ms = UINT64_MAX;
+    shares_wait(connections->shares, &connection->member, wait_of(phase));
     if (is_running(phase) && !was_running)
         connections->n_running++;
     if (!is_running(phase) && was_running && --connections->n_running == 0)
@@ -297,8 +345,22 @@ static void begin_phase(struct connections *connections, struct connection *conn
     assert(connection_check(connection));
 }
 
-struct connection *connections_add(struct connections *connections, int fd)
+static struct share_name name_of_peer(int fd)
 {
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage storage;
+    } peer = {0};
+    socklen_t size = sizeof(peer);
+    if (getpeername(fd, &peer.any, &size) != 0)
+        peer.any.sa_family = AF_UNSPEC;
+    return share_name_of_address(&peer.any);
+}
+
+struct connection *connections_add(struct connections *connections, int fd,
+                                   enum share_reserve reserve)
+{
+    const struct share_name peer = name_of_peer(fd);
     struct connection *connection = calloc(1, sizeof(*connection));
     if (connection == NULL) {
         shutdown(fd, SHUT_RDWR);
@@ -307,11 +369,10 @@ struct connection *connections_add(struct connections *connections, int fd)
     connection->fd = fd;
     connection->phase = CONNECTION_NEW;
     pthread_mutex_lock(&connections->mutex);
-    connection->next = connections->list;
-    connections->list = connection;
-    connection->surplus = ++connections->n_connections > connections->max;
+    LIST_INSERT_HEAD(&connections->list, connection, in_list);
+    connections->n_connections++;
+    evict(shares_enter(connections->shares, &connection->member, &peer, reserve));
     begin_phase(connections, connection, CONNECTION_NEW);
-    assert(connections_check(connections));
     pthread_mutex_unlock(&connections->mutex);
     return connection;
 }
@@ -322,12 +383,9 @@ void connections_remove(struct connections *connections, struct connection *conn
         return;
     pthread_mutex_lock(&connections->mutex);
     begin_phase(connections, connection, CONNECTION_LINGERING); /* no longer running */
-    struct connection **link = &connections->list;
-    while (*link != connection)
-        link = &(*link)->next;
-    *link = connection->next;
+    shares_leave(connections->shares, &connection->member);
+    LIST_REMOVE(connection, in_list);
     connections->n_connections--;
-    assert(connections_check(connections));
     pthread_mutex_unlock(&connections->mutex);
     free(connection);
 }
@@ -346,7 +404,7 @@ bool connection_enter(struct connections *connections, struct connection *connec
     if (connection == NULL)
         return true;
     pthread_mutex_lock(&connections->mutex);
-    bool alive = !connection->expired;
+    bool alive = !is_cut(connection);
     begin_phase(connections, connection, phase);
     /* The server is about to shut all sockets down, which might be in the middle of this one's. */
     if (phase == CONNECTION_SENDING && connections->answers_cut) {
@@ -367,9 +425,18 @@ void connection_received(struct connections *connections, struct connection *con
     pthread_mutex_unlock(&connections->mutex);
 }
 
-bool connection_is_surplus(const struct connection *connection)
+enum share_place connection_identify(struct connections *connections, struct connection *connection,
+                                     const char *key_id)
 {
-    return connection != NULL && connection->surplus;
+    enum share_place place = SHARE_HELD;
+    if (connection == NULL)
+        return place;
+    const struct share_name key = share_name_of_key(key_id != NULL ? key_id : "");
+    pthread_mutex_lock(&connections->mutex);
+    evict(shares_show(connections->shares, &connection->member, key_id != NULL ? &key : NULL,
+                      &place));
+    pthread_mutex_unlock(&connections->mutex);
+    return place;
 }
 
 bool connection_is_expired(struct connections *connections, struct connection *connection)
@@ -386,7 +453,9 @@ void connections_drain(struct connections *connections)
 {
     pthread_mutex_lock(&connections->mutex);
     connections->draining = true;
-    for (struct connection *c = connections->list; c != NULL; c = c->next) {
+    struct connection *c;
+    LIST_FOREACH(c, &connections->list, in_list)
+    {
         if (c->phase == CONNECTION_NEW || c->phase == CONNECTION_IDLE)
             shutdown(c->fd, SHUT_RD);
     }
@@ -429,7 +498,9 @@ void connections_cut_answers(struct connections *connections)
 {
     pthread_mutex_lock(&connections->mutex);
     connections->answers_cut = true;
-    for (struct connection *c = connections->list; c != NULL; c = c->next) {
+    struct connection *c;
+    LIST_FOREACH(c, &connections->list, in_list)
+    {
         if (c->phase == CONNECTION_SENDING)
             reset(c->fd);
     }

@@ -14,6 +14,7 @@
 #include "api/message/problem.h"
 #include "base/clock.h"
 #include "server/http/auth.h"
+#include "server/http/connections.h"
 #include "server/http/content_coding.h"
 
 struct exchange *exchange_create(const struct exchange_context *context, const char *target)
@@ -186,12 +187,21 @@ static bool token_is_known(struct exchange *x)
     return false;
 }
 
+static enum auth_mode mode_of(const struct exchange_context *context)
+{
+    return auth_mode_of(context->no_auth, context->loopback, db_keys_count(context->parts.keys));
+}
+
+enum share_reserve exchange_reserve(const struct exchange_context *context)
+{
+    return mode_of(context) == AUTH_KEYS ? SHARE_RESERVE_KEYS : SHARE_RESERVE_NONE;
+}
+
 /* Returns true when the request may go on; else `response` says why not. */
 static bool is_allowed(struct exchange *x)
 {
     const struct exchange_context *context = x->context;
-    enum auth_mode mode =
-        auth_mode_of(context->no_auth, context->loopback, db_keys_count(context->parts.keys));
+    enum auth_mode mode = mode_of(context);
     const struct auth_request fields = {
         .target = x->request.target,
         .host = api_request_header(&x->request, "Host"),
@@ -218,6 +228,28 @@ static bool is_allowed(struct exchange *x)
     return false;
 }
 
+/* Whether the connection has a place, now that it is known who asks. Else `response` says what is
+ * used up, whatever is there of it. */
+static bool has_place(struct exchange *x)
+{
+    static const char *const reasons[] = {
+        [SHARE_CLIENT_FULL] =
+            "this client has as many connections as max-connections-per-client allows",
+        [SHARE_OPEN_FULL] = "the connections that max-connections still allows are kept for "
+                            "clients that show an API key",
+        [SHARE_ALL_FULL] = "the server has as many connections as max-connections allows",
+    };
+    const char *id = x->request.principal.id;
+    enum share_place place = connection_identify(x->context->connections, x->connection,
+                                                 strcmp(id, PRINCIPAL_ANONYMOUS) == 0 ? NULL : id);
+    if (place == SHARE_HELD)
+        return true;
+    api_response_clear(&x->response);
+    api_problem(&x->request, 503, NULL, reasons[place], &x->response);
+    api_response_header(&x->response, "Retry-After", "1");
+    return false;
+}
+
 /* Gets ready for the body that api_begin wants. Returns false with `response` filled. */
 static bool prepare_body(struct exchange *x)
 {
@@ -235,11 +267,9 @@ static bool prepare_body(struct exchange *x)
     return true;
 }
 
-/* Everything between the head's checks and the body. Returns false with `response` filled. */
+/* Everything between who asks and the body. Returns false with `response` filled. */
 static bool admit(struct exchange *x)
 {
-    if (!is_allowed(x))
-        return false;
     if (strcmp(x->request.target, "*") == 0) { /* OPTIONS *: about the server as a whole */
         x->response.status = 204;
         api_response_header(&x->response, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -289,16 +319,14 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
     status = request_check(&x->request, version, headers_size, &x->facts, detail, sizeof(detail));
     if (status != 0)
         return refuse(x, status, detail);
-    if (x->surplus) {
-        api_problem(&x->request, 503, NULL,
-                    "the server has as many connections as max-connections allows", &x->response);
-        api_response_header(&x->response, "Retry-After", "1");
+    if (!normalise_conditions(x))
+        return refuse(x, 500, "out of memory");
+    bool allowed = is_allowed(x);
+    if (!has_place(x)) {
         settle(x);
         return EXCHANGE_ANSWER_NOW;
     }
-    if (!normalise_conditions(x))
-        return refuse(x, 500, "out of memory");
-    if (admit(x))
+    if (allowed && admit(x))
         return EXCHANGE_READ;
     settle(x);
     return x->facts.has_body ? EXCHANGE_ANSWER_NOW : EXCHANGE_READ;

@@ -13,10 +13,12 @@
 
 #include "api/api.h"
 #include "db/keys.h"
+#include "server/http/connection_shares.h"
 #include "server/http/http.h"
 #include "server/http/request_check.h"
 
 struct connection;
+struct connections;
 struct errand;
 
 /* What all exchanges of a server share; immutable. */
@@ -25,7 +27,11 @@ struct exchange_context {
     bool no_auth;
     bool loopback; /* listening on loopback */
     uint16_t port;
+    struct connections *connections;
 };
+
+/* Whether some connections are kept for keys: while keys are asked for. */
+enum share_reserve exchange_reserve(const struct exchange_context *context);
 
 struct exchange {
     const struct exchange_context *context;
@@ -43,7 +49,6 @@ struct exchange {
     size_t json_capacity;
     bool gzip_tag; /* a condition named a gzip form's tag */
     struct api_response response;
-    bool surplus;        /* the connection is one too many; set before exchange_begin */
     bool begun;          /* exchange_begin was called */
     bool answered;       /* response is final */
     bool unread_body;    /* answered before the body was read: the connection cannot go on */
@@ -53,7 +58,7 @@ struct exchange {
     struct api_wait wait;          /* of a request that waits */
     uint64_t made;                 /* bytes of the answer's stream so far */
     uint64_t streamed;             /* those of them that were sent */
-    struct connection *connection; /* borrowed; for the stream's reader (http.c) */
+    struct connection *connection; /* borrowed; NULL or set before exchange_begin */
     struct errand *errand;         /* borrowed; what it has done in other threads (http.c) */
 };
 

@@ -24,6 +24,7 @@
 #include "server/http/exchange.h"
 #include "server/http/handlers.h"
 #include "server/http/listen.h"
+#include "server/http/open_files.h"
 
 enum {
     /* Of a connection: head and read buffer. Above the largest head that request_check.h allows. */
@@ -31,8 +32,6 @@ enum {
     /* Of a stream, at once: what goes to clients of HTTP/1.0; others get chunks of half the above.
      */
     STREAM_PIECE = 64 * 1024,
-    /* Connections above the limit that still get a 503; beyond these the library just closes. */
-    SURPLUS_CONNECTIONS = 32,
 };
 
 struct http_server {
@@ -62,8 +61,9 @@ static void on_connection(void *closure, struct MHD_Connection *connection, void
     switch (code) {
     case MHD_CONNECTION_NOTIFY_STARTED:
         info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *socket_context =
-            info == NULL ? NULL : connections_add(server->connections, info->connect_fd);
+        *socket_context = info == NULL ? NULL
+                                       : connections_add(server->connections, info->connect_fd,
+                                                         exchange_reserve(&server->context));
         break;
     case MHD_CONNECTION_NOTIFY_CLOSED:
         connections_remove(server->connections, *socket_context);
@@ -187,7 +187,6 @@ static enum MHD_Result answer(struct http_server *server, struct MHD_Connection 
 {
     if (!connection_enter(server->connections, tracked(connection), CONNECTION_SENDING))
         return MHD_NO;
-    exchange->connection = tracked(connection);
     struct MHD_Response *out = response_body(exchange);
     if (out == NULL)
         return MHD_NO;
@@ -236,7 +235,7 @@ static enum MHD_Result on_head(struct http_server *server, struct MHD_Connection
         return MHD_NO;
     MHD_get_connection_values(connection, MHD_HEADER_KIND, collect, &collector);
     exchange->begun = true;
-    exchange->surplus = connection_is_surplus(tracked(connection));
+    exchange->connection = tracked(connection);
     if (!connection_enter(server->connections, tracked(connection), CONNECTION_BODY)) {
         free(collector.headers);
         return MHD_NO;
@@ -359,7 +358,7 @@ static int start_daemon(struct http_server *server, const struct http_config *co
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG,
         0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_library_message, server,
         MHD_OPTION_LISTEN_SOCKET, server->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned int)config->max_connections + SURPLUS_CONNECTIONS,
+        (unsigned int)config->max_connections + CONNECTIONS_BEYOND_MAX,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
         on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
@@ -398,9 +397,17 @@ int http_server_create(struct http_server **out, const struct http_config *confi
         .body_ms = (uint64_t)config->body_timeout_s * 1000,
         .idle_ms = (uint64_t)config->idle_timeout_s * 1000,
     };
-    rc = connections_create(&server->connections, &timeouts, config->max_connections, err);
+    const struct connection_limits limits = {
+        .max = config->max_connections,
+        .max_per_client = config->max_connections_per_client,
+    };
+    rc = open_files_allow(limits.max, err);
     if (rc != 0)
         goto out;
+    rc = connections_create(&server->connections, &timeouts, &limits, err);
+    if (rc != 0)
+        goto out;
+    server->context.connections = server->connections;
     rc = handlers_create(&server->handlers, handlers_limits_default, err);
     if (rc != 0)
         goto out;

@@ -6,7 +6,8 @@
  * memory up to the limit, uploads straight to disk), then api_handle. A refusal before the body
  * answers without reading it and closes the connection.
  *
- * Connections beyond max_connections are answered 503, up to 32 of them, further ones just closed.
+ * Connections that find no place (connection_shares.h) are answered 503, up to 32 at a time, and
+ * the longest waiting of further ones just closed.
  *
  * What the library itself refuses while parsing (a request line without a version, a header without
  * a colon, a Content-Length that is no number, a malformed chunk, more than 128 KiB of head; 1.0.1
@@ -35,6 +36,7 @@ struct http_config {
     const char *listen; /* see listen.h */
     bool no_auth;
     uint32_t max_connections;
+    uint32_t max_connections_per_client;
     uint32_t header_timeout_s;
     uint32_t body_timeout_s;
     uint32_t idle_timeout_s;

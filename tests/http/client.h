@@ -36,6 +36,8 @@ const char *client_header(const struct client_reply *reply, const char *name, ch
 
 /* A connected socket. */
 int raw_connect(uint16_t port);
+/* The same, from an address of this machine such as "127.0.0.2". */
+int raw_connect_from(const char *from, uint16_t port);
 /* Writes it all; a reset by the server is no failure (it may answer and close before). */
 void raw_write(int fd, const char *data, size_t size);
 void raw_print(int fd, const char *text);

@@ -41,6 +41,10 @@ static void restrict_child(const struct server_options *options)
         signal(SIGXFSZ, SIG_IGN); /* write() then fails with EFBIG */
         setrlimit(RLIMIT_FSIZE, &limit);
     }
+    if (options != NULL && options->max_open_files > 0) {
+        const struct rlimit limit = {options->max_open_files, options->max_open_files};
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
     if (options != NULL && options->no_privileges) {
         enum { DAC_OVERRIDE = 1, DAC_READ_SEARCH = 2 };
         prctl(PR_CAPBSET_DROP, DAC_OVERRIDE, 0, 0, 0);

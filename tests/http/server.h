@@ -18,6 +18,7 @@ struct server_process {
 struct server_options {
     const char *const *arguments; /* more options for `serve`, NULL-terminated; NULL: none */
     uint64_t max_file_size;       /* > 0: writing past it fails, as on a full disk */
+    uint64_t max_open_files;      /* > 0: as RLIMIT_NOFILE says */
     bool no_privileges;           /* file permissions hold even for root */
 };
 

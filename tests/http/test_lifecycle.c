@@ -49,8 +49,10 @@ static void more_clients_than_connections_are_told_to_wait(void **state)
     char out[4096];
     for (int i = 0; i < 2; i++) {
         held[i] = raw_connect(server.port);
-        raw_print(held[i], "GET /livez HTTP/1.1\r\n" HOST "\r\n");
-        raw_read_until(held[i], "alive", out, sizeof(out));
+        raw_print(held[i],
+                  "POST /v1/projects HTTP/1.1\r\n" HOST "Content-Type: application/json\r\n"
+                  "Content-Length: 12\r\nExpect: 100-continue\r\n\r\n");
+        raw_read_until(held[i], "100 Continue\r\n\r\n", out, sizeof(out));
     }
     static const char request[] = "GET /livez HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n";
     assert_int_equal(raw_exchange(server.port, request, out, sizeof(out)), 503);

@@ -41,7 +41,8 @@ static void defaults_are_those_of_the_api(void **state)
     assert_int_equal(config.limits.max_chips_per_image, api_limits_default.max_chips_per_image);
     assert_int_equal(config.limits.max_wait_s, api_limits_default.max_wait_s);
     assert_int_equal(config.cache_max_size, UINT64_C(2) << 30);
-    assert_int_equal(config.http.max_connections, 128);
+    assert_int_equal(config.http.max_connections, 512);
+    assert_int_equal(config.http.max_connections_per_client, 256);
     assert_int_equal(config.http.header_timeout_s, 10);
     assert_int_equal(config.max_running_jobs, 8);
     assert_int_equal(config.drain_timeout_s, 30);

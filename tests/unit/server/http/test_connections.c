@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,8 +61,14 @@ static struct connections *create(uint64_t header_ms, uint64_t body_ms, uint64_t
 {
     struct connections *connections = NULL;
     const struct connection_timeouts timeouts = {header_ms, body_ms, idle_ms};
-    assert_int_equal(connections_create(&connections, &timeouts, 2, NULL), 0);
+    const struct connection_limits limits = {.max = 2, .max_per_client = 2};
+    assert_int_equal(connections_create(&connections, &timeouts, &limits, NULL), 0);
     return connections;
+}
+
+static struct connection *add(struct connections *connections, int fd)
+{
+    return connections_add(connections, fd, SHARE_RESERVE_NONE);
 }
 
 enum { LONG = 3600 * 1000 };
@@ -86,7 +93,7 @@ static void each_phase_has_its_deadline(void **state)
         struct pair pair;
         open_pair(&pair);
         int64_t start = clock_now_ms();
-        struct connection *connection = connections_add(connections, pair.server);
+        struct connection *connection = add(connections, pair.server);
         assert_non_null(connection);
         /* It was new before: should this thread have had to wait, that phase's time may be over. */
         assert_true(connection_enter(connections, connection, trials[i].phase) ||
@@ -110,7 +117,7 @@ static void the_timeout_answer_has_its_length(void **state)
     struct connections *connections = create(LONG, 10, LONG);
     struct pair pair;
     open_pair(&pair);
-    struct connection *connection = connections_add(connections, pair.server);
+    struct connection *connection = add(connections, pair.server);
     connection_enter(connections, connection, CONNECTION_BODY);
     char text[1024];
     read_to_end(pair.client, text, sizeof(text));
@@ -131,8 +138,8 @@ static void bytes_extend_a_body_but_drips_do_not(void **state)
     struct pair fast, slow;
     open_pair(&fast);
     open_pair(&slow);
-    struct connection *one = connections_add(connections, fast.server);
-    struct connection *other = connections_add(connections, slow.server);
+    struct connection *one = add(connections, fast.server);
+    struct connection *other = add(connections, slow.server);
     int64_t start = clock_now_ms();
     connection_enter(connections, one, CONNECTION_BODY);
     connection_enter(connections, other, CONNECTION_BODY);
@@ -161,10 +168,10 @@ static void handling_has_no_deadline(void **state)
     struct pair handled, other;
     open_pair(&handled);
     open_pair(&other);
-    struct connection *one = connections_add(connections, handled.server);
+    struct connection *one = add(connections, handled.server);
     (void)connection_enter(connections, one, CONNECTION_HANDLING);
     if (!connection_is_expired(connections, one)) { /* not cut before we got that far */
-        struct connection *two = connections_add(connections, other.server);
+        struct connection *two = add(connections, other.server);
         char text[64];
         read_to_end(other.client, text, sizeof(text)); /* the watcher has looked */
         assert_false(connection_is_expired(connections, one));
@@ -184,18 +191,11 @@ static void draining_closes_what_is_idle_and_waits_for_the_rest(void **state)
     struct pair idle, busy;
     open_pair(&idle);
     open_pair(&busy);
-    struct connection *one = connections_add(connections, idle.server);
-    struct connection *two = connections_add(connections, busy.server);
+    struct connection *one = add(connections, idle.server);
+    struct connection *two = add(connections, busy.server);
     connection_enter(connections, one, CONNECTION_IDLE);
     connection_enter(connections, two, CONNECTION_HANDLING);
     assert_int_equal(connections_count(connections), 2);
-    struct pair third;
-    open_pair(&third);
-    struct connection *surplus = connections_add(connections, third.server);
-    assert_true(connection_is_surplus(surplus));
-    assert_false(connection_is_surplus(one) || connection_is_surplus(two));
-    connections_remove(connections, surplus);
-    close_pair(&third);
     assert_false(connections_is_draining(connections));
     connections_drain(connections);
     assert_true(connections_is_draining(connections));
@@ -224,8 +224,8 @@ static void an_answer_that_is_cut_has_no_orderly_end(void **state)
         struct pair sending, idle;
         open_pair(&sending);
         open_pair(&idle);
-        struct connection *one = connections_add(connections, sending.server);
-        struct connection *two = connections_add(connections, idle.server);
+        struct connection *one = add(connections, sending.server);
+        struct connection *two = add(connections, idle.server);
         connection_enter(connections, two, CONNECTION_IDLE);
         connection_enter(connections, one, CONNECTION_SENDING);
         char text[64];
@@ -259,7 +259,7 @@ static void no_answer_begins_after_the_cut(void **state)
     struct pair late;
     char text[64];
     open_pair(&late);
-    struct connection *connection = connections_add(connections, late.server);
+    struct connection *connection = add(connections, late.server);
     connection_enter(connections, connection, CONNECTION_HANDLING);
     connections_cut_answers(connections);
     assert_false(connection_enter(connections, connection, CONNECTION_SENDING));
@@ -276,7 +276,7 @@ static void lingering_reads_what_the_client_still_sends(void **state)
     struct connections *connections = create(LONG, LONG, LONG);
     struct pair pair;
     open_pair(&pair);
-    struct connection *connection = connections_add(connections, pair.server);
+    struct connection *connection = add(connections, pair.server);
     assert_int_equal(send(pair.server, "answer", 6, 0), 6);
     connection_linger(connections, connection);
     connections_remove(connections, connection);
@@ -292,6 +292,119 @@ static void lingering_reads_what_the_client_still_sends(void **state)
     connections_destroy(connections);
 }
 
+/* Whether the end of the stream is there to be read. */
+static bool is_shut(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void who_is_idle_makes_room_at_once(void **state)
+{
+    (void)state;
+    struct connections *connections = create(LONG, LONG, LONG);
+    struct pair pairs[3];
+    struct connection *all[3];
+    for (int i = 0; i < 3; i++)
+        open_pair(&pairs[i]);
+    for (int i = 0; i < 2; i++)
+        all[i] = add(connections, pairs[i].server);
+    assert_true(connection_enter(connections, all[1], CONNECTION_IDLE));
+    assert_true(connection_enter(connections, all[0], CONNECTION_IDLE));
+    /* The one that has been idle for longer is still in the table, but the place is free. */
+    all[2] = add(connections, pairs[2].server);
+    assert_int_equal(connection_identify(connections, all[2], NULL), SHARE_HELD);
+    assert_true(is_shut(pairs[1].client));
+    assert_false(is_shut(pairs[0].client) || is_shut(pairs[2].client));
+    assert_int_equal(connections_count(connections), 3);
+    /* Its request may have come meanwhile: too late. No deadline has passed, though. */
+    assert_false(connection_enter(connections, all[1], CONNECTION_HEADERS));
+    assert_false(connection_enter(connections, all[1], CONNECTION_BODY));
+    assert_false(connection_is_expired(connections, all[1]));
+    for (int i = 0; i < 3; i++) {
+        connections_remove(connections, all[i]);
+        close_pair(&pairs[i]);
+    }
+    connections_destroy(connections);
+}
+
+static void who_has_a_request_stays(void **state)
+{
+    (void)state;
+    static const enum connection_phase phases[] = {CONNECTION_BODY, CONNECTION_HANDLING,
+                                                   CONNECTION_SENDING, CONNECTION_LINGERING};
+    for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+        struct connections *connections = create(LONG, LONG, LONG);
+        struct pair pairs[3];
+        struct connection *all[3];
+        for (int k = 0; k < 3; k++) {
+            open_pair(&pairs[k]);
+            all[k] = add(connections, pairs[k].server);
+            assert_true(connection_enter(connections, all[k], phases[i]));
+        }
+        assert_int_equal(connection_identify(connections, all[2], NULL), SHARE_CLIENT_FULL);
+        assert_int_equal(connection_identify(connections, all[0], NULL), SHARE_HELD);
+        for (int k = 0; k < 3; k++) {
+            assert_false(is_shut(pairs[k].client));
+            connections_remove(connections, all[k]);
+            close_pair(&pairs[k]);
+        }
+        connections_destroy(connections);
+    }
+}
+
+/* A connection that was cut gives its place away before it is gone. */
+static void who_is_too_late_has_no_place(void **state)
+{
+    (void)state;
+    struct connections *connections = create(LONG, 30, LONG);
+    struct pair pairs[4];
+    struct connection *all[4];
+    for (int i = 0; i < 2; i++) {
+        open_pair(&pairs[i]);
+        all[i] = add(connections, pairs[i].server);
+        connection_enter(connections, all[i], CONNECTION_BODY);
+    }
+    char text[1024];
+    for (int i = 0; i < 2; i++)
+        read_to_end(pairs[i].client, text, sizeof(text));
+    for (int i = 2; i < 4; i++) {
+        open_pair(&pairs[i]);
+        all[i] = add(connections, pairs[i].server);
+        assert_true(connection_enter(connections, all[i], CONNECTION_HANDLING));
+        assert_int_equal(connection_identify(connections, all[i], NULL), SHARE_HELD);
+    }
+    for (int i = 0; i < 4; i++) {
+        connections_remove(connections, all[i]);
+        close_pair(&pairs[i]);
+    }
+    connections_destroy(connections);
+}
+
+static void a_key_has_a_share_of_its_own(void **state)
+{
+    (void)state;
+    struct connections *connections = NULL;
+    const struct connection_timeouts timeouts = {LONG, LONG, LONG};
+    const struct connection_limits limits = {.max = 16, .max_per_client = 2};
+    assert_int_equal(connections_create(&connections, &timeouts, &limits, NULL), 0);
+    struct pair pairs[5];
+    struct connection *all[5];
+    for (int i = 0; i < 5; i++) {
+        open_pair(&pairs[i]);
+        all[i] = connections_add(connections, pairs[i].server, SHARE_RESERVE_KEYS);
+        assert_true(connection_enter(connections, all[i], CONNECTION_HANDLING));
+        assert_int_equal(connection_identify(connections, all[i], i % 2 == 0 ? "key_1" : "key_2"),
+                         i < 4 ? SHARE_HELD : SHARE_CLIENT_FULL);
+    }
+    assert_int_equal(connection_identify(connections, NULL, NULL), SHARE_HELD);
+    for (int i = 0; i < 5; i++) {
+        connections_remove(connections, all[i]);
+        close_pair(&pairs[i]);
+    }
+    connections_destroy(connections);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +416,10 @@ int main(void)
         cmocka_unit_test(an_answer_that_is_cut_has_no_orderly_end),
         cmocka_unit_test(no_answer_begins_after_the_cut),
         cmocka_unit_test(lingering_reads_what_the_client_still_sends),
+        cmocka_unit_test(who_is_idle_makes_room_at_once),
+        cmocka_unit_test(who_has_a_request_stays),
+        cmocka_unit_test(who_is_too_late_has_no_place),
+        cmocka_unit_test(a_key_has_a_share_of_its_own),
     };
     return test_run(tests);
 }

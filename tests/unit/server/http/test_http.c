@@ -16,6 +16,7 @@ static void every_request_asks_workers_to_give_way(void **state)
     struct http_server *server = NULL;
     const struct http_config config = {.listen = "127.0.0.1:0",
                                        .max_connections = 4,
+                                       .max_connections_per_client = 4,
                                        .header_timeout_s = 60,
                                        .body_timeout_s = 60,
                                        .idle_timeout_s = 60};

@@ -135,7 +135,8 @@ static void sizes_are_limited(void **state)
     struct api_header headers[REQUEST_MAX_HEADERS + 1] = {HOST};
     for (size_t i = 1; i <= REQUEST_MAX_HEADERS; i++)
         headers[i] = (struct api_header){"a", "b"};
-    struct api_request request = {"GET", target, headers, 1, NULL, 0, NULL, "", {"", ""}};
+    struct api_request request = {
+        .method = "GET", .target = target, .headers = headers, .n_headers = 1};
     assert_int_equal(request_check(&request, v11, 9000, &facts, detail, sizeof(detail)), 414);
     target[REQUEST_MAX_TARGET_SIZE] = '\0';
     assert_int_equal(request_check(&request, v11, 9000, &facts, detail, sizeof(detail)), 0);
