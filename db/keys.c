@@ -2,8 +2,9 @@
  * spaces. It is replaced as a whole by a rename, so a reader sees the old file or the new one and
  * needs no lock; who changes it holds DIR/keys.lock from reading to renaming.
  *
- * A file that cannot be understood lets nobody in: the keys known before are kept for counting
- * only.
+ * A file that cannot be read or understood lets nobody in, and neither does a missing one where
+ * there ever was a key. The database is written and the watcher called without the mutex: neither
+ * holds up other requests.
  */
 #include "db/keys.h"
 
@@ -18,8 +19,10 @@
 #include <nettle/memops.h>
 #include <nettle/sha2.h>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/hex.h"
+#include "db/settings.h"
 #include "db/store/files.h"
 #include "db/text.h"
 
@@ -27,9 +30,11 @@ enum {
     NAME_MAX_SIZE = 100,
     TOKEN_RANDOM_SIZE = 32,
     FILE_MAX_SIZE = 4 * 1024 * 1024,
+    RECORD_RETRY_MS = 1000, /* after the database could not be written */
 };
 
 static const char token_prefix[] = "chipshot_";
+static const char used_setting[] = "keys_used_since"; /* a time */
 
 static void hash_token(const char *token, char out[DB_SHA256_SIZE])
 {
@@ -98,14 +103,15 @@ static int parse(char *text, const char *path, struct db_key_list *list, struct 
     return rc;
 }
 
-static int read_text(int fd, const char *path, char **out, struct stat *status, struct error *err)
+static int read_text(int fd, const char *path, char **out, struct error *err)
 {
-    if (fstat(fd, status) != 0)
+    struct stat status;
+    if (fstat(fd, &status) != 0)
         return db_io_error(err, errno, "reading", path);
-    if (!S_ISREG(status->st_mode) || status->st_size > FILE_MAX_SIZE)
+    if (!S_ISREG(status.st_mode) || status.st_size > FILE_MAX_SIZE)
         return error_set(err, ERROR_CORRUPT, "%s is not a file of at most %d bytes", path,
                          FILE_MAX_SIZE);
-    const size_t size = (size_t)status->st_size;
+    const size_t size = (size_t)status.st_size;
     char *text = malloc(size + 1);
     if (text == NULL)
         return error_set_nomem(err, "the keys file");
@@ -123,12 +129,11 @@ static int read_text(int fd, const char *path, char **out, struct stat *status, 
     return 0;
 }
 
-/* An absent file is an empty list, with *status zero. */
-static int load(const char *path, struct db_key_list *out, struct stat *status, struct error *err)
+/* An absent file is an empty list. */
+static int load(const char *path, struct db_key_list *out, struct error *err)
 {
     struct db_key_list list = {0};
     char *text = NULL;
-    *status = (struct stat){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT) {
         *out = list;
@@ -136,7 +141,7 @@ static int load(const char *path, struct db_key_list *out, struct stat *status, 
     }
     if (fd < 0)
         return db_io_error(err, errno, "opening", path);
-    int rc = read_text(fd, path, &text, status, err);
+    int rc = read_text(fd, path, &text, err);
     close(fd);
     if (rc == 0)
         rc = parse(text, path, &list, err);
@@ -151,9 +156,8 @@ static int load(const char *path, struct db_key_list *out, struct stat *status, 
 int db_key_list(const char *directory, struct db_key_list *out, struct error *err)
 {
     char path[DB_PATH_SIZE];
-    struct stat status;
     int rc = db_path(path, err, "%s/keys", directory);
-    return rc != 0 ? rc : load(path, out, &status, err);
+    return rc != 0 ? rc : load(path, out, err);
 }
 
 void db_key_list_clear(struct db_key_list *list)
@@ -188,7 +192,10 @@ static int replace(const char *directory, const struct db_key_list *list, struct
         rc = db_path(temporary, err, "%s/keys.new", directory);
     if (rc != 0)
         return rc;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* What a crash left there, or somebody else put there, is not written to. */
+    if (unlink(temporary) != 0 && errno != ENOENT)
+        return db_io_error(err, errno, "removing", temporary);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return db_io_error(err, errno, "creating", temporary);
     rc = write_list(fd, temporary, list, err);
@@ -280,7 +287,13 @@ int db_key_revoke(const char *directory, const char *id, struct error *err)
 {
     struct db_key_list list = {0};
     int lock_fd = -1;
-    int rc = lock(directory, &lock_fd, err);
+    /* First without the lock, which must not come to be where there never was a key. */
+    int rc = db_key_list(directory, &list, err);
+    if (rc == 0)
+        rc = remove_key(&list, id, err);
+    db_key_list_clear(&list);
+    if (rc == 0)
+        rc = lock(directory, &lock_fd, err);
     if (rc == 0)
         rc = db_key_list(directory, &list, err);
     if (rc == 0)
@@ -296,58 +309,181 @@ int db_key_revoke(const char *directory, const char *id, struct error *err)
 /* ---- the server's view ---- */
 
 struct db_keys {
-    char *path;
-    pthread_mutex_t mutex;   /* guards what follows */
-    struct db_key_list list; /* what the file held when it was last understood */
-    struct stat seen;        /* of the file last read; zero when there was none */
-    bool faulty;             /* that file was not understood */
+    char *path, *lock_path;
+    struct db *db;
+    struct db_keys_watcher watcher;
+    pthread_mutex_t mutex;       /* guards what follows */
+    struct db_key_list list;     /* what the file held when it was last understood */
+    struct stat seen;            /* of the file last looked at; zero when there was none */
+    struct error fault;          /* why that file is of no use; code 0 when it is */
+    bool used;                   /* there are or were keys; never false again */
+    bool recorded;               /* the database knows that */
+    bool said_not_recorded;      /* the watcher knows that it does not */
+    int64_t record_ms;           /* when the database may be told next */
+    enum db_keys_state reported; /* what the watcher knows */
 };
 
+/* By the time of the last change of the inode, which no program can set: a file that was only made
+ * readable, or given to somebody else, has changed too. */
 static bool is_same(const struct stat *a, const struct stat *b)
 {
     return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* Reads the file again when it changed; the mutex is held. */
-static int refresh(struct db_keys *keys, struct error *err)
+static bool is_there(const char *path)
 {
-    struct stat now = {0};
-    struct db_key_list list = {0};
-    if (stat(keys->path, &now) != 0)
-        now = (struct stat){0};
-    if (!keys->faulty && is_same(&now, &keys->seen))
-        return 0;
-    int rc = load(keys->path, &list, &now, err);
-    keys->faulty = rc != 0;
-    if (rc != 0)
-        return rc;
-    keys->seen = now;
-    db_key_list_clear(&keys->list);
-    keys->list = list;
+    struct stat status;
+    return lstat(path, &status) == 0;
+}
+
+/* *out is zero when there is no file. */
+static int find(const char *path, struct stat *out, struct error *err)
+{
+    struct stat status = {0};
+    if (lstat(path, &status) != 0) {
+        if (errno != ENOENT)
+            return db_io_error(err, errno, "looking at", path);
+        status = (struct stat){0};
+    }
+    *out = status;
     return 0;
 }
 
-int db_keys_open(struct db_keys **out, const char *directory, struct error *err)
+/* True when reading the same file again cannot give anything else. */
+static bool is_settled(const struct error *fault)
 {
-    char path[DB_PATH_SIZE];
-    struct stat status;
+    return fault->code != ERROR_IO && fault->code != ERROR_NOMEM;
+}
+
+/* Reads the file again when it changed; the mutex is held. */
+static void refresh(struct db_keys *keys)
+{
+    struct stat now = {0};
+    struct db_key_list list = {0};
+    struct error fault = {0};
+    if (!keys->used)
+        keys->used = is_there(keys->path) || is_there(keys->lock_path);
+    int rc = find(keys->path, &now, &fault);
+    if (rc == 0 && is_same(&now, &keys->seen) && is_settled(&keys->fault))
+        return;
+    if (rc == 0)
+        rc = load(keys->path, &list, &fault);
+    keys->seen = now;
+    keys->fault = fault;
+    if (rc != 0)
+        return;
+    db_key_list_clear(&keys->list);
+    keys->list = list;
+}
+
+static enum db_keys_state state_of(const struct db_keys *keys)
+{
+    if (keys->fault.code != 0)
+        return DB_KEYS_UNREADABLE;
+    if (keys->list.n_items > 0)
+        return DB_KEYS_THERE;
+    return keys->used ? DB_KEYS_GONE : DB_KEYS_NEVER;
+}
+
+static void report(const struct db_keys *keys, enum db_keys_state state, const struct error *why)
+{
+    if (keys->watcher.changed != NULL)
+        keys->watcher.changed(keys->watcher.context, state, why->code != 0 ? why : NULL);
+}
+
+/* Whether this thread is to tell the database; the mutex is held. */
+static bool must_record(struct db_keys *keys)
+{
+    const int64_t now = clock_now_ms();
+    if (!keys->used || keys->recorded || now < keys->record_ms)
+        return false;
+    keys->record_ms = now + RECORD_RETRY_MS;
+    return true;
+}
+
+static void record(struct db_keys *keys, enum db_keys_state state)
+{
+    struct error err = {0};
+    char now[DB_TIME_SIZE];
+    db_time_now(now);
+    int rc = db_setting_set(keys->db, used_setting, now, &err);
+    pthread_mutex_lock(&keys->mutex);
+    keys->recorded = rc == 0;
+    bool say = rc != 0 && !keys->said_not_recorded;
+    keys->said_not_recorded = rc != 0;
+    pthread_mutex_unlock(&keys->mutex);
+    if (say)
+        report(keys, state, &err);
+}
+
+enum db_keys_state db_keys_look(struct db_keys *keys, struct error *why)
+{
+    struct error fault = {0};
+    pthread_mutex_lock(&keys->mutex);
+    refresh(keys);
+    const enum db_keys_state state = state_of(keys);
+    const bool changed = state != keys->reported;
+    keys->reported = state;
+    if (state == DB_KEYS_UNREADABLE)
+        fault = keys->fault;
+    const bool recording = must_record(keys);
+    pthread_mutex_unlock(&keys->mutex);
+    if (changed)
+        report(keys, state, &fault);
+    if (recording)
+        record(keys, state);
+    if (why != NULL && fault.code != 0)
+        *why = fault;
+    return state;
+}
+
+static int read_used(struct db_keys *keys, struct error *err)
+{
+    struct error cause = {0};
+    char since[DB_SETTING_SIZE];
+    int rc = db_setting_get(keys->db, used_setting, since, &cause);
+    keys->used = keys->recorded = rc == 0;
+    return rc == 0 || rc == ERROR_NOT_FOUND ? 0 : error_set(err, rc, "%s", cause.message);
+}
+
+static int name_files(struct db_keys *keys, const char *directory, struct error *err)
+{
+    char path[DB_PATH_SIZE], lock_path[DB_PATH_SIZE];
     int rc = db_path(path, err, "%s/keys", directory);
+    if (rc == 0)
+        rc = db_path(lock_path, err, "%s/keys.lock", directory);
     if (rc != 0)
         return rc;
+    keys->path = strdup(path);
+    keys->lock_path = strdup(lock_path);
+    return keys->path == NULL || keys->lock_path == NULL ? error_set_nomem(err, "the keys") : 0;
+}
+
+int db_keys_open(struct db_keys **out, const char *directory, struct db *db,
+                 const struct db_keys_watcher *watcher, struct error *err)
+{
     struct db_keys *keys = calloc(1, sizeof(*keys));
     if (keys == NULL)
         return error_set_nomem(err, "the keys");
     pthread_mutex_init(&keys->mutex, NULL);
-    keys->path = strdup(path);
-    rc = keys->path == NULL ? error_set_nomem(err, "the keys")
-                            : load(keys->path, &keys->list, &status, err);
+    keys->db = db;
+    int rc = name_files(keys, directory, err);
+    if (rc == 0)
+        rc = read_used(keys, err);
     if (rc == 0) {
-        keys->seen = status;
-        *out = keys;
-    } else {
-        db_keys_close(keys);
+        refresh(keys);
+        keys->reported = state_of(keys);
+        keys->watcher = *watcher;
+        if (keys->reported == DB_KEYS_UNREADABLE)
+            rc = error_set(err, keys->fault.code, "%s", keys->fault.message);
+        else
+            db_keys_look(keys, NULL); /* tells the database */
     }
+    if (rc == 0)
+        *out = keys;
+    else
+        db_keys_close(keys);
     return rc;
 }
 
@@ -357,17 +493,9 @@ void db_keys_close(struct db_keys *keys)
         return;
     db_key_list_clear(&keys->list);
     pthread_mutex_destroy(&keys->mutex);
+    free(keys->lock_path);
     free(keys->path);
     free(keys);
-}
-
-size_t db_keys_count(struct db_keys *keys)
-{
-    pthread_mutex_lock(&keys->mutex);
-    refresh(keys, NULL);
-    size_t n = keys->list.n_items;
-    pthread_mutex_unlock(&keys->mutex);
-    return n;
 }
 
 bool db_keys_check(struct db_keys *keys, const char *token, struct principal *out)
@@ -376,7 +504,8 @@ bool db_keys_check(struct db_keys *keys, const char *token, struct principal *ou
     const struct db_key *found = NULL;
     hash_token(token, sha256);
     pthread_mutex_lock(&keys->mutex);
-    if (refresh(keys, NULL) == 0) {
+    refresh(keys);
+    if (state_of(keys) == DB_KEYS_THERE) {
         /* All are compared, so that the time says nothing about which one matched. */
         for (size_t i = 0; i < keys->list.n_items; i++) {
             if (memeql_sec(keys->list.items[i].sha256, sha256, DB_SHA256_SIZE))

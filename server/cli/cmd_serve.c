@@ -34,6 +34,44 @@ struct server {
     struct http_server *http;
 };
 
+/* ---- who is answered ---- */
+
+static void log_keys(const struct server *server, enum db_keys_state state, const char *message)
+{
+    static const char *const names[] = {[DB_KEYS_NEVER] = "never used",
+                                        [DB_KEYS_THERE] = "in use",
+                                        [DB_KEYS_GONE] = "gone",
+                                        [DB_KEYS_UNREADABLE] = "unreadable"};
+    const bool unreadable = state == DB_KEYS_UNREADABLE;
+    const bool none =
+        state == DB_KEYS_GONE || (state == DB_KEYS_NEVER && server->config.http.require_key);
+    const enum log_level level = unreadable                ? LOG_LEVEL_ERROR
+                                 : none || message != NULL ? LOG_LEVEL_WARN
+                                                           : LOG_LEVEL_INFO;
+    log_write(&server->log, level, "keys",
+              (struct log_field[]){
+                  log_string("state", names[state]),
+                  log_string("effect", none || unreadable ? "nobody is answered" : NULL),
+                  log_string("advice", none ? "chipshot key create NAME makes a key" : NULL),
+                  log_string("message", message),
+              },
+              4);
+}
+
+static void on_keys_changed(void *context, enum db_keys_state state, const struct error *why)
+{
+    log_keys(context, state, why != NULL ? why->message : NULL);
+}
+
+static void log_access(const struct server *server)
+{
+    if (!server->config.http.no_auth)
+        log_keys(server, db_keys_look(server->keys, NULL), NULL);
+    else
+        log_write(&server->log, LOG_LEVEL_INFO, "keys",
+                  (struct log_field[]){log_string("state", "not asked for (--no-auth)")}, 1);
+}
+
 /* ---- start ---- */
 
 static int register_encoder(struct server *server, struct error *err)
@@ -68,9 +106,10 @@ static int start_service(struct server *server, struct error *err)
         .openapi = asset_openapi,
         .openapi_size = (size_t)(asset_openapi_end - asset_openapi),
     };
+    const struct db_keys_watcher watcher = {.context = server, .changed = on_keys_changed};
     int rc = service_open(&server->service, &config, err);
     if (rc == 0)
-        rc = db_keys_open(&server->keys, config.directory, err);
+        rc = db_keys_open(&server->keys, config.directory, server->service.db, &watcher, err);
     if (rc == 0)
         rc = register_encoder(server, err);
     return rc == 0 ? service_start(&server->service, &work, err) : rc;
@@ -123,6 +162,7 @@ static void announce(const struct server *server)
                   log_string("kernels", encoder_kernels()),
               },
               5);
+    log_access(server);
     printf("listening on %s\n", http_server_url(server->http));
     fflush(stdout);
 }

@@ -48,6 +48,8 @@ static const struct option_row rows[] = {
      "default encoder, safetensors (default: the built-in one)"},
     {"no-auth", "CHIPSHOT_NO_AUTH", NULL, KIND_FLAG, FIELD(http.no_auth), 0, 1, "0",
      "answer without API keys, whoever asks"},
+    {"require-key", "CHIPSHOT_REQUIRE_KEY", NULL, KIND_FLAG, FIELD(http.require_key), 0, 1, "0",
+     "answer nobody without an API key, not even before the first is made"},
     {"max-upload-size", "CHIPSHOT_MAX_UPLOAD_SIZE", "SIZE", KIND_SIZE,
      FIELD(limits.max_upload_size), KI, KI *KI *KI *KI, "1G", "bytes of an uploaded image"},
     {"max-json-size", "CHIPSHOT_MAX_JSON_SIZE", "SIZE", KIND_SIZE, FIELD(limits.max_json_size), KI,
@@ -281,6 +283,8 @@ int config_parse(struct config *out, int argc, char **argv, bool *help, struct e
         rc = read_environment(&config, err);
     if (rc == 0)
         rc = read_arguments(&config, argc, argv, &wants_help, err);
+    if (rc == 0 && config.http.no_auth && config.http.require_key)
+        rc = error_set(err, ERROR_INVALID, "--no-auth and --require-key contradict each other");
     if (rc != 0)
         return rc;
     *out = config;

@@ -88,11 +88,18 @@ bool auth_origin_is_own(enum auth_mode mode, const char *origin, const char *hos
     return (origin_port == 0 ? 80 : origin_port) == port;
 }
 
-enum auth_mode auth_mode_of(bool no_auth, bool listens_on_loopback, size_t n_keys)
+enum auth_mode auth_mode_of(enum auth_policy policy, bool listens_on_loopback,
+                            enum db_keys_state keys)
 {
-    if (no_auth)
+    switch (policy) {
+    case AUTH_POLICY_NO_AUTH:
         return listens_on_loopback ? AUTH_LOOPBACK : AUTH_OPEN;
-    return n_keys > 0 || !listens_on_loopback ? AUTH_KEYS : AUTH_LOOPBACK;
+    case AUTH_POLICY_REQUIRE:
+        return AUTH_KEYS;
+    case AUTH_POLICY_ONCE_USED:
+        return listens_on_loopback && keys == DB_KEYS_NEVER ? AUTH_LOOPBACK : AUTH_KEYS;
+    }
+    return AUTH_KEYS;
 }
 
 static bool is_probe(const char *target)

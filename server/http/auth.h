@@ -4,7 +4,7 @@
  * user's browser: it can send cross-origin requests, or reach the server as same-origin by pointing
  * its own host name at 127.0.0.1 (DNS rebinding). So only requests whose Host names loopback are
  * answered, and none that a browser marks as coming from another origin. With API keys a bearer
- * token, which no browser adds by itself, is asked for instead.
+ * token, which no browser adds by itself, is asked for instead: also when there are none any more.
  */
 #ifndef CHIPSHOT_SERVER_AUTH_H
 #define CHIPSHOT_SERVER_AUTH_H
@@ -13,15 +13,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "db/keys.h"
+
 enum auth_mode {
     AUTH_LOOPBACK, /* no keys: loopback Host, own or no Origin */
     AUTH_KEYS,     /* a bearer token */
     AUTH_OPEN,     /* --no-auth on an address that is not loopback: own or no Origin */
 };
 
-/* Fail closed: on another address than loopback only `no_auth`, in so many words, lifts the need of
- * a key, even after the last key was revoked. */
-enum auth_mode auth_mode_of(bool no_auth, bool listens_on_loopback, size_t n_keys);
+enum auth_policy {
+    AUTH_POLICY_ONCE_USED, /* a key is needed once there ever was one, and but on loopback always */
+    AUTH_POLICY_REQUIRE,   /* --require-key: always */
+    AUTH_POLICY_NO_AUTH,   /* --no-auth: never */
+};
+
+/* Fail closed: only AUTH_POLICY_NO_AUTH, in so many words, lifts the need of a key on another
+ * address than loopback, or where there ever was one, be it that all were revoked or that their
+ * file is gone or unreadable. */
+enum auth_mode auth_mode_of(enum auth_policy policy, bool listens_on_loopback,
+                            enum db_keys_state keys);
 
 /* Fields as sent; NULL when absent. */
 struct auth_request {

@@ -172,36 +172,53 @@ static bool normalise_conditions(struct exchange *x)
     return true;
 }
 
-static bool token_is_known(struct exchange *x)
+/* Why a request without a known token is refused, and what to do about it. */
+static const char *token_refusal(enum db_keys_state keys, const char *header)
+{
+    switch (keys) {
+    case DB_KEYS_NEVER:
+    case DB_KEYS_GONE:
+        return "this server asks for an API key and has none: 'chipshot key create NAME' on its "
+               "machine makes one";
+    case DB_KEYS_UNREADABLE:
+        return "this server cannot use its API keys and answers nobody: its log says why";
+    case DB_KEYS_THERE:
+        break;
+    }
+    return header == NULL ? "this server asks for an API key: Authorization: Bearer TOKEN"
+                          : "the API key is not known";
+}
+
+static bool token_is_known(struct exchange *x, enum db_keys_state keys)
 {
     const char *header = api_request_header(&x->request, "Authorization");
     const char *token = auth_bearer_token(header);
     if (token != NULL && db_keys_check(x->context->parts.keys, token, &x->request.principal))
         return true;
-    api_problem(&x->request, 401, NULL,
-                header == NULL ? "this server asks for an API key: Authorization: Bearer TOKEN"
-                               : "the API key is not known",
-                &x->response);
+    api_problem(&x->request, 401, NULL, token_refusal(keys, header), &x->response);
     api_response_header(&x->response, "WWW-Authenticate", "Bearer realm=\"chipshot\"%s",
                         header == NULL ? "" : ", error=\"invalid_token\"");
     return false;
 }
 
-static enum auth_mode mode_of(const struct exchange_context *context)
+static enum db_keys_state keys_of(const struct exchange_context *context)
 {
-    return auth_mode_of(context->no_auth, context->loopback, db_keys_count(context->parts.keys));
+    return context->auth_policy == AUTH_POLICY_NO_AUTH ? DB_KEYS_NEVER
+                                                       : db_keys_look(context->parts.keys, NULL);
 }
 
 enum share_reserve exchange_reserve(const struct exchange_context *context)
 {
-    return mode_of(context) == AUTH_KEYS ? SHARE_RESERVE_KEYS : SHARE_RESERVE_NONE;
+    enum auth_mode mode = auth_mode_of(context->auth_policy, context->loopback, keys_of(context));
+    return mode == AUTH_KEYS ? SHARE_RESERVE_KEYS : SHARE_RESERVE_NONE;
 }
 
 /* Returns true when the request may go on; else `response` says why not. */
 static bool is_allowed(struct exchange *x)
 {
     const struct exchange_context *context = x->context;
-    enum auth_mode mode = mode_of(context);
+    const enum db_keys_state keys = keys_of(context);
+    enum auth_mode mode = auth_mode_of(context->auth_policy, context->loopback, keys);
     const struct auth_request fields = {
         .target = x->request.target,
         .host = api_request_header(&x->request, "Host"),
@@ -213,7 +230,7 @@ static bool is_allowed(struct exchange *x)
     case AUTH_ALLOWED:
         return true;
     case AUTH_TOKEN_NEEDED:
-        return token_is_known(x);
+        return token_is_known(x, keys);
     case AUTH_MISDIRECTED:
         api_problem(&x->request, 421, NULL,
                     "without API keys only requests whose Host names loopback (localhost, "

@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "db/keys.h"
+#include "server/http/auth.h"
 #include "server/http/connection_shares.h"
 #include "server/http/http.h"
 #include "server/http/request_check.h"
@@ -24,7 +25,7 @@ struct errand;
 /* What all exchanges of a server share; immutable. */
 struct exchange_context {
     struct http_parts parts;
-    bool no_auth;
+    enum auth_policy auth_policy;
     bool loopback; /* listening on loopback */
     uint16_t port;
     struct connections *connections;

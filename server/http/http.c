@@ -379,16 +379,21 @@ int http_server_create(struct http_server **out, const struct http_config *confi
     int rc = listen_open(&server->listener, config->listen, err);
     if (rc != 0)
         goto out;
-    if (!server->listener.loopback && !config->no_auth && db_keys_count(parts->keys) == 0) {
+    const enum auth_policy policy = config->no_auth       ? AUTH_POLICY_NO_AUTH
+                                    : config->require_key ? AUTH_POLICY_REQUIRE
+                                                          : AUTH_POLICY_ONCE_USED;
+    if (!server->listener.loopback && policy == AUTH_POLICY_ONCE_USED &&
+        db_keys_look(parts->keys, NULL) != DB_KEYS_THERE) {
         rc = error_set(err, ERROR_INVALID,
                        "listen: %s can be reached from other machines and there is no API key; "
-                       "make one with 'chipshot key create NAME', or say --no-auth",
+                       "make one with 'chipshot key create NAME', or say --require-key to start "
+                       "without, or --no-auth to do without",
                        config->listen);
         goto out;
     }
     server->context = (struct exchange_context){
         .parts = *parts,
-        .no_auth = config->no_auth,
+        .auth_policy = policy,
         .loopback = server->listener.loopback,
         .port = server->listener.port,
     };

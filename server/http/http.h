@@ -34,7 +34,8 @@ struct http_server;
 
 struct http_config {
     const char *listen; /* see listen.h */
-    bool no_auth;
+    bool no_auth;       /* AUTH_POLICY_NO_AUTH; not with the next */
+    bool require_key;   /* AUTH_POLICY_REQUIRE */
     uint32_t max_connections;
     uint32_t max_connections_per_client;
     uint32_t header_timeout_s;
@@ -53,7 +54,7 @@ struct http_parts {
 };
 
 /* Listens and starts to answer. Ignores SIGPIPE for the process. ERROR_INVALID: a bad address, or
- * one that is not loopback without a key and without no_auth. ERROR_IO: cannot listen. */
+ * one that is not loopback without a key, no_auth or require_key. ERROR_IO: cannot listen. */
 int http_server_create(struct http_server **out, const struct http_config *config,
                        const struct http_parts *parts, struct error *err);
 

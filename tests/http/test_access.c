@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include "db/data.h"
 #include "db/projects.h"
@@ -143,6 +144,148 @@ static void rows_say_who_asked(void **state)
     }
 }
 
+/* ---- no right follows from the absence of a file ---- */
+
+static const char *keys_file(const struct server_process *server)
+{
+    static char path[600];
+    snprintf(path, sizeof(path), "%s/keys", server->data);
+    return path;
+}
+
+static void revoke_key(const struct server_process *server)
+{
+    char said[1024], id[DB_ID_SIZE];
+    assert_int_equal(
+        server_run_tool((const char *const[]){"key", "list", "--data", server->data, NULL}, said,
+                        sizeof(said)),
+        0);
+    snprintf(id, sizeof(id), "%.30s", said);
+    assert_int_equal(
+        server_run_tool((const char *const[]){"key", "revoke", id, "--data", server->data, NULL},
+                        said, sizeof(said)),
+        0);
+}
+
+static void empty_keys(const struct server_process *server)
+{
+    assert_int_equal(truncate(keys_file(server), 0), 0);
+}
+
+static void remove_keys(const struct server_process *server)
+{
+    assert_int_equal(unlink(keys_file(server)), 0);
+}
+
+static void damage_keys(const struct server_process *server)
+{
+    assert_int_equal(truncate(keys_file(server), 20), 0);
+}
+
+static void expect_nobody_but_probes(const struct server_process *server, const char *token)
+{
+    static const char *const closed[] = {
+        "/v1/projects",  "/metrics", "/version",
+        "/openapi.yaml", "/",        "/v1/jobs/job_01ARZ3NDEKTSV4RRFFQ69G5FAV"};
+    char out[16384], with_key[256];
+    snprintf(with_key, sizeof(with_key), "Host: localhost\r\nAuthorization: Bearer %s\r\n", token);
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
+        if (get_status(server, closed[i], "Host: localhost\r\n", out, sizeof(out)) != 401 ||
+            get_status(server, closed[i], with_key, out, sizeof(out)) != 401)
+            fail_msg("%s: %.200s", closed[i], out);
+    }
+    assert_int_equal(get_status(server, "/livez", "Host: localhost\r\n", out, sizeof(out)), 200);
+}
+
+static const struct {
+    void (*lose)(const struct server_process *server);
+    const char *advice; /* of the 401 */
+    const char *event;
+} losses[] = {
+    {revoke_key, "chipshot key create NAME", "state=gone"},
+    {empty_keys, "chipshot key create NAME", "state=gone"},
+    {remove_keys, "chipshot key create NAME", "state=gone"},
+    {damage_keys, "its log says why", "level=error event=keys state=unreadable"},
+};
+
+static void no_key_left_means_nobody(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(losses) / sizeof(losses[0]); i++) {
+        struct server_process server;
+        char out[16384], token[128], header[512];
+        server_init(&server);
+        server_start(&server, NULL);
+        assert_int_equal(
+            get_status(&server, "/v1/projects", "Host: localhost\r\n", out, sizeof(out)), 200);
+        create_key(&server, token, sizeof(token));
+        snprintf(header, sizeof(header), "Host: localhost\r\nAuthorization: Bearer %s\r\n", token);
+        assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 200);
+        losses[i].lose(&server);
+        expect_nobody_but_probes(&server, token);
+        get_status(&server, "/v1/projects", "Host: localhost\r\n", out, sizeof(out));
+        assert_non_null(strstr(out, losses[i].advice));
+        assert_int_equal(server_stop(&server, SIGTERM), 0);
+        server_read_log(&server, out, sizeof(out));
+        const char *event = strstr(out, losses[i].event);
+        assert_non_null(event);
+        assert_null(strstr(event + 1, losses[i].event)); /* said once */
+        server_clear(&server);
+    }
+}
+
+static void the_next_server_remembers_that_keys_were_used(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct server_process server;
+        char out[16384], token[128], header[512], path[600];
+        server_init(&server);
+        create_key(&server, token, sizeof(token));
+        server_start(&server, NULL);
+        assert_int_equal(server_stop(&server, SIGTERM), 0);
+        losses[i].lose(&server);
+        snprintf(path, sizeof(path), "%s/keys.lock", server.data);
+        assert_int_equal(unlink(path), 0);
+        server_start(&server, NULL);
+        expect_nobody_but_probes(&server, token);
+        server_wait_log(&server, "effect=\"nobody is answered\"");
+        /* A new key lets its owner in, without a restart. */
+        create_key(&server, token, sizeof(token));
+        snprintf(header, sizeof(header), "Host: localhost\r\nAuthorization: Bearer %s\r\n", token);
+        assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 200);
+        assert_int_equal(server_stop(&server, SIGTERM), 0);
+        /* To open again takes a clear word. */
+        remove_keys(&server);
+        static const char *const open[] = {"--no-auth", NULL};
+        server_start(&server, &(struct server_options){.arguments = open});
+        assert_int_equal(
+            get_status(&server, "/v1/projects", "Host: localhost\r\n", out, sizeof(out)), 200);
+        assert_int_equal(server_stop(&server, SIGTERM), 0);
+        server_clear(&server);
+    }
+}
+
+static void a_required_key_may_be_made_later(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char out[16384], token[128], header[512];
+    static const char *const required[] = {"--require-key", NULL};
+    server_init(&server);
+    server_start(&server, &(struct server_options){.arguments = required});
+    expect_nobody_but_probes(&server, "chipshot_none");
+    create_key(&server, token, sizeof(token));
+    snprintf(header, sizeof(header), "Host: any\r\nAuthorization: Bearer %s\r\n", token);
+    assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 200);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    static const char *const both[] = {"--require-key", "--no-auth", NULL};
+    assert_int_equal(
+        server_refusal(&server, &(struct server_options){.arguments = both}, out, sizeof(out)), 2);
+    assert_non_null(strstr(out, "contradict"));
+    server_clear(&server);
+}
+
 static void the_world_needs_a_key_or_a_clear_word(void **state)
 {
     (void)state;
@@ -171,6 +314,9 @@ int main(void)
         cmocka_unit_test(a_rebound_name_is_misdirected),
         cmocka_unit_test(keys_are_asked_for),
         cmocka_unit_test(rows_say_who_asked),
+        cmocka_unit_test(no_key_left_means_nobody),
+        cmocka_unit_test(the_next_server_remembers_that_keys_were_used),
+        cmocka_unit_test(a_required_key_may_be_made_later),
         cmocka_unit_test(the_world_needs_a_key_or_a_clear_word),
     };
     return test_run(tests);

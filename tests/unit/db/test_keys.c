@@ -5,17 +5,35 @@
 #include <unistd.h>
 
 #include "db/keys.h"
+#include "db/settings.h"
 
+/* The keys are in a directory of their own; the database is a fixture's, so that either can be
+ * taken away from the other. */
 struct keys_state {
-    char directory[512], file[600];
-    struct error err;
+    char directory[512], file[600], lock[600];
+    struct fixture *fixture;
+    struct db_keys_watcher watcher;
+    int n_told;
+    enum db_keys_state told;
+    struct error told_why, err;
 };
+
+static void note(void *context, enum db_keys_state state, const struct error *why)
+{
+    struct keys_state *s = context;
+    s->n_told++;
+    s->told = state;
+    s->told_why = why != NULL ? *why : (struct error){0};
+}
 
 static int setup(void **state)
 {
     struct keys_state *s = calloc(1, sizeof(*s));
+    fixture_setup((void **)&s->fixture);
     fixture_directory(s->directory);
     snprintf(s->file, sizeof(s->file), "%s/keys", s->directory);
+    snprintf(s->lock, sizeof(s->lock), "%s/keys.lock", s->directory);
+    s->watcher = (struct db_keys_watcher){.context = s, .changed = note};
     *state = s;
     return 0;
 }
@@ -23,9 +41,21 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct keys_state *s = *state;
+    fixture_teardown((void **)&s->fixture);
     fixture_remove_directory(s->directory);
     free(s);
     return 0;
+}
+
+static int open_keys(struct keys_state *s, struct db_keys **out)
+{
+    return db_keys_open(out, s->directory, s->fixture->db, &s->watcher, &s->err);
+}
+
+static enum db_keys_state look(struct keys_state *s, struct db_keys *keys)
+{
+    s->err = (struct error){0};
+    return db_keys_look(keys, &s->err);
 }
 
 static void only_a_hash_is_stored(void **state)
@@ -91,8 +121,8 @@ static void a_running_server_sees_changes(void **state)
     struct db_key first, second;
     char token1[DB_KEY_TOKEN_SIZE], token2[DB_KEY_TOKEN_SIZE];
     struct principal found = {.id = "unchanged"};
-    assert_ok(db_keys_open(&keys, s->directory, &s->err));
-    assert_int_equal(db_keys_count(keys), 0);
+    assert_ok(open_keys(s, &keys));
+    assert_int_equal(look(s, keys), DB_KEYS_NEVER);
     assert_false(db_keys_check(keys, "chipshot_x", &found));
     assert_string_equal(found.id, "unchanged");
     assert_ok(db_key_create(s->directory, "one", &first, token1, &s->err));
@@ -100,7 +130,7 @@ static void a_running_server_sees_changes(void **state)
     assert_string_equal(found.id, first.id);
     assert_string_equal(found.name, "one");
     assert_ok(db_key_create(s->directory, "two", &second, token2, &s->err));
-    assert_int_equal(db_keys_count(keys), 2);
+    assert_int_equal(look(s, keys), DB_KEYS_THERE);
     assert_true(db_keys_check(keys, token2, &found));
     assert_ok(db_key_revoke(s->directory, first.id, &s->err));
     assert_false(db_keys_check(keys, token1, &found));
@@ -129,7 +159,7 @@ static void a_damaged_file_lets_nobody_in(void **state)
     char token[DB_KEY_TOKEN_SIZE], good[400], text[1000];
     struct principal found;
     assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
-    assert_ok(db_keys_open(&keys, s->directory, &s->err));
+    assert_ok(open_keys(s, &keys));
     int length =
         snprintf(good, sizeof(good), "%s %s %s %s\n", key.id, key.sha256, key.created_at, key.name);
     const char *const bad[] = {"x\n",       "\n",
@@ -139,18 +169,154 @@ static void a_damaged_file_lets_nobody_in(void **state)
         int n = snprintf(text, sizeof(text), "%s%s", good, bad[i]);
         write_text(s, text, (size_t)n);
         assert_false(db_keys_check(keys, token, &found));
-        assert_int_equal(db_keys_count(keys), 1);
+        assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
+        assert_non_null(strstr(s->err.message, "line 2"));
         assert_int_equal(db_key_list(s->directory, &list, &s->err), ERROR_CORRUPT);
         assert_non_null(strstr(s->err.message, "line 2"));
         struct db_keys *second = NULL;
-        assert_int_equal(db_keys_open(&second, s->directory, &s->err), ERROR_CORRUPT);
+        assert_int_equal(open_keys(s, &second), ERROR_CORRUPT);
     }
+    assert_int_equal(s->n_told, 1); /* not once a look */
+    assert_int_equal(s->told, DB_KEYS_UNREADABLE);
+    assert_int_equal(s->told_why.code, ERROR_CORRUPT);
     write_text(s, good, (size_t)length - 1); /* cut off */
     assert_false(db_keys_check(keys, token, &found));
     write_text(s, "a\0b\n", 4);
     assert_false(db_keys_check(keys, token, &found));
     write_text(s, good, (size_t)length);
     assert_true(db_keys_check(keys, token, &found));
+    assert_int_equal(look(s, keys), DB_KEYS_THERE);
+    assert_int_equal(s->n_told, 2);
+    assert_int_equal(s->told, DB_KEYS_THERE);
+    assert_int_equal(s->told_why.code, 0);
+    db_keys_close(keys);
+}
+
+/* ---- no right follows from the absence of a file ---- */
+
+enum loss { LAST_REVOKED, FILE_EMPTIED, FILE_REMOVED, BOTH_FILES_REMOVED, DIRECTORY_REMOVED };
+
+static void lose_keys(struct keys_state *s, enum loss loss, const char *id)
+{
+    switch (loss) {
+    case LAST_REVOKED:
+        assert_ok(db_key_revoke(s->directory, id, &s->err));
+        return;
+    case FILE_EMPTIED:
+        write_text(s, "", 0);
+        return;
+    case FILE_REMOVED:
+        assert_ok(unlink(s->file));
+        return;
+    case BOTH_FILES_REMOVED:
+        assert_ok(unlink(s->file));
+        assert_ok(unlink(s->lock));
+        return;
+    case DIRECTORY_REMOVED:
+        fixture_remove_directory(s->directory);
+        return;
+    }
+}
+
+static void no_key_left_is_not_the_same_as_never_a_key(void **state)
+{
+    for (enum loss loss = LAST_REVOKED; loss <= DIRECTORY_REMOVED; loss++) {
+        struct keys_state *s = *state;
+        struct db_keys *keys = NULL;
+        struct db_key key;
+        char token[DB_KEY_TOKEN_SIZE], since[DB_SETTING_SIZE];
+        struct principal found;
+        assert_ok(open_keys(s, &keys));
+        assert_int_equal(look(s, keys), DB_KEYS_NEVER);
+        assert_int_equal(db_setting_get(s->fixture->db, "keys_used_since", since, NULL),
+                         ERROR_NOT_FOUND);
+        assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+        assert_int_equal(look(s, keys), DB_KEYS_THERE);
+        assert_ok(db_setting_get(s->fixture->db, "keys_used_since", since, &s->err));
+        lose_keys(s, loss, key.id);
+        assert_int_equal(look(s, keys), DB_KEYS_GONE);
+        assert_int_equal(s->told, DB_KEYS_GONE);
+        assert_false(db_keys_check(keys, token, &found));
+        /* The next server remembers it, too, and a new key opens again. */
+        db_keys_close(keys);
+        assert_ok(open_keys(s, &keys));
+        assert_int_equal(look(s, keys), DB_KEYS_GONE);
+        assert_ok(db_key_create(s->directory, "two", &key, token, &s->err));
+        assert_true(db_keys_check(keys, token, &found));
+        db_keys_close(keys);
+        teardown(state);
+        setup(state);
+    }
+}
+
+static void keys_made_while_no_server_runs_count(void **state)
+{
+    for (enum loss loss = LAST_REVOKED; loss <= FILE_REMOVED; loss++) {
+        struct keys_state *s = *state;
+        struct db_keys *keys = NULL;
+        struct db_key key;
+        char token[DB_KEY_TOKEN_SIZE], since[DB_SETTING_SIZE];
+        assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+        lose_keys(s, loss, key.id);
+        assert_ok(open_keys(s, &keys));
+        assert_int_equal(look(s, keys), DB_KEYS_GONE);
+        assert_ok(db_setting_get(s->fixture->db, "keys_used_since", since, &s->err));
+        db_keys_close(keys);
+        teardown(state);
+        setup(state);
+    }
+}
+
+static void asking_for_what_is_not_there_uses_no_keys(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL;
+    struct db_key_list list;
+    assert_ok(db_key_list(s->directory, &list, &s->err));
+    assert_int_equal(db_key_revoke(s->directory, "key_01ARZ3NDEKTSV4RRFFQ69G5FAV", &s->err),
+                     ERROR_NOT_FOUND);
+    assert_ok(open_keys(s, &keys));
+    assert_int_equal(look(s, keys), DB_KEYS_NEVER);
+    db_keys_close(keys);
+}
+
+static void what_cannot_be_read_is_not_absent(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL;
+    assert_ok(open_keys(s, &keys));
+    assert_ok(mkdir(s->file, 0700));
+    assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
+    assert_ok(rmdir(s->file));
+    assert_ok(symlink("/dev/null", s->file));
+    assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
+    assert_ok(unlink(s->file));
+    assert_ok(mkfifo(s->file, 0600));
+    assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
+    assert_ok(unlink(s->file));
+    assert_int_equal(look(s, keys), DB_KEYS_GONE);
+    db_keys_close(keys);
+}
+
+static void a_database_that_cannot_be_told_is_said_once(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL;
+    struct db_key key;
+    char token[DB_KEY_TOKEN_SIZE];
+    fixture_close(s->fixture);
+    fixture_edit(s->fixture, "DROP TABLE settings; CREATE TABLE settings ("
+                             "name TEXT NOT NULL PRIMARY KEY, value TEXT CHECK (value = ''));");
+    fixture_reopen(s->fixture);
+    assert_ok(open_keys(s, &keys));
+    assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+    assert_int_equal(look(s, keys), DB_KEYS_THERE);
+    assert_int_equal(s->n_told, 2);
+    assert_int_not_equal(s->told_why.code, 0);
+    assert_int_equal(look(s, keys), DB_KEYS_THERE);
+    assert_int_equal(s->n_told, 2);
+    assert_ok(unlink(s->file));
+    assert_int_equal(look(s, keys), DB_KEYS_GONE);
     db_keys_close(keys);
 }
 
@@ -196,8 +362,15 @@ static void changes_at_once_are_not_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(only_a_hash_is_stored),         TEST(names_are_printable_and_bounded),
-        TEST(a_running_server_sees_changes), TEST(a_damaged_file_lets_nobody_in),
+        TEST(only_a_hash_is_stored),
+        TEST(names_are_printable_and_bounded),
+        TEST(a_running_server_sees_changes),
+        TEST(a_damaged_file_lets_nobody_in),
+        TEST(no_key_left_is_not_the_same_as_never_a_key),
+        TEST(keys_made_while_no_server_runs_count),
+        TEST(asking_for_what_is_not_there_uses_no_keys),
+        TEST(what_cannot_be_read_is_not_absent),
+        TEST(a_database_that_cannot_be_told_is_said_once),
         TEST(changes_at_once_are_not_lost),
     };
     return test_run(tests);

@@ -48,6 +48,7 @@ static void defaults_are_those_of_the_api(void **state)
     assert_int_equal(config.drain_timeout_s, 30);
     assert_true(config.n_threads >= 1);
     assert_false(config.http.no_auth);
+    assert_false(config.http.require_key);
     assert_false(config.background);
     assert_null(config.encoder_file);
     assert_int_equal(config.log_level, LOG_LEVEL_INFO);
@@ -96,6 +97,7 @@ static void mistakes_name_option_limit_and_value(void **state)
         {{"-x"}, {"-x", "unknown"}},
         {{"--threads"}, {"--threads", "needs a value"}},
         {{"--no-auth=1"}, {"--no-auth"}},
+        {{"--no-auth", "--require-key"}, {"--no-auth", "--require-key"}},
         {{"stray"}, {"stray"}},
         {{"--data", ""}, {"--data", "path"}},
     };

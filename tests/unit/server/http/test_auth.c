@@ -117,13 +117,19 @@ static void an_open_server_compares_origin_and_host(void **state)
 static void the_mode_fails_closed(void **state)
 {
     (void)state;
-    assert_int_equal(auth_mode_of(false, true, 0), AUTH_LOOPBACK);
-    assert_int_equal(auth_mode_of(false, true, 1), AUTH_KEYS);
-    assert_int_equal(auth_mode_of(false, false, 1), AUTH_KEYS);
-    /* The last key was revoked while listening to the world. */
-    assert_int_equal(auth_mode_of(false, false, 0), AUTH_KEYS);
-    assert_int_equal(auth_mode_of(true, true, 1), AUTH_LOOPBACK);
-    assert_int_equal(auth_mode_of(true, false, 0), AUTH_OPEN);
+    static const enum db_keys_state states[] = {DB_KEYS_NEVER, DB_KEYS_THERE, DB_KEYS_GONE,
+                                                DB_KEYS_UNREADABLE};
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        const enum db_keys_state keys = states[i];
+        /* Whatever became of the keys: only where there never was one may loopback do without. */
+        assert_int_equal(auth_mode_of(AUTH_POLICY_ONCE_USED, true, keys),
+                         keys == DB_KEYS_NEVER ? AUTH_LOOPBACK : AUTH_KEYS);
+        assert_int_equal(auth_mode_of(AUTH_POLICY_ONCE_USED, false, keys), AUTH_KEYS);
+        assert_int_equal(auth_mode_of(AUTH_POLICY_REQUIRE, true, keys), AUTH_KEYS);
+        assert_int_equal(auth_mode_of(AUTH_POLICY_REQUIRE, false, keys), AUTH_KEYS);
+        assert_int_equal(auth_mode_of(AUTH_POLICY_NO_AUTH, true, keys), AUTH_LOOPBACK);
+        assert_int_equal(auth_mode_of(AUTH_POLICY_NO_AUTH, false, keys), AUTH_OPEN);
+    }
 }
 
 static void requests_are_judged_by_mode(void **state)

@@ -14,13 +14,14 @@ static void every_request_asks_workers_to_give_way(void **state)
     struct rig *rig = *state;
     struct db_keys *keys = NULL;
     struct http_server *server = NULL;
+    static const struct db_keys_watcher no_watcher;
     const struct http_config config = {.listen = "127.0.0.1:0",
                                        .max_connections = 4,
                                        .max_connections_per_client = 4,
                                        .header_timeout_s = 60,
                                        .body_timeout_s = 60,
                                        .idle_timeout_s = 60};
-    assert_int_equal(db_keys_open(&keys, rig->directory, &rig->err), 0);
+    assert_int_equal(db_keys_open(&keys, rig->directory, rig->data->db, &no_watcher, &rig->err), 0);
     const struct http_parts parts = {.api = rig->api, .store = rig->data->store, .keys = keys};
     assert_int_equal(http_server_create(&server, &config, &parts, &rig->err), 0);
     static const char *const paths[] = {"/livez", "/v1/projects", "/there/is/none"};
