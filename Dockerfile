@@ -17,7 +17,7 @@ RUN apt-get update \
         libsqlite3-0 libnettle8t64 zlib1g libisal2 curl \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --no-create-home chipshot \
-    && mkdir /data && chown chipshot:chipshot /data
+    && install -d -m 0700 -o chipshot -g chipshot /data
 COPY --from=build /src/build/chipshot /usr/local/bin/chipshot
 COPY --from=build /src/LICENSE /usr/share/doc/chipshot/LICENSE
 USER chipshot

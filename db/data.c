@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db/store/access.h"
 #include "db/store/directory.h"
 #include "db/store/files.h"
 #include "db/stored_files.h"
@@ -82,6 +83,11 @@ static int find_directory(struct data *data, const char *directory, struct error
     data->directory = realpath(directory, NULL);
     if (data->directory == NULL)
         return db_io_error(err, errno, "opening the directory", directory);
+    rc = access_check_writers(data->directory, err);
+    if (rc == 0)
+        rc = access_check_owner(data->directory, err);
+    if (rc != 0)
+        return rc;
     /* Said here in so many words; SQLite would only be unable to open something later. */
     if (faccessat(AT_FDCWD, data->directory, W_OK | X_OK, AT_EACCESS) != 0)
         return error_set_errno(err, errno, "the data directory %s cannot be written",

@@ -33,6 +33,7 @@ struct data {
 };
 
 /* Opens the directory for a server: takes the lock, creates or migrates the database, empties tmp.
+ * ERROR_INVALID: everybody may write in the directory, or it is somebody else's.
  * ERROR_CONFLICT: another server holds the lock (the message says so), or the database was written
  * by a newer version. ERROR_CORRUPT: not a database. ERROR_IO, ERROR_FULL. */
 int data_open(struct data **out, const struct data_config *config, struct error *err);

@@ -23,6 +23,7 @@
 #include "base/files.h"
 #include "base/hex.h"
 #include "db/settings.h"
+#include "db/store/access.h"
 #include "db/store/files.h"
 #include "db/text.h"
 
@@ -103,7 +104,7 @@ static int parse(char *text, const char *path, struct db_key_list *list, struct 
     return rc;
 }
 
-static int read_text(int fd, const char *path, char **out, struct error *err)
+static int read_text(int fd, const char *directory, const char *path, char **out, struct error *err)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
@@ -111,6 +112,9 @@ static int read_text(int fd, const char *path, char **out, struct error *err)
     if (!S_ISREG(status.st_mode) || status.st_size > FILE_MAX_SIZE)
         return error_set(err, ERROR_CORRUPT, "%s is not a file of at most %d bytes", path,
                          FILE_MAX_SIZE);
+    int rc = access_check_secret(directory, path, &status, err);
+    if (rc != 0)
+        return rc;
     const size_t size = (size_t)status.st_size;
     char *text = malloc(size + 1);
     if (text == NULL)
@@ -130,18 +134,23 @@ static int read_text(int fd, const char *path, char **out, struct error *err)
 }
 
 /* An absent file is an empty list. */
-static int load(const char *path, struct db_key_list *out, struct error *err)
+static int load(const char *directory, struct db_key_list *out, struct error *err)
 {
     struct db_key_list list = {0};
-    char *text = NULL;
+    char path[DB_PATH_SIZE], *text = NULL;
+    int rc = db_path(path, err, "%s/keys", directory);
+    if (rc != 0)
+        return rc;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT) {
         *out = list;
         return 0;
     }
+    if (fd < 0 && errno == ELOOP)
+        return error_set(err, ERROR_INVALID, "%s is a symbolic link, which is not followed", path);
     if (fd < 0)
         return db_io_error(err, errno, "opening", path);
-    int rc = read_text(fd, path, &text, err);
+    rc = read_text(fd, directory, path, &text, err);
     close(fd);
     if (rc == 0)
         rc = parse(text, path, &list, err);
@@ -155,9 +164,7 @@ static int load(const char *path, struct db_key_list *out, struct error *err)
 
 int db_key_list(const char *directory, struct db_key_list *out, struct error *err)
 {
-    char path[DB_PATH_SIZE];
-    int rc = db_path(path, err, "%s/keys", directory);
-    return rc != 0 ? rc : load(path, out, err);
+    return load(directory, out, err);
 }
 
 void db_key_list_clear(struct db_key_list *list)
@@ -183,6 +190,20 @@ static int write_list(int fd, const char *path, const struct db_key_list *list, 
     return rc;
 }
 
+/* Root makes keys for a server that runs as the directory's owner, and must be able to read them.
+ */
+static int give_to_owner(int fd, const char *path, const char *directory, struct error *err)
+{
+    struct stat status;
+    if (geteuid() != 0)
+        return 0;
+    if (stat(directory, &status) != 0)
+        return db_io_error(err, errno, "looking at", directory);
+    if (status.st_uid != 0 && fchown(fd, status.st_uid, status.st_gid) != 0)
+        return db_io_error(err, errno, "giving to the directory's owner", path);
+    return 0;
+}
+
 /* Replaces DIR/keys; the lock is held. */
 static int replace(const char *directory, const struct db_key_list *list, struct error *err)
 {
@@ -198,7 +219,9 @@ static int replace(const char *directory, const struct db_key_list *list, struct
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return db_io_error(err, errno, "creating", temporary);
-    rc = write_list(fd, temporary, list, err);
+    rc = give_to_owner(fd, temporary, directory, err);
+    if (rc == 0)
+        rc = write_list(fd, temporary, list, err);
     close(fd);
     if (rc == 0 && rename(temporary, path) != 0)
         rc = db_io_error(err, errno, "renaming", temporary);
@@ -213,7 +236,9 @@ static int lock(const char *directory, int *fd, struct error *err)
 {
     char path[DB_PATH_SIZE];
     int rc = db_path(path, err, "%s/keys.lock", directory);
-    return rc != 0 ? rc : db_lock_take(path, DB_LOCK_WAIT, fd, err);
+    if (rc == 0)
+        rc = db_lock_take(path, DB_LOCK_WAIT, fd, err);
+    return rc != 0 ? rc : give_to_owner(*fd, path, directory, err);
 }
 
 static int create_token(char token[DB_KEY_TOKEN_SIZE], struct error *err)
@@ -252,6 +277,8 @@ int db_key_create(const char *directory, const char *name, struct db_key *out,
     hash_token(secret, key.sha256);
     snprintf(key.name, sizeof(key.name), "%s", name);
     rc = db_directory_create_all(directory, err);
+    if (rc == 0)
+        rc = access_check_writers(directory, err);
     if (rc == 0)
         rc = lock(directory, &lock_fd, err);
     if (rc == 0)
@@ -309,7 +336,7 @@ int db_key_revoke(const char *directory, const char *id, struct error *err)
 /* ---- the server's view ---- */
 
 struct db_keys {
-    char *path, *lock_path;
+    char *directory, *path, *lock_path;
     struct db *db;
     struct db_keys_watcher watcher;
     pthread_mutex_t mutex;       /* guards what follows */
@@ -368,7 +395,7 @@ static void refresh(struct db_keys *keys)
     if (rc == 0 && is_same(&now, &keys->seen) && is_settled(&keys->fault))
         return;
     if (rc == 0)
-        rc = load(keys->path, &list, &fault);
+        rc = load(keys->directory, &list, &fault);
     keys->seen = now;
     keys->fault = fault;
     if (rc != 0)
@@ -455,9 +482,12 @@ static int name_files(struct db_keys *keys, const char *directory, struct error 
         rc = db_path(lock_path, err, "%s/keys.lock", directory);
     if (rc != 0)
         return rc;
+    keys->directory = strdup(directory);
     keys->path = strdup(path);
     keys->lock_path = strdup(lock_path);
-    return keys->path == NULL || keys->lock_path == NULL ? error_set_nomem(err, "the keys") : 0;
+    if (keys->directory == NULL || keys->path == NULL || keys->lock_path == NULL)
+        return error_set_nomem(err, "the keys");
+    return 0;
 }
 
 int db_keys_open(struct db_keys **out, const char *directory, struct db *db,
@@ -495,6 +525,7 @@ void db_keys_close(struct db_keys *keys)
     pthread_mutex_destroy(&keys->mutex);
     free(keys->lock_path);
     free(keys->path);
+    free(keys->directory);
     free(keys);
 }
 

@@ -1,6 +1,7 @@
 /* API keys: bearer tokens of which only a hash is stored, in DIR/keys (one line a key: id, SHA-256,
- * creation time, name). A file of its own, replaced by rename under a lock, so that `chipshot key`
- * can change it while a server runs without a second connection writing to the database. */
+ * creation time, name). Only its owner may have rights on it, else it is not used. A file of its
+ * own, replaced by rename under a lock, so that `chipshot key` can change it while a server runs
+ * without a second connection writing to the database. */
 #ifndef CHIPSHOT_DB_KEYS_H
 #define CHIPSHOT_DB_KEYS_H
 
@@ -40,7 +41,7 @@ enum db_keys_state {
     DB_KEYS_NEVER,      /* none of the three knows of a key */
     DB_KEYS_THERE,      /* there are keys */
     DB_KEYS_GONE,       /* there were: all are revoked, or the file was emptied or removed */
-    DB_KEYS_UNREADABLE, /* the file cannot be read or understood */
+    DB_KEYS_UNREADABLE, /* the file cannot be read, understood or trusted */
 };
 
 /* Told once a change, on the thread that noticed it. `why` is NULL unless the keys are UNREADABLE

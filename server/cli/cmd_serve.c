@@ -17,6 +17,7 @@
 #include "db/data.h"
 #include "db/jobs.h"
 #include "db/keys.h"
+#include "db/store/access.h"
 #include "server/cli/assets.h"
 #include "server/cli/command.h"
 #include "server/cli/config.h"
@@ -151,6 +152,24 @@ static void stop(struct server *server)
     service_close(&server->service);
 }
 
+/* `name`: within the data directory. */
+static void warn_exposed(const struct server *server, const char *name)
+{
+    char path[CONFIG_PATH_SIZE + 32], mode_text[8];
+    mode_t mode = 0;
+    snprintf(path, sizeof(path), "%s%s", server->config.data_directory, name);
+    if (!access_is_exposed(path, &mode))
+        return;
+    snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned)mode);
+    log_write(&server->log, LOG_LEVEL_WARN, "data_exposed",
+              (struct log_field[]){
+                  log_string("path", path),
+                  log_string("mode", mode_text),
+                  log_string("advice", *name == '\0' ? "chmod 700" : "chmod 600"),
+              },
+              3);
+}
+
 static void announce(const struct server *server)
 {
     log_write(&server->log, LOG_LEVEL_INFO, "started",
@@ -163,6 +182,8 @@ static void announce(const struct server *server)
               },
               5);
     log_access(server);
+    warn_exposed(server, "");
+    warn_exposed(server, "/chipshot.sqlite");
     printf("listening on %s\n", http_server_url(server->http));
     fflush(stdout);
 }

@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "db/data.h"
@@ -182,6 +183,19 @@ static void damage_keys(const struct server_process *server)
     assert_int_equal(truncate(keys_file(server), 20), 0);
 }
 
+static void expose_keys(const struct server_process *server)
+{
+    assert_int_equal(chmod(keys_file(server), 0644), 0);
+}
+
+static void link_keys(const struct server_process *server)
+{
+    char elsewhere[600];
+    snprintf(elsewhere, sizeof(elsewhere), "%s/keys.elsewhere", server->data);
+    assert_int_equal(rename(keys_file(server), elsewhere), 0);
+    assert_int_equal(symlink("keys.elsewhere", keys_file(server)), 0);
+}
+
 static void expect_nobody_but_probes(const struct server_process *server, const char *token)
 {
     static const char *const closed[] = {
@@ -206,6 +220,8 @@ static const struct {
     {empty_keys, "chipshot key create NAME", "state=gone"},
     {remove_keys, "chipshot key create NAME", "state=gone"},
     {damage_keys, "its log says why", "level=error event=keys state=unreadable"},
+    {expose_keys, "its log says why", "level=error event=keys state=unreadable"},
+    {link_keys, "its log says why", "level=error event=keys state=unreadable"},
 };
 
 static void no_key_left_means_nobody(void **state)
@@ -266,6 +282,43 @@ static void the_next_server_remembers_that_keys_were_used(void **state)
     }
 }
 
+static void what_others_may_use_is_refused_or_said(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char said[16384], token[128], path[600];
+    server_init(&server);
+    create_key(&server, token, sizeof(token));
+    expose_keys(&server);
+    assert_int_equal(server_refusal(&server, NULL, said, sizeof(said)), 1);
+    assert_non_null(strstr(said, "/keys has mode 0644"));
+    assert_non_null(strstr(said, "chmod 600"));
+    assert_int_equal(chmod(keys_file(&server), 0600), 0);
+
+    assert_int_equal(chmod(server.data, 0777), 0);
+    assert_int_equal(server_refusal(&server, NULL, said, sizeof(said)), 1);
+    assert_non_null(strstr(said, "has mode 0777"));
+    assert_non_null(strstr(said, "chmod 700"));
+
+    assert_int_equal(chmod(server.data, 0755), 0);
+    server_start(&server, NULL);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_read_log(&server, said, sizeof(said));
+    assert_non_null(strstr(said, "level=warn event=data_exposed"));
+    assert_non_null(strstr(said, "mode=0755"));
+    assert_null(strstr(said, "chipshot.sqlite"));
+
+    assert_int_equal(chmod(server.data, 0700), 0);
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite", server.data);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(truncate(server.log, 0), 0);
+    server_start(&server, NULL);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_read_log(&server, said, sizeof(said));
+    assert_non_null(strstr(said, "/chipshot.sqlite mode=0644"));
+    server_clear(&server);
+}
+
 static void a_required_key_may_be_made_later(void **state)
 {
     (void)state;
@@ -316,6 +369,7 @@ int main(void)
         cmocka_unit_test(rows_say_who_asked),
         cmocka_unit_test(no_key_left_means_nobody),
         cmocka_unit_test(the_next_server_remembers_that_keys_were_used),
+        cmocka_unit_test(what_others_may_use_is_refused_or_said),
         cmocka_unit_test(a_required_key_may_be_made_later),
         cmocka_unit_test(the_world_needs_a_key_or_a_clear_word),
     };

@@ -106,6 +106,47 @@ static void a_read_only_directory_is_refused(void **state)
     assert_non_null(strstr(f->err.message, f->directory));
 }
 
+static void a_directory_for_everybody_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct data *data = NULL;
+    const struct data_config config = {.directory = f->directory};
+    fixture_close(f);
+    static const mode_t open[] = {0777, 01777, 0702, 0707};
+    for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++) {
+        char text[16];
+        assert_ok(chmod(f->directory, open[i]));
+        assert_int_equal(data_open(&data, &config, &f->err), ERROR_INVALID);
+        snprintf(text, sizeof(text), "mode %04o", (unsigned)open[i]);
+        assert_non_null(strstr(f->err.message, text));
+        assert_non_null(strstr(f->err.message, "chmod 700 "));
+        assert_non_null(strstr(f->err.message, f->directory));
+    }
+    /* Its group's members are trusted: volumes are shared so. */
+    static const mode_t taken[] = {0755, 02775, 0770, 0700};
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        assert_ok(chmod(f->directory, taken[i]));
+        assert_ok(data_open(&data, &config, &f->err));
+        data_close(data);
+    }
+}
+
+static void a_directory_of_somebody_else_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct data *data = NULL;
+    const struct data_config config = {.directory = f->directory};
+    if (geteuid() != 0)
+        skip(); /* only root can give a directory away */
+    fixture_close(f);
+    assert_ok(chown(f->directory, 12345, 0));
+    assert_int_equal(data_open(&data, &config, &f->err), ERROR_INVALID);
+    assert_non_null(strstr(f->err.message, "belongs to user 12345"));
+    assert_ok(chown(f->directory, 0, 0));
+    assert_ok(data_open(&data, &config, &f->err));
+    data_close(data);
+}
+
 static void leftovers_are_swept_at_start(void **state)
 {
     struct fixture *f = *state;
@@ -220,7 +261,7 @@ static void a_full_disk_loses_nothing(void **state)
     memcpy(directory, f->directory, sizeof(directory));
     fixture_path(f, "small", mounted);
     assert_ok(mkdir(mounted, 0700));
-    if (mount("tmpfs", mounted, "tmpfs", 0, "size=1200k") != 0) {
+    if (mount("tmpfs", mounted, "tmpfs", 0, "size=1200k,mode=0700") != 0) {
         print_message("skipped: a small tmpfs cannot be mounted: %s\n", strerror(errno));
         skip();
     }
@@ -258,9 +299,14 @@ static void a_full_disk_loses_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(parents_are_created_and_private), TEST(a_second_server_is_refused),
-        TEST(a_file_is_no_directory),          TEST(a_read_only_directory_is_refused),
-        TEST(leftovers_are_swept_at_start),    TEST(a_file_limit_counts_as_full),
+        TEST(parents_are_created_and_private),
+        TEST(a_second_server_is_refused),
+        TEST(a_file_is_no_directory),
+        TEST(a_read_only_directory_is_refused),
+        TEST(a_directory_for_everybody_is_refused),
+        TEST(a_directory_of_somebody_else_is_refused),
+        TEST(leftovers_are_swept_at_start),
+        TEST(a_file_limit_counts_as_full),
         TEST(a_full_disk_loses_nothing),
     };
     return test_run(tests);

@@ -290,12 +290,102 @@ static void what_cannot_be_read_is_not_absent(void **state)
     assert_ok(rmdir(s->file));
     assert_ok(symlink("/dev/null", s->file));
     assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
+    assert_non_null(strstr(s->err.message, "symbolic link"));
     assert_ok(unlink(s->file));
     assert_ok(mkfifo(s->file, 0600));
     assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
     assert_ok(unlink(s->file));
     assert_int_equal(look(s, keys), DB_KEYS_GONE);
     db_keys_close(keys);
+}
+
+static void a_file_that_others_may_use_is_not_used(void **state)
+{
+    static const mode_t modes[] = {0604, 0602, 0601, 0640, 0620, 0644, 0660, 0666, 0777};
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL, *second = NULL;
+    struct db_key key, other;
+    struct db_key_list list;
+    char token[DB_KEY_TOKEN_SIZE], unused[DB_KEY_TOKEN_SIZE], text[16];
+    struct principal found;
+    assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+    assert_ok(open_keys(s, &keys));
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        assert_ok(chmod(s->file, modes[i]));
+        assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
+        snprintf(text, sizeof(text), "mode %04o", (unsigned)modes[i]);
+        assert_non_null(strstr(s->err.message, text));
+        assert_non_null(strstr(s->err.message, "chmod 600 "));
+        assert_false(db_keys_check(keys, token, &found));
+        assert_int_equal(open_keys(s, &second), ERROR_INVALID);
+        assert_int_equal(db_key_list(s->directory, &list, &s->err), ERROR_INVALID);
+        assert_int_equal(db_key_revoke(s->directory, key.id, &s->err), ERROR_INVALID);
+        assert_int_equal(db_key_create(s->directory, "two", &other, unused, &s->err),
+                         ERROR_INVALID);
+        assert_ok(chmod(s->file, 0600));
+        assert_true(db_keys_check(keys, token, &found));
+    }
+    db_keys_close(keys);
+}
+
+static void a_file_of_somebody_else_is_not_used(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL;
+    struct db_key key;
+    char token[DB_KEY_TOKEN_SIZE];
+    struct principal found;
+    struct stat status;
+    if (geteuid() != 0)
+        skip(); /* only root can give files away */
+    assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+    assert_ok(open_keys(s, &keys));
+    assert_ok(chown(s->file, 12345, 12345));
+    assert_int_equal(look(s, keys), DB_KEYS_UNREADABLE);
+    assert_non_null(strstr(s->err.message, "belongs to user 12345; 'chown 0 "));
+    assert_false(db_keys_check(keys, token, &found));
+    /* The directory's owner could replace it anyway, and root makes keys for it. */
+    assert_ok(chown(s->directory, 12345, 12345));
+    assert_ok(db_key_create(s->directory, "two", &key, token, &s->err));
+    assert_ok(stat(s->file, &status));
+    assert_int_equal(status.st_uid, 12345);
+    assert_int_equal(status.st_gid, 12345);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_ok(stat(s->lock, &status));
+    assert_int_equal(status.st_uid, 12345);
+    assert_true(db_keys_check(keys, token, &found));
+    db_keys_close(keys);
+}
+
+static void no_key_is_made_where_everybody_writes(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_key key;
+    char token[DB_KEY_TOKEN_SIZE];
+    assert_ok(chmod(s->directory, 0777));
+    assert_int_equal(db_key_create(s->directory, "one", &key, token, &s->err), ERROR_INVALID);
+    assert_non_null(strstr(s->err.message, "mode 0777"));
+    assert_int_not_equal(access(s->lock, F_OK), 0);
+    assert_ok(chmod(s->directory, 0770));
+    assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+}
+
+static void what_lies_in_the_way_is_not_written_to(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_key key;
+    char token[DB_KEY_TOKEN_SIZE], in_the_way[700];
+    struct stat status;
+    snprintf(in_the_way, sizeof(in_the_way), "%s/keys.new", s->directory);
+    FILE *file = fopen(in_the_way, "wb");
+    assert_non_null(file);
+    assert_ok(fchmod(fileno(file), 0666));
+    assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
+    assert_ok(fstat(fileno(file), &status));
+    assert_int_equal(status.st_size, 0);
+    fclose(file);
+    assert_ok(stat(s->file, &status));
+    assert_int_equal(status.st_mode & 0777, 0600);
 }
 
 static void a_database_that_cannot_be_told_is_said_once(void **state)
@@ -370,6 +460,10 @@ int main(void)
         TEST(keys_made_while_no_server_runs_count),
         TEST(asking_for_what_is_not_there_uses_no_keys),
         TEST(what_cannot_be_read_is_not_absent),
+        TEST(a_file_that_others_may_use_is_not_used),
+        TEST(a_file_of_somebody_else_is_not_used),
+        TEST(no_key_is_made_where_everybody_writes),
+        TEST(what_lies_in_the_way_is_not_written_to),
         TEST(a_database_that_cannot_be_told_is_said_once),
         TEST(changes_at_once_are_not_lost),
     };
