@@ -151,6 +151,15 @@ static int check_host_and_expect(const struct check *check, const char *version)
     return 0;
 }
 
+/* Whoever stands before the server may go by the one and the server by the other. */
+static int check_authorization(const struct check *check)
+{
+    const char *value = NULL;
+    if (count_headers(check->request, "Authorization", &value) > 1)
+        return refuse(check, 400, "there are several Authorization headers");
+    return 0;
+}
+
 int request_check(const struct api_request *request, const char *version, size_t headers_size,
                   struct request_facts *out, char *detail, size_t detail_size)
 {
@@ -162,6 +171,8 @@ int request_check(const struct api_request *request, const char *version, size_t
         status = check_framing(&check, version, out);
     if (status == 0)
         status = check_host_and_expect(&check, version);
+    if (status == 0)
+        status = check_authorization(&check);
     if (status == 0 && strcmp(request_method_name(request->method), "other") == 0)
         status = refuse(&check, 501, "the method is not known here");
     return status == 0 ? check_target(&check) : status;

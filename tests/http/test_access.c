@@ -319,6 +319,29 @@ static void what_others_may_use_is_refused_or_said(void **state)
     server_clear(&server);
 }
 
+static void two_authorizations_are_one_too_many(void **state)
+{
+    (void)state;
+    for (int with_key = 0; with_key < 2; with_key++) {
+        struct server_process server;
+        char out[8192], token[128] = "none", headers[512];
+        server_init(&server);
+        if (with_key)
+            create_key(&server, token, sizeof(token));
+        server_start(&server, NULL);
+        const char *const pairs[][2] = {{token, "other"}, {"other", token}, {token, token}};
+        for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+            snprintf(headers, sizeof(headers),
+                     "Authorization: Bearer %s\r\nHost: localhost\r\nauthorization: Bearer %s\r\n",
+                     pairs[i][0], pairs[i][1]);
+            assert_int_equal(get_status(&server, "/v1/projects", headers, out, sizeof(out)), 400);
+            assert_non_null(strstr(out, "several Authorization headers"));
+        }
+        assert_int_equal(server_stop(&server, SIGTERM), 0);
+        server_clear(&server);
+    }
+}
+
 static void a_required_key_may_be_made_later(void **state)
 {
     (void)state;
@@ -370,6 +393,7 @@ int main(void)
         cmocka_unit_test(no_key_left_means_nobody),
         cmocka_unit_test(the_next_server_remembers_that_keys_were_used),
         cmocka_unit_test(what_others_may_use_is_refused_or_said),
+        cmocka_unit_test(two_authorizations_are_one_too_many),
         cmocka_unit_test(a_required_key_may_be_made_later),
         cmocka_unit_test(the_world_needs_a_key_or_a_clear_word),
     };

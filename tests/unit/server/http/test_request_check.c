@@ -45,6 +45,9 @@ static const struct trial trials[] = {
     {"POST", "/x?a=%20", v11, {HOST, {"Content-Length", "0"}}, 0},
     {"POST", "/", v11, {HOST, {"Content-Length", "5"}, {"Expect", "100-Continue"}}, 0},
     {"POST", "/", v11, {HOST, {"transfer-encoding", "Chunked"}}, 0},
+    {"GET", "/", v11, {HOST, {"Authorization", "Bearer a"}}, 0},
+    {"GET", "/", v11, {HOST, {"Authorization", "Bearer a"}, {"authorization", "Bearer a"}}, 400},
+    {"GET", "/", v10, {{"Authorization", "Bearer a"}, {"Authorization", "Basic b"}}, 400},
     /* Framing: everything two parsers could read in two ways. */
     {"POST", "/", v11, {HOST, {"Transfer-Encoding", "chunked"}, {"Content-Length", "5"}}, 400},
     {"POST", "/", v11, {HOST, {"Content-Length", "5"}, {"Content-Length", "5"}}, 400},
