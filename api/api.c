@@ -28,6 +28,11 @@ int api_create(struct api **out, const struct data *data, const struct api_limit
     api->hooks = *hooks;
     if (api->hooks.openapi != NULL)
         tag_openapi(api);
+    int rc = pthread_mutex_init(&api->probe.mutex, NULL);
+    if (rc != 0) {
+        free(api);
+        return error_set_errno(err, rc, "cannot create a mutex");
+    }
     /* Jansson seeds its hash at the first object otherwise, which is not safe in many threads. */
     json_object_seed(0);
     *out = api;
@@ -36,5 +41,8 @@ int api_create(struct api **out, const struct data *data, const struct api_limit
 
 void api_destroy(struct api *api)
 {
+    if (api == NULL)
+        return;
+    pthread_mutex_destroy(&api->probe.mutex);
     free(api);
 }

@@ -100,6 +100,9 @@ struct api_hooks {
     double (*job_eta)(void *context, const char *job_id);
     /* True when the server is shutting down (readyz answers 503). */
     bool (*shutting_down)(void *context);
+    /* 0 when the API keys can be used; else a code, and the cause for the log. Called at most once
+     * a second. */
+    int (*check_keys)(void *context, struct error *err);
     /* Metrics in Prometheus text format; malloc'd, owned by the caller. */
     char *(*metrics)(void *context);
     /* The text of openapi.yaml; borrowed, static. NULL: GET /openapi.yaml answers 404. */

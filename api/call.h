@@ -3,6 +3,7 @@
 #define CHIPSHOT_API_CALL_H
 
 #include <jansson.h>
+#include <pthread.h>
 
 #include "api/api.h"
 #include "api/message/json_read.h"
@@ -12,6 +13,15 @@
 #include "api/message/target.h"
 #include "db/db.h"
 
+/* What the last look at the database, the disk, the encoder and the keys found (health.c). */
+struct api_probe {
+    pthread_mutex_t mutex; /* guards what follows */
+    bool running, done;    /* one is being made; one was made */
+    int64_t start_ms;      /* of the one running, else of the last; clock_now_ms */
+    struct error failures; /* code unused; message "" when all is well */
+    uint64_t free_size;
+};
+
 struct api {
     struct db *db; /* borrowed, like the next two */
     struct store *store;
@@ -19,6 +29,7 @@ struct api {
     struct api_limits limits;
     struct api_hooks hooks;
     char openapi_etag[17]; /* of the text's hash */
+    struct api_probe probe;
 };
 
 enum { CALL_PARAMS_MAX = 3 };

@@ -4,10 +4,16 @@
 #include <string.h>
 
 #include "api/call.h"
+#include "base/clock.h"
 #include "db/encoders.h"
 #include "engine/encoder/encoder.h"
 
 static const uint64_t min_free_size = UINT64_C(64) << 20;
+
+/* readyz writes to the disk and needs no key, so its rate is not its callers': what was found holds
+ * for PROBE_MS, and one caller at a time looks anew, while the others are told what was found last.
+ * A look that takes PROBE_STUCK_MS is itself a finding. */
+enum { PROBE_MS = 1000, PROBE_STUCK_MS = 5000 };
 
 /* Answers with a copy of a static text. */
 static int answer_text(struct api_call *call, const char *content_type, const char *text,
@@ -45,25 +51,78 @@ static void check_encoder(struct api *api, struct error *failures)
     db_encoder_clear(&encoder);
 }
 
+static void check_store(struct api *api, uint64_t *free_size, struct error *failures)
+{
+    struct error cause = {0};
+    if (db_check(api->db, &cause) != 0 || store_free_size(api->store, free_size, &cause) != 0) {
+        /* The cause may name paths: for the log alone. */
+        add_failure(failures, "database: it cannot be written and read");
+    } else if (*free_size < min_free_size) {
+        char text[128];
+        snprintf(text, sizeof(text),
+                 "disk: %" PRIu64 " bytes are free, at least %" PRIu64 " are needed", *free_size,
+                 min_free_size);
+        add_failure(failures, text);
+    }
+}
+
+static void check_keys(const struct api *api, struct error *failures)
+{
+    struct error cause = {0};
+    if (api->hooks.check_keys != NULL && api->hooks.check_keys(api->hooks.context, &cause) != 0)
+        add_failure(failures, "keys: the API keys cannot be used; the log says why");
+}
+
+static void run_probe(struct api *api)
+{
+    struct error failures = {0};
+    uint64_t free_size = 0;
+    check_store(api, &free_size, &failures);
+    check_encoder(api, &failures);
+    check_keys(api, &failures);
+    pthread_mutex_lock(&api->probe.mutex);
+    api->probe.running = false;
+    api->probe.done = true;
+    api->probe.failures = failures;
+    api->probe.free_size = free_size;
+    pthread_mutex_unlock(&api->probe.mutex);
+}
+
+/* Whether the caller is to look; the mutex is held. */
+static bool must_probe(const struct api_probe *probe, int64_t now)
+{
+    return !probe->running && (!probe->done || now - probe->start_ms >= PROBE_MS);
+}
+
+/* What is known, at most PROBE_MS old, or PROBE_STUCK_MS while a look goes on. */
+static void read_probe(struct api *api, uint64_t *free_size, struct error *failures)
+{
+    struct api_probe *probe = &api->probe;
+    pthread_mutex_lock(&probe->mutex);
+    const int64_t now = clock_now_ms();
+    if (must_probe(probe, now)) {
+        probe->running = true;
+        probe->start_ms = now;
+        pthread_mutex_unlock(&probe->mutex);
+        run_probe(api);
+        pthread_mutex_lock(&probe->mutex);
+    }
+    if (probe->running && (!probe->done || clock_now_ms() - probe->start_ms >= PROBE_STUCK_MS))
+        add_failure(failures, "database: a check that it can be written and read goes on");
+    else
+        *failures = probe->failures;
+    *free_size = probe->free_size;
+    pthread_mutex_unlock(&probe->mutex);
+}
+
 int health_ready(struct api_call *call, struct error *err)
 {
     struct api *api = call->api;
     struct error failures = {0};
-    struct error cause = {0};
     uint64_t free_size = 0;
+    read_probe(api, &free_size, &failures);
     if (api->hooks.shutting_down != NULL && api->hooks.shutting_down(api->hooks.context))
         add_failure(&failures, "server: it is shutting down");
-    if (db_check(api->db, &cause) != 0 || store_free_size(api->store, &free_size, &cause) != 0) {
-        /* The cause may name paths: for the log alone. */
-        add_failure(&failures, "database: it cannot be written and read");
-    } else if (free_size < min_free_size) {
-        char text[128];
-        snprintf(text, sizeof(text),
-                 "disk: %" PRIu64 " bytes are free, at least %" PRIu64 " are needed", free_size,
-                 min_free_size);
-        add_failure(&failures, text);
-    }
-    check_encoder(api, &failures);
     api_response_header(call->response, "Cache-Control", "no-store");
     if (failures.message[0] != '\0')
         return call_refuse(call, PROBLEM_NOT_READY, err, "%s", failures.message);

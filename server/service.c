@@ -50,6 +50,15 @@ static bool is_shutting_down(void *context)
     return job_waits_is_shutdown(service->waits);
 }
 
+static int check_keys(void *context, struct error *err)
+{
+    const struct service *service = context;
+    struct error why = {0};
+    if (service->keys == NULL || db_keys_look(service->keys, &why) != DB_KEYS_UNREADABLE)
+        return 0;
+    return error_set(err, why.code, "%s", why.message);
+}
+
 static char *render_metrics(void *context)
 {
     const struct service *service = context;
@@ -118,10 +127,12 @@ int service_start(struct service *service, const struct service_work *work, stru
         .job_changed = on_job_changed,
         .job_eta = job_eta,
         .shutting_down = is_shutting_down,
+        .check_keys = check_keys,
         .metrics = render_metrics,
         .openapi = work->openapi,
         .openapi_size = work->openapi_size,
     };
+    service->keys = work->keys;
     int rc = start_worker(service, work, err);
     if (rc == 0)
         rc = api_create(&service->api, service->data, service->limits, &hooks, err);

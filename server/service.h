@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "db/data.h"
+#include "db/keys.h"
 #include "server/watch/log.h"
 #include "server/worker/job_waits.h"
 #include "server/worker/worker.h"
@@ -28,6 +29,7 @@ struct service_work {
     uint32_t max_running_jobs;
     uint32_t lease_ms;     /* as in struct worker_config */
     const struct log *log; /* NULL: nothing is logged */
+    struct db_keys *keys;  /* readyz tells when they cannot be used; NULL: there are none to use */
     uint64_t small_size;   /* this one and the next two as in struct job_engine */
     uint64_t max_result_size;
     struct job_times *times;
@@ -46,6 +48,7 @@ struct service {
     struct encoder_store *encoders;
     struct worker *worker;
     struct api *api;
+    struct db_keys *keys; /* borrowed while `api` is there; NULL: none */
     const struct api_limits *limits;
 };
 

@@ -101,7 +101,7 @@ static int start_service(struct server *server, struct error *err)
         .max_idle_encoders = IDLE_ENCODERS,
         .limits = &server->config.limits,
     };
-    const struct service_work work = {
+    struct service_work work = {
         .max_running_jobs = server->config.max_running_jobs,
         .log = &server->log,
         .openapi = asset_openapi,
@@ -111,6 +111,8 @@ static int start_service(struct server *server, struct error *err)
     int rc = service_open(&server->service, &config, err);
     if (rc == 0)
         rc = db_keys_open(&server->keys, config.directory, server->service.db, &watcher, err);
+    if (!server->config.http.no_auth)
+        work.keys = server->keys;
     if (rc == 0)
         rc = register_encoder(server, err);
     return rc == 0 ? service_start(&server->service, &work, err) : rc;

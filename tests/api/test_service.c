@@ -1,5 +1,10 @@
 #include "tests/api/rig.h"
 
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
 #include "db/events.h"
 
 /* A small network from the encoder's fixtures. */
@@ -67,6 +72,7 @@ static void readiness_says_what_failed(void **state)
     rig_assert_problem(rig, 503, "not-ready");
     assert_string_equal(rig_text(rig, "/detail"), "encoder: there is no default encoder");
     rig_fill(rig);
+    rig_restart_api(rig); /* what was found before holds for a second */
     assert_int_equal(rig_send(rig, "GET", NULL, "/readyz"), 200);
     assert_string_equal(rig_text(rig, "/checks/database"), "ok");
     rig->shutting_down = true;
@@ -75,6 +81,95 @@ static void readiness_says_what_failed(void **state)
     assert_string_equal(rig_text(rig, "/detail"), "server: it is shutting down");
     assert_string_equal(rig_got(rig, "Retry-After"), "5");
     assert_int_equal(rig_send(rig, "GET", NULL, "/livez"), 200);
+}
+
+/* Looks of readyz, which ask for the keys each time. */
+struct looks {
+    atomic_uint n;
+    atomic_bool fail;
+    bool wait; /* the look goes on until `go` */
+    sem_t begun, go;
+};
+
+static int count_look(void *context, struct error *err)
+{
+    struct looks *looks = context;
+    atomic_fetch_add(&looks->n, 1);
+    if (looks->wait) {
+        sem_post(&looks->begun);
+        sem_wait(&looks->go);
+    }
+    return atomic_load(&looks->fail) ? error_set(err, ERROR_CORRUPT, "/secret/path") : 0;
+}
+
+static void start_counting(struct rig *rig, struct looks *looks)
+{
+    rig_fill(rig);
+    rig->hooks = (struct api_hooks){.context = looks, .check_keys = count_look};
+    rig_restart_api(rig);
+}
+
+static void readiness_looks_once_a_second_at_any_rate(void **state)
+{
+    struct rig *rig = *state;
+    struct looks looks = {0};
+    start_counting(rig, &looks);
+    const int64_t start = clock_now_ms();
+    for (int i = 0; i < 500; i++)
+        assert_int_equal(rig_send(rig, "GET", NULL, "/readyz"), 200);
+    assert_in_range(atomic_load(&looks.n), 1, 1 + (clock_now_ms() - start) / 1000);
+    /* The next look sees a fault, and comes of itself. */
+    const unsigned n = atomic_load(&looks.n);
+    atomic_store(&looks.fail, true);
+    while (rig_send(rig, "GET", NULL, "/readyz") == 200)
+        assert_int_equal(atomic_load(&looks.n), n);
+    assert_int_equal(atomic_load(&looks.n), n + 1);
+    rig_assert_problem(rig, 503, "not-ready");
+    assert_string_equal(rig_text(rig, "/detail"),
+                        "keys: the API keys cannot be used; the log says why");
+}
+
+struct asker {
+    struct api *api;
+    int status;
+};
+
+static void *ask_ready(void *context)
+{
+    struct asker *asker = context;
+    const struct api_request request = {.method = "GET", .target = "/readyz"};
+    struct api_response response;
+    struct api_plan plan;
+    api_response_init(&response);
+    if (api_begin(asker->api, &request, &plan, &response))
+        api_handle(asker->api, &request, NULL, &response);
+    asker->status = response.status;
+    api_response_clear(&response);
+    return NULL;
+}
+
+static void one_caller_looks_and_holds_up_no_other(void **state)
+{
+    struct rig *rig = *state;
+    struct looks looks = {.wait = true};
+    pthread_t thread;
+    sem_init(&looks.begun, 0, 0);
+    sem_init(&looks.go, 0, 0);
+    start_counting(rig, &looks);
+    struct asker asker = {.api = rig->api};
+    assert_int_equal(pthread_create(&thread, NULL, ask_ready, &asker), 0);
+    sem_wait(&looks.begun);
+    /* Nothing is known yet, and it is said at once. */
+    assert_int_equal(rig_send(rig, "GET", NULL, "/readyz"), 503);
+    assert_string_equal(rig_text(rig, "/detail"),
+                        "database: a check that it can be written and read goes on");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/livez"), 200);
+    assert_int_equal(atomic_load(&looks.n), 1);
+    sem_post(&looks.go);
+    pthread_join(thread, NULL);
+    assert_int_equal(asker.status, 200);
+    sem_destroy(&looks.begun);
+    sem_destroy(&looks.go);
 }
 
 static void metrics_version_and_contract_are_served(void **state)
@@ -178,6 +273,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_encoder_is_uploaded_once),
         TEST(readiness_says_what_failed),
+        TEST(readiness_looks_once_a_second_at_any_rate),
+        TEST(one_caller_looks_and_holds_up_no_other),
         TEST(metrics_version_and_contract_are_served),
         TEST(rows_say_who_asked),
         TEST(events_say_who_changed_what),

@@ -241,6 +241,11 @@ static void no_key_left_means_nobody(void **state)
         expect_nobody_but_probes(&server, token);
         get_status(&server, "/v1/projects", "Host: localhost\r\n", out, sizeof(out));
         assert_non_null(strstr(out, losses[i].advice));
+        const bool unreadable = strstr(losses[i].event, "unreadable") != NULL;
+        assert_int_equal(get_status(&server, "/readyz", "Host: any\r\n", out, sizeof(out)),
+                         unreadable ? 503 : 200);
+        assert_int_equal(strstr(out, "keys: the API keys cannot be used") != NULL, unreadable);
+        assert_null(strstr(out, server.data));
         assert_int_equal(server_stop(&server, SIGTERM), 0);
         server_read_log(&server, out, sizeof(out));
         const char *event = strstr(out, losses[i].event);

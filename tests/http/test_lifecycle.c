@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/http/client.h"
 #include "tests/http/server.h"
 
@@ -101,6 +102,39 @@ static void running_requests_end_at_shutdown(void **state)
     server_clear(&server);
 }
 
+static uint64_t log_size(const struct server_process *server)
+{
+    char path[600];
+    struct stat status;
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite-wal", server->data);
+    return stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+static void asking_for_readiness_is_not_writing(void **state)
+{
+    (void)state;
+    enum { REQUESTS = 300, PAGES_OF_A_LOOK = 2, FRAME = 4096 + 24 };
+    struct server_process server;
+    struct client_reply reply;
+    server_init(&server);
+    server_start(&server, NULL);
+    struct client *client = client_create(server.port);
+    const struct client_request request = {.path = "/readyz"};
+    const uint64_t before = log_size(&server);
+    const int64_t start = clock_now_ms();
+    for (int i = 0; i < REQUESTS; i++) {
+        client_send(client, &request, &reply);
+        assert_int_equal(reply.status, 200);
+        client_reply_clear(&reply);
+    }
+    /* Each look adds the changed page to the write-ahead log; it makes one a second. */
+    const uint64_t n_looks = 1 + (uint64_t)(clock_now_ms() - start) / 1000;
+    assert_in_range(log_size(&server) - before, 0, n_looks * PAGES_OF_A_LOOK * FRAME);
+    client_destroy(client);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
 static void a_directory_has_one_server(void **state)
 {
     (void)state;
@@ -187,6 +221,7 @@ int main(void)
         cmocka_unit_test(connections_are_used_again),
         cmocka_unit_test(more_clients_than_connections_are_told_to_wait),
         cmocka_unit_test(running_requests_end_at_shutdown),
+        cmocka_unit_test(asking_for_readiness_is_not_writing),
         cmocka_unit_test(a_directory_has_one_server),
         cmocka_unit_test(a_read_only_directory_is_refused),
         cmocka_unit_test(a_newer_database_is_refused),
