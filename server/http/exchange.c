@@ -494,15 +494,22 @@ char *exchange_raw_answer(const struct exchange *x, const char *reason, size_t *
     return text;
 }
 
-/* A stream can fail when its status is out already, and that is as bad as a 500; but what was
- * deleted meanwhile would have been a 404. */
-static enum log_level level_of(const struct api_response *response, const char *outcome)
+/* What clients get wrong, or break off, is no fault of ours; 501 and 505 are what they asked for
+ * and nobody has. A stream can fail when its status is out already, and its request was found good:
+ * that is as bad as the code says and never their doing, but what was deleted meanwhile would have
+ * been a 404. */
+static enum log_level level_of(const struct api_response *response)
 {
-    const int code = response->error_code;
-    const bool broke = response->stream.next != NULL && code != 0 && code != ERROR_NOT_FOUND;
-    if (broke || response->status >= 500)
-        return code == ERROR_BUSY ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
-    return outcome != NULL ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
+    const int status = response->status, code = response->error_code;
+    const bool broke = response->stream.next != NULL && code != 0;
+    if (!broke && (status < 500 || status == 501 || status == 505))
+        return LOG_LEVEL_INFO;
+    if (code == 0)
+        return status == 503 ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
+    if (code == ERROR_INVALID)
+        return LOG_LEVEL_ERROR;
+    const enum log_level level = log_level_of_code(code);
+    return level == LOG_LEVEL_INFO ? LOG_LEVEL_WARN : level;
 }
 
 void exchange_log(const struct exchange *x, bool sent, bool timed_out)
@@ -533,6 +540,5 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
         log_string("error", response->error_code ? error_code_name(response->error_code) : NULL),
         log_string("message", *response->error_message ? response->error_message : NULL),
     };
-    log_write(log, level_of(response, outcome), "request", fields,
-              sizeof(fields) / sizeof(fields[0]));
+    log_write(log, level_of(response), "request", fields, sizeof(fields) / sizeof(fields[0]));
 }

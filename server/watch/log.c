@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/utf8.h"
 
 enum { VALUE_MAX = 1024 }; /* bytes of one value before escaping */
@@ -174,4 +175,23 @@ const char *log_level_name(enum log_level level)
         return "error";
     }
     return "unknown";
+}
+
+enum log_level log_level_of_code(int code)
+{
+    switch ((enum error_code)code) {
+    case ERROR_INVALID:
+    case ERROR_NOT_FOUND:
+    case ERROR_CONFLICT:
+        return LOG_LEVEL_INFO;
+    case ERROR_BUSY:
+    case ERROR_CANCELLED:
+    case ERROR_FULL:
+        return LOG_LEVEL_WARN;
+    case ERROR_NOMEM:
+    case ERROR_IO:
+    case ERROR_CORRUPT:
+        return LOG_LEVEL_ERROR;
+    }
+    return LOG_LEVEL_ERROR;
 }

@@ -58,4 +58,9 @@ void log_write(const struct log *log, enum log_level level, const char *event,
 
 const char *log_level_name(enum log_level level);
 
+/* How much it matters that something failed with this enum error_code: INFO what its caller did
+ * wrong, WARN what was busy, full or stopped, ERROR what is broken here. Who watches for errors is
+ * so called for nothing that a client can bring about. */
+enum log_level log_level_of_code(int code);
+
 #endif

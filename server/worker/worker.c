@@ -95,7 +95,8 @@ static void end_job(struct driver *driver, const struct db_lease *lease, int rc,
                        lease->owner);
         return;
     }
-    log_write(worker->log, state == DB_JOB_FAILED ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "job_ended",
+    log_write(worker->log, state == DB_JOB_FAILED ? log_level_of_code(rc) : LOG_LEVEL_INFO,
+              "job_ended",
               (struct log_field[]){
                   log_string("job", lease->job_id),
                   log_string("state", requeue ? "requeued" : db_job_state_name(state)),
