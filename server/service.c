@@ -147,6 +147,11 @@ void service_end_waits(struct service *service)
         job_waits_shutdown(service->waits);
 }
 
+bool service_drain(struct service *service, uint32_t timeout_ms)
+{
+    return service->worker == NULL || worker_drain(service->worker, timeout_ms);
+}
+
 void service_stop(struct service *service, uint32_t drain_ms)
 {
     if (service->worker != NULL)

@@ -60,6 +60,9 @@ int service_start(struct service *service, const struct service_work *work, stru
 /* Answers the requests that wait for a job, these and later ones; readyz tells that the end is
  * near. Any thread; once opened. */
 void service_end_waits(struct service *service);
+/* Starts no more jobs and waits, at most `timeout_ms`, until none runs; returns whether none does.
+ * May be called again; service_stop follows. */
+bool service_drain(struct service *service, uint32_t timeout_ms);
 /* Ends worker and API: running jobs have `drain_ms`, then they go back to the queue. No request may
  * be in the API. service_start may follow, unless the waits were ended. */
 void service_stop(struct service *service, uint32_t drain_ms);

@@ -1,7 +1,8 @@
 /* chipshot serve: puts the rooms together, waits for SIGTERM or SIGINT, takes them apart again.
  *
  * Shutdown: no new connections, requests that wait for a job are answered, running requests and
- * jobs share the drain time, jobs that need longer are requeued, then exit status 0.
+ * jobs share the drain time, jobs that need longer are requeued, then exit status 0. A second
+ * signal ends the drain time at once.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -25,7 +26,12 @@
 #include "server/http/http.h"
 #include "server/service.h"
 
-enum { IDLE_ENCODERS = 2 };
+enum {
+    IDLE_ENCODERS = 2,
+    SIGNAL_LOOK_MS = 100,   /* how soon a second signal to stop is seen */
+    SIGNAL_REPEAT_MS = 500, /* until then it is the first one again: timeout(1) and terminals send
+                               theirs to a process and to its group */
+};
 
 struct server {
     struct config config;
@@ -133,23 +139,71 @@ static int start_front(struct server *server, struct error *err)
 
 /* ---- stop ---- */
 
-/* Milliseconds left until `deadline`: one drain time for requests and jobs together. */
-static uint32_t left_ms(int64_t deadline)
+/* A handler, not a signal mask with sigwait: a library may start threads before main, which inherit
+ * no mask of ours, and a signal that one of them takes would kill the process. */
+static sem_t stop_asked;
+static volatile sig_atomic_t stop_signal;
+
+static void on_stop_signal(int number)
 {
-    int64_t left = deadline - clock_now_ms();
-    return left > 0 ? (uint32_t)left : 0;
+    int saved = errno;
+    stop_signal = number;
+    sem_post(&stop_asked);
+    errno = saved;
+}
+
+/* How long is left to stop in: one drain time for requests and jobs together, until a second signal
+ * ends it. */
+struct drain {
+    const struct log *log;
+    int64_t start_ms, deadline_ms;
+};
+
+/* Milliseconds to wait for something to end before asking again: 0 when the time is over. Signals
+ * are looked for between waits, because nothing that runs in a handler could end one. */
+static uint32_t drain_next_ms(struct drain *drain)
+{
+    int64_t now = clock_now_ms();
+    if (sem_trywait(&stop_asked) == 0 && now - drain->start_ms >= SIGNAL_REPEAT_MS &&
+        now < drain->deadline_ms) {
+        log_write(drain->log, LOG_LEVEL_INFO, "stopping_at_once",
+                  (struct log_field[]){log_integer("signal", stop_signal)}, 1);
+        drain->deadline_ms = now;
+    }
+    int64_t left = drain->deadline_ms - now;
+    return left <= 0 ? 0 : left < SIGNAL_LOOK_MS ? (uint32_t)left : SIGNAL_LOOK_MS;
+}
+
+static void drain_requests(struct http_server *http, struct drain *drain)
+{
+    uint32_t wait_ms;
+    do {
+        wait_ms = drain_next_ms(drain);
+    } while (!http_server_wait_idle(http, wait_ms) && wait_ms > 0);
+}
+
+static void drain_jobs(struct service *service, struct drain *drain)
+{
+    uint32_t wait_ms;
+    do {
+        wait_ms = drain_next_ms(drain);
+    } while (!service_drain(service, wait_ms) && wait_ms > 0);
 }
 
 static void stop(struct server *server)
 {
-    int64_t deadline = clock_now_ms() + (int64_t)server->config.drain_timeout_s * 1000;
+    const int64_t now = clock_now_ms();
+    struct drain drain = {.log = &server->log,
+                          .start_ms = now,
+                          .deadline_ms = now + (int64_t)server->config.drain_timeout_s * 1000};
     if (server->http != NULL)
         http_server_stop_accepting(server->http);
     service_end_waits(&server->service);
     if (server->http != NULL)
-        http_server_wait_idle(server->http, left_ms(deadline));
+        drain_requests(server->http, &drain);
     http_server_destroy(server->http);
-    service_stop(&server->service, left_ms(deadline));
+    drain_jobs(&server->service, &drain);
+    service_stop(&server->service, 0);
     db_keys_close(server->keys);
     service_close(&server->service);
 }
@@ -188,19 +242,6 @@ static void announce(const struct server *server)
     warn_exposed(server, "/chipshot.sqlite");
     printf("listening on %s\n", http_server_url(server->http));
     fflush(stdout);
-}
-
-/* A handler, not a signal mask with sigwait: a library may start threads before main, which inherit
- * no mask of ours, and a signal that one of them takes would kill the process. */
-static sem_t stop_asked;
-static volatile sig_atomic_t stop_signal;
-
-static void on_stop_signal(int number)
-{
-    int saved = errno;
-    stop_signal = number;
-    sem_post(&stop_asked);
-    errno = saved;
 }
 
 static void catch_stop_signals(void)

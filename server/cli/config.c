@@ -296,8 +296,9 @@ void config_print_help(FILE *out)
 {
     fputs(
         "Usage: chipshot serve [OPTION]...\n"
-        "Starts the HTTP server. Stops on SIGTERM or SIGINT; jobs that were not done go on at the "
-        "next start.\n\nOptions (each also as the environment variable behind it; the command "
+        "Starts the HTTP server. Stops on SIGTERM or SIGINT, at a second one without waiting; jobs "
+        "that were not done go on at the next start.\n\nOptions (each also as the environment "
+        "variable behind it; the command "
         "line wins):\n",
         out);
     for (size_t i = 0; i < N_ROWS; i++) {

@@ -334,9 +334,9 @@ static void stop_heart(struct worker *worker)
     worker->heart_runs = false;
 }
 
-void worker_stop(struct worker *worker, uint32_t drain_ms)
+bool worker_drain(struct worker *worker, uint32_t timeout_ms)
 {
-    const int64_t deadline = clock_deadline_ms(drain_ms);
+    const int64_t deadline = clock_deadline_ms(timeout_ms);
     pthread_mutex_lock(&worker->mutex);
     worker->stopping = true;
     pthread_cond_broadcast(&worker->changed);
@@ -346,6 +346,15 @@ void worker_stop(struct worker *worker, uint32_t drain_ms)
     pthread_mutex_lock(&worker->mutex);
     while (any_busy(worker) && clock_cond_wait(&worker->changed, &worker->mutex, deadline))
         continue;
+    const bool idle = !any_busy(worker);
+    pthread_mutex_unlock(&worker->mutex);
+    return idle;
+}
+
+void worker_stop(struct worker *worker, uint32_t drain_ms)
+{
+    worker_drain(worker, drain_ms);
+    pthread_mutex_lock(&worker->mutex);
     worker->halting = true;
     for (uint32_t i = 0; i < worker->n_drivers; i++)
         worker_ask_to_stop(&worker->drivers[i], JOB_STOP_SHUTDOWN);

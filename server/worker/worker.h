@@ -5,6 +5,7 @@
 #ifndef CHIPSHOT_SERVER_WORKER_H
 #define CHIPSHOT_SERVER_WORKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -39,6 +40,9 @@ void worker_notify(struct worker *worker, const char *job_id);
 /* Estimated seconds until a running job ends, from its encoding rate; -1: unknown. Any thread. */
 double worker_eta(struct worker *worker, const char *job_id);
 
+/* Claims no more jobs and waits, at most `timeout_ms`, until none runs; returns whether none does.
+ * May be called again. worker_stop follows. */
+bool worker_drain(struct worker *worker, uint32_t timeout_ms);
 /* Claims no more jobs, gives running ones `drain_ms` to end, then stops and requeues the rest. */
 void worker_stop(struct worker *worker, uint32_t drain_ms);
 /* After worker_stop. */
