@@ -389,9 +389,9 @@ static void refresh(struct db_keys *keys)
     struct stat now = {0};
     struct db_key_list list = {0};
     struct error fault = {0};
-    if (!keys->used)
-        keys->used = is_there(keys->path) || is_there(keys->lock_path);
     int rc = find(keys->path, &now, &fault);
+    if (!keys->used)
+        keys->used = now.st_ino != 0 || is_there(keys->lock_path);
     if (rc == 0 && is_same(&now, &keys->seen) && is_settled(&keys->fault))
         return;
     if (rc == 0)
@@ -402,6 +402,8 @@ static void refresh(struct db_keys *keys)
         return;
     db_key_list_clear(&keys->list);
     keys->list = list;
+    if (list.n_items > 0) /* the file may have come after it was looked for */
+        keys->used = true;
 }
 
 static enum db_keys_state state_of(const struct db_keys *keys)

@@ -116,7 +116,8 @@ static int start_service(struct server *server, struct error *err)
     const struct db_keys_watcher watcher = {.context = server, .changed = on_keys_changed};
     int rc = service_open(&server->service, &config, err);
     if (rc == 0)
-        rc = db_keys_open(&server->keys, config.directory, server->service.db, &watcher, err);
+        rc = db_keys_open(&server->keys, server->service.data->directory, server->service.db,
+                          &watcher, err);
     if (!server->config.http.no_auth)
         work.keys = server->keys;
     if (rc == 0)
@@ -213,7 +214,7 @@ static void warn_exposed(const struct server *server, const char *name)
 {
     char path[CONFIG_PATH_SIZE + 32], mode_text[8];
     mode_t mode = 0;
-    snprintf(path, sizeof(path), "%s%s", server->config.data_directory, name);
+    snprintf(path, sizeof(path), "%s%s", server->service.data->directory, name);
     if (!access_is_exposed(path, &mode))
         return;
     snprintf(mode_text, sizeof(mode_text), "%04o", (unsigned)mode);
