@@ -3,6 +3,7 @@
 #include <nettle/sha2.h>
 
 #include "api/call.h"
+#include "base/clock.h"
 #include "base/hex.h"
 
 static void tag_openapi(struct api *api)
@@ -33,6 +34,12 @@ int api_create(struct api **out, const struct data *data, const struct api_limit
         free(api);
         return error_set_errno(err, rc, "cannot create a mutex");
     }
+    rc = clock_cond_init(&api->probe.first);
+    if (rc != 0) {
+        pthread_mutex_destroy(&api->probe.mutex);
+        free(api);
+        return error_set_errno(err, rc, "cannot create a condition variable");
+    }
     /* Jansson seeds its hash at the first object otherwise, which is not safe in many threads. */
     json_object_seed(0);
     *out = api;
@@ -43,6 +50,7 @@ void api_destroy(struct api *api)
 {
     if (api == NULL)
         return;
+    pthread_cond_destroy(&api->probe.first);
     pthread_mutex_destroy(&api->probe.mutex);
     free(api);
 }

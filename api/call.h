@@ -16,6 +16,7 @@
 /* What the last look at the database, the disk, the encoder and the keys found (health.c). */
 struct api_probe {
     pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t first;  /* `done` has become true */
     bool running, done;    /* one is being made; one was made */
     int64_t start_ms;      /* of the one running, else of the last; clock_now_ms */
     struct error failures; /* code unused; message "" when all is well */

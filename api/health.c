@@ -11,8 +11,8 @@
 static const uint64_t min_free_size = UINT64_C(64) << 20;
 
 /* readyz writes to the disk and needs no key, so its rate is not its callers': what was found holds
- * for PROBE_MS, and one caller at a time looks anew, while the others are told what was found last.
- * A look that takes PROBE_STUCK_MS is itself a finding. */
+ * for PROBE_MS, and one caller at a time looks anew, while the others are told what was found last;
+ * only the very first look is waited for. One that takes PROBE_STUCK_MS is itself a finding. */
 enum { PROBE_MS = 1000, PROBE_STUCK_MS = 5000 };
 
 /* Answers with a copy of a static text. */
@@ -85,6 +85,7 @@ static void run_probe(struct api *api)
     api->probe.done = true;
     api->probe.failures = failures;
     api->probe.free_size = free_size;
+    pthread_cond_broadcast(&api->probe.first);
     pthread_mutex_unlock(&api->probe.mutex);
 }
 
@@ -107,7 +108,10 @@ static void read_probe(struct api *api, uint64_t *free_size, struct error *failu
         run_probe(api);
         pthread_mutex_lock(&probe->mutex);
     }
-    if (probe->running && (!probe->done || clock_now_ms() - probe->start_ms >= PROBE_STUCK_MS))
+    const int64_t stuck_ms = probe->start_ms + PROBE_STUCK_MS;
+    while (!probe->done && clock_cond_wait(&probe->first, &probe->mutex, stuck_ms))
+        continue;
+    if (probe->running && (!probe->done || clock_now_ms() >= stuck_ms))
         add_failure(failures, "database: a check that it can be written and read goes on");
     else
         *failures = probe->failures;
