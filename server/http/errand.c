@@ -21,6 +21,10 @@ enum {
     BODY_BACKLOG = 128 * 1024,
     STREAM_PIECE = 64 * 1024,
     LOOK_MS = 50, /* between two looks at a socket whose client may be gone */
+    /* How long the library asks again for an answer, in turn with its other connections, before the
+     * connection is suspended: most are there by then, and suspending costs as much as making one.
+     */
+    ASK_AGAIN_NS = 100 * 1000,
 };
 
 enum stage {
@@ -56,7 +60,8 @@ struct errand {
     pthread_mutex_t mutex; /* guards all below, and the handing over of all above */
     bool busy;
     bool suspended;
-    bool finishing; /* errand_finish was called */
+    bool finishing;       /* errand_finish was called */
+    uint64_t finished_ns; /* for the first time */
     bool dropped;
     bool stream_over;   /* no piece comes any more */
     bool stream_broken; /* and what came is not the whole */
@@ -381,7 +386,7 @@ static enum errand_state suspend(struct errand *errand)
         errand->suspended = true;
         errand->context->suspend(errand->connection);
     }
-    return ERRAND_SUSPENDED;
+    return ERRAND_NOT_YET;
 }
 
 static void begin(struct errand *errand, enum stage stage)
@@ -515,7 +520,10 @@ enum errand_state errand_finish(struct errand *errand)
     if (finished)
         state = over(errand);
     else if (errand->finishing)
-        state = suspend(errand);
+        state =
+            clock_now_ns() - errand->finished_ns < ASK_AGAIN_NS ? ERRAND_NOT_YET : suspend(errand);
+    else
+        errand->finished_ns = clock_now_ns();
     errand->finishing = true;
     pthread_mutex_unlock(&errand->mutex);
     return start && !finished ? start_answer(errand) : state;

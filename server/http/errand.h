@@ -39,16 +39,16 @@ struct errand *errand_create(const struct errand_context *context, struct exchan
 enum exchange_next errand_admit(struct errand *errand);
 
 enum errand_state {
-    ERRAND_GOES_ON,   /* taken: give what comes next */
-    ERRAND_SUSPENDED, /* not taken: the library is to ask again */
-    ERRAND_ANSWERED,  /* the exchange's answer is there */
-    ERRAND_DROPPED,   /* there will be none: the connection is to be closed */
+    ERRAND_GOES_ON,  /* taken: give what comes next */
+    ERRAND_NOT_YET,  /* neither taken nor given: the library is to ask again, once resumed */
+    ERRAND_ANSWERED, /* the exchange's answer is there */
+    ERRAND_DROPPED,  /* there will be none: the connection is to be closed */
 };
 
 /* A piece of the body, copied; the connection may be suspended until there is room for more. */
 enum errand_state errand_receive(struct errand *errand, const void *data, size_t size);
-/* The body is complete. ERRAND_GOES_ON: the answer is being made; the library is to ask again at
- * once. */
+/* The body is complete. ERRAND_GOES_ON, the first time alone: the answer is being made; the library
+ * is to ask again. */
 enum errand_state errand_finish(struct errand *errand);
 /* The next bytes of a stream: *n of them, 0 for the end with ERRAND_ANSWERED. ERRAND_DROPPED: it
  * cannot go on. */

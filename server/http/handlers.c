@@ -138,7 +138,6 @@ static void push(struct lane *lane, struct handlers_task *task)
     queue->n_queued++;
     lane->n_queued++;
     enter_ring(lane, task->client);
-    pthread_cond_signal(&lane->ready);
 }
 
 static struct handlers_task *pop(struct lane *lane, struct queue *queue)
@@ -188,6 +187,8 @@ int handlers_submit(struct handlers *handlers, enum handlers_lane lane, struct h
     if (rc == 0)
         push(&handlers->lanes[lane], task);
     pthread_mutex_unlock(&handlers->mutex);
+    if (rc == 0)
+        pthread_cond_signal(&handlers->lanes[lane].ready);
     return rc;
 }
 
@@ -200,6 +201,7 @@ void handlers_continue(struct handlers *handlers, enum handlers_lane lane,
     }
     push(&handlers->lanes[lane], task);
     pthread_mutex_unlock(&handlers->mutex);
+    pthread_cond_signal(&handlers->lanes[lane].ready);
 }
 
 int handlers_check(struct handlers *handlers, enum handlers_lane lane,
@@ -213,7 +215,8 @@ int handlers_check(struct handlers *handlers, enum handlers_lane lane,
 
 /* ---- threads ---- */
 
-/* Under the mutex, which is free during the turn. */
+/* Under the mutex, which is free during the turn. A thread that finds no client sleeps until one
+ * comes into the ring from outside: what its own task leads to it finds itself. */
 static void run_one(struct lane *lane)
 {
     struct handlers *handlers = lane->handlers;

@@ -6,7 +6,8 @@
  * A connection that waits for its answer is suspended, but not at the first call after the body:
  * the library, when it resumes one, goes on with what it waited for, which then is still the
  * request's bytes; of a client that sends no more it would take the end for that of the connection
- * and drop the answer. After a call that left nothing to do it waits for no bytes any more.
+ * and drop the answer. After a call that left nothing to do it waits for no bytes any more, and
+ * asks again in each round.
  */
 #include "server/http/http.h"
 
@@ -138,7 +139,7 @@ static ssize_t on_read(void *closure, uint64_t position, char *buffer, size_t si
     size_t n = 0;
     switch (errand_read(exchange->errand, buffer, size, &n)) {
     case ERRAND_GOES_ON:
-    case ERRAND_SUSPENDED: /* n is 0: the library asks again once resumed */
+    case ERRAND_NOT_YET: /* n is 0 */
         return (ssize_t)n;
     case ERRAND_ANSWERED:
         return MHD_CONTENT_READER_END_OF_STREAM;
@@ -259,7 +260,7 @@ static enum MHD_Result on_piece(struct http_server *server, struct MHD_Connectio
         *size = 0;
         connection_received(server->connections, tracked(connection), received);
         return MHD_YES;
-    case ERRAND_SUSPENDED:
+    case ERRAND_NOT_YET:
         return MHD_YES;
     case ERRAND_ANSWERED:
         *size = 0;
@@ -279,7 +280,7 @@ static enum MHD_Result on_end(struct http_server *server, struct MHD_Connection 
         return connection_enter(server->connections, tracked(connection), CONNECTION_HANDLING)
                    ? MHD_YES
                    : MHD_NO;
-    case ERRAND_SUSPENDED:
+    case ERRAND_NOT_YET:
         return MHD_YES;
     case ERRAND_ANSWERED:
         return answer(server, connection, exchange);
