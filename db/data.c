@@ -15,6 +15,7 @@
 #include "db/store/access.h"
 #include "db/store/directory.h"
 #include "db/store/files.h"
+#include "db/store/temporary.h"
 #include "db/stored_files.h"
 
 static int lock_directory(struct data *data, struct error *err)
@@ -53,25 +54,21 @@ static int create_directories(struct data *data, struct error *err)
         rc = db_path(path, err, "%s/%s", data->directory, names[i]);
         if (rc == 0)
             rc = db_directory_create(path, err);
+        if (rc == 0)
+            rc = db_directory_check_folders(path, err);
     }
     return rc;
 }
 
-static int remove_temporary(const char *name, void *context, struct error *err)
+static void note(const struct data *data, enum data_note note, const char *name)
 {
-    char path[DB_PATH_SIZE];
-    int rc = db_path(path, err, "%s/tmp/%s", (const char *)context, name);
-    /* A folder that somebody put there is not ours and does no harm. */
-    if (rc == 0 && unlink(path) != 0 && errno != EISDIR && errno != EPERM && errno != ENOENT)
-        rc = db_io_error(err, errno, "removing", path);
-    return rc;
+    if (data->observer.note != NULL)
+        data->observer.note(data->observer.context, note, name);
 }
 
-static int empty_tmp(struct data *data, struct error *err)
+static void note_left(void *context, const char *name)
 {
-    char path[DB_PATH_SIZE];
-    int rc = db_path(path, err, "%s/tmp", data->directory);
-    return rc != 0 ? rc : db_directory_visit(path, remove_temporary, data->directory, err);
+    note(context, DATA_NOTE_LEFT_IN_TMP, name);
 }
 
 static int find_directory(struct data *data, const char *directory, struct error *err)
@@ -135,13 +132,14 @@ int data_open(struct data **out, const struct data_config *config, struct error 
     if (data == NULL)
         return error_set_nomem(err, "the data directory");
     data->lock_fd = -1;
+    data->observer = config->observer;
     int rc = find_directory(data, config->directory, err);
     if (rc == 0)
         rc = lock_directory(data, err);
     if (rc == 0)
         rc = create_directories(data, err);
     if (rc == 0)
-        rc = empty_tmp(data, err);
+        rc = db_temporary_empty(data->directory, note_left, data, err);
     if (rc == 0)
         rc = open_database(data, err);
     if (rc == 0)

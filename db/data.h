@@ -5,8 +5,11 @@
  *     DIR/blobs/ab/abcd..  files named by SHA-256, written to DIR/tmp, fsynced and renamed
  *                          (db/store/store.h)
  *     DIR/cache/           embeddings; safe to delete at any time (db/store/cache.h)
- *     DIR/tmp/             emptied at start
+ *     DIR/tmp/             what this program made in it is removed at start
  *     DIR/keys             API keys, only hashes (db/keys.h)
+ *
+ * DIR itself may be a symbolic link, what is in it may not: nothing is written or removed
+ * elsewhere.
  */
 #ifndef CHIPSHOT_DB_DATA_H
 #define CHIPSHOT_DB_DATA_H
@@ -15,9 +18,22 @@
 #include "db/store/cache.h"
 #include "db/store/store.h"
 
+/* What an administrator should hear of. */
+enum data_note {
+    DATA_NOTE_LEFT_IN_TMP, /* what is in tmp and not of this program; its name */
+    DATA_NOTE_COUNT,
+};
+
+/* Who hears of it. Called by data_open, in its thread. */
+struct data_observer {
+    void (*note)(void *context, enum data_note note, const char *name); /* NULL: nobody */
+    void *context;
+};
+
 struct data_config {
     const char *directory;   /* created when absent */
     uint64_t cache_max_size; /* bytes of the cache */
+    struct data_observer observer;
 };
 
 /* What is open until data_close. The parts do not know this struct: each is handed to who needs it.
@@ -30,12 +46,14 @@ struct data {
     /* The inside. */
     int lock_fd;      /* DIR/lock, locked; its content is empty after a clean end */
     bool needs_sweep; /* there may be files without rows, from before the start */
+    struct data_observer observer;
 };
 
 /* Opens the directory for a server: takes the lock, creates or migrates the database, empties tmp.
  * ERROR_INVALID: everybody may write in the directory, or it is somebody else's.
  * ERROR_CONFLICT: another server holds the lock (the message says so), or the database was written
- * by a newer version. ERROR_CORRUPT: not a database. ERROR_IO, ERROR_FULL. */
+ * by a newer version. ERROR_CORRUPT: not a database. ERROR_IO: also a symbolic link where a
+ * directory has to be. ERROR_FULL. */
 int data_open(struct data **out, const struct data_config *config, struct error *err);
 /* What was made of the parts must have ended. NULL allowed. */
 void data_close(struct data *data);

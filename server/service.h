@@ -22,6 +22,7 @@ struct service_config {
     bool background;         /* pool_make_background */
     size_t max_idle_encoders;
     const struct api_limits *limits; /* borrowed until service_close */
+    const struct log *log;           /* borrowed until service_close; NULL: nothing is logged */
 };
 
 /* What service_start needs beside. All is borrowed until service_stop. */

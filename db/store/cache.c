@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "db/store/cache_index.h"
+#include "db/store/temporary.h"
 
 enum { WORD_SIZE = sizeof(uint32_t) };
 

@@ -281,8 +281,12 @@ static int create_folder(const struct cache_index *index, const uint8_t key[SHA2
                          struct error *err)
 {
     char path[DB_PATH_SIZE];
-    int rc = db_path(path, err, "%s/cache/%02x", index->directory, key[0]);
-    return rc != 0 ? rc : db_directory_create_all(path, err);
+    int rc = db_path(path, err, "%s/cache", index->directory);
+    if (rc == 0)
+        rc = db_directory_create(path, err);
+    if (rc == 0)
+        rc = db_path(path, err, "%s/cache/%02x", index->directory, key[0]);
+    return rc != 0 ? rc : db_directory_create(path, err);
 }
 
 int cache_index_place(struct cache_index *index, const uint8_t key[SHA256_DIGEST_SIZE],

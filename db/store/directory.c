@@ -13,6 +13,7 @@
 
 #include "db/store/driver.h"
 #include "db/store/files.h"
+#include "db/store/temporary.h"
 #include "db/text.h"
 
 /* The place. */

@@ -35,10 +35,39 @@ int db_io_error(struct error *err, int errno_value, const char *doing, const cha
     return ERROR_IO;
 }
 
+/* ERROR_IO unless it is a directory, and no link to one. */
+static int require_directory(const char *path, struct error *err)
+{
+    struct stat status;
+    if (lstat(path, &status) != 0)
+        return db_io_error(err, errno, "looking at the directory", path);
+    if (S_ISLNK(status.st_mode))
+        return error_set(err, ERROR_IO,
+                         "%s is a symbolic link; it has to be a directory (mount one there to keep "
+                         "it elsewhere)",
+                         path);
+    return S_ISDIR(status.st_mode) ? 0
+                                   : db_io_error(err, ENOTDIR, "looking at the directory", path);
+}
+
 int db_directory_create(const char *path, struct error *err)
 {
     const int errno_value = files_make_directory(path, 0700);
-    return errno_value == 0 ? 0 : db_io_error(err, errno_value, "creating the directory", path);
+    if (errno_value != 0)
+        return db_io_error(err, errno_value, "creating the directory", path);
+    return require_directory(path, err);
+}
+
+int db_directory_check_folders(const char *path, struct error *err)
+{
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 256; i++) {
+        char folder[DB_PATH_SIZE];
+        rc = db_path(folder, err, "%s/%02x", path, i & 0xff);
+        if (rc == 0 && faccessat(AT_FDCWD, folder, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            rc = require_directory(folder, err);
+    }
+    return rc;
 }
 
 int db_directory_create_all(const char *path, struct error *err)
@@ -68,9 +97,15 @@ int db_directory_visit(const char *path,
                        int (*visit)(const char *name, void *context, struct error *err),
                        void *context, struct error *err)
 {
-    DIR *directory = opendir(path);
-    if (directory == NULL)
-        return errno == ENOENT ? 0 : db_io_error(err, errno, "reading the directory", path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (directory == NULL) {
+        const int errno_value = errno;
+        if (fd >= 0)
+            close(fd);
+        return errno_value == ENOENT ? 0
+                                     : db_io_error(err, errno_value, "reading the directory", path);
+    }
     int rc = 0;
     while (rc == 0) {
         errno = 0;
@@ -85,18 +120,6 @@ int db_directory_visit(const char *path,
     }
     closedir(directory);
     return rc;
-}
-
-int db_temporary_create(const char *directory, int *fd, char path[DB_PATH_SIZE], struct error *err)
-{
-    int rc = db_path(path, err, "%s/tmp/XXXXXX", directory);
-    if (rc != 0)
-        return rc;
-    int created = mkostemp(path, O_CLOEXEC);
-    if (created < 0)
-        return db_io_error(err, errno, "creating", path);
-    *fd = created;
-    return 0;
 }
 
 int db_file_write(int fd, const char *path, const void *data, size_t size, struct error *err)

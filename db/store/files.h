@@ -24,23 +24,24 @@ int db_path(char out[DB_PATH_SIZE], struct error *err, const char *format, ...)
  * (ERROR_IO) and not "no such thing" that a client asked for. */
 int db_io_error(struct error *err, int errno_value, const char *doing, const char *path);
 
-/* Makes a directory with mode 0700; one that exists is left as it is. ERROR_IO also when a file
- * stands there. */
+/* Makes a directory with mode 0700; one that exists is left as it is. ERROR_IO also when a file or
+ * a symbolic link stands there: what is written to or removed from the data directory stays in it.
+ */
 int db_directory_create(const char *path, struct error *err);
-/* As db_directory_create, parents included. */
+/* Makes a directory and its parents, any of which may be a link. */
 int db_directory_create_all(const char *path, struct error *err);
+/* ERROR_IO when one of the folders 00 to ff of a directory is something else, as a symbolic link.
+ */
+int db_directory_check_folders(const char *path, struct error *err);
 /* Makes renames, creations and removals in a directory last. */
 int db_directory_sync(const char *path, struct error *err);
 
 /* Calls `visit` with the name of each entry but "." and ".."; stops at its first error. A directory
- * that does not exist has no entries. */
+ * that does not exist has no entries. A symbolic link is not followed: ERROR_IO. */
 int db_directory_visit(const char *path,
                        int (*visit)(const char *name, void *context, struct error *err),
                        void *context, struct error *err);
 
-/* A new file with a random name in DIR/tmp, mode 0600: *fd for writing and reading, `path` its
- * name. */
-int db_temporary_create(const char *directory, int *fd, char path[DB_PATH_SIZE], struct error *err);
 /* write(2) until all is written. ERROR_FULL, ERROR_IO. */
 int db_file_write(int fd, const char *path, const void *data, size_t size, struct error *err);
 

@@ -106,6 +106,7 @@ static int start_service(struct server *server, struct error *err)
         .background = server->config.background,
         .max_idle_encoders = IDLE_ENCODERS,
         .limits = &server->config.limits,
+        .log = &server->log,
     };
     struct service_work work = {
         .max_running_jobs = server->config.max_running_jobs,

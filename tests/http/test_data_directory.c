@@ -1,0 +1,124 @@
+/* What is in a data directory is never lost by a start: not what others put there, not what another
+ * database knows. */
+#include "tests/test.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/http/server.h"
+
+/* ---- files ---- */
+
+static const char *path_in(const struct server_process *server, const char *name)
+{
+    static char paths[4][700];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", server->data, name);
+    return path;
+}
+
+static void write_file(const struct server_process *server, const char *name)
+{
+    FILE *file = fopen(path_in(server, name), "wb");
+    assert_non_null(file);
+    fputs("something", file);
+    fclose(file);
+}
+
+static bool exists(const struct server_process *server, const char *name)
+{
+    return access(path_in(server, name), F_OK) == 0;
+}
+
+/* Starts and ends a server, which leaves a directory that was used. */
+static void use_directory(struct server_process *server)
+{
+    server_init(server);
+    server_start(server, NULL);
+    assert_int_equal(server_stop(server, SIGTERM), 0);
+}
+
+static void expect_log(const struct server_process *server, const char *mark)
+{
+    static char text[65536];
+    server_read_log(server, text, sizeof(text));
+    if (strstr(text, mark) == NULL)
+        fail_msg("'%s' is not in the log: %s", mark, text);
+}
+
+/* ---- tmp ---- */
+
+static void only_its_own_files_of_tmp_are_removed(void **state)
+{
+    (void)state;
+    struct server_process server;
+    use_directory(&server);
+    write_file(&server, "tmp/chipshot-aB3dE6");
+    write_file(&server, "tmp/notes.txt");
+    write_file(&server, "tmp/README");
+    assert_int_equal(symlink(server.log, path_in(&server, "tmp/chipshot-aaaaaa")), 0);
+    assert_int_equal(mkdir(path_in(&server, "tmp/chipshot-bbbbbb"), 0700), 0);
+    server_start(&server, NULL);
+    assert_true(exists(&server, "tmp/notes.txt"));
+    assert_true(exists(&server, "tmp/README"));
+    assert_true(exists(&server, "tmp/chipshot-aaaaaa"));
+    assert_true(exists(&server, "tmp/chipshot-bbbbbb"));
+    assert_false(exists(&server, "tmp/chipshot-aB3dE6"));
+    expect_log(&server, "event=data_left_in_tmp name=notes.txt");
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
+/* Whatever the link names stays as it is. */
+static void nothing_is_removed_through_a_link(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"tmp", "blobs", "cache", "blobs/00"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct server_process server;
+        char said[4096], aside[700];
+        use_directory(&server);
+        rmdir(path_in(&server, names[i]));
+        snprintf(aside, sizeof(aside), "%s/elsewhere", server.data);
+        if (exists(&server, names[i]))
+            assert_int_equal(rename(path_in(&server, names[i]), aside), 0);
+        else
+            assert_int_equal(mkdir(aside, 0700), 0);
+        write_file(&server, "elsewhere/chipshot-aB3dE6");
+        write_file(&server, "elsewhere/photos");
+        assert_int_equal(symlink(aside, path_in(&server, names[i])), 0);
+        assert_int_equal(server_refusal(&server, NULL, said, sizeof(said)), 1);
+        assert_non_null(strstr(said, path_in(&server, names[i])));
+        assert_non_null(strstr(said, "is a symbolic link"));
+        assert_true(exists(&server, "elsewhere/chipshot-aB3dE6"));
+        assert_true(exists(&server, "elsewhere/photos"));
+        server_clear(&server);
+    }
+}
+
+static void the_directory_itself_may_be_a_link(void **state)
+{
+    (void)state;
+    struct server_process server, linked;
+    use_directory(&server);
+    server_init(&linked);
+    assert_int_equal(rmdir(linked.data), 0);
+    assert_int_equal(symlink(server.data, linked.data), 0);
+    server_start(&linked, NULL);
+    assert_int_equal(server_stop(&linked, SIGTERM), 0);
+    assert_int_equal(unlink(linked.data), 0);
+    remove(linked.log);
+    server_clear(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_its_own_files_of_tmp_are_removed),
+        cmocka_unit_test(nothing_is_removed_through_a_link),
+        cmocka_unit_test(the_directory_itself_may_be_a_link),
+    };
+    return test_run(tests);
+}
