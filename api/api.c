@@ -22,6 +22,7 @@ int api_create(struct api **out, const struct data *data, const struct api_limit
     struct api *api = calloc(1, sizeof(*api));
     if (api == NULL)
         return error_set_nomem(err, "the API");
+    api->data = data;
     api->db = data->db;
     api->store = data->store;
     api->cache = data->cache;

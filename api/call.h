@@ -24,7 +24,8 @@ struct api_probe {
 };
 
 struct api {
-    struct db *db; /* borrowed, like the next two */
+    const struct data *data; /* borrowed, like the next three, which are its parts */
+    struct db *db;
     struct store *store;
     struct cache *cache;
     struct api_limits limits;

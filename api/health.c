@@ -54,11 +54,15 @@ static void check_encoder(struct api *api, struct error *failures)
 static void check_store(struct api *api, uint64_t *free_size, struct error *failures)
 {
     struct error cause = {0};
-    if (db_check(api->db, &cause) != 0 || store_free_size(api->store, free_size, &cause) != 0) {
+    char text[256];
+    if (data_check(api->data, &cause) != 0) {
+        snprintf(text, sizeof(text), "data: %.200s", cause.message);
+        add_failure(failures, text);
+    } else if (db_check(api->db, &cause) != 0 ||
+               store_free_size(api->store, free_size, &cause) != 0) {
         /* The cause may name paths: for the log alone. */
         add_failure(failures, "database: it cannot be written and read");
     } else if (*free_size < min_free_size) {
-        char text[128];
         snprintf(text, sizeof(text),
                  "disk: %" PRIu64 " bytes are free, at least %" PRIu64 " are needed", *free_size,
                  min_free_size);

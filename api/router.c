@@ -304,6 +304,17 @@ static int check_body(struct api_call *call, struct error *err)
     return 0;
 }
 
+/* What would change something is refused when there is nothing left that could keep it. */
+static int check_data(struct api_call *call, struct error *err)
+{
+    struct error cause = {0};
+    const char *method = call->request->method;
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+        data_check(call->api->data, &cause) == 0)
+        return 0;
+    return call_refuse(call, PROBLEM_NOT_READY, err, "%s", cause.message);
+}
+
 /* Everything that can be decided before the body. *done: the answer is ready (OPTIONS). */
 static int prepare(struct api_call *call, bool *done, struct error *err)
 {
@@ -333,6 +344,8 @@ static int prepare(struct api_call *call, bool *done, struct error *err)
         rc = check_accept(call, err);
     if (rc == 0)
         rc = check_body(call, err);
+    if (rc == 0)
+        rc = check_data(call, err);
     return rc;
 }
 

@@ -18,31 +18,30 @@
 #include "db/store/temporary.h"
 #include "db/stored_files.h"
 
-static int lock_directory(struct data *data, struct error *err)
+/* Writes into DIR/lock that a server runs; whether one did and came to no clean end is in what was
+ * there before. */
+static int mark_running(struct data *data, struct error *err)
 {
-    char path[DB_PATH_SIZE], text[32] = "";
-    int rc = db_path(path, err, "%s/lock", data->directory);
-    if (rc != 0)
-        return rc;
-    rc = db_lock_take(path, DB_LOCK_TRY, &data->lock_fd, err);
-    if (rc == ERROR_CONFLICT)
-        return error_set(err, ERROR_CONFLICT,
-                         "another chipshot server is using %s (it holds the lock %s)",
-                         data->directory, path);
-    if (rc != 0)
-        return rc;
+    const int fd = data->claim.lock_fd;
     struct stat status;
-    if (fstat(data->lock_fd, &status) != 0)
-        return db_io_error(err, errno, "reading", path);
+    char text[32];
+    if (fstat(fd, &status) != 0)
+        return db_io_error(err, errno, "reading the lock of", data->directory);
     data->needs_sweep = status.st_size != 0;
     int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    if (ftruncate(data->lock_fd, 0) != 0)
-        return db_io_error(err, errno, "emptying", path);
-    rc = db_file_write(data->lock_fd, path, text, (size_t)length, err);
+    if (ftruncate(fd, 0) != 0)
+        return db_io_error(err, errno, "emptying the lock of", data->directory);
+    int rc = db_file_write(fd, data->directory, text, (size_t)length, err);
     /* The mark must be on the disk before the first upload is. */
-    if (rc == 0 && fsync(data->lock_fd) != 0)
-        rc = db_io_error(err, errno, "syncing", path);
+    if (rc == 0 && fsync(fd) != 0)
+        rc = db_io_error(err, errno, "syncing the lock of", data->directory);
     return rc;
+}
+
+static int lock_directory(struct data *data, struct error *err)
+{
+    int rc = db_claim_take(&data->claim, data->directory, err);
+    return rc == 0 ? mark_running(data, err) : rc;
 }
 
 static int create_directories(struct data *data, struct error *err)
@@ -131,7 +130,7 @@ int data_open(struct data **out, const struct data_config *config, struct error 
     struct data *data = calloc(1, sizeof(*data));
     if (data == NULL)
         return error_set_nomem(err, "the data directory");
-    data->lock_fd = -1;
+    data->claim = (struct db_claim){.directory_fd = -1, .lock_fd = -1};
     data->observer = config->observer;
     int rc = find_directory(data, config->directory, err);
     if (rc == 0)
@@ -147,10 +146,19 @@ int data_open(struct data **out, const struct data_config *config, struct error 
     if (rc == 0)
         rc = cache_create(&data->cache, data->directory, config->cache_max_size, err);
     if (rc == 0)
+        rc = db_claim_add(&data->claim, "chipshot.sqlite", err);
+    if (rc == 0)
+        rc = db_claim_add(&data->claim, "blobs", err);
+    if (rc == 0)
         *out = data;
     else
         data_close(data);
     return rc;
+}
+
+int data_check(const struct data *data, struct error *err)
+{
+    return db_claim_check(&data->claim, err);
 }
 
 void data_close(struct data *data)
@@ -162,12 +170,10 @@ void data_close(struct data *data)
     cache_destroy(data->cache);
     store_destroy(data->store);
     db_close(data->db);
-    if (data->lock_fd >= 0) {
-        /* A failure only means that the next start looks for files without rows. */
-        if (!needs_sweep && ftruncate(data->lock_fd, 0) != 0)
-            fdatasync(data->lock_fd);
-        close(data->lock_fd);
-    }
+    /* A failure only means that the next start looks for files without rows. */
+    if (data->claim.lock_fd >= 0 && !needs_sweep && ftruncate(data->claim.lock_fd, 0) != 0)
+        fdatasync(data->claim.lock_fd);
+    db_claim_release(&data->claim);
     free(data->directory);
     free(data);
 }

@@ -1,12 +1,10 @@
 /* One data directory: where a server keeps everything, and who may open it.
  *
- *     DIR/lock             held (flock) for as long as a server runs on the directory
- *     DIR/chipshot.sqlite  everything but the bytes (db/db.h)
- *     DIR/blobs/ab/abcd..  files named by SHA-256, written to DIR/tmp, fsynced and renamed
- *                          (db/store/store.h)
- *     DIR/cache/           embeddings; safe to delete at any time (db/store/cache.h)
- *     DIR/tmp/             what this program made in it is removed at start
- *     DIR/keys             API keys, only hashes (db/keys.h)
+ *     DIR/lock             held (flock), as DIR itself, for as long as a server runs on the
+ * directory DIR/chipshot.sqlite  everything but the bytes (db/db.h) DIR/blobs/ab/abcd..  files
+ * named by SHA-256, written to DIR/tmp, fsynced and renamed (db/store/store.h) DIR/cache/
+ * embeddings; safe to delete at any time (db/store/cache.h) DIR/tmp/             what this program
+ * made in it is removed at start DIR/keys             API keys, only hashes (db/keys.h)
  *
  * DIR itself may be a symbolic link, what is in it may not: nothing is written or removed
  * elsewhere.
@@ -16,6 +14,7 @@
 
 #include "db/db.h"
 #include "db/store/cache.h"
+#include "db/store/claim.h"
 #include "db/store/store.h"
 
 /* What an administrator should hear of. */
@@ -44,8 +43,8 @@ struct data {
     struct cache *cache;
     char *directory; /* absolute */
     /* The inside. */
-    int lock_fd;      /* DIR/lock, locked; its content is empty after a clean end */
-    bool needs_sweep; /* there may be files without rows, from before the start */
+    struct db_claim claim; /* the content of DIR/lock is empty after a clean end */
+    bool needs_sweep;      /* there may be files without rows, from before the start */
     struct data_observer observer;
 };
 
@@ -55,6 +54,10 @@ struct data {
  * by a newer version. ERROR_CORRUPT: not a database. ERROR_IO: also a symbolic link where a
  * directory has to be. ERROR_FULL. */
 int data_open(struct data **out, const struct data_config *config, struct error *err);
+/* ERROR_IO when the directory, its lock, its database or its blobs/ were removed or replaced since
+ * they were opened: nothing new may be taken on then. The message names no path. A few system
+ * calls; any thread. */
+int data_check(const struct data *data, struct error *err);
 /* What was made of the parts must have ended. NULL allowed. */
 void data_close(struct data *data);
 

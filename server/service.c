@@ -137,7 +137,10 @@ int service_start(struct service *service, const struct service_work *work, stru
         .openapi_size = work->openapi_size,
     };
     service->keys = work->keys;
-    int rc = start_worker(service, work, err);
+    const struct data_watch_config watch = {.log = work->log};
+    int rc = data_watch_create(&service->watch, service->data, &watch, err);
+    if (rc == 0)
+        rc = start_worker(service, work, err);
     if (rc == 0)
         rc = api_create(&service->api, service->data, service->limits, &hooks, err);
     return rc;
@@ -162,6 +165,8 @@ void service_stop(struct service *service, uint32_t drain_ms)
         worker_stop(service->worker, drain_ms);
     worker_destroy(service->worker);
     api_destroy(service->api);
+    data_watch_destroy(service->watch);
+    service->watch = NULL;
     service->worker = NULL;
     service->api = NULL;
 }

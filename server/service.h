@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "db/data.h"
 #include "db/keys.h"
+#include "server/watch/data_watch.h"
 #include "server/watch/log.h"
 #include "server/worker/job_waits.h"
 #include "server/worker/worker.h"
@@ -47,6 +48,7 @@ struct service {
     struct job_waits *waits;
     struct pool *pool;
     struct encoder_store *encoders;
+    struct data_watch *watch;
     struct worker *worker;
     struct api *api;
     struct db_keys *keys; /* borrowed while `api` is there; NULL: none */

@@ -5,11 +5,37 @@
  */
 #include "db/sql/connection.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
 #include "db/sql/migrations.h"
+
+static int remember_file(struct db *db, struct error *err)
+{
+    struct stat status;
+    if (stat(db->path, &status) != 0)
+        return error_set(err, ERROR_IO, "looking at %s: %s", db->path, strerror(errno));
+    db->device = status.st_dev;
+    db->inode = status.st_ino;
+    return 0;
+}
+
+/* SQLite would go on with a file that has no name any more. */
+static int require_file(const struct db *db, struct error *err)
+{
+    struct stat status;
+    if (stat(db->path, &status) == 0 && status.st_dev == db->device && status.st_ino == db->inode)
+        return 0;
+    return error_set(err, ERROR_IO, "the database %s was removed or replaced while it was open",
+                     db->path);
+}
 
 int db_connections_open(struct db *db, struct error *err)
 {
-    int rc = db_connection_open(&db->writer, db->path, DB_CONNECTION_WRITER, err);
+    int rc = remember_file(db, err);
+    if (rc == 0)
+        rc = db_connection_open(&db->writer, db->path, DB_CONNECTION_WRITER, err);
     if (rc == 0)
         rc = db_migrate(db->writer, db->path, err);
     return rc;
@@ -27,7 +53,9 @@ static int begin_to_write(struct db *db, int (*begin)(struct db_connection *, st
                           struct db_connection **out, struct error *err)
 {
     pthread_mutex_lock(&db->write_mutex);
-    int rc = begin(db->writer, err);
+    int rc = require_file(db, err);
+    if (rc == 0)
+        rc = begin(db->writer, err);
     if (rc != 0)
         pthread_mutex_unlock(&db->write_mutex);
     else

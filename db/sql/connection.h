@@ -9,6 +9,7 @@
 #define CHIPSHOT_DB_CONNECTION_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "db/db.h"
 #include "db/sql/stmt.h"
@@ -19,6 +20,8 @@ enum {
 
 struct db {
     char *path;
+    dev_t device; /* of the file that was opened; this one and the next never change */
+    ino_t inode;
 
     pthread_mutex_t write_mutex;
     struct db_connection *writer; /* guarded by write_mutex */
@@ -33,7 +36,8 @@ struct db {
 int db_connections_open(struct db *db, struct error *err);
 void db_connections_close(struct db *db);
 
-/* Waits for the writer and begins a transaction; on success db_write_end must follow. */
+/* Waits for the writer and begins a transaction; on success db_write_end must follow. ERROR_IO: the
+ * database's file was removed or replaced, and what is written now would be lost. */
 int db_write_begin(struct db *db, struct db_connection **out, struct error *err);
 /* The same for a change that a power failure may undo; see db_connection_begin_volatile. */
 int db_write_begin_volatile(struct db *db, struct db_connection **out, struct error *err);

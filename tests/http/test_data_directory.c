@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/http/client.h"
 #include "tests/http/server.h"
 
 /* ---- files ---- */
@@ -113,12 +114,112 @@ static void the_directory_itself_may_be_a_link(void **state)
     server_clear(&server);
 }
 
+/* ---- what is gone while a server runs ---- */
+
+static long create_project(const struct server_process *server)
+{
+    struct client *client = client_create(server->port);
+    const struct client_request request = {.method = "POST",
+                                           .path = "/v1/projects",
+                                           .headers = {"Content-Type: application/json"},
+                                           .body = "{\"name\":\"p\"}"};
+    struct client_reply reply;
+    client_send(client, &request, &reply);
+    const long status = reply.status;
+    client_reply_clear(&reply);
+    client_destroy(client);
+    return status;
+}
+
+/* Answers 503 with this reason, and takes no work. */
+static void expect_lost(const struct server_process *server, const char *reason)
+{
+    struct client_reply reply;
+    client_get(server->port, "/readyz", &reply);
+    assert_int_equal(reply.status, 503);
+    if (strstr(reply.body, reason) == NULL)
+        fail_msg("'%s' is not in %s", reason, reply.body);
+    client_reply_clear(&reply);
+    assert_int_equal(create_project(server), 503);
+    server_wait_log(server, "level=error event=data_lost");
+}
+
+static void a_missing_lock_or_database_is_noticed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"lock", "chipshot.sqlite", "blobs"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct server_process server;
+        char aside[700], reason[128];
+        struct client_reply reply;
+        server_init(&server);
+        server_start(&server, NULL);
+        snprintf(aside, sizeof(aside), "%s/aside", server.data);
+        assert_int_equal(rename(path_in(&server, names[i]), aside), 0);
+        snprintf(reason, sizeof(reason), "data: in the data directory, %s was removed or replaced",
+                 names[i]);
+        expect_lost(&server, reason);
+        /* Another one in its place is not it. */
+        write_file(&server, names[i]);
+        expect_lost(&server, reason);
+        assert_int_equal(unlink(path_in(&server, names[i])), 0);
+        assert_int_equal(rename(aside, path_in(&server, names[i])), 0);
+        client_get(server.port, "/readyz", &reply);
+        assert_int_equal(reply.status, 200);
+        client_reply_clear(&reply);
+        assert_int_equal(create_project(&server), 201);
+        server_wait_log(&server, "event=data_is_back");
+        assert_int_equal(server_stop(&server, SIGTERM), 0);
+        server_clear(&server);
+    }
+}
+
+static void a_moved_directory_is_noticed(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char aside[600];
+    server_init(&server);
+    server_start(&server, NULL);
+    snprintf(aside, sizeof(aside), "%s.moved", server.data);
+    assert_int_equal(rename(server.data, aside), 0);
+    expect_lost(&server, "data: the data directory was removed or replaced");
+    assert_int_equal(mkdir(server.data, 0700), 0);
+    expect_lost(&server, "data: the data directory was removed or replaced");
+    assert_int_equal(rmdir(server.data), 0);
+    assert_int_equal(rename(aside, server.data), 0);
+    assert_int_equal(create_project(&server), 201);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
+static void removing_the_lock_lets_no_second_server_in(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char said[4096];
+    server_init(&server);
+    server_start(&server, NULL);
+    assert_int_equal(unlink(path_in(&server, "lock")), 0);
+    struct server_process second = server;
+    assert_int_equal(server_refusal(&second, NULL, said, sizeof(said)), 1);
+    assert_non_null(strstr(said, "another chipshot server is using"));
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_start(&server, NULL);
+    assert_int_equal(create_project(&server), 201);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_its_own_files_of_tmp_are_removed),
         cmocka_unit_test(nothing_is_removed_through_a_link),
         cmocka_unit_test(the_directory_itself_may_be_a_link),
+        cmocka_unit_test(a_missing_lock_or_database_is_noticed),
+        cmocka_unit_test(a_moved_directory_is_noticed),
+        cmocka_unit_test(removing_the_lock_lets_no_second_server_in),
     };
     return test_run(tests);
 }

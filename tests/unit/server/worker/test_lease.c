@@ -1,6 +1,6 @@
 /* Two processes over one database file: a worker that is stopped for longer than its lease, and one
  * that is killed. The other process is this program again, as `test_lease worker DIR LEASE_MS`. The
- * directory's lock is moved out of its way, because only the lock keeps two servers apart. */
+ * directory's locks are taken out of its way, because only they keep two servers apart. */
 #include "tests/unit/server/worker/rig.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdnoreturn.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +45,7 @@ static void start_other(struct rig *rig, uint32_t lease_ms, struct other *other)
     snprintf(lock, sizeof(lock), "%s/lock", rig->directory);
     snprintf(moved, sizeof(moved), "%s/lock.first", rig->directory);
     assert_ok(rename(lock, moved));
+    assert_ok(flock(rig->service.data->claim.directory_fd, LOCK_UN));
     snprintf(lease, sizeof(lease), "%u", lease_ms);
     assert_ok(pipe2(ends, O_CLOEXEC));
     other->pid = fork();
