@@ -46,7 +46,7 @@ static int lock_directory(struct data *data, struct error *err)
 
 static int create_directories(struct data *data, struct error *err)
 {
-    static const char *const names[] = {"blobs", "cache", "tmp"};
+    static const char *const names[] = {"blobs", "cache", "tmp", "quarantine"};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
         char path[DB_PATH_SIZE];
@@ -68,6 +68,16 @@ static void note(const struct data *data, enum data_note note, const char *name)
 static void note_left(void *context, const char *name)
 {
     note(context, DATA_NOTE_LEFT_IN_TMP, name);
+}
+
+static void note_store_event(void *context, enum store_event event, const char *sha256)
+{
+    static const enum data_note notes[] = {
+        [STORE_SET_ASIDE] = DATA_NOTE_SET_ASIDE,
+        [STORE_BROUGHT_BACK] = DATA_NOTE_BROUGHT_BACK,
+        [STORE_IN_QUARANTINE] = DATA_NOTE_IN_QUARANTINE,
+    };
+    note(context, notes[event], sha256);
 }
 
 static int find_directory(struct data *data, const char *directory, struct error *err)
@@ -115,7 +125,12 @@ static int open_database(struct data *data, struct error *err)
 static int open_store(struct data *data, struct error *err)
 {
     const struct store_needs needs = db_stored_files_needs(data->db);
+    const struct store_observer observer = {.event = note_store_event, .context = data};
     int rc = store_create_directory(&data->store, data->directory, &needs, err);
+    if (rc != 0)
+        return rc;
+    store_observe(data->store, &observer);
+    rc = store_bring_back(data->store, err);
     if (rc == 0 && data->needs_sweep)
         rc = store_sweep(data->store, err);
     if (rc == 0)

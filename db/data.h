@@ -1,10 +1,13 @@
 /* One data directory: where a server keeps everything, and who may open it.
  *
- *     DIR/lock             held (flock), as DIR itself, for as long as a server runs on the
- * directory DIR/chipshot.sqlite  everything but the bytes (db/db.h) DIR/blobs/ab/abcd..  files
- * named by SHA-256, written to DIR/tmp, fsynced and renamed (db/store/store.h) DIR/cache/
- * embeddings; safe to delete at any time (db/store/cache.h) DIR/tmp/             what this program
- * made in it is removed at start DIR/keys             API keys, only hashes (db/keys.h)
+ *     DIR/lock             held (flock), as DIR itself, for as long as a server runs
+ *     DIR/chipshot.sqlite  everything but the bytes (db/db.h)
+ *     DIR/blobs/ab/abcd..  files named by SHA-256, written to DIR/tmp, fsynced and renamed
+ *                          (db/store/store.h)
+ *     DIR/quarantine/      files of blobs/ that the database did not know; nothing removes them
+ *     DIR/cache/           embeddings; safe to delete at any time (db/store/cache.h)
+ *     DIR/tmp/             what this program made in it is removed at start
+ *     DIR/keys             API keys, only hashes (db/keys.h)
  *
  * DIR itself may be a symbolic link, what is in it may not: nothing is written or removed
  * elsewhere.
@@ -20,10 +23,13 @@
 /* What an administrator should hear of. */
 enum data_note {
     DATA_NOTE_LEFT_IN_TMP, /* what is in tmp and not of this program; its name */
+    DATA_NOTE_SET_ASIDE,   /* this one and the next two: enum store_event; a SHA-256 */
+    DATA_NOTE_BROUGHT_BACK,
+    DATA_NOTE_IN_QUARANTINE,
     DATA_NOTE_COUNT,
 };
 
-/* Who hears of it. Called by data_open, in its thread. */
+/* Who hears of it until data_close. Called by any thread, under no lock. */
 struct data_observer {
     void (*note)(void *context, enum data_note note, const char *name); /* NULL: nobody */
     void *context;

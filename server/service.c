@@ -5,7 +5,6 @@
 #include "server/service.h"
 
 #include "db/jobs.h"
-#include "server/watch/data_log.h"
 
 /* ---- jobs ---- */
 
@@ -80,15 +79,14 @@ static char *render_metrics(void *context)
 
 int service_open(struct service *service, const struct service_config *config, struct error *err)
 {
-    struct data_log data_log = {.log = config->log};
     const struct data_config data_config = {
         .directory = config->directory,
         .cache_max_size = config->cache_max_size,
-        .observer = {.note = data_log_note, .context = &data_log},
+        .observer = {.note = data_log_note, .context = &service->data_log},
     };
-    *service = (struct service){.limits = config->limits};
+    *service = (struct service){.limits = config->limits, .data_log = {.log = config->log}};
     int rc = data_open(&service->data, &data_config, err);
-    data_log_end(&data_log);
+    data_log_sum_up(&service->data_log);
     if (rc < 0)
         return rc;
     service->db = service->data->db;

@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "db/data.h"
 #include "db/keys.h"
+#include "server/watch/data_log.h"
 #include "server/watch/data_watch.h"
 #include "server/watch/log.h"
 #include "server/worker/job_waits.h"
@@ -42,6 +43,7 @@ struct service_work {
 /* The parts are there to be used. Between service_open and service_start jobs can be queued, and
  * none runs: `worker` and `api` are NULL. */
 struct service {
+    struct data_log data_log; /* hears of `data` */
     struct data *data;
     struct db *db; /* of `data` */
     struct metrics *metrics;

@@ -1,4 +1,5 @@
-/* A store in a directory: DIR/blobs/ab/abcd.., written to DIR/tmp, fsynced and renamed. Everything
+/* A store in a directory: DIR/blobs/ab/abcd.., written to DIR/tmp, fsynced and renamed; what is set
+ * aside is DIR/quarantine/ab/abcd... Everything
  * here may be called from any thread, with one upload in one thread at a time. */
 #include "db/store/directory.h"
 
@@ -30,10 +31,44 @@ struct upload {
     size_t map_size;
 };
 
+static const char *const shelves[] = {[STORE_FILES] = "blobs", [STORE_QUARANTINE] = "quarantine"};
+
+static int shelf_path(const struct directory *directory, enum store_shelf shelf, const char *sha256,
+                      char out[DB_PATH_SIZE], struct error *err)
+{
+    return db_path(out, err, "%s/%s/%.2s/%s", directory->path, shelves[shelf], sha256, sha256);
+}
+
 static int file_path(const struct directory *directory, const char *sha256, char out[DB_PATH_SIZE],
                      struct error *err)
 {
-    return db_path(out, err, "%s/blobs/%.2s/%s", directory->path, sha256, sha256);
+    return shelf_path(directory, STORE_FILES, sha256, out, err);
+}
+
+/* Makes the folder where a shelf has the file, and what is above it. */
+static int make_folder(const struct directory *directory, enum store_shelf shelf,
+                       const char *sha256, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/%s", directory->path, shelves[shelf]);
+    if (rc == 0)
+        rc = db_directory_create(path, err);
+    if (rc == 0)
+        rc = db_path(path, err, "%s/%s/%.2s", directory->path, shelves[shelf], sha256);
+    return rc == 0 ? db_directory_create(path, err) : rc;
+}
+
+/* Makes what was renamed into or out of that folder last. */
+static int sync_folder(const struct directory *directory, enum store_shelf shelf,
+                       const char *sha256, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/%s/%.2s", directory->path, shelves[shelf], sha256);
+    if (rc == 0)
+        rc = db_directory_sync(path, err);
+    if (rc == 0)
+        rc = db_path(path, err, "%s/%s", directory->path, shelves[shelf]);
+    return rc == 0 ? db_directory_sync(path, err) : rc;
 }
 
 /* ---- writing ---- */
@@ -88,39 +123,33 @@ static int upload_map(void *context, const void **data, size_t *size, struct err
 }
 
 /* Renames the file into place unless a whole one is there already: the end then removes ours. */
-static int rename_into_place(struct upload *upload, const char *target, struct error *err)
+static int rename_into_place(struct upload *upload, const char *target, enum store_put *out,
+                             struct error *err)
 {
     struct stat status;
+    *out = STORE_PUT_KEPT;
     if (stat(target, &status) == 0 && (uint64_t)status.st_size == upload->size)
         return 0;
     if (rename(upload->path, target) != 0)
         return db_io_error(err, errno, "renaming", upload->path);
     upload->path[0] = '\0';
+    *out = STORE_PUT_NEW;
     return 0;
 }
 
-static int upload_put(void *context, const char *sha256, struct error *err)
+static int upload_put(void *context, const char *sha256, enum store_put *out, struct error *err)
 {
     struct upload *upload = context;
-    const char *directory = upload->directory->path;
-    char target[DB_PATH_SIZE], folder[DB_PATH_SIZE], parent[DB_PATH_SIZE];
+    char target[DB_PATH_SIZE];
     int rc = file_path(upload->directory, sha256, target, err);
-    if (rc == 0)
-        rc = db_path(folder, err, "%s/blobs/%.2s", directory, sha256);
-    if (rc == 0)
-        rc = db_path(parent, err, "%s/blobs", directory);
     if (rc == 0 && fsync(upload->fd) != 0)
         rc = db_io_error(err, errno, "syncing", upload->path);
     if (rc == 0)
-        rc = db_directory_create(folder, err);
+        rc = make_folder(upload->directory, STORE_FILES, sha256, err);
     if (rc == 0)
-        rc = rename_into_place(upload, target, err);
+        rc = rename_into_place(upload, target, out, err);
     /* Also when the file was there: the one who renamed it may not have come to its sync yet. */
-    if (rc == 0)
-        rc = db_directory_sync(folder, err);
-    if (rc == 0)
-        rc = db_directory_sync(parent, err);
-    return rc;
+    return rc == 0 ? sync_folder(upload->directory, STORE_FILES, sha256, err) : rc;
 }
 
 static void upload_end(void *context)
@@ -179,6 +208,28 @@ static int file_remove(void *place, const char *sha256, struct error *err)
     return rc;
 }
 
+static int file_move(void *place, enum store_shelf from, const char *sha256, bool *moved,
+                     struct error *err)
+{
+    const enum store_shelf to = from == STORE_FILES ? STORE_QUARANTINE : STORE_FILES;
+    char source[DB_PATH_SIZE], target[DB_PATH_SIZE];
+    struct stat status;
+    *moved = false;
+    int rc = shelf_path(place, from, sha256, source, err);
+    if (rc == 0)
+        rc = shelf_path(place, to, sha256, target, err);
+    if (rc == 0)
+        rc = make_folder(place, to, sha256, err);
+    if (rc != 0 || lstat(target, &status) == 0)
+        return rc;
+    if (rename(source, target) != 0)
+        return errno == ENOENT ? 0 : db_io_error(err, errno, "renaming", source);
+    *moved = true;
+    /* The name is twice there after a power cut, or once, and never nowhere. */
+    rc = sync_folder(place, to, sha256, err);
+    return rc == 0 ? sync_folder(place, from, sha256, err) : rc;
+}
+
 /* ---- the list ---- */
 
 struct listing {
@@ -195,7 +246,8 @@ static int visit_entry(const char *name, void *context, struct error *err)
     return listing->visit(name, listing->context, err);
 }
 
-static int list(void *place, store_visit *visit, void *context, struct error *err)
+static int list(void *place, enum store_shelf shelf, store_visit *visit, void *context,
+                struct error *err)
 {
     const struct directory *directory = place;
     struct listing listing = {.visit = visit, .context = context};
@@ -203,7 +255,7 @@ static int list(void *place, store_visit *visit, void *context, struct error *er
     for (int i = 0; rc == 0 && i < 256; i++) {
         char path[DB_PATH_SIZE];
         snprintf(listing.folder, sizeof(listing.folder), "%02x", i & 0xff);
-        rc = db_path(path, err, "%s/blobs/%s", directory->path, listing.folder);
+        rc = db_path(path, err, "%s/%s/%s", directory->path, shelves[shelf], listing.folder);
         if (rc == 0)
             rc = db_directory_visit(path, visit_entry, &listing, err);
     }
@@ -230,6 +282,7 @@ static const struct store_driver driver = {
     .open = file_open,
     .size = file_size,
     .remove = file_remove,
+    .move = file_move,
     .list = list,
     .free_size = free_size,
 };

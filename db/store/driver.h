@@ -8,6 +8,15 @@
 
 typedef int store_visit(const char *sha256, void *context, struct error *err);
 
+/* Where a store keeps files: those that it has, and those that nobody knew when it was opened. */
+enum store_shelf { STORE_FILES, STORE_QUARANTINE };
+
+/* What became of an upload. */
+enum store_put {
+    STORE_PUT_NEW,  /* nothing had its name */
+    STORE_PUT_KEPT, /* what had the name already is kept */
+};
+
 /* `place` is where the files are; `upload` is one that is being written and has no name yet.
  * A `sha256` has the right form. All but `destroy` and `end` give ERROR_IO and, where they write,
  * ERROR_FULL. */
@@ -20,7 +29,7 @@ struct store_driver {
     int (*map)(void *upload, const void **data, size_t *size, struct error *err);
     /* Makes the upload last, under its name; a whole file that has the name already is kept. At
      * most once. After a failure the file may be there or not. */
-    int (*put)(void *upload, const char *sha256, struct error *err);
+    int (*put)(void *upload, const char *sha256, enum store_put *out, struct error *err);
     /* Frees `upload`, removing what was not put. */
     void (*end)(void *upload);
 
@@ -30,9 +39,14 @@ struct store_driver {
     int (*size)(void *place, const char *sha256, uint64_t *out, struct error *err);
     /* Also when there is none. */
     int (*remove)(void *place, const char *sha256, struct error *err);
-    /* Calls `visit`, which may remove it, with the name of each file; stops at its first error.
-     * What this program did not write is left out. */
-    int (*list)(void *place, store_visit *visit, void *context, struct error *err);
+    /* Moves a file from its shelf to the other. *moved is false, and nothing is done, when the
+     * other has one of the name already, or this one has none. */
+    int (*move)(void *place, enum store_shelf from, const char *sha256, bool *moved,
+                struct error *err);
+    /* Calls `visit`, which may remove or move it, with the name of each file of a shelf; stops at
+     * its first error. What this program did not write is left out. */
+    int (*list)(void *place, enum store_shelf shelf, store_visit *visit, void *context,
+                struct error *err);
     int (*free_size)(void *place, uint64_t *out, struct error *err);
 };
 

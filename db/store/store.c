@@ -7,6 +7,10 @@
  * puts its own copy.
  *
  * Invariant: no bytes are pinned and being removed at once.
+ *
+ * A file is removed by those only who know that it is theirs to remove: who deleted its row, or
+ * uploaded it under a name that nothing had. If the bytes are pinned then, the pins inherit that
+ * knowledge. Any other file that nobody needs is set aside.
  */
 #include "db/store/store.h"
 
@@ -28,6 +32,7 @@
 /* Somebody's claim on a file, in a list of the store. */
 struct hold {
     char sha256[DB_SHA256_SIZE];
+    bool is_ours; /* of a pin: the file may be removed when nobody needs it */
     struct hold *next;
 };
 
@@ -35,6 +40,7 @@ struct store {
     const struct store_driver *driver;
     void *place; /* owned; the driver's */
     struct store_needs needs;
+    struct store_observer observer;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t removed;
     struct hold *pins;     /* of writers */
@@ -81,6 +87,17 @@ void store_destroy(struct store *store)
     free(store);
 }
 
+void store_observe(struct store *store, const struct store_observer *observer)
+{
+    store->observer = *observer;
+}
+
+static void tell(const struct store *store, enum store_event event, const char *sha256)
+{
+    if (store->observer.event != NULL)
+        store->observer.event(store->observer.context, event, sha256);
+}
+
 /* ---- pins and removals, under the mutex ---- */
 
 static bool is_held(const struct hold *list, const char *sha256)
@@ -95,6 +112,7 @@ static bool is_held(const struct hold *list, const char *sha256)
 static void hold_add(struct hold **list, struct hold *hold, const char *sha256)
 {
     memcpy(hold->sha256, sha256, DB_SHA256_SIZE);
+    hold->is_ours = false;
     hold->next = *list;
     *list = hold;
 }
@@ -128,19 +146,47 @@ static void pin(struct store_writer *writer)
     writer->pinned = true;
 }
 
-static void unpin(struct store_writer *writer)
+/* Its file is this writer's to remove. */
+static void own(struct store_writer *writer)
+{
+    pthread_mutex_lock(&writer->store->mutex);
+    writer->pin.is_ours = true;
+    pthread_mutex_unlock(&writer->store->mutex);
+}
+
+/* Whoever still pins the file may remove it. */
+static void give_to_pins(struct store *store, const char *sha256)
+{
+    for (struct hold *pin = store->pins; pin != NULL; pin = pin->next) {
+        if (strcmp(pin->sha256, sha256) == 0)
+            pin->is_ours = true;
+    }
+}
+
+/* Whether the file is this writer's to remove. */
+static bool unpin(struct store_writer *writer)
 {
     struct store *store = writer->store;
     pthread_mutex_lock(&store->mutex);
     hold_remove(&store->pins, &writer->pin);
+    const bool is_ours = writer->pin.is_ours;
+    if (is_ours)
+        give_to_pins(store, writer->sha256);
     pthread_mutex_unlock(&store->mutex);
+    return is_ours;
 }
 
+/* What becomes of a file that nobody needs. */
+enum disposal { REMOVE, SET_ASIDE };
+
 /* Marks a file as being removed; false when it is pinned. */
-static bool removal_begin(struct store *store, struct hold *removal, const char *sha256)
+static bool removal_begin(struct store *store, struct hold *removal, const char *sha256,
+                          enum disposal disposal)
 {
     pthread_mutex_lock(&store->mutex);
     bool free_to_go = !is_held(store->pins, sha256);
+    if (!free_to_go && disposal == REMOVE)
+        give_to_pins(store, sha256);
     if (free_to_go)
         hold_add(&store->removals, removal, sha256);
     assert(holds_check(store));
@@ -158,15 +204,26 @@ static void removal_end(struct store *store, const struct hold *removal)
 
 /* ---- removing ---- */
 
-static int collect(struct store *store, const char *sha256, struct error *err)
+static int set_aside(struct store *store, const char *sha256, struct error *err)
+{
+    bool moved = false;
+    int rc = store->driver->move(store->place, STORE_FILES, sha256, &moved, err);
+    if (moved)
+        tell(store, STORE_SET_ASIDE, sha256);
+    return rc;
+}
+
+static int collect(struct store *store, const char *sha256, enum disposal disposal,
+                   struct error *err)
 {
     struct hold removal;
     bool is_needed = true;
-    if (!removal_begin(store, &removal, sha256))
+    if (!removal_begin(store, &removal, sha256, disposal))
         return 0;
     int rc = store->needs.is_needed(store->needs.context, sha256, &is_needed, err);
     if (rc == 0 && !is_needed)
-        rc = store->driver->remove(store->place, sha256, err);
+        rc = disposal == REMOVE ? store->driver->remove(store->place, sha256, err)
+                                : set_aside(store, sha256, err);
     removal_end(store, &removal);
     return rc;
 }
@@ -180,23 +237,45 @@ static void set_sweep_state(struct store *store, enum sweep_state state)
     pthread_mutex_unlock(&store->mutex);
 }
 
+static void try_to_collect(struct store *store, const char *sha256, enum disposal disposal)
+{
+    if (collect(store, sha256, disposal, NULL) != 0)
+        set_sweep_state(store, NEEDS_SWEEP);
+}
+
 void store_collect(struct store *store, const char *sha256)
 {
-    if (collect(store, sha256, NULL) != 0)
-        set_sweep_state(store, NEEDS_SWEEP);
+    try_to_collect(store, sha256, REMOVE);
 }
 
 static int sweep_file(const char *sha256, void *store, struct error *err)
 {
-    return collect(store, sha256, err);
+    return collect(store, sha256, SET_ASIDE, err);
 }
 
 int store_sweep(struct store *store, struct error *err)
 {
-    int rc = store->driver->list(store->place, sweep_file, store, err);
+    int rc = store->driver->list(store->place, STORE_FILES, sweep_file, store, err);
     if (rc == 0)
         set_sweep_state(store, SWEPT);
     return rc;
+}
+
+static int bring_back_file(const char *sha256, void *context, struct error *err)
+{
+    struct store *store = context;
+    bool is_needed = false, moved = false;
+    int rc = store->needs.is_needed(store->needs.context, sha256, &is_needed, err);
+    if (rc == 0 && is_needed)
+        rc = store->driver->move(store->place, STORE_QUARANTINE, sha256, &moved, err);
+    if (rc == 0)
+        tell(store, moved ? STORE_BROUGHT_BACK : STORE_IN_QUARANTINE, sha256);
+    return rc;
+}
+
+int store_bring_back(struct store *store, struct error *err)
+{
+    return store->driver->list(store->place, STORE_QUARANTINE, bring_back_file, store, err);
 }
 
 bool store_needs_sweep(struct store *store)
@@ -276,9 +355,12 @@ int store_writer_commit(struct store_writer *writer, struct error *err)
     if (writer->pinned)
         return 0;
     store_writer_sha256(writer, sha256);
+    enum store_put how = STORE_PUT_KEPT;
     pin(writer);
-    int rc = writer->store->driver->put(writer->upload, sha256, err);
+    int rc = writer->store->driver->put(writer->upload, sha256, &how, err);
     writer->failed = rc != 0;
+    if (how == STORE_PUT_NEW)
+        own(writer);
     return rc;
 }
 
@@ -288,8 +370,8 @@ void store_writer_destroy(struct store_writer *writer)
         return;
     writer->store->driver->end(writer->upload);
     if (writer->pinned) {
-        unpin(writer);
-        store_collect(writer->store, writer->sha256);
+        const bool is_ours = unpin(writer);
+        try_to_collect(writer->store, writer->sha256, is_ours ? REMOVE : SET_ASIDE);
     }
     free(writer);
 }

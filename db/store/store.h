@@ -2,7 +2,12 @@
  *
  * The store knows no rows. It asks through a callback who needs a file, and relies on one rule of
  * those it asks: a file comes before its row and goes after its row, so a row is never without its
- * file. A file that nobody needs (a crash between the two, an upload that was refused) is removed.
+ * file. A file that nobody needs any more (its last row went, an upload was refused) is removed.
+ *
+ * One that is found and that nobody needs is not: after a crash it is an upload that came to no
+ * row, but under a database that was restored from a backup, or is another's, it is somebody's
+ * image. It is set aside, into quarantine, and is brought back when somebody needs it. Nothing here
+ * ever removes what is in quarantine.
  *
  * Order of use: create, write, commit, insert the row (db_image_insert, db_encoder_insert),
  * destroy. From commit to destroy the writer pins its bytes: deleting another row with the same
@@ -30,6 +35,22 @@ struct store_needs {
     void *context;
 };
 
+/* What an administrator should hear of. */
+enum store_event {
+    STORE_SET_ASIDE,     /* nobody needs this file: it is in quarantine now */
+    STORE_BROUGHT_BACK,  /* from there: somebody needs it */
+    STORE_IN_QUARANTINE, /* and stays there */
+};
+
+/* Who hears of it. Called in the thread where it happens, under no lock. */
+struct store_observer {
+    void (*event)(void *context, enum store_event event, const char *sha256);
+    void *context;
+};
+
+/* Before anyone else uses the store. */
+void store_observe(struct store *store, const struct store_observer *observer);
+
 /* Made by the kind of store that it is (db/store/directory.h). Every writer and file must have been
  * destroyed or closed. NULL allowed. */
 void store_destroy(struct store *store);
@@ -50,7 +71,8 @@ int store_writer_map(struct store_writer *writer, const void **data, size_t *siz
                      struct error *err);
 /* Makes the file last under its name. One with these bytes that exists is kept. */
 int store_writer_commit(struct store_writer *writer, struct error *err);
-/* Removes what was not committed, and what was committed but is needed by nobody. NULL allowed. */
+/* Removes what was not committed, and what was committed but is needed by nobody; a file that was
+ * there before and that nobody needs is set aside. NULL allowed. */
 void store_writer_destroy(struct store_writer *writer);
 
 /* ---- reading ---- */
@@ -81,8 +103,10 @@ int store_file_size(struct store *store, const char *sha256, uint64_t *size, str
 /* Removes the file when nobody needs it and no writer pins it. Called after the transaction that
  * removed a row, outside any transaction. A failure leaves the file for the next sweep. */
 void store_collect(struct store *store, const char *sha256);
-/* Removes all files that nobody needs. At start, before anyone writes. */
+/* Sets aside all files that nobody needs. At start, before anyone writes. */
 int store_sweep(struct store *store, struct error *err);
+/* Brings back what somebody needs and is in quarantine only. At start, before anyone writes. */
+int store_bring_back(struct store *store, struct error *err);
 /* Whether store_collect failed since the last sweep: there may be a file that nobody needs. */
 bool store_needs_sweep(struct store *store);
 

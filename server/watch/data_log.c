@@ -6,27 +6,32 @@ static const struct {
     enum log_level level;
     const char *event;
     const char *key; /* of the name */
+    unsigned n_lines;
 } lines[DATA_NOTE_COUNT] = {
-    [DATA_NOTE_LEFT_IN_TMP] = {LOG_LEVEL_WARN, "data_left_in_tmp", "name"},
+    [DATA_NOTE_LEFT_IN_TMP] = {LOG_LEVEL_WARN, "data_left_in_tmp", "name", DATA_LOG_LINES},
+    [DATA_NOTE_SET_ASIDE] = {LOG_LEVEL_WARN, "data_set_aside", "sha256", DATA_LOG_LINES},
+    [DATA_NOTE_BROUGHT_BACK] = {LOG_LEVEL_WARN, "data_brought_back", "sha256", DATA_LOG_LINES},
+    [DATA_NOTE_IN_QUARANTINE] = {LOG_LEVEL_INFO, "data_in_quarantine", "sha256", 0},
 };
 
 void data_log_note(void *context, enum data_note note, const char *name)
 {
     struct data_log *log = context;
-    if (log->counts[note]++ >= DATA_LOG_LINES)
+    if (atomic_fetch_add(&log->counts[note], 1) >= lines[note].n_lines)
         return;
     log_write(log->log, lines[note].level, lines[note].event,
               (struct log_field[]){log_string(lines[note].key, name)}, 1);
 }
 
-void data_log_end(const struct data_log *log)
+void data_log_sum_up(struct data_log *log)
 {
     for (int i = 0; i < DATA_NOTE_COUNT; i++) {
-        if (log->counts[i] == 0)
+        const unsigned count = atomic_load(&log->counts[i]);
+        if (count == 0)
             continue;
         char event[64];
         snprintf(event, sizeof(event), "%s_total", lines[i].event);
         log_write(log->log, lines[i].level, event,
-                  (struct log_field[]){log_integer("count", (int64_t)log->counts[i])}, 1);
+                  (struct log_field[]){log_integer("count", count)}, 1);
     }
 }

@@ -6,8 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/http/client.h"
+#include <jansson.h>
+
+#include "engine/image/png_write.h"
 #include "tests/http/server.h"
+#include "tests/http/workflow.h"
 
 /* ---- files ---- */
 
@@ -47,6 +50,131 @@ static void expect_log(const struct server_process *server, const char *mark)
     server_read_log(server, text, sizeof(text));
     if (strstr(text, mark) == NULL)
         fail_msg("'%s' is not in the log: %s", mark, text);
+}
+
+/* ---- images ---- */
+
+enum { SIDE = 40 };
+
+/* Uploads an image of its own for each `seed`; the status. */
+static long upload(const struct server_process *server, const char *project, unsigned seed,
+                   char id[WORKFLOW_ID_SIZE])
+{
+    uint8_t pixels[SIDE * SIDE];
+    struct png_bytes png = {0};
+    char target[256];
+    for (unsigned i = 0; i < sizeof(pixels); i++)
+        pixels[i] = (uint8_t)(i * (seed + 7) + seed);
+    assert_int_equal(png_write_grey8(pixels, SIDE, SIDE, &png, NULL), 0);
+    snprintf(target, sizeof(target), "/v1/projects/%s/images", project);
+    struct client *client = client_create(server->port);
+    const struct client_request request = {.method = "POST",
+                                           .path = target,
+                                           .headers = {"Content-Type: image/png"},
+                                           .body = (const char *)png.data,
+                                           .body_size = png.size};
+    struct client_reply reply;
+    client_send(client, &request, &reply);
+    json_t *json = json_loads(reply.body, 0, NULL);
+    snprintf(id, WORKFLOW_ID_SIZE, "%s", json_string_value(json_object_get(json, "id")));
+    const long status = reply.status;
+    json_decref(json);
+    client_reply_clear(&reply);
+    client_destroy(client);
+    png_bytes_clear(&png);
+    return status;
+}
+
+static long content_status(const struct server_process *server, const char *id)
+{
+    char target[256];
+    struct client_reply reply;
+    snprintf(target, sizeof(target), "/v1/images/%s/content", id);
+    client_get(server->port, target, &reply);
+    const long status = reply.status;
+    client_reply_clear(&reply);
+    return status;
+}
+
+enum { N_IMAGES = 3 };
+
+struct filled {
+    struct server_process server;
+    char project[WORKFLOW_ID_SIZE];
+    char images[N_IMAGES][WORKFLOW_ID_SIZE];
+    size_t n_blobs;
+};
+
+/* A directory with images, whose server has ended. */
+static void fill(struct filled *filled)
+{
+    server_init(&filled->server);
+    server_start(&filled->server, NULL);
+    struct client *client = client_create(filled->server.port);
+    workflow_project(client, filled->project);
+    client_destroy(client);
+    for (unsigned i = 0; i < N_IMAGES; i++)
+        assert_int_equal(upload(&filled->server, filled->project, i, filled->images[i]), 201);
+    assert_int_equal(server_stop(&filled->server, SIGTERM), 0);
+    filled->n_blobs = server_count_files(&filled->server, "blobs");
+    assert_in_range(filled->n_blobs, N_IMAGES + 1, N_IMAGES + 2);
+}
+
+static void expect_contents(const struct filled *filled)
+{
+    for (unsigned i = 0; i < N_IMAGES; i++)
+        assert_int_equal(content_status(&filled->server, filled->images[i]), 200);
+}
+
+static void copy_file(const struct server_process *server, const char *from, const char *to)
+{
+    size_t size = 0;
+    char *bytes = workflow_read_file(path_in(server, from), &size);
+    FILE *file = fopen(path_in(server, to), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    free(bytes);
+}
+
+/* ---- databases older than the files ---- */
+
+static void what_an_older_database_does_not_know_comes_back(void **state)
+{
+    (void)state;
+    struct filled f;
+    char later[WORKFLOW_ID_SIZE];
+    fill(&f);
+    copy_file(&f.server, "chipshot.sqlite", "backup");
+    server_start(&f.server, NULL);
+    assert_int_equal(upload(&f.server, f.project, 100, later), 201);
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    copy_file(&f.server, "chipshot.sqlite", "newer");
+
+    /* As a crash leaves it: the start looks for files without rows. */
+    copy_file(&f.server, "backup", "chipshot.sqlite");
+    server_start(&f.server, NULL);
+    assert_int_equal(server_stop(&f.server, SIGKILL), 128 + 9);
+    server_start(&f.server, NULL);
+    expect_contents(&f);
+    assert_int_equal(content_status(&f.server, later), 404);
+    assert_int_equal(server_count_files(&f.server, "blobs"), f.n_blobs);
+    assert_int_equal(server_count_files(&f.server, "quarantine"), 1);
+    expect_log(&f.server, "event=data_set_aside sha256=");
+    expect_log(&f.server, "event=data_set_aside_total count=1");
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    server_start(&f.server, NULL);
+    expect_log(&f.server, "event=data_in_quarantine_total count=1");
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+
+    copy_file(&f.server, "newer", "chipshot.sqlite");
+    server_start(&f.server, NULL);
+    expect_contents(&f);
+    assert_int_equal(content_status(&f.server, later), 200);
+    expect_log(&f.server, "event=data_brought_back sha256=");
+    assert_int_equal(server_count_files(&f.server, "quarantine"), 0);
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    server_clear(&f.server);
 }
 
 /* ---- tmp ---- */
@@ -214,6 +342,7 @@ static void removing_the_lock_lets_no_second_server_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_an_older_database_does_not_know_comes_back),
         cmocka_unit_test(only_its_own_files_of_tmp_are_removed),
         cmocka_unit_test(nothing_is_removed_through_a_link),
         cmocka_unit_test(the_directory_itself_may_be_a_link),

@@ -213,6 +213,63 @@ static void a_question_without_answer_is_asked_again_by_a_sweep(void **state)
     assert_true(is_there(bare, "kept"));
 }
 
+static bool is_in_quarantine(struct bare *bare, const char *text)
+{
+    char sha256[DB_SHA256_SIZE], path[700];
+    fixture_sha256(text, sha256);
+    snprintf(path, sizeof(path), "%s/quarantine/%.2s/%s", bare->directory, sha256, sha256);
+    return access(path, F_OK) == 0;
+}
+
+/* Only who made a file, or knows that its row went, removes it. */
+static void what_nobody_knows_is_set_aside(void **state)
+{
+    struct bare *bare = *state;
+    bare->needed = "a";
+    store_writer_destroy(commit(bare, "a"));
+    bare->needed = "";
+    assert_ok(store_sweep(bare->store, &bare->err));
+    assert_false(is_there(bare, "a"));
+    assert_true(is_in_quarantine(bare, "a"));
+    /* Uploaded anew, and taken over by nobody. */
+    store_writer_destroy(commit(bare, "a"));
+    assert_false(is_there(bare, "a"));
+    assert_true(is_in_quarantine(bare, "a"));
+    /* Nothing needs it yet. */
+    assert_ok(store_bring_back(bare->store, &bare->err));
+    assert_true(is_in_quarantine(bare, "a"));
+    bare->needed = "a";
+    assert_ok(store_bring_back(bare->store, &bare->err));
+    assert_true(is_there(bare, "a"));
+    assert_false(is_in_quarantine(bare, "a"));
+    /* Who uploads what is there already and is refused has not made it. */
+    struct store_writer *again = commit(bare, "a");
+    bare->needed = "";
+    store_writer_destroy(again);
+    assert_true(is_in_quarantine(bare, "a"));
+}
+
+static void who_is_told_while_others_pin_leaves_it_to_them(void **state)
+{
+    struct bare *bare = *state;
+    /* The first made it. */
+    struct store_writer *first = commit(bare, "a"), *second = commit(bare, "a");
+    store_writer_destroy(first);
+    store_writer_destroy(second);
+    assert_false(is_there(bare, "a"));
+    assert_false(is_in_quarantine(bare, "a"));
+    /* Its row went meanwhile. */
+    bare->needed = "b";
+    store_writer_destroy(commit(bare, "b"));
+    second = commit(bare, "b");
+    bare->needed = "";
+    collect(bare, "b");
+    assert_true(is_there(bare, "b"));
+    store_writer_destroy(second);
+    assert_false(is_there(bare, "b"));
+    assert_false(is_in_quarantine(bare, "b"));
+}
+
 static pthread_t committing;
 static struct store_writer *committed;
 
@@ -254,6 +311,8 @@ int main(void)
         TEST(what_is_forgotten_can_be_read_again),
         BARE_TEST(what_is_needed_or_pinned_stays),
         BARE_TEST(a_question_without_answer_is_asked_again_by_a_sweep),
+        BARE_TEST(what_nobody_knows_is_set_aside),
+        BARE_TEST(who_is_told_while_others_pin_leaves_it_to_them),
         BARE_TEST(a_commit_outlives_a_removal_that_has_begun),
     };
     return test_run(tests);
