@@ -80,9 +80,10 @@ static void note_store_event(void *context, enum store_event event, const char *
     note(context, notes[event], sha256);
 }
 
-static int find_directory(struct data *data, const char *directory, struct error *err)
+static int find_directory(struct data *data, const struct data_config *config, struct error *err)
 {
-    int rc = db_directory_create_all(directory, err);
+    const char *directory = config->directory;
+    int rc = config->purpose == DATA_TO_SERVE ? db_directory_create_all(directory, err) : 0;
     if (rc != 0)
         return rc;
     /* Absolute, so that a later chdir changes nothing and SQLite sees no "file:" name. */
@@ -111,10 +112,27 @@ static int create_file(const struct data *data, const char *path, struct error *
     return db_directory_sync(data->directory, err);
 }
 
-static int open_database(struct data *data, struct error *err)
+/* A database that is missing is made, unless it is missed: before anything is written, since what
+ * is put back must not meet the log files of another. */
+static int require_database(struct data *data, const char *path, enum data_purpose purpose,
+                            struct error *err)
+{
+    struct stat status;
+    bool has_files = false;
+    if (purpose == DATA_TO_ADOPT || (stat(path, &status) == 0 && status.st_size > 0))
+        return 0;
+    if (purpose == DATA_TO_INSPECT)
+        return error_set(err, ERROR_IO, "there is no database %s", path);
+    int rc = store_has_files(data->store, &has_files, err);
+    return rc == 0 && has_files ? pairing_refuse_unknown_files(data->directory, err) : rc;
+}
+
+static int open_database(struct data *data, enum data_purpose purpose, struct error *err)
 {
     char path[DB_PATH_SIZE];
     int rc = db_path(path, err, "%s/chipshot.sqlite", data->directory);
+    if (rc == 0)
+        rc = require_database(data, path, purpose, err);
     if (rc == 0)
         rc = create_file(data, path, err);
     if (rc == 0)
@@ -122,19 +140,76 @@ static int open_database(struct data *data, struct error *err)
     return rc;
 }
 
+static int is_needed(void *context, const char *sha256, bool *out, struct error *err)
+{
+    const struct data *data = context;
+    return db_stored_file_is_needed(data->db, sha256, out, err);
+}
+
+/* Asked of the database, which is opened after it. */
 static int open_store(struct data *data, struct error *err)
 {
-    const struct store_needs needs = db_stored_files_needs(data->db);
+    const struct store_needs needs = {.is_needed = is_needed, .context = data};
     const struct store_observer observer = {.event = note_store_event, .context = data};
     int rc = store_create_directory(&data->store, data->directory, &needs, err);
-    if (rc != 0)
+    if (rc == 0)
+        store_observe(data->store, &observer);
+    return rc;
+}
+
+static void note_missing(void *context, const char *sha256)
+{
+    note(context, DATA_NOTE_MISSING, sha256);
+}
+
+static int pair(struct data *data, enum data_purpose purpose, struct error *err)
+{
+    struct pairing_files files;
+    int rc = pairing_read(&data->pairing, data->db, data->directory, err);
+    if (rc == ERROR_CORRUPT && purpose == DATA_TO_ADOPT)
+        rc = 0;
+    if (rc != 0 || purpose == DATA_TO_INSPECT || pairing_is_made(&data->pairing))
         return rc;
-    store_observe(data->store, &observer);
-    rc = store_bring_back(data->store, err);
+    rc = pairing_count(&files, data->db, data->store, note_missing, data, err);
+    if (rc == 0 && purpose == DATA_TO_SERVE)
+        rc = pairing_check(&data->pairing, &files, data->directory, err);
+    if (rc == 0)
+        rc = pairing_write(&data->pairing, data->db, data->directory, err);
+    if (rc == 0 && files.has_files)
+        note(data, DATA_NOTE_PAIRED, data->pairing.store);
+    return rc;
+}
+
+/* What is only done for a server. */
+static int clean_up(struct data *data, uint64_t cache_max_size, struct error *err)
+{
+    int rc = store_bring_back(data->store, err);
     if (rc == 0 && data->needs_sweep)
         rc = store_sweep(data->store, err);
     if (rc == 0)
         data->needs_sweep = false;
+    if (rc == 0)
+        rc = db_temporary_empty(data->directory, note_left, data, err);
+    if (rc == 0)
+        rc = cache_create(&data->cache, data->directory, cache_max_size, err);
+    return rc;
+}
+
+static int open_parts(struct data *data, const struct data_config *config, struct error *err)
+{
+    int rc = create_directories(data, err);
+    if (rc == 0)
+        rc = open_store(data, err);
+    if (rc == 0)
+        rc = open_database(data, config->purpose, err);
+    if (rc == 0)
+        rc = pair(data, config->purpose, err);
+    if (rc == 0 && config->purpose == DATA_TO_SERVE)
+        rc = clean_up(data, config->cache_max_size, err);
+    if (rc == 0)
+        rc = db_claim_add(&data->claim, "chipshot.sqlite", err);
+    if (rc == 0)
+        rc = db_claim_add(&data->claim, "blobs", err);
     return rc;
 }
 
@@ -147,23 +222,11 @@ int data_open(struct data **out, const struct data_config *config, struct error 
         return error_set_nomem(err, "the data directory");
     data->claim = (struct db_claim){.directory_fd = -1, .lock_fd = -1};
     data->observer = config->observer;
-    int rc = find_directory(data, config->directory, err);
+    int rc = find_directory(data, config, err);
     if (rc == 0)
         rc = lock_directory(data, err);
     if (rc == 0)
-        rc = create_directories(data, err);
-    if (rc == 0)
-        rc = db_temporary_empty(data->directory, note_left, data, err);
-    if (rc == 0)
-        rc = open_database(data, err);
-    if (rc == 0)
-        rc = open_store(data, err);
-    if (rc == 0)
-        rc = cache_create(&data->cache, data->directory, config->cache_max_size, err);
-    if (rc == 0)
-        rc = db_claim_add(&data->claim, "chipshot.sqlite", err);
-    if (rc == 0)
-        rc = db_claim_add(&data->claim, "blobs", err);
+        rc = open_parts(data, config, err);
     if (rc == 0)
         *out = data;
     else

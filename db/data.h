@@ -4,6 +4,7 @@
  *     DIR/chipshot.sqlite  everything but the bytes (db/db.h)
  *     DIR/blobs/ab/abcd..  files named by SHA-256, written to DIR/tmp, fsynced and renamed
  *                          (db/store/store.h)
+ *     DIR/blobs/store.id   which store this is; the database names it (db/data/pairing.h)
  *     DIR/quarantine/      files of blobs/ that the database did not know; nothing removes them
  *     DIR/cache/           embeddings; safe to delete at any time (db/store/cache.h)
  *     DIR/tmp/             what this program made in it is removed at start
@@ -15,6 +16,7 @@
 #ifndef CHIPSHOT_DB_DATA_H
 #define CHIPSHOT_DB_DATA_H
 
+#include "db/data/pairing.h"
 #include "db/db.h"
 #include "db/store/cache.h"
 #include "db/store/claim.h"
@@ -22,6 +24,8 @@
 
 /* What an administrator should hear of. */
 enum data_note {
+    DATA_NOTE_PAIRED,      /* database and files, which did not know each other; the store's id */
+    DATA_NOTE_MISSING,     /* a file of the database was not there then; its SHA-256 */
     DATA_NOTE_LEFT_IN_TMP, /* what is in tmp and not of this program; its name */
     DATA_NOTE_SET_ASIDE,   /* this one and the next two: enum store_event; a SHA-256 */
     DATA_NOTE_BROUGHT_BACK,
@@ -35,8 +39,16 @@ struct data_observer {
     void *context;
 };
 
+enum data_purpose {
+    DATA_TO_SERVE, /* the directory is made when it is absent */
+    /* Of a directory that is there. Nothing is removed or set aside, and there is no cache. */
+    DATA_TO_ADOPT,   /* pairs its database and its files, whatever they are */
+    DATA_TO_INSPECT, /* whatever they are */
+};
+
 struct data_config {
-    const char *directory;   /* created when absent */
+    const char *directory;
+    enum data_purpose purpose;
     uint64_t cache_max_size; /* bytes of the cache */
     struct data_observer observer;
 };
@@ -48,17 +60,19 @@ struct data {
     struct store *store;
     struct cache *cache;
     char *directory; /* absolute */
+    struct pairing pairing;
     /* The inside. */
     struct db_claim claim; /* the content of DIR/lock is empty after a clean end */
     bool needs_sweep;      /* there may be files without rows, from before the start */
     struct data_observer observer;
 };
 
-/* Opens the directory for a server: takes the lock, creates or migrates the database, empties tmp.
- * ERROR_INVALID: everybody may write in the directory, or it is somebody else's.
- * ERROR_CONFLICT: another server holds the lock (the message says so), or the database was written
- * by a newer version. ERROR_CORRUPT: not a database. ERROR_IO: also a symbolic link where a
- * directory has to be. ERROR_FULL. */
+/* Opens the directory: takes the lock, creates or migrates the database; for a server also empties
+ * tmp, brings back or sets aside files (db/store/store.h).
+ * ERROR_INVALID: everybody may write in the directory, or it is somebody else's. ERROR_CONFLICT:
+ * another server holds the lock, the database was written by a newer version, or database and files
+ * are not known to belong together (the message says which, and what to do). ERROR_CORRUPT: not a
+ * database. ERROR_IO: also a symbolic link where a directory has to be. ERROR_FULL. */
 int data_open(struct data **out, const struct data_config *config, struct error *err);
 /* ERROR_IO when the directory, its lock, its database or its blobs/ were removed or replaced since
  * they were opened: nothing new may be taken on then. The message names no path. A few system

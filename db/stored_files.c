@@ -18,9 +18,8 @@ static int is_named(struct db_connection *connection, const char *sha256, bool *
     return db_stmt_run_any(stmt, out, err);
 }
 
-static int is_needed(void *context, const char *sha256, bool *out, struct error *err)
+int db_stored_file_is_needed(struct db *db, const char *sha256, bool *out, struct error *err)
 {
-    struct db *db = context;
     struct db_connection *reader = NULL;
     int rc = db_read_begin(db, &reader, err);
     if (rc != 0)
@@ -28,11 +27,6 @@ static int is_needed(void *context, const char *sha256, bool *out, struct error 
     rc = is_named(reader, sha256, out, err);
     db_read_end(db, reader);
     return rc;
-}
-
-struct store_needs db_stored_files_needs(struct db *db)
-{
-    return (struct store_needs){.is_needed = is_needed, .context = db};
 }
 
 int db_stored_file_require(struct store *store, const char *sha256, struct error *err)

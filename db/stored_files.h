@@ -9,9 +9,8 @@
 
 struct db;
 
-/* What the store asks of the rows: an image's or an encoder's file is needed. `db` is borrowed. It
- * takes a reader. */
-struct store_needs db_stored_files_needs(struct db *db);
+/* What the store asks of the rows: an image's or an encoder's file is needed. It takes a reader. */
+int db_stored_file_is_needed(struct db *db, const char *sha256, bool *out, struct error *err);
 
 /* ERROR_INVALID unless the file is there: called before a row that names it is inserted. */
 int db_stored_file_require(struct store *store, const char *sha256, struct error *err);

@@ -278,6 +278,27 @@ int store_bring_back(struct store *store, struct error *err)
     return store->driver->list(store->place, STORE_QUARANTINE, bring_back_file, store, err);
 }
 
+/* Its error only ends the list. */
+static int find_file(const char *sha256, void *found, struct error *err)
+{
+    (void)sha256;
+    (void)err;
+    *(bool *)found = true;
+    return ERROR_CANCELLED;
+}
+
+int store_has_files(struct store *store, bool *out, struct error *err)
+{
+    static const enum store_shelf shelves[] = {STORE_FILES, STORE_QUARANTINE};
+    bool found = false;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof(shelves) / sizeof(shelves[0]); i++)
+        rc = store->driver->list(store->place, shelves[i], find_file, &found, err);
+    if (rc == 0 || found)
+        *out = found;
+    return found ? 0 : rc;
+}
+
 bool store_needs_sweep(struct store *store)
 {
     pthread_mutex_lock(&store->mutex);

@@ -109,6 +109,8 @@ int store_sweep(struct store *store, struct error *err);
 int store_bring_back(struct store *store, struct error *err);
 /* Whether store_collect failed since the last sweep: there may be a file that nobody needs. */
 bool store_needs_sweep(struct store *store);
+/* Whether there is any file, also in quarantine. */
+int store_has_files(struct store *store, bool *out, struct error *err);
 
 /* Bytes that can still be stored. */
 int store_free_size(struct store *store, uint64_t *out, struct error *err);

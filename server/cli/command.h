@@ -62,5 +62,6 @@ int cmd_simulate(int argc, char **argv);
 int cmd_encoder(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_key(int argc, char **argv);
+int cmd_data(int argc, char **argv);
 
 #endif

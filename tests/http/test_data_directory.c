@@ -117,7 +117,7 @@ static void fill(struct filled *filled)
         assert_int_equal(upload(&filled->server, filled->project, i, filled->images[i]), 201);
     assert_int_equal(server_stop(&filled->server, SIGTERM), 0);
     filled->n_blobs = server_count_files(&filled->server, "blobs");
-    assert_in_range(filled->n_blobs, N_IMAGES + 1, N_IMAGES + 2);
+    assert_in_range(filled->n_blobs, N_IMAGES + 1, N_IMAGES + 2); /* the encoder's and store.id */
 }
 
 static void expect_contents(const struct filled *filled)
@@ -175,6 +175,101 @@ static void what_an_older_database_does_not_know_comes_back(void **state)
     assert_int_equal(server_count_files(&f.server, "quarantine"), 0);
     assert_int_equal(server_stop(&f.server, SIGTERM), 0);
     server_clear(&f.server);
+}
+
+/* ---- the wrong database, or the wrong files ---- */
+
+static void expect_refusal(struct filled *f, const char *reason)
+{
+    char said[4096];
+    assert_int_equal(server_refusal(&f->server, NULL, said, sizeof(said)), 1);
+    if (strstr(said, reason) == NULL)
+        fail_msg("'%s' is not in '%s'", reason, said);
+    assert_non_null(strstr(said, "chipshot data adopt"));
+    assert_int_equal(server_count_files(&f->server, "blobs"), f->n_blobs);
+}
+
+static void adopt(struct filled *f, char *text, size_t size)
+{
+    const char *const arguments[] = {"data", "adopt", "--data", f->server.data, NULL};
+    assert_int_equal(server_run_tool(arguments, text, size), 0);
+}
+
+/* After a clean end, after a crash, and once it is put back nothing is missing. */
+static void a_database_that_is_moved_aside_costs_nothing(void **state)
+{
+    (void)state;
+    struct filled f;
+    fill(&f);
+    for (int crashed = 0; crashed < 2; crashed++) {
+        if (crashed) {
+            server_start(&f.server, NULL);
+            assert_int_equal(server_stop(&f.server, SIGKILL), 128 + 9);
+            /* What SQLite left beside it goes with it. */
+            server_start(&f.server, NULL);
+            assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+            write_file(&f.server, "lock");
+        }
+        assert_int_equal(rename(path_in(&f.server, "chipshot.sqlite"), path_in(&f.server, "aside")),
+                         0);
+        expect_refusal(&f, "the database chipshot.sqlite is missing");
+        assert_false(exists(&f.server, "chipshot.sqlite"));
+        assert_int_equal(rename(path_in(&f.server, "aside"), path_in(&f.server, "chipshot.sqlite")),
+                         0);
+        server_start(&f.server, NULL);
+        expect_contents(&f);
+        assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+        assert_int_equal(server_count_files(&f.server, "blobs"), f.n_blobs);
+    }
+    server_clear(&f.server);
+}
+
+static void a_new_database_is_adopted_when_that_is_said(void **state)
+{
+    (void)state;
+    struct filled f;
+    char text[4096];
+    fill(&f);
+    assert_int_equal(rename(path_in(&f.server, "chipshot.sqlite"), path_in(&f.server, "aside")), 0);
+    adopt(&f, text, sizeof(text));
+    assert_non_null(strstr(text, "belong to the store sto_"));
+    server_start(&f.server, NULL);
+    assert_int_equal(content_status(&f.server, f.images[0]), 404);
+    assert_int_equal(server_stop(&f.server, SIGKILL), 128 + 9);
+    server_start(&f.server, NULL);
+    assert_int_equal(server_count_files(&f.server, "quarantine"), N_IMAGES);
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    assert_int_equal(rename(path_in(&f.server, "aside"), path_in(&f.server, "chipshot.sqlite")), 0);
+    server_start(&f.server, NULL);
+    expect_contents(&f);
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    server_clear(&f.server);
+}
+
+static void anothers_database_is_refused(void **state)
+{
+    (void)state;
+    struct filled f, other;
+    fill(&f);
+    fill(&other);
+    copy_file(&f.server, "chipshot.sqlite", "aside");
+    char *bytes;
+    size_t size = 0;
+    bytes = workflow_read_file(path_in(&other.server, "chipshot.sqlite"), &size);
+    FILE *file = fopen(path_in(&f.server, "chipshot.sqlite"), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    free(bytes);
+    expect_refusal(&f, "the database belongs to the files of the store sto_");
+    write_file(&f.server, "lock"); /* as after a crash */
+    expect_refusal(&f, "the database belongs to the files of the store sto_");
+    copy_file(&f.server, "aside", "chipshot.sqlite");
+    server_start(&f.server, NULL);
+    expect_contents(&f);
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    server_clear(&f.server);
+    server_clear(&other.server);
 }
 
 /* ---- tmp ---- */
@@ -342,6 +437,9 @@ static void removing_the_lock_lets_no_second_server_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_database_that_is_moved_aside_costs_nothing),
+        cmocka_unit_test(a_new_database_is_adopted_when_that_is_said),
+        cmocka_unit_test(anothers_database_is_refused),
         cmocka_unit_test(what_an_older_database_does_not_know_comes_back),
         cmocka_unit_test(only_its_own_files_of_tmp_are_removed),
         cmocka_unit_test(nothing_is_removed_through_a_link),

@@ -2,6 +2,8 @@
  * left running is run again. */
 #include "tests/unit/db/fixture.h"
 
+#include <sys/stat.h>
+
 #include "db/sql/migrations.h"
 #include "db/sql/stmt.h"
 
@@ -31,7 +33,7 @@ static const char rows[] =
 static void make_old(struct fixture *f)
 {
     struct db_connection *connection = NULL;
-    char path[600];
+    char path[700];
     size_t n = 0;
     const struct db_migration *steps = db_migrations(&n);
     fixture_close(f);
@@ -45,6 +47,10 @@ static void make_old(struct fixture *f)
     assert_ok(db_migrate_with(connection, path, steps, 1, &f->err));
     db_connection_close(connection);
     fixture_edit(f, rows);
+    /* Its files came with it. */
+    fixture_path(f, "blobs/01", path);
+    assert_ok(mkdir(path, 0700));
+    fixture_write_file(f, "blobs/01/" SHA, "x");
 }
 
 static void an_old_directory_is_served(void **state)

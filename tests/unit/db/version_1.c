@@ -1,5 +1,7 @@
 #include "tests/unit/db/version_1.h"
 
+#include <sys/stat.h>
+
 #include "db/sql/migrations.h"
 
 static const char rows[] =
@@ -36,6 +38,10 @@ struct db_connection *version_1_create(struct fixture *f)
     size_t n_migrations = 0;
     const struct db_migration *migrations = db_migrations(&n_migrations);
     fixture_write_file(f, "chipshot.sqlite", "");
+    fixture_path(f, "blobs/00", path);
+    assert_ok(mkdir(path, 0700));
+    fixture_write_file(
+        f, "blobs/00/0000000000000000000000000000000000000000000000000000000000000000", "x");
     fixture_path(f, "chipshot.sqlite", path);
     assert_ok(db_connection_open(&writer, path, DB_CONNECTION_WRITER, &f->err));
     assert_ok(db_migrate_with(writer, path, migrations, 1, &f->err));
