@@ -16,7 +16,7 @@ static void tag_openapi(struct api *api)
     hex_encode(digest, sizeof(api->openapi_etag) / 2, api->openapi_etag);
 }
 
-int api_create(struct api **out, const struct data *data, const struct api_limits *limits,
+int api_create(struct api **out, struct data *data, const struct api_limits *limits,
                const struct api_hooks *hooks, struct error *err)
 {
     struct api *api = calloc(1, sizeof(*api));

@@ -114,7 +114,7 @@ struct api; /* shared by all request threads; nothing in it changes */
 
 /* `data` and the hooks' context are borrowed until destroy; hooks may have NULL callbacks (tests).
  */
-int api_create(struct api **out, const struct data *data, const struct api_limits *limits,
+int api_create(struct api **out, struct data *data, const struct api_limits *limits,
                const struct api_hooks *hooks, struct error *err);
 void api_destroy(struct api *api);
 

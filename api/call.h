@@ -24,7 +24,7 @@ struct api_probe {
 };
 
 struct api {
-    const struct data *data; /* borrowed, like the next three, which are its parts */
+    struct data *data; /* borrowed, like the next three, which are its parts */
     struct db *db;
     struct store *store;
     struct cache *cache;

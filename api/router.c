@@ -304,15 +304,19 @@ static int check_body(struct api_call *call, struct error *err)
     return 0;
 }
 
-/* What would change something is refused when there is nothing left that could keep it. */
-static int check_data(struct api_call *call, struct error *err)
+/* Whether it changes nothing. */
+static bool is_safe(const struct api_call *call)
 {
-    struct error cause = {0};
     const char *method = call->request->method;
-    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
-        data_check(call->api->data, &cause) == 0)
-        return 0;
-    return call_refuse(call, PROBLEM_NOT_READY, err, "%s", cause.message);
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
+/* There is nothing that could keep a change. */
+static int refuse_lost(struct api_call *call, struct error *err)
+{
+    return call_refuse(call, PROBLEM_NOT_READY, err,
+                       "the data directory was removed or replaced while the server ran; "
+                       "/readyz says what is missing");
 }
 
 /* Everything that can be decided before the body. *done: the answer is ready (OPTIONS). */
@@ -344,8 +348,6 @@ static int prepare(struct api_call *call, bool *done, struct error *err)
         rc = check_accept(call, err);
     if (rc == 0)
         rc = check_body(call, err);
-    if (rc == 0)
-        rc = check_data(call, err);
     return rc;
 }
 
@@ -375,6 +377,9 @@ bool api_begin(struct api *api, const struct api_request *request, struct api_pl
     struct error err = {0};
     bool done;
     int rc = prepare(&call, &done, &err);
+    /* Looking anew may wait for the disk, and is left to api_handle. */
+    if (rc == 0 && !done && !is_safe(&call) && data_is_lost(api->data))
+        rc = refuse_lost(&call, &err);
     if (rc != 0)
         refuse(&call, rc, &err);
     bool go_on = rc == 0 && !done;
@@ -408,6 +413,8 @@ enum api_outcome api_handle(struct api *api, const struct api_request *request,
     if (rc == 0 && !done && request->body_size > route_limit(&call))
         rc = call_refuse(&call, PROBLEM_TOO_LARGE, &err, "the body may have %llu bytes, has %zu",
                          (unsigned long long)route_limit(&call), request->body_size);
+    if (rc == 0 && !done && !is_safe(&call) && data_check(api->data, NULL) != 0)
+        rc = refuse_lost(&call, &err);
     if (rc == 0 && !done)
         rc = call.route->handler(&call, &err);
     enum api_outcome outcome = conclude(&call, rc, &err);

@@ -234,9 +234,16 @@ int data_open(struct data **out, const struct data_config *config, struct error 
     return rc;
 }
 
-int data_check(const struct data *data, struct error *err)
+int data_check(struct data *data, struct error *err)
 {
-    return db_claim_check(&data->claim, err);
+    int rc = db_claim_check(&data->claim, err);
+    atomic_store(&data->is_lost, rc != 0);
+    return rc;
+}
+
+bool data_is_lost(const struct data *data)
+{
+    return atomic_load(&data->is_lost);
 }
 
 void data_close(struct data *data)

@@ -16,6 +16,8 @@
 #ifndef CHIPSHOT_DB_DATA_H
 #define CHIPSHOT_DB_DATA_H
 
+#include <stdatomic.h>
+
 #include "db/data/pairing.h"
 #include "db/db.h"
 #include "db/store/cache.h"
@@ -63,7 +65,8 @@ struct data {
     struct pairing pairing;
     /* The inside. */
     struct db_claim claim; /* the content of DIR/lock is empty after a clean end */
-    bool needs_sweep;      /* there may be files without rows, from before the start */
+    atomic_bool is_lost;
+    bool needs_sweep; /* there may be files without rows, from before the start */
     struct data_observer observer;
 };
 
@@ -77,7 +80,9 @@ int data_open(struct data **out, const struct data_config *config, struct error 
 /* ERROR_IO when the directory, its lock, its database or its blobs/ were removed or replaced since
  * they were opened: nothing new may be taken on then. The message names no path. A few system
  * calls; any thread. */
-int data_check(const struct data *data, struct error *err);
+int data_check(struct data *data, struct error *err);
+/* What the last data_check found, without any waiting. */
+bool data_is_lost(const struct data *data);
 /* What was made of the parts must have ended. NULL allowed. */
 void data_close(struct data *data);
 

@@ -10,7 +10,7 @@
 enum { TICK_MS = 1000 };
 
 struct data_watch {
-    const struct data *data;
+    struct data *data;
     struct data_watch_config config;
     pthread_t thread;
     bool is_lost; /* the thread's */
@@ -54,7 +54,7 @@ static void *run(void *context)
     return NULL;
 }
 
-int data_watch_create(struct data_watch **out, const struct data *data,
+int data_watch_create(struct data_watch **out, struct data *data,
                       const struct data_watch_config *config, struct error *err)
 {
     struct data_watch *watch = calloc(1, sizeof(*watch));

@@ -13,7 +13,7 @@ struct data_watch_config {
 };
 
 /* `data` is borrowed until destroy. */
-int data_watch_create(struct data_watch **out, const struct data *data,
+int data_watch_create(struct data_watch **out, struct data *data,
                       const struct data_watch_config *config, struct error *err);
 /* Ends the thread. NULL allowed. */
 void data_watch_destroy(struct data_watch *watch);

@@ -411,6 +411,7 @@ static void a_moved_directory_is_noticed(void **state)
     expect_lost(&server, "data: the data directory was removed or replaced");
     assert_int_equal(rmdir(server.data), 0);
     assert_int_equal(rename(aside, server.data), 0);
+    server_wait_log(&server, "event=data_is_back");
     assert_int_equal(create_project(&server), 201);
     assert_int_equal(server_stop(&server, SIGTERM), 0);
     server_clear(&server);
