@@ -134,8 +134,11 @@ int health_ready(struct api_call *call, struct error *err)
     api_response_header(call->response, "Cache-Control", "no-store");
     if (failures.message[0] != '\0')
         return call_refuse(call, PROBLEM_NOT_READY, err, "%s", failures.message);
-    json_t *json = json_pack("{s:s, s:{s:s, s:s, s:I}}", "status", "ready", "checks", "database",
-                             "ok", "encoder", "ok", "free_bytes", (json_int_t)free_size);
+    uint64_t n_verified = 0, n_damaged = 0;
+    store_verified(api->store, &n_verified, &n_damaged);
+    json_t *json = json_pack("{s:s, s:{s:s, s:s, s:I, s:I}}", "status", "ready", "checks",
+                             "database", "ok", "encoder", "ok", "free_bytes", (json_int_t)free_size,
+                             "damaged_files", (json_int_t)n_damaged);
     return response_json(call->response, 200, json, err);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/render.h"
+#include "db/store/reader.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/image.h"
 #include "engine/image/preview.h"
@@ -21,6 +22,35 @@ static const char *media_type(const struct db_image *image)
     return format != NULL ? format->media_types[0] : "application/octet-stream";
 }
 
+static int next_content(void *reader, char *buffer, size_t size, size_t *n, struct error *err)
+{
+    return store_reader_read(reader, buffer, size, n, err);
+}
+
+static void close_content(void *reader)
+{
+    store_reader_close(reader);
+}
+
+/* The file as a stream that fails before its end when it is damaged. */
+static int open_content(struct api_call *call, const struct db_image *image, struct error *err)
+{
+    const bool is_head = strcmp(call->request->method, "HEAD") == 0;
+    struct store_reader *reader = NULL;
+    struct error cause = {0};
+    int rc = store_reader_open(&reader, call->api->store, image->sha256,
+                               is_head ? STORE_READER_MEASURE : STORE_READER_SEND, &cause);
+    if (rc == ERROR_NOT_FOUND)
+        return error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image->id);
+    if (rc != 0)
+        return error_set(err, cause.code, "image %s: %.400s", image->id, cause.message);
+    call->response->stream = (struct api_stream){.context = reader,
+                                                 .size = store_reader_size(reader),
+                                                 .next = next_content,
+                                                 .close = close_content};
+    return 0;
+}
+
 int image_views_content(struct api_call *call, struct error *err)
 {
     struct db_image image = {0};
@@ -31,9 +61,7 @@ int image_views_content(struct api_call *call, struct error *err)
     response_immutable(response);
     if (call_not_modified(call, "%s", image.sha256))
         goto out;
-    rc = store_file_open_fd(call->api->store, image.sha256, &response->fd, &response->fd_size, err);
-    if (rc == ERROR_NOT_FOUND)
-        rc = error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image.id);
+    rc = open_content(call, &image, err);
     if (rc != 0)
         goto out;
     response->status = 200;

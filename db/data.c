@@ -76,6 +76,8 @@ static void note_store_event(void *context, enum store_event event, const char *
         [STORE_SET_ASIDE] = DATA_NOTE_SET_ASIDE,
         [STORE_BROUGHT_BACK] = DATA_NOTE_BROUGHT_BACK,
         [STORE_IN_QUARANTINE] = DATA_NOTE_IN_QUARANTINE,
+        [STORE_DAMAGED] = DATA_NOTE_DAMAGED,
+        [STORE_HEALED] = DATA_NOTE_HEALED,
     };
     note(context, notes[event], sha256);
 }

@@ -29,9 +29,11 @@ enum data_note {
     DATA_NOTE_PAIRED,      /* database and files, which did not know each other; the store's id */
     DATA_NOTE_MISSING,     /* a file of the database was not there then; its SHA-256 */
     DATA_NOTE_LEFT_IN_TMP, /* what is in tmp and not of this program; its name */
-    DATA_NOTE_SET_ASIDE,   /* this one and the next two: enum store_event; a SHA-256 */
+    DATA_NOTE_SET_ASIDE,   /* this one and the next four: enum store_event; a SHA-256 */
     DATA_NOTE_BROUGHT_BACK,
     DATA_NOTE_IN_QUARANTINE,
+    DATA_NOTE_DAMAGED,
+    DATA_NOTE_HEALED,
     DATA_NOTE_COUNT,
 };
 

@@ -63,13 +63,16 @@ static char *render_metrics(void *context)
 {
     const struct service *service = context;
     uint64_t counts[5] = {0};
-    uint64_t cache_size = 0, cache_entries = 0;
+    uint64_t cache_size = 0, cache_entries = 0, n_verified = 0, n_damaged = 0;
     if (db_job_counts(service->db, counts, NULL) == 0) {
         metrics_set(service->metrics, METRIC_JOBS_QUEUED, (double)counts[DB_JOB_QUEUED]);
         metrics_set(service->metrics, METRIC_JOBS_RUNNING, (double)counts[DB_JOB_RUNNING]);
     }
     cache_usage(service->data->cache, &cache_size, &cache_entries);
     metrics_set(service->metrics, METRIC_CACHE_BYTES, (double)cache_size);
+    store_verified(service->data->store, &n_verified, &n_damaged);
+    metrics_set(service->metrics, METRIC_BLOBS_VERIFIED, (double)n_verified);
+    metrics_set(service->metrics, METRIC_BLOBS_DAMAGED, (double)n_damaged);
     metrics_set(service->metrics, METRIC_POOL_WAITING_BATCHES,
                 (double)pool_n_waiting(service->pool));
     return metrics_render(service->metrics);

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "db/store/content_hash.h"
 #include "db/store/driver.h"
 #include "db/store/files.h"
 #include "db/store/temporary.h"
@@ -122,18 +123,32 @@ static int upload_map(void *context, const void **data, size_t *size, struct err
     return 0;
 }
 
+/* Whether the bytes of the name are there, which only reading them tells. */
+static bool is_whole(const char *path, const char *sha256)
+{
+    char hash[DB_SHA256_SIZE] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    int rc = db_content_hash(fd, hash, NULL);
+    close(fd);
+    return rc == 0 && strcmp(hash, sha256) == 0;
+}
+
 /* Renames the file into place unless a whole one is there already: the end then removes ours. */
-static int rename_into_place(struct upload *upload, const char *target, enum store_put *out,
-                             struct error *err)
+static int rename_into_place(struct upload *upload, const char *target, const char *sha256,
+                             enum store_put *out, struct error *err)
 {
     struct stat status;
-    *out = STORE_PUT_KEPT;
-    if (stat(target, &status) == 0 && (uint64_t)status.st_size == upload->size)
+    const bool exists = lstat(target, &status) == 0;
+    if (exists && is_whole(target, sha256)) {
+        *out = STORE_PUT_KEPT;
         return 0;
+    }
     if (rename(upload->path, target) != 0)
         return db_io_error(err, errno, "renaming", upload->path);
     upload->path[0] = '\0';
-    *out = STORE_PUT_NEW;
+    *out = exists ? STORE_PUT_HEALED : STORE_PUT_NEW;
     return 0;
 }
 
@@ -147,7 +162,7 @@ static int upload_put(void *context, const char *sha256, enum store_put *out, st
     if (rc == 0)
         rc = make_folder(upload->directory, STORE_FILES, sha256, err);
     if (rc == 0)
-        rc = rename_into_place(upload, target, out, err);
+        rc = rename_into_place(upload, target, sha256, out, err);
     /* Also when the file was there: the one who renamed it may not have come to its sync yet. */
     return rc == 0 ? sync_folder(upload->directory, STORE_FILES, sha256, err) : rc;
 }

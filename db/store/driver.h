@@ -13,8 +13,9 @@ enum store_shelf { STORE_FILES, STORE_QUARANTINE };
 
 /* What became of an upload. */
 enum store_put {
-    STORE_PUT_NEW,  /* nothing had its name */
-    STORE_PUT_KEPT, /* what had the name already is kept */
+    STORE_PUT_NEW,    /* nothing had its name */
+    STORE_PUT_KEPT,   /* what had the name already is whole and kept */
+    STORE_PUT_HEALED, /* what had the name was damaged, and is replaced */
 };
 
 /* `place` is where the files are; `upload` is one that is being written and has no name yet.
@@ -27,8 +28,8 @@ struct store_driver {
     int (*append)(void *upload, const void *data, size_t size, struct error *err);
     /* What was appended so far; NULL and 0 when that is nothing. Borrowed until the next call. */
     int (*map)(void *upload, const void **data, size_t *size, struct error *err);
-    /* Makes the upload last, under its name; a whole file that has the name already is kept. At
-     * most once. After a failure the file may be there or not. */
+    /* Makes the upload last, under its name; a whole file that has the name already, which is known
+     * by its hash, is kept. At most once. After a failure the file may be there or not. */
     int (*put)(void *upload, const char *sha256, enum store_put *out, struct error *err);
     /* Frees `upload`, removing what was not put. */
     void (*end)(void *upload);

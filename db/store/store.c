@@ -15,38 +15,11 @@
 #include "db/store/store.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <nettle/sha2.h>
-
-#include "base/hex.h"
-#include "db/store/driver.h"
-#include "db/store/files.h"
-#include "db/text.h"
-
-/* Somebody's claim on a file, in a list of the store. */
-struct hold {
-    char sha256[DB_SHA256_SIZE];
-    bool is_ours; /* of a pin: the file may be removed when nobody needs it */
-    struct hold *next;
-};
-
-struct store {
-    const struct store_driver *driver;
-    void *place; /* owned; the driver's */
-    struct store_needs needs;
-    struct store_observer observer;
-    pthread_mutex_t mutex; /* guards what follows */
-    pthread_cond_t removed;
-    struct hold *pins;     /* of writers */
-    struct hold *removals; /* of files that are being removed */
-    bool needs_sweep;      /* there may be files that nobody needs */
-};
+#include "db/store/content_hash.h"
+#include "db/store/inside.h"
 
 struct store_writer {
     struct store *store;
@@ -67,6 +40,12 @@ int store_create(struct store **out, const struct store_driver *driver, void *pl
         driver->destroy(place);
         return error_set_nomem(err, "the store");
     }
+    int rc = verdicts_create(&store->verdicts, err);
+    if (rc != 0) {
+        driver->destroy(place);
+        free(store);
+        return rc;
+    }
     store->driver = driver;
     store->place = place;
     store->needs = *needs;
@@ -82,6 +61,7 @@ void store_destroy(struct store *store)
         return;
     assert(store->removals == NULL);
     store->driver->destroy(store->place);
+    verdicts_destroy(store->verdicts);
     pthread_cond_destroy(&store->removed);
     pthread_mutex_destroy(&store->mutex);
     free(store);
@@ -90,12 +70,6 @@ void store_destroy(struct store *store)
 void store_observe(struct store *store, const struct store_observer *observer)
 {
     store->observer = *observer;
-}
-
-static void tell(const struct store *store, enum store_event event, const char *sha256)
-{
-    if (store->observer.event != NULL)
-        store->observer.event(store->observer.context, event, sha256);
 }
 
 /* ---- pins and removals, under the mutex ---- */
@@ -209,7 +183,7 @@ static int set_aside(struct store *store, const char *sha256, struct error *err)
     bool moved = false;
     int rc = store->driver->move(store->place, STORE_FILES, sha256, &moved, err);
     if (moved)
-        tell(store, STORE_SET_ASIDE, sha256);
+        store_tell(store, STORE_SET_ASIDE, sha256);
     return rc;
 }
 
@@ -221,9 +195,11 @@ static int collect(struct store *store, const char *sha256, enum disposal dispos
     if (!removal_begin(store, &removal, sha256, disposal))
         return 0;
     int rc = store->needs.is_needed(store->needs.context, sha256, &is_needed, err);
-    if (rc == 0 && !is_needed)
+    if (rc == 0 && !is_needed) {
         rc = disposal == REMOVE ? store->driver->remove(store->place, sha256, err)
                                 : set_aside(store, sha256, err);
+        verdicts_forget(store->verdicts, sha256);
+    }
     removal_end(store, &removal);
     return rc;
 }
@@ -269,7 +245,7 @@ static int bring_back_file(const char *sha256, void *context, struct error *err)
     if (rc == 0 && is_needed)
         rc = store->driver->move(store->place, STORE_QUARANTINE, sha256, &moved, err);
     if (rc == 0)
-        tell(store, moved ? STORE_BROUGHT_BACK : STORE_IN_QUARANTINE, sha256);
+        store_tell(store, moved ? STORE_BROUGHT_BACK : STORE_IN_QUARANTINE, sha256);
     return rc;
 }
 
@@ -352,11 +328,8 @@ uint64_t store_writer_size(const struct store_writer *writer)
 
 void store_writer_sha256(struct store_writer *writer, char out[DB_SHA256_SIZE])
 {
-    if (writer->sha256[0] == '\0') {
-        uint8_t digest[SHA256_DIGEST_SIZE];
-        sha256_digest(&writer->hash, sizeof(digest), digest);
-        hex_encode(digest, sizeof(digest), writer->sha256);
-    }
+    if (writer->sha256[0] == '\0')
+        db_hash_text(&writer->hash, writer->sha256);
     memcpy(out, writer->sha256, DB_SHA256_SIZE);
 }
 
@@ -382,6 +355,10 @@ int store_writer_commit(struct store_writer *writer, struct error *err)
     writer->failed = rc != 0;
     if (how == STORE_PUT_NEW)
         own(writer);
+    if (how == STORE_PUT_HEALED) {
+        verdicts_forget(writer->store->verdicts, sha256);
+        store_tell(writer->store, STORE_HEALED, sha256);
+    }
     return rc;
 }
 
@@ -395,68 +372,4 @@ void store_writer_destroy(struct store_writer *writer)
         try_to_collect(writer->store, writer->sha256, is_ours ? REMOVE : SET_ASIDE);
     }
     free(writer);
-}
-
-/* ---- reading ---- */
-
-static int require_name(const char *sha256, struct error *err)
-{
-    return db_text_is_sha256(sha256)
-               ? 0
-               : error_set(err, ERROR_NOT_FOUND, "a blob's name is not a SHA-256");
-}
-
-int store_file_open_fd(struct store *store, const char *sha256, int *fd, uint64_t *size,
-                       struct error *err)
-{
-    int rc = require_name(sha256, err);
-    return rc != 0 ? rc : store->driver->open(store->place, sha256, fd, size, err);
-}
-
-int store_file_size(struct store *store, const char *sha256, uint64_t *size, struct error *err)
-{
-    int rc = require_name(sha256, err);
-    return rc != 0 ? rc : store->driver->size(store->place, sha256, size, err);
-}
-
-int store_file_open(struct store *store, const char *sha256, struct store_file *out,
-                    struct error *err)
-{
-    int fd = -1;
-    uint64_t size = 0;
-    void *map = NULL;
-    int rc = store_file_open_fd(store, sha256, &fd, &size, err);
-    if (rc != 0)
-        return rc;
-    if (size > 0) {
-        map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED)
-            rc = db_io_error(err, errno, "mapping the blob", sha256);
-    }
-    close(fd);
-    if (rc == 0) {
-        out->data = map;
-        out->size = size;
-    }
-    return rc;
-}
-
-void store_file_close(struct store_file *file)
-{
-    if (file->data != NULL)
-        munmap((void *)file->data, file->size);
-    file->data = NULL;
-    file->size = 0;
-}
-
-void store_file_forget(const struct store_file *file, size_t first, size_t size)
-{
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (first >= file->size || size > file->size - first)
-        return;
-    /* Whole pages, of which the last one of the file may be less. */
-    const size_t begin = (first + page - 1) / page * page;
-    const size_t end = first + size == file->size ? file->size : (first + size) / page * page;
-    if (begin < end)
-        madvise((char *)file->data + begin, end - begin, MADV_DONTNEED);
 }

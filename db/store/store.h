@@ -25,6 +25,7 @@
 
 #include "base/error.h"
 #include "db/id.h"
+#include "db/store/verdicts.h"
 
 struct store;
 struct store_writer;
@@ -40,6 +41,8 @@ enum store_event {
     STORE_SET_ASIDE,     /* nobody needs this file: it is in quarantine now */
     STORE_BROUGHT_BACK,  /* from there: somebody needs it */
     STORE_IN_QUARANTINE, /* and stays there */
+    STORE_DAMAGED,       /* this file is not what was stored */
+    STORE_HEALED,        /* it was damaged, and is whole again */
 };
 
 /* Who hears of it. Called in the thread where it happens, under no lock. */
@@ -69,7 +72,8 @@ void store_writer_sha256(struct store_writer *writer, char out[DB_SHA256_SIZE]);
  * file. Borrowed until destroy. */
 int store_writer_map(struct store_writer *writer, const void **data, size_t *size,
                      struct error *err);
-/* Makes the file last under its name. One with these bytes that exists is kept. */
+/* Makes the file last under its name. One that has the name is read: it is kept when it has these
+ * bytes, and replaced when it is damaged. */
 int store_writer_commit(struct store_writer *writer, struct error *err);
 /* Removes what was not committed, and what was committed but is needed by nobody; a file that was
  * there before and that nobody needs is set aside. NULL allowed. */
@@ -77,26 +81,38 @@ void store_writer_destroy(struct store_writer *writer);
 
 /* ---- reading ---- */
 
+/* Bytes of a larger file after which whoever reads it from begin to end lets go of what was read.
+ */
+enum { STORE_FILE_PART = 16 << 20 };
+
 /* A file mapped read-only. */
 struct store_file {
     const void *data;
     size_t size;
+    /* The inside. */
+    struct store *store;
+    char sha256[DB_SHA256_SIZE];
+    struct file_identity identity; /* when it was opened */
 };
 
-/* ERROR_NOT_FOUND, ERROR_IO. An open file stays readable when it is removed. */
+/* ERROR_NOT_FOUND, ERROR_IO; ERROR_CORRUPT: it is not what was stored. The whole file is read for
+ * that, once in the state that it is in. An open file stays readable when it is removed. */
 int store_file_open(struct store *store, const char *sha256, struct store_file *out,
                     struct error *err);
+/* The two halves of it, for one who can do something else before the check is over: nothing that
+ * was made of an unchecked file may be kept. */
+int store_file_open_unchecked(struct store *store, const char *sha256, struct store_file *out,
+                              struct error *err);
+int store_file_check(const struct store_file *file, struct error *err);
 void store_file_close(struct store_file *file);
 /* Lets go of the memory that `size` bytes from `first` on take; whoever reads them again gets them
  * back from the file. Any thread. */
 void store_file_forget(const struct store_file *file, size_t first, size_t size);
-/* A descriptor that reads the file from its beginning, for sendfile(2); the caller closes it. The
- * one place where the store shows how it keeps a file: one that is kept elsewhere is fetched first.
- * ERROR_NOT_FOUND, ERROR_IO. */
-int store_file_open_fd(struct store *store, const char *sha256, int *fd, uint64_t *size,
-                       struct error *err);
 /* Bytes of a file. ERROR_NOT_FOUND: there is none. ERROR_IO. */
 int store_file_size(struct store *store, const char *sha256, uint64_t *size, struct error *err);
+
+/* Files that were read and hashed since the store was opened, and those that are damaged now. */
+void store_verified(struct store *store, uint64_t *n_verified, uint64_t *n_damaged);
 
 /* ---- removing ---- */
 

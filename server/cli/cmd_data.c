@@ -11,9 +11,14 @@
 static void print_note(void *context, enum data_note note, const char *name)
 {
     static const char *const texts[DATA_NOTE_COUNT] = {
-        [DATA_NOTE_PAIRED] = "paired with the store", [DATA_NOTE_MISSING] = "missing",
-        [DATA_NOTE_LEFT_IN_TMP] = "not ours, in tmp", [DATA_NOTE_SET_ASIDE] = "set aside",
-        [DATA_NOTE_BROUGHT_BACK] = "brought back",    [DATA_NOTE_IN_QUARANTINE] = "in quarantine",
+        [DATA_NOTE_PAIRED] = "paired with the store",
+        [DATA_NOTE_MISSING] = "missing",
+        [DATA_NOTE_LEFT_IN_TMP] = "not ours, in tmp",
+        [DATA_NOTE_SET_ASIDE] = "set aside",
+        [DATA_NOTE_BROUGHT_BACK] = "brought back",
+        [DATA_NOTE_IN_QUARANTINE] = "in quarantine",
+        [DATA_NOTE_DAMAGED] = "damaged",
+        [DATA_NOTE_HEALED] = "healed",
     };
     (void)context;
     printf("%s %s\n", texts[note], name);

@@ -1,5 +1,6 @@
 #include "server/watch/data_log.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 static const struct {
@@ -13,6 +14,8 @@ static const struct {
     [DATA_NOTE_LEFT_IN_TMP] = {LOG_LEVEL_WARN, "data_left_in_tmp", "name", DATA_LOG_LINES},
     [DATA_NOTE_SET_ASIDE] = {LOG_LEVEL_WARN, "data_set_aside", "sha256", DATA_LOG_LINES},
     [DATA_NOTE_BROUGHT_BACK] = {LOG_LEVEL_WARN, "data_brought_back", "sha256", DATA_LOG_LINES},
+    [DATA_NOTE_DAMAGED] = {LOG_LEVEL_ERROR, "data_damaged", "sha256", UINT_MAX},
+    [DATA_NOTE_HEALED] = {LOG_LEVEL_WARN, "data_healed", "sha256", UINT_MAX},
     [DATA_NOTE_IN_QUARANTINE] = {LOG_LEVEL_INFO, "data_in_quarantine", "sha256", 0},
 };
 

@@ -26,11 +26,13 @@ enum metric {
     METRIC_PHASE_CACHE_SECONDS,
     METRIC_PHASE_CLASSIFY_SECONDS,
     METRIC_PHASE_STORE_SECONDS,
+    METRIC_BLOBS_VERIFIED, /* set from a count that the store keeps */
     /* Gauges: metrics_set. */
     METRIC_JOBS_QUEUED,
     METRIC_JOBS_RUNNING,
     METRIC_POOL_WAITING_BATCHES,
     METRIC_CACHE_BYTES,
+    METRIC_BLOBS_DAMAGED, /* stored files that are not what was stored */
     METRIC_HTTP_CONNECTIONS,
     METRIC_COUNT,
 };

@@ -109,7 +109,7 @@ static void forget_file(const struct store_file *file, uint32_t height, uint32_t
                         uint32_t n_rows)
 {
     const uint64_t row_size = file->size / height;
-    if (row_size * first / STORED_FILE_PART != row_size * n_rows / STORED_FILE_PART)
+    if (row_size * first / STORE_FILE_PART != row_size * n_rows / STORE_FILE_PART)
         store_file_forget(file, 0, file->size);
 }
 

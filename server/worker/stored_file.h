@@ -5,17 +5,12 @@
 
 #include "db/store/store.h"
 
-/* Bytes of a larger file after which whoever reads it from begin to end lets go of what was read.
- */
-enum { STORED_FILE_PART = 16 << 20 };
-
-/* As store_file_open, and ERROR_CORRUPT when the bytes are gone or are not those that were stored.
- * `what` names the file's owner in messages ("image img_..."). Release with store_file_close. */
+/* As store_file_open, and ERROR_CORRUPT when the bytes are gone. `what` names the file's owner in
+ * messages ("image img_..."). Release with store_file_close. */
 int stored_file_open(struct store *store, const char *what, const char *sha256,
                      struct store_file *out, struct error *err);
 
-/* The two halves of it, for one who can do something else before the check is over: nothing that
- * was made of an unchecked file may be kept. */
+/* As store_file_open_unchecked and store_file_check. */
 int stored_file_open_unchecked(struct store *store, const char *what, const char *sha256,
                                struct store_file *out, struct error *err);
 int stored_file_check(const struct store_file *file, const char *what, const char *sha256,

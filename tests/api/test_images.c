@@ -38,10 +38,15 @@ static void an_upload_is_stored_and_read_back(void **state)
 
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/content", id), 200);
     assert_string_equal(rig->response.content_type, "image/png");
-    assert_int_equal(rig->response.fd_size, size);
+    const struct api_stream *stream = &rig->response.stream;
+    assert_int_equal(stream->size, size);
     char *back = malloc(size);
-    assert_int_equal(read(rig->response.fd, back, size), (ssize_t)size);
+    size_t n = 0;
+    assert_int_equal(stream->next(stream->context, back, size, &n, &rig->err), 0);
+    assert_int_equal(n, size);
     assert_memory_equal(back, png, size);
+    assert_int_equal(stream->next(stream->context, back, size, &n, &rig->err), 0);
+    assert_int_equal(n, 0);
     free(back);
     free(png);
     assert_string_equal(rig_got(rig, "Content-Disposition"),
@@ -52,7 +57,7 @@ static void an_upload_is_stored_and_read_back(void **state)
     assert_string_equal(rig_got(rig, "ETag"), etag);
     rig_header(rig, "If-None-Match", etag);
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/content", id), 304);
-    assert_int_equal(rig->response.fd, -1);
+    assert_null(rig->response.stream.next);
     assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
 }
 

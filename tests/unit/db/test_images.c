@@ -89,13 +89,10 @@ static void files_are_private(void **state)
     static const char *const names[] = {"chipshot.sqlite", "chipshot.sqlite-wal", "lock"};
     char sha256[DB_SHA256_SIZE], path[700];
     struct stat status;
-    int fd = -1;
-    uint64_t size;
     fixture_fill(f);
     fixture_sha256("the first image", sha256);
-    assert_ok(store_file_open_fd(f->store, sha256, &fd, &size, &f->err));
-    assert_int_equal(fstat(fd, &status), 0);
-    close(fd);
+    snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", f->directory, sha256, sha256);
+    assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", f->directory, names[i]);

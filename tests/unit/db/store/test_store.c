@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "db/store/directory.h"
+#include "db/store/reader.h"
 
 static void uploads_are_hashed_and_mapped_as_they_come(void **state)
 {
@@ -270,6 +271,148 @@ static void who_is_told_while_others_pin_leaves_it_to_them(void **state)
     assert_false(is_in_quarantine(bare, "b"));
 }
 
+/* ---- damage ---- */
+
+static void damage(struct bare *bare, const char *text)
+{
+    char sha256[DB_SHA256_SIZE], path[700];
+    fixture_sha256(text, sha256);
+    snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", bare->directory, sha256, sha256);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fputc('#', file), '#');
+    assert_int_equal(fclose(file), 0);
+}
+
+struct heard {
+    unsigned n[STORE_HEALED + 1];
+};
+
+static void hear(void *context, enum store_event event, const char *sha256)
+{
+    struct heard *heard = context;
+    assert_int_equal(strlen(sha256), 64);
+    heard->n[event]++;
+}
+
+static int open_one(struct bare *bare, const char *text)
+{
+    char sha256[DB_SHA256_SIZE];
+    struct store_file file = {0};
+    fixture_sha256(text, sha256);
+    int rc = store_file_open(bare->store, sha256, &file, &bare->err);
+    if (rc == 0)
+        assert_memory_equal(file.data, text, strlen(text));
+    store_file_close(&file);
+    return rc;
+}
+
+/* Of the same size: only reading it tells. */
+static void a_damaged_file_is_replaced_by_the_next_upload(void **state)
+{
+    struct bare *bare = *state;
+    struct heard heard = {0};
+    uint64_t n_verified, n_damaged;
+    store_observe(bare->store, &(struct store_observer){.event = hear, .context = &heard});
+    bare->needed = "an image";
+    store_writer_destroy(commit(bare, "an image"));
+    assert_ok(open_one(bare, "an image"));
+    damage(bare, "an image");
+    assert_int_equal(open_one(bare, "an image"), ERROR_CORRUPT);
+    assert_non_null(strstr(bare->err.message, "its file is damaged: its SHA-256 is "));
+    assert_int_equal(open_one(bare, "an image"), ERROR_CORRUPT);
+    assert_int_equal(heard.n[STORE_DAMAGED], 1);
+    store_verified(bare->store, &n_verified, &n_damaged);
+    assert_int_equal(n_damaged, 1);
+    store_writer_destroy(commit(bare, "an image"));
+    assert_int_equal(heard.n[STORE_HEALED], 1);
+    assert_ok(open_one(bare, "an image"));
+    store_verified(bare->store, &n_verified, &n_damaged);
+    assert_int_equal(n_damaged, 0);
+    /* Nothing is replaced that is whole. */
+    store_writer_destroy(commit(bare, "an image"));
+    assert_int_equal(heard.n[STORE_HEALED], 1);
+    assert_int_equal(fixture_n_temporary(bare->directory), 0);
+}
+
+static void what_is_removed_is_no_damage_any_more(void **state)
+{
+    struct bare *bare = *state;
+    uint64_t n_verified, n_damaged;
+    bare->needed = "an image";
+    store_writer_destroy(commit(bare, "an image"));
+    damage(bare, "an image");
+    assert_int_equal(open_one(bare, "an image"), ERROR_CORRUPT);
+    bare->needed = "";
+    collect(bare, "an image");
+    store_verified(bare->store, &n_verified, &n_damaged);
+    assert_int_equal(n_damaged, 0);
+}
+
+static void read_all(struct bare *bare, enum store_reader_use use, size_t step, size_t *n_given,
+                     int *rc)
+{
+    static char buffer[4096];
+    char sha256[DB_SHA256_SIZE];
+    struct store_reader *reader = NULL;
+    fixture_sha256(bare->needed, sha256);
+    *n_given = 0;
+    *rc = store_reader_open(&reader, bare->store, sha256, use, &bare->err);
+    for (size_t n = 1; *rc == 0 && n > 0;) {
+        *rc = store_reader_read(reader, buffer, step, &n, &bare->err);
+        *n_given += *rc == 0 ? n : 0;
+    }
+    store_reader_close(reader);
+}
+
+/* Whoever counts what came knows that it is not all. */
+static void a_reader_keeps_the_last_bytes_of_a_damaged_file(void **state)
+{
+    struct bare *bare = *state;
+    size_t n_given;
+    int rc;
+    bare->needed = "an image of some bytes";
+    store_writer_destroy(commit(bare, bare->needed));
+    for (size_t step = 1; step <= 32; step++) {
+        read_all(bare, STORE_READER_SCRUB, step, &n_given, &rc);
+        assert_int_equal(rc, 0);
+        assert_int_equal(n_given, strlen(bare->needed));
+    }
+    read_all(bare, STORE_READER_SEND, 5, &n_given, &rc);
+    assert_int_equal(rc, 0);
+    damage(bare, bare->needed);
+    for (size_t step = 1; step <= 32; step++) {
+        read_all(bare, STORE_READER_SCRUB, step, &n_given, &rc);
+        assert_int_equal(rc, ERROR_CORRUPT);
+        assert_true(n_given < strlen(bare->needed));
+        /* A small one gives nothing. */
+        read_all(bare, STORE_READER_SEND, step, &n_given, &rc);
+        assert_int_equal(rc, ERROR_CORRUPT);
+        assert_int_equal(n_given, 0);
+    }
+    struct store_reader *reader = NULL;
+    char sha256[DB_SHA256_SIZE];
+    fixture_sha256("what nobody stored", sha256);
+    assert_int_equal(store_reader_open(&reader, bare->store, sha256, STORE_READER_SEND, &bare->err),
+                     ERROR_NOT_FOUND);
+}
+
+static void an_emptied_file_is_damaged(void **state)
+{
+    struct bare *bare = *state;
+    char sha256[DB_SHA256_SIZE], path[700];
+    size_t n_given;
+    int rc;
+    bare->needed = "an image";
+    store_writer_destroy(commit(bare, bare->needed));
+    fixture_sha256(bare->needed, sha256);
+    snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", bare->directory, sha256, sha256);
+    assert_ok(truncate(path, 0));
+    read_all(bare, STORE_READER_SCRUB, 10, &n_given, &rc);
+    assert_int_equal(rc, ERROR_CORRUPT);
+    assert_int_equal(open_one(bare, "an image"), ERROR_CORRUPT);
+}
+
 static pthread_t committing;
 static struct store_writer *committed;
 
@@ -313,6 +456,10 @@ int main(void)
         BARE_TEST(a_question_without_answer_is_asked_again_by_a_sweep),
         BARE_TEST(what_nobody_knows_is_set_aside),
         BARE_TEST(who_is_told_while_others_pin_leaves_it_to_them),
+        BARE_TEST(a_damaged_file_is_replaced_by_the_next_upload),
+        BARE_TEST(what_is_removed_is_no_damage_any_more),
+        BARE_TEST(a_reader_keeps_the_last_bytes_of_a_damaged_file),
+        BARE_TEST(an_emptied_file_is_damaged),
         BARE_TEST(a_commit_outlives_a_removal_that_has_begun),
     };
     return test_run(tests);

@@ -23,7 +23,7 @@ static void put(struct fixture *f, size_t size, char sha256[DB_SHA256_SIZE],
 static void files_of_any_size_are_checked(void **state)
 {
     struct fixture *f = *state;
-    static const size_t sizes[] = {1, STORED_FILE_PART, 2 * STORED_FILE_PART + 12345};
+    static const size_t sizes[] = {1, STORE_FILE_PART, 2 * STORE_FILE_PART + 12345};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct store_writer *writer = NULL;
         struct store_file blob = {0};
@@ -40,7 +40,7 @@ static void files_of_any_size_are_checked(void **state)
         assert_int_equal(pwrite(fd, &byte, 1, last), 1);
         close(fd);
         assert_int_equal(stored_file_open(f->store, "it", sha256, &blob, &f->err), ERROR_CORRUPT);
-        assert_non_null(strstr(f->err.message, "it: its file was changed"));
+        assert_non_null(strstr(f->err.message, "it: its file is damaged: its SHA-256 is "));
         assert_null(blob.data);
         store_writer_destroy(writer);
     }
