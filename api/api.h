@@ -62,15 +62,13 @@ struct api_stream {
 
 enum { API_RESPONSE_HEADERS_MAX = 16 };
 
-/* The body is one of bytes, a stored file and a stream. What of them is still there when the
+/* The body is bytes or a stream. What of them is still there when the
  * request is over goes with api_response_clear, whatever became of the client. */
 struct api_response {
     int status;
     const char *content_type; /* static; NULL when there is no body */
-    char *body;               /* owned; NULL when empty or when fd or stream is used */
+    char *body;               /* owned; NULL when empty or when stream is used */
     size_t body_size;
-    int fd; /* file to send instead of body, -1: none; owned */
-    uint64_t fd_size;
     struct api_stream stream; /* `next` NULL: none; owned, used by one thread at a time */
     struct {
         const char *name; /* static */

@@ -4,26 +4,22 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "api/message/target.h"
 
 void api_response_init(struct api_response *response)
 {
-    *response = (struct api_response){.fd = -1, .operation_id = "", .route = ""};
+    *response = (struct api_response){.operation_id = "", .route = ""};
 }
 
 void response_reset(struct api_response *response)
 {
     free(response->body);
-    if (response->fd >= 0)
-        close(response->fd);
     if (response->stream.next != NULL)
         response->stream.close(response->stream.context);
     for (size_t i = 0; i < response->n_headers; i++)
         free(response->headers[i].value);
-    struct api_response empty = {
-        .fd = -1, .operation_id = response->operation_id, .route = response->route};
+    struct api_response empty = {.operation_id = response->operation_id, .route = response->route};
     *response = empty;
 }
 

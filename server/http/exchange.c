@@ -518,9 +518,7 @@ void exchange_log(const struct exchange *x, bool sent, bool timed_out)
     const struct api_response *response = &x->response;
     const char *parent = api_request_header(&x->request, "traceparent");
     const char *outcome = timed_out ? "timeout" : sent ? NULL : "aborted";
-    uint64_t out_size = response->stream.next != NULL ? x->streamed
-                        : response->fd_size > 0       ? response->fd_size
-                                                      : response->body_size;
+    uint64_t out_size = response->stream.next != NULL ? x->streamed : response->body_size;
     if (!x->answered)
         metrics_http_request(x->context->parts.metrics, request_method_name(x->request.method),
                              route_of(x), 0, clock_now_seconds() - x->start);

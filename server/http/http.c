@@ -168,12 +168,6 @@ static struct MHD_Response *response_body(struct exchange *exchange)
     struct MHD_Response *out;
     if (response->stream.next != NULL)
         return stream_body(exchange);
-    if (response->fd >= 0) {
-        out = MHD_create_response_from_fd64(response->fd_size, response->fd);
-        if (out != NULL)
-            response->fd = -1; /* the library closes it */
-        return out;
-    }
     if (response->body == NULL || response->body_size == 0)
         return MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
     out =
@@ -421,7 +415,7 @@ int http_server_create(struct http_server **out, const struct http_config *confi
                                               .waits = parts->waits,
                                               .suspend = suspend_connection,
                                               .resume = resume_connection};
-    signal(SIGPIPE, SIG_IGN); /* sendfile() has no flag against it */
+    signal(SIGPIPE, SIG_IGN); /* not every way to write has a flag against it */
     rc = start_daemon(server, config, err);
     if (rc != 0)
         goto out;

@@ -109,8 +109,7 @@ static void read_answer(struct rig *rig)
     struct api_response *response = &rig->response;
     assert_true(response->n_headers <= API_RESPONSE_HEADERS_MAX);
     assert_true(response->status >= 200 && response->status < 600);
-    assert_true((response->body != NULL) + (response->fd >= 0) + (response->stream.next != NULL) <=
-                1);
+    assert_true(response->body == NULL || response->stream.next == NULL);
     if (response->body != NULL && is_json(response->content_type)) {
         json_error_t error;
         rig->json = json_loadb(response->body, response->body_size, JSON_REJECT_DUPLICATES, &error);
