@@ -81,6 +81,14 @@ static size_t count_closed(const int *fds, size_t n)
     return n_closed;
 }
 
+static void expect_service(const struct server_process *server)
+{
+    char out[4096];
+    int status = raw_exchange(
+        server->port, "GET /livez HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", out, sizeof(out));
+    assert_int_equal(status, 200);
+}
+
 static void idle_ones_shut_nobody_out(void **state)
 {
     (void)state;
@@ -88,25 +96,34 @@ static void idle_ones_shut_nobody_out(void **state)
     struct server_process server;
     server_init(&server);
     start(&server, "16");
-    int idle[MAX], silent[MAX];
-    char out[4096];
+    int idle[MAX];
     for (int i = 0; i < MAX; i++)
         idle[i] = open_idle(&server);
-    assert_int_equal(raw_exchange(server.port,
-                                  "GET /livez HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", out,
-                                  sizeof(out)),
-                     200);
+    expect_service(&server);
     assert_int_equal(count_closed(idle, MAX), 1); /* it made room */
-    /* Nor do those who say nothing at all. */
-    for (int i = 0; i < MAX; i++)
-        silent[i] = raw_connect(server.port);
-    assert_int_equal(raw_exchange(server.port,
-                                  "GET /livez HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", out,
-                                  sizeof(out)),
-                     200);
     close_all(idle, MAX);
-    close_all(silent, MAX);
     stop(&server);
+}
+
+static void slow_beginners_shut_nobody_out(void **state)
+{
+    (void)state;
+    enum { N = 64 };
+    static const char *const beginnings[] = {"", "GET /liv", "GET /livez HTTP/1.1\r\n",
+                                             "GET /livez HTTP/1.1\r\n" HOST "X-A: "};
+    for (size_t k = 0; k < sizeof(beginnings) / sizeof(beginnings[0]); k++) {
+        struct server_process server;
+        server_init(&server);
+        start(&server, "16");
+        int slow[N];
+        for (int i = 0; i < N; i++) {
+            slow[i] = raw_connect(server.port);
+            raw_print(slow[i], beginnings[k]);
+        }
+        expect_service(&server);
+        close_all(slow, N);
+        stop(&server);
+    }
 }
 
 static void an_address_has_its_share(void **state)
@@ -222,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_ones_shut_nobody_out),
+        cmocka_unit_test(slow_beginners_shut_nobody_out),
         cmocka_unit_test(an_address_has_its_share),
         cmocka_unit_test(a_key_counts_for_itself_behind_a_proxy),
         cmocka_unit_test(some_connections_are_kept_for_keys),
