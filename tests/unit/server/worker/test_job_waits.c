@@ -1,9 +1,11 @@
 #include "tests/test.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/clock.h"
 #include "server/worker/job_waits.h"
 
 /* A job's state as the database would tell it, and who changes it. */
@@ -129,6 +131,102 @@ static void shutdown_wakes_all(void **state)
     job_waits_destroy(job.waits);
 }
 
+/* ---- waits that hold no thread ---- */
+
+struct told {
+    struct job_wait wait; /* first */
+    sem_t ended;
+    enum job_wait_result result;
+};
+
+static void note_end(struct job_wait *wait, enum job_wait_result result)
+{
+    struct told *told = (struct told *)wait;
+    told->result = result;
+    sem_post(&told->ended);
+}
+
+static void begin(struct job_waits *waits, struct told *told, const char *job_id, int64_t end_ms,
+                  uint64_t mark)
+{
+    *told = (struct told){.wait = {.ended = note_end}};
+    sem_init(&told->ended, 0, 0);
+    job_waits_begin(waits, &told->wait, job_id, end_ms, mark);
+}
+
+static bool has_ended(struct told *told)
+{
+    return sem_trywait(&told->ended) == 0;
+}
+
+static void a_publication_ends_the_waits_for_its_job(void **state)
+{
+    (void)state;
+    struct job_waits *waits = NULL;
+    struct told one, other, second;
+    assert_int_equal(job_waits_create(&waits, NULL), 0);
+    const uint64_t mark = job_waits_mark(waits);
+    begin(waits, &one, "job_a", INT64_MAX, mark);
+    begin(waits, &second, "job_a", INT64_MAX, mark);
+    begin(waits, &other, "job_b", INT64_MAX, mark);
+    assert_false(has_ended(&one));
+    job_waits_publish(waits, "job_a");
+    assert_true(has_ended(&one));
+    assert_true(has_ended(&second));
+    assert_int_equal(one.result, JOB_WAIT_PUBLISHED);
+    assert_false(has_ended(&other));
+    /* Once told, nobody is told again. */
+    job_waits_publish(waits, "job_a");
+    assert_false(has_ended(&one));
+    job_waits_shutdown(waits);
+    assert_true(has_ended(&other));
+    assert_int_equal(other.result, JOB_WAIT_SHUTDOWN);
+    begin(waits, &one, "job_a", INT64_MAX, job_waits_mark(waits));
+    assert_true(has_ended(&one));
+    assert_int_equal(one.result, JOB_WAIT_SHUTDOWN);
+    job_waits_destroy(waits);
+}
+
+/* Between taking the mark and waiting, the job was read. */
+static void what_was_published_since_the_mark_ends_a_wait_at_once(void **state)
+{
+    (void)state;
+    struct job_waits *waits = NULL;
+    struct told one, other;
+    assert_int_equal(job_waits_create(&waits, NULL), 0);
+    const uint64_t mark = job_waits_mark(waits);
+    job_waits_publish(waits, "job_a");
+    begin(waits, &one, "job_a", INT64_MAX, mark);
+    begin(waits, &other, "job_b", INT64_MAX, mark);
+    assert_true(has_ended(&one));
+    assert_int_equal(one.result, JOB_WAIT_PUBLISHED);
+    assert_false(has_ended(&other));
+    begin(waits, &one, "job_a", INT64_MAX, job_waits_mark(waits));
+    assert_false(has_ended(&one));
+    job_waits_shutdown(waits);
+    job_waits_destroy(waits);
+}
+
+static void each_wait_has_its_own_end(void **state)
+{
+    (void)state;
+    struct job_waits *waits = NULL;
+    struct told late, soon, never;
+    assert_int_equal(job_waits_create(&waits, NULL), 0);
+    const int64_t now_ms = clock_now_ms();
+    begin(waits, &never, "job_a", INT64_MAX, 0);
+    begin(waits, &late, "job_a", now_ms + 20, 0);
+    begin(waits, &soon, "job_b", now_ms + 10, 0);
+    assert_int_equal(sem_wait(&soon.ended), 0);
+    assert_int_equal(soon.result, JOB_WAIT_TIMEOUT);
+    assert_int_equal(sem_wait(&late.ended), 0);
+    assert_int_equal(late.result, JOB_WAIT_TIMEOUT);
+    assert_true(clock_now_ms() >= now_ms + 20);
+    assert_false(has_ended(&never));
+    job_waits_shutdown(waits);
+    job_waits_destroy(waits);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +236,9 @@ int main(void)
         cmocka_unit_test(other_jobs_do_not_wake),
         cmocka_unit_test(many_threads_see_every_change),
         cmocka_unit_test(shutdown_wakes_all),
+        cmocka_unit_test(a_publication_ends_the_waits_for_its_job),
+        cmocka_unit_test(what_was_published_since_the_mark_ends_a_wait_at_once),
+        cmocka_unit_test(each_wait_has_its_own_end),
     };
     return test_run(tests);
 }
