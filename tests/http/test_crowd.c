@@ -196,14 +196,14 @@ struct uploads {
     size_t n_posts;
 };
 
-static void open_uploads(struct uploads *u)
+static void open_uploads(struct uploads *u, const struct server_options *options)
 {
     static const char create[] = "POST /v1/projects HTTP/1.1\r\n" HOST "Connection: close\r\n"
                                  "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n"
                                  "{\"name\":\"p\"}";
     char out[ROOM];
     server_init(&u->server);
-    server_start(&u->server, NULL);
+    server_start(&u->server, options);
     assert_int_equal(ask_from("127.0.0.2", u->server.port, create, out), 201);
     const char *id = strstr(out, "\"prj_");
     assert_non_null(id);
@@ -264,7 +264,7 @@ static void a_crowd_of_uploads_holds_up_no_other_client(void **state)
     char out[ROOM], get[256];
     int fds[N];
     size_t n_refused = 0, n_stored = 0;
-    open_uploads(&u);
+    open_uploads(&u, NULL);
     snprintf(get, sizeof(get), "GET %s HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", u.path);
     for (unsigned i = 0; i < N; i++)
         fds[i] = begin_slow_upload(&u, "127.0.0.3", i);
@@ -336,6 +336,18 @@ static size_t count_uploads(const struct uploads *u)
     return n;
 }
 
+/* Begins `n` of them, and waits until all of their bodies are there. The requests in between give
+ * the server its time. */
+static void begin_slow_uploads(struct uploads *u, int *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        fds[i] = begin_slow_upload(u, "127.0.0.3", i);
+    for (int i = 0; count_posts(u) + count_uploads(u) < 1 + n; i++) {
+        assert_true(i < PATIENCE);
+        count_images(u);
+    }
+}
+
 static void work_of_clients_that_are_gone_is_dropped(void **state)
 {
     (void)state;
@@ -343,14 +355,8 @@ static void work_of_clients_that_are_gone_is_dropped(void **state)
     static const struct linger reset = {.l_onoff = 1};
     struct uploads u;
     int fds[N];
-    open_uploads(&u);
-    for (unsigned i = 0; i < N; i++)
-        fds[i] = begin_slow_upload(&u, "127.0.0.3", i);
-    /* A reset destroys what was not received. The requests in between give the server its time. */
-    for (int i = 0; count_posts(&u) + count_uploads(&u) < 1 + N; i++) {
-        assert_true(i < PATIENCE);
-        count_images(&u);
-    }
+    open_uploads(&u, NULL);
+    begin_slow_uploads(&u, fds, N);
     for (size_t i = 0; i < N; i++) {
         assert_int_equal(setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
         close(fds[i]);
@@ -363,6 +369,25 @@ static void work_of_clients_that_are_gone_is_dropped(void **state)
     close_uploads(&u);
 }
 
+/* When the time to drain is over, what waits is not begun. */
+static void the_end_of_the_server_drops_what_waits(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    static const char *const no_drain[] = {"--drain-timeout", "0", NULL};
+    struct uploads u;
+    int fds[N];
+    open_uploads(&u, &(struct server_options){.arguments = no_drain});
+    const size_t n_before = server_count_files(&u.server, "blobs");
+    begin_slow_uploads(&u, fds, N);
+    assert_int_equal(server_stop(&u.server, SIGTERM), 0);
+    for (size_t i = 0; i < N; i++)
+        close(fds[i]);
+    assert_int_equal(server_count_files(&u.server, "tmp"), 0);
+    assert_true(server_count_files(&u.server, "blobs") - n_before < N / 2);
+    close_uploads(&u);
+}
+
 /* ---- half-closed connections ---- */
 
 /* The answer is made while the connection is looked at no more, and the end of what the client
@@ -372,7 +397,7 @@ static void a_client_that_sends_no_more_is_answered(void **state)
     (void)state;
     struct uploads u;
     char out[ROOM], get[256];
-    open_uploads(&u);
+    open_uploads(&u, NULL);
     snprintf(get, sizeof(get), "GET %s HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", u.path);
     for (int i = 0; i < 3; i++) {
         int fd = i == 0   ? connect_from("127.0.0.3", u.server.port)
@@ -395,6 +420,7 @@ int main(void)
         cmocka_unit_test(who_waits_takes_no_thread),
         cmocka_unit_test(a_crowd_of_uploads_holds_up_no_other_client),
         cmocka_unit_test(work_of_clients_that_are_gone_is_dropped),
+        cmocka_unit_test(the_end_of_the_server_drops_what_waits),
         cmocka_unit_test(a_client_that_sends_no_more_is_answered),
     };
     return test_run(tests);
