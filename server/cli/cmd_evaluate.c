@@ -23,18 +23,66 @@ struct group_rows {
     const char *name;
 };
 
+/* The rows of a manifest by group, those of one group in their order. */
+struct numbering {
+    uint32_t *classes; /* of each row */
+    uint32_t *groups;
+    size_t *rows;   /* all rows, group after group */
+    size_t *starts; /* where a group's begin in `rows`; n_groups + 1 */
+    uint32_t n_classes, n_groups;
+};
+
+static void numbering_clear(struct numbering *numbering)
+{
+    free(numbering->classes);
+    free(numbering->groups);
+    free(numbering->rows);
+    free(numbering->starts);
+}
+
+/* A counting sort: one look at each row, however many groups there are. */
+static int sort_rows(struct numbering *numbering, size_t n, struct error *err)
+{
+    size_t *starts = calloc((size_t)numbering->n_groups + 2, sizeof(starts[0]));
+    numbering->starts = starts;
+    if (starts == NULL)
+        return error_set_nomem(err, "an evaluation");
+    for (size_t i = 0; i < n; i++)
+        starts[numbering->groups[i] + 2]++;
+    for (uint32_t group = 0; group < numbering->n_groups; group++)
+        starts[group + 2] += starts[group + 1];
+    /* starts[group + 1] is where the next row of the group goes, and in the end where it ends. */
+    for (size_t i = 0; i < n; i++)
+        numbering->rows[starts[numbering->groups[i] + 1]++] = i;
+    return 0;
+}
+
+static int number_rows(const struct manifest *manifest, struct numbering *out, struct error *err)
+{
+    const size_t n = manifest->n_rows;
+    out->classes = calloc(n, sizeof(out->classes[0]));
+    out->groups = calloc(n, sizeof(out->groups[0]));
+    out->rows = calloc(n, sizeof(out->rows[0]));
+    if (out->classes == NULL || out->groups == NULL || out->rows == NULL)
+        return error_set_nomem(err, "an evaluation");
+    int rc = manifest_number(manifest, offsetof(struct manifest_row, label), out->classes,
+                             &out->n_classes, err);
+    if (rc == 0)
+        rc = manifest_number(manifest, offsetof(struct manifest_row, group), out->groups,
+                             &out->n_groups, err);
+    return rc != 0 ? rc : sort_rows(out, n, err);
+}
+
 static void gather(const struct manifest *manifest, const float *embeddings, uint32_t dimension,
-                   const uint32_t *classes, const uint32_t *groups, uint32_t group,
-                   struct group_rows *out)
+                   const struct numbering *numbering, uint32_t group, struct group_rows *out)
 {
     out->n = 0;
-    for (size_t i = 0; i < manifest->n_rows; i++) {
-        if (groups[i] != group)
-            continue;
+    for (size_t k = numbering->starts[group]; k < numbering->starts[group + 1]; k++) {
+        const size_t i = numbering->rows[k];
         out->name = manifest->rows[i].group;
         memcpy(out->embeddings + (size_t)out->n * dimension, embeddings + i * dimension,
                dimension * sizeof(float));
-        out->class_of[out->n++] = classes[i];
+        out->class_of[out->n++] = numbering->classes[i];
     }
 }
 
@@ -42,24 +90,23 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
                         uint32_t dimension, const struct evaluate_params *params, struct error *err)
 {
     size_t n = manifest->n_rows;
-    uint32_t *classes = calloc(n, sizeof(classes[0]));
-    uint32_t *groups = calloc(n, sizeof(groups[0]));
+    struct numbering numbering = {0};
     struct group_rows rows = {.embeddings = calloc(n * dimension, sizeof(float)),
                               .class_of = calloc(n, sizeof(uint32_t))};
     struct totals totals = {.worst = INFINITY};
     int rc = 0;
-    if (classes == NULL || groups == NULL || rows.embeddings == NULL || rows.class_of == NULL) {
+    if (rows.embeddings == NULL || rows.class_of == NULL)
         rc = error_set_nomem(err, "an evaluation");
+    else
+        rc = number_rows(manifest, &numbering, err);
+    if (rc < 0)
         goto out;
-    }
-    uint32_t n_classes = manifest_number(manifest, offsetof(struct manifest_row, label), classes);
-    uint32_t n_groups = manifest_number(manifest, offsetof(struct manifest_row, group), groups);
     printf("%-24s %8s %8s %18s %8s\n", "group", "classes", "chips", "balanced accuracy", "spread");
-    for (uint32_t group = 0; group < n_groups && rc == 0; group++) {
+    for (uint32_t group = 0; group < numbering.n_groups && rc == 0; group++) {
         struct evaluate_group result;
-        gather(manifest, embeddings, dimension, classes, groups, group, &rows);
-        rc = evaluate_group(params, rows.embeddings, rows.class_of, rows.n, n_classes, dimension,
-                            &result, err);
+        gather(manifest, embeddings, dimension, &numbering, group, &rows);
+        rc = evaluate_group(params, rows.embeddings, rows.class_of, rows.n, numbering.n_classes,
+                            dimension, &result, err);
         if (rc < 0)
             break;
         if (isnan(result.score)) {
@@ -80,8 +127,7 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
                totals.sum / totals.n_groups, totals.worst, totals.n_groups, dimension,
                params->shots, params->episodes, (unsigned long long)params->seed);
 out:
-    free(classes);
-    free(groups);
+    numbering_clear(&numbering);
     free(rows.embeddings);
     free(rows.class_of);
     return rc;

@@ -6,6 +6,7 @@
 #include "server/cli/manifest.h"
 
 #include <errno.h>
+#include <search.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,16 +203,46 @@ static const char *column_text(const struct manifest_row *row, size_t column)
     return text;
 }
 
-uint32_t manifest_number(const struct manifest *manifest, size_t column, uint32_t *ids)
+/* A distinct string of a column, in a search tree. */
+struct numbered {
+    const char *text;
+    uint32_t id;
+};
+
+static int compare_texts(const void *a, const void *b)
 {
-    uint32_t n = 0;
-    for (size_t i = 0; i < manifest->n_rows; i++) {
-        const char *text = column_text(&manifest->rows[i], column);
-        /* Manifests list neighbours together, so looking back from the last row is quick. */
-        size_t j = i;
-        while (j > 0 && strcmp(column_text(&manifest->rows[j - 1], column), text) != 0)
-            j--;
-        ids[i] = j > 0 ? ids[j - 1] : n++;
+    return strcmp(((const struct numbered *)a)->text, ((const struct numbered *)b)->text);
+}
+
+static void keep_item(void *item)
+{
+    (void)item; /* all of them are one allocation */
+}
+
+/* A balanced tree, and not a hash table: whoever writes a manifest cannot make it slow. */
+int manifest_number(const struct manifest *manifest, size_t column, uint32_t *ids, uint32_t *n,
+                    struct error *err)
+{
+    void *tree = NULL;
+    uint32_t n_found = 0;
+    int rc = 0;
+    struct numbered *found = calloc(manifest->n_rows, sizeof(found[0]));
+    if (found == NULL)
+        return error_set_nomem(err, "the names of a manifest");
+    for (size_t i = 0; i < manifest->n_rows && rc == 0; i++) {
+        struct numbered *next = &found[n_found];
+        *next = (struct numbered){column_text(&manifest->rows[i], column), n_found};
+        struct numbered *const *place = tsearch(next, &tree, compare_texts);
+        if (place == NULL) {
+            rc = error_set_nomem(err, "the names of a manifest");
+            break;
+        }
+        n_found += *place == next;
+        ids[i] = (*place)->id;
     }
-    return n;
+    tdestroy(tree, keep_item);
+    free(found);
+    if (rc == 0)
+        *n = n_found;
+    return rc;
 }

@@ -27,7 +27,9 @@ int manifest_read(const char *path, struct manifest *out, struct error *err);
 void manifest_clear(struct manifest *manifest);
 
 /* Numbers the distinct strings of one column in order of first appearance: ids[i] for row i.
- * Returns how many there are. `column` is offsetof(struct manifest_row, label) or group. */
-uint32_t manifest_number(const struct manifest *manifest, size_t column, uint32_t *ids);
+ * *n is how many there are. `column` is offsetof(struct manifest_row, label) or group. The time is
+ * n_rows times the logarithm of *n, in whatever order the rows come. */
+int manifest_number(const struct manifest *manifest, size_t column, uint32_t *ids, uint32_t *n,
+                    struct error *err);
 
 #endif

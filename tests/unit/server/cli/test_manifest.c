@@ -1,5 +1,7 @@
 #include "tests/test.h"
 
+#include <math.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/cli/manifest.h"
@@ -47,12 +49,58 @@ static void strings_are_numbered_in_order(void **state)
         read_text("image,x,y,size,label,group\na,0,0,8,p,1\na,0,0,8,q,1\na,0,0,8,p,2\n", &manifest,
                   &err),
         0);
-    uint32_t ids[3];
-    assert_int_equal(manifest_number(&manifest, offsetof(struct manifest_row, label), ids), 2);
+    uint32_t ids[3], n = 0;
+    assert_int_equal(
+        manifest_number(&manifest, offsetof(struct manifest_row, label), ids, &n, &err), 0);
+    assert_int_equal(n, 2);
     assert_int_equal(ids[0], 0);
     assert_int_equal(ids[1], 1);
     assert_int_equal(ids[2], 0);
     manifest_clear(&manifest);
+}
+
+/* CPU seconds of numbering `n` groups, no two of which are the same, twice over. */
+static double number_groups(uint32_t n)
+{
+    enum { TEXT_SIZE = 12, ROUNDS = 3 };
+    struct error err = {0};
+    struct manifest manifest = {.rows = calloc(2 * n, sizeof(manifest.rows[0])),
+                                .n_rows = 2 * n,
+                                .text = malloc((size_t)n * TEXT_SIZE)};
+    uint32_t *ids = calloc(2 * n, sizeof(ids[0])), n_found = 0;
+    double least = INFINITY;
+    assert_true(manifest.rows != NULL && manifest.text != NULL && ids != NULL);
+    for (uint32_t i = 0; i < n; i++) {
+        char *text = manifest.text + (size_t)i * TEXT_SIZE;
+        snprintf(text, TEXT_SIZE, "%u", i);
+        manifest.rows[i].group = manifest.rows[n + i].group = text;
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        struct timespec start, end;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+        assert_int_equal(
+            manifest_number(&manifest, offsetof(struct manifest_row, group), ids, &n_found, &err),
+            0);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+        least = fmin(least, (double)(end.tv_sec - start.tv_sec) +
+                                (double)(end.tv_nsec - start.tv_nsec) / 1e9);
+    }
+    assert_int_equal(n_found, n);
+    for (uint32_t i = 0; i < 2 * n; i++)
+        assert_int_equal(ids[i], i % n);
+    free(ids);
+    manifest_clear(&manifest);
+    return least;
+}
+
+/* Four times as many rows take four times as long, and a little; not sixteen times. */
+static void numbering_grows_with_the_rows(void **state)
+{
+    (void)state;
+    enum { N = 12500 };
+    const double few = number_groups(N), many = number_groups(4 * N);
+    if (many > 10 * few)
+        fail_msg("%d rows take %f s, four times as many %f s", N, few, many);
 }
 
 static void faults_name_their_line(void **state)
@@ -89,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_are_found_by_name),
         cmocka_unit_test(strings_are_numbered_in_order),
+        cmocka_unit_test(numbering_grows_with_the_rows),
         cmocka_unit_test(faults_name_their_line),
     };
     return test_run(tests);
