@@ -15,6 +15,93 @@
 #include "db/job_event.h"
 #include "db/job_row.h"
 
+/* ---- looking at the queue ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+    const struct db_job *const *x = a, *const *y = b;
+    return strcmp((*x)->id, (*y)->id);
+}
+
+/* Walks along the queue, once for all jobs of a page, until each of them has been passed.
+ * `waiting`: the page's queued jobs, by id. */
+static int walk_queue(struct db_connection *reader, struct db_job **waiting, size_t n_waiting,
+                      struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    size_t n_left = n_waiting;
+    int step = 0;
+    int rc = db_stmt_prepare(&stmt, reader, "counting the jobs ahead",
+                             "SELECT id FROM jobs WHERE state = 'queued'"
+                             " ORDER BY priority DESC, created_at, id",
+                             err);
+    if (rc != 0)
+        return rc;
+    for (uint64_t i = 0; n_left > 0 && (step = db_stmt_step(stmt, err)) > 0; i++) {
+        struct db_job wanted, *key = &wanted, **found = NULL;
+        db_column_copy(stmt, "id", wanted.id, sizeof(wanted.id));
+        if (db_stmt_fault(stmt, NULL) == 0)
+            found = bsearch(&key, waiting, n_waiting, sizeof(waiting[0]), compare_ids);
+        if (found == NULL)
+            continue;
+        (*found)->queue_position = i;
+        n_left--;
+    }
+    db_stmt_finish(stmt);
+    return step < 0 ? step : 0;
+}
+
+int db_queue_number(struct db_connection *reader, const struct db_items *items, struct error *err)
+{
+    struct db_job *page = items->items;
+    size_t n_waiting = 0;
+    struct db_job **waiting = calloc(items->n_items + 1, sizeof(waiting[0]));
+    if (waiting == NULL)
+        return error_set_nomem(err, "a list of jobs");
+    for (size_t i = 0; i < items->n_items; i++) {
+        if (page[i].state == DB_JOB_QUEUED)
+            waiting[n_waiting++] = &page[i];
+    }
+    qsort(waiting, n_waiting, sizeof(waiting[0]), compare_ids);
+    int rc = n_waiting == 0 ? 0 : walk_queue(reader, waiting, n_waiting, err);
+    free(waiting);
+    return rc;
+}
+
+int db_queue_count(struct db_connection *connection, enum db_job_state state, uint64_t *out,
+                   struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "counting jobs",
+                             "SELECT COUNT(*) AS n FROM jobs WHERE state = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, db_job_state_name(state));
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        *out = db_column_uint(stmt, "n", INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_job_counts(struct db *db, struct db_job_counts *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_job_counts found = {0};
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = db_queue_count(reader, DB_JOB_QUEUED, &found.n_queued, err);
+    if (rc == 0)
+        rc = db_queue_count(reader, DB_JOB_RUNNING, &found.n_running, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = found;
+    return rc;
+}
+
 /* ---- leases ---- */
 
 void db_lease_bind(struct db_stmt *stmt, const struct db_lease *lease)
@@ -28,7 +115,7 @@ void db_lease_bind(struct db_stmt *stmt, const struct db_lease *lease)
 static int say_lost(struct db_connection *writer, const struct db_lease *lease, struct error *err)
 {
     struct db_job job = {0};
-    int rc = db_job_read(writer, lease->job_id, &job, err);
+    int rc = db_job_read_row(writer, lease->job_id, &job, err);
     if (rc != 0)
         return rc;
     rc = error_set(err, ERROR_CONFLICT, "job %s is %s and not running for %s", lease->job_id,
@@ -371,7 +458,7 @@ static int cancel_in(struct db_connection *writer, const char *id, const struct 
                      enum db_job_state *state, struct error *err)
 {
     struct db_job job = {0};
-    int rc = db_job_read(writer, id, &job, err);
+    int rc = db_job_read_row(writer, id, &job, err);
     if (rc != 0)
         return rc;
     if (!db_job_state_is_final(job.state))

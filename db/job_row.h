@@ -3,12 +3,22 @@
 #define CHIPSHOT_DB_JOB_ROW_H
 
 #include "db/jobs.h"
+#include "db/page.h"
 #include "db/sql/stmt.h"
 
 /* A job with its images. ERROR_NOT_FOUND. */
 int db_job_read(struct db_connection *connection, const char *id, struct db_job *out,
                 struct error *err);
+/* The same without its images. */
+int db_job_read_row(struct db_connection *connection, const char *id, struct db_job *out,
+                    struct error *err);
 enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column);
+
+/* The jobs of a state that does not last, queued or running. */
+int db_queue_count(struct db_connection *connection, enum db_job_state state, uint64_t *out,
+                   struct error *err);
+/* Fills queue_position for a page of jobs. */
+int db_queue_number(struct db_connection *reader, const struct db_items *items, struct error *err);
 
 /* Puts a running job, which was found to be so in the same transaction, back into the queue, or
  * ends it when its cancellation was requested. `reason`: db/events.h. */

@@ -19,15 +19,19 @@ enum {
     IDEMPOTENCY_MS = 24 * 60 * 60 * 1000,
 };
 
-/* The queue's order is priority DESC, created_at, id. */
 #define COLUMNS                                                                                    \
     "id, project_id, support_set_id, support_set_version, encoder_id, params, priority, state, "   \
-    "cancel_requested, n_chips_done, n_chips_total, attempts, error_code, error_message, "         \
-    "created_at, started_at, finished_at, created_by, "                                            \
+    "cancel_requested, n_images, n_results, n_chips_done, n_chips_total, attempts, error_code, "   \
+    "error_message, created_at, started_at, finished_at, created_by, "
+
+/* The queue's order is priority DESC, created_at, id. */
+#define POSITION                                                                                   \
     "CASE WHEN state = 'queued' THEN "                                                             \
     "(SELECT COUNT(*) FROM jobs q WHERE q.state = 'queued' AND q.priority > jobs.priority) + "     \
     "(SELECT COUNT(*) FROM jobs q WHERE q.state = 'queued' AND q.priority = jobs.priority"         \
     " AND (q.created_at, q.id) < (jobs.created_at, jobs.id)) ELSE 0 END AS queue_position"
+/* Filled for the page as a whole. */
+#define NO_POSITION "0 AS queue_position"
 
 const char *db_job_state_name(enum db_job_state state)
 {
@@ -86,6 +90,8 @@ static void read_job(struct db_stmt *stmt, void *item)
     out->priority = (int32_t)db_column_int(stmt, "priority", -PRIORITY_MAX, PRIORITY_MAX);
     out->state = db_job_read_state(stmt, "state");
     out->cancel_requested = db_column_int(stmt, "cancel_requested", 0, 1) != 0;
+    out->n_images = db_column_uint(stmt, "n_images", INT64_MAX);
+    out->n_results = db_column_uint(stmt, "n_results", INT64_MAX);
     out->n_chips_done = db_column_uint(stmt, "n_chips_done", INT64_MAX);
     out->n_chips_total = db_column_uint(stmt, "n_chips_total", INT64_MAX);
     out->attempts = db_column_uint32(stmt, "attempts");
@@ -98,10 +104,11 @@ static void read_job(struct db_stmt *stmt, void *item)
     out->queue_position = db_column_uint(stmt, "queue_position", INT64_MAX);
 }
 
-static int append_image(struct db_stmt *stmt, struct db_job *job, size_t *n_allocated,
-                        struct error *err)
+/* Memory grows with the rows that are there, whatever the count says. */
+static int append_image(struct db_stmt *stmt, struct db_job *job, size_t n_read,
+                        size_t *n_allocated, struct error *err)
 {
-    if (job->n_images == *n_allocated) {
+    if (n_read == *n_allocated) {
         size_t n = *n_allocated == 0 ? 8 : *n_allocated * 2;
         void *ids = reallocarray(job->image_ids, n, sizeof(*job->image_ids));
         if (ids == NULL)
@@ -109,7 +116,7 @@ static int append_image(struct db_stmt *stmt, struct db_job *job, size_t *n_allo
         job->image_ids = ids;
         *n_allocated = n;
     }
-    db_column_id(stmt, "image_id", "img_", job->image_ids[job->n_images++]);
+    db_column_id(stmt, "image_id", "img_", job->image_ids[n_read]);
     return db_stmt_fault(stmt, err);
 }
 
@@ -117,7 +124,7 @@ static int read_images(struct db_connection *connection, void *item, struct erro
 {
     struct db_job *job = item;
     struct db_stmt *stmt = NULL;
-    size_t n_allocated = 0;
+    size_t n_read = 0, n_allocated = 0;
     int step = 0;
     int rc = db_stmt_prepare(&stmt, connection, "reading a job's images",
                              "SELECT image_id FROM job_images WHERE job_id = ?"
@@ -127,9 +134,14 @@ static int read_images(struct db_connection *connection, void *item, struct erro
         return rc;
     db_bind_text(stmt, job->id);
     while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
-        rc = append_image(stmt, job, &n_allocated, err);
+        rc = append_image(stmt, job, n_read++, &n_allocated, err);
     db_stmt_finish(stmt);
-    return rc != 0 ? rc : step;
+    if (rc == 0)
+        rc = step;
+    if (rc == 0 && n_read != job->n_images)
+        rc = error_set(err, ERROR_CORRUPT, "database: job %s has %zu images and not %zu", job->id,
+                       n_read, job->n_images);
+    return rc;
 }
 
 static void clear_job(void *item)
@@ -137,20 +149,34 @@ static void clear_job(void *item)
     db_job_clear(item);
 }
 
+static const struct db_kind job_rows = {
+    .name = "jobs", .size = sizeof(struct db_job), .read = read_job, .clear = clear_job};
 static const struct db_kind jobs = {.name = "jobs",
                                     .size = sizeof(struct db_job),
                                     .read = read_job,
                                     .complete = read_images,
                                     .clear = clear_job};
 
-int db_job_read(struct db_connection *connection, const char *id, struct db_job *out,
-                struct error *err)
+static int find(struct db_connection *connection, const struct db_kind *kind, const char *id,
+                struct db_job *out, struct error *err)
 {
-    int rc = db_kind_find(&jobs, connection, "reading a job",
-                          "SELECT " COLUMNS " FROM jobs WHERE id = ?", id, out, err);
+    int rc = db_kind_find(kind, connection, "reading a job",
+                          "SELECT " COLUMNS POSITION " FROM jobs WHERE id = ?", id, out, err);
     if (rc == ERROR_NOT_FOUND)
         rc = error_set(err, ERROR_NOT_FOUND, "there is no job %.40s", id);
     return rc;
+}
+
+int db_job_read(struct db_connection *connection, const char *id, struct db_job *out,
+                struct error *err)
+{
+    return find(connection, &jobs, id, out, err);
+}
+
+int db_job_read_row(struct db_connection *connection, const char *id, struct db_job *out,
+                    struct error *err)
+{
+    return find(connection, &job_rows, id, out, err);
 }
 
 int db_job_get(struct db *db, const char *id, struct db_job *out, struct error *err)
@@ -164,16 +190,29 @@ int db_job_get(struct db *db, const char *id, struct db_job *out, struct error *
     return rc;
 }
 
+int db_job_get_row(struct db *db, const char *id, struct db_job *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = db_job_read_row(reader, id, out, err);
+    db_read_end(db, reader);
+    return rc;
+}
+
 int db_job_list(struct db *db, const char *project_id, const enum db_job_state *state,
                 const struct db_page *page, struct db_job_list *out, struct error *err)
 {
-    static const char all[] = "SELECT " COLUMNS " FROM jobs WHERE project_id = ?"
+    static const char all[] = "SELECT " COLUMNS NO_POSITION " FROM jobs WHERE project_id = ?"
                               " AND (created_at, id) > (?, ?)"
                               " ORDER BY created_at, id LIMIT ?";
-    static const char in_state[] = "SELECT " COLUMNS " FROM jobs WHERE project_id = ? AND state = ?"
-                                   " AND (created_at, id) > (?, ?)"
-                                   " ORDER BY created_at, id LIMIT ?";
-    const struct db_listing listing = {.kind = &jobs,
+    static const char in_state[] =
+        "SELECT " COLUMNS NO_POSITION " FROM jobs WHERE project_id = ? AND state = ?"
+        " AND (created_at, id) > (?, ?)"
+        " ORDER BY created_at, id LIMIT ?";
+    const struct db_listing listing = {.kind = &job_rows,
+                                       .complete = db_queue_number,
                                        .what =
                                            state == NULL ? "listing jobs" : "listing jobs by state",
                                        .sql = state == NULL ? all : in_state,
@@ -184,35 +223,6 @@ int db_job_list(struct db *db, const char *project_id, const enum db_job_state *
     int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
         *out = (struct db_job_list){found.items, found.n_items, found.more};
-    return rc;
-}
-
-static void read_count(struct db_stmt *stmt, uint64_t counts[5])
-{
-    enum db_job_state state = db_job_read_state(stmt, "state");
-    counts[state] = db_column_uint(stmt, "n", INT64_MAX);
-}
-
-int db_job_counts(struct db *db, uint64_t counts[5], struct error *err)
-{
-    struct db_connection *reader = NULL;
-    struct db_stmt *stmt = NULL;
-    uint64_t found[N_STATES] = {0};
-    int step = 0;
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_prepare(&stmt, reader, "counting jobs",
-                         "SELECT state, COUNT(*) AS n FROM jobs GROUP BY state", err);
-    if (rc == 0) {
-        while ((step = db_stmt_step(stmt, err)) > 0)
-            read_count(stmt, found);
-        rc = step;
-    }
-    db_stmt_finish(stmt);
-    db_read_end(db, reader);
-    if (rc == 0)
-        memcpy(counts, found, sizeof(found));
     return rc;
 }
 
@@ -274,18 +284,8 @@ static int insert_key(struct db_connection *writer, const struct db_idempotency 
 
 static int require_room(struct db_connection *writer, uint64_t max_queued, struct error *err)
 {
-    struct db_stmt *stmt = NULL;
     uint64_t n_queued = 0;
-    int rc = db_stmt_prepare(&stmt, writer, "counting queued jobs",
-                             "SELECT COUNT(*) AS n FROM jobs WHERE state = 'queued'", err);
-    if (rc != 0)
-        return rc;
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        n_queued = db_column_uint(stmt, "n", INT64_MAX);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
+    int rc = db_queue_count(writer, DB_JOB_QUEUED, &n_queued, err);
     if (rc == 0 && n_queued >= max_queued)
         rc = error_set(err, ERROR_BUSY, "the queue is full: %llu jobs wait and the limit is %llu",
                        (unsigned long long)n_queued, (unsigned long long)max_queued);
@@ -338,8 +338,9 @@ static int insert_row(struct db_connection *writer, const struct db_job *job, st
     int rc = db_stmt_prepare(
         &stmt, writer, "storing a job",
         "INSERT INTO jobs (id, project_id, support_set_id, support_set_version, encoder_id,"
-        " params, priority, state, cancel_requested, n_chips_done, n_chips_total, attempts,"
-        " created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, ?, 0, ?, ?)",
+        " params, priority, state, cancel_requested, n_images, n_chips_done, n_chips_total,"
+        " attempts, created_at, created_by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, 0, ?, 0, ?, ?)",
         err);
     if (rc != 0)
         return rc;
@@ -350,6 +351,7 @@ static int insert_row(struct db_connection *writer, const struct db_job *job, st
     db_bind_text(stmt, job->encoder_id);
     db_bind_text(stmt, job->params);
     db_bind_int(stmt, job->priority);
+    db_bind_uint(stmt, job->n_images);
     db_bind_uint(stmt, job->n_chips_total);
     db_bind_text(stmt, job->created_at);
     db_bind_text(stmt, job->created_by);
@@ -475,6 +477,7 @@ int db_job_insert(struct db *db, struct db_job *job, uint64_t max_queued,
         return error_set(err, ERROR_INVALID, "image_ids: a job needs at least one image");
     stored.state = DB_JOB_QUEUED;
     stored.cancel_requested = false;
+    stored.n_results = 0;
     stored.n_chips_done = 0;
     stored.attempts = 0;
     int rc = db_write_begin(db, &writer, err);

@@ -40,8 +40,9 @@ struct db_job {
     int32_t priority; /* -100..100, higher first */
     enum db_job_state state;
     bool cancel_requested;
-    char (*image_ids)[DB_ID_SIZE];
+    char (*image_ids)[DB_ID_SIZE]; /* n_images; NULL in a list and in what db_job_get_row gives */
     size_t n_images;
+    uint64_t n_results; /* stored so far; of that many of its images */
     uint64_t n_chips_done;
     uint64_t n_chips_total;
     uint32_t attempts; /* claims since the last stored result */
@@ -90,7 +91,9 @@ struct db_idempotency {
 int db_job_insert(struct db *db, struct db_job *job, uint64_t max_queued,
                   const struct db_idempotency *idempotency, bool *replayed, struct error *err);
 int db_job_get(struct db *db, const char *id, struct db_job *out, struct error *err);
-/* `state` NULL: all. */
+/* The same without image_ids, of which there may be very many. */
+int db_job_get_row(struct db *db, const char *id, struct db_job *out, struct error *err);
+/* `state` NULL: all. The jobs come without image_ids. */
 int db_job_list(struct db *db, const char *project_id, const enum db_job_state *state,
                 const struct db_page *page, struct db_job_list *out, struct error *err);
 
@@ -126,8 +129,11 @@ int db_job_requeue_expired(struct db *db, const char *self, db_owner_is_gone is_
 int db_job_cancel(struct db *db, const char *id, const struct principal *by,
                   enum db_job_state *state, struct error *err);
 
-/* Jobs in each state, for metrics: counts[db_job_state]. */
-int db_job_counts(struct db *db, uint64_t counts[5], struct error *err);
+/* For metrics; what has ended is history and is not counted. */
+struct db_job_counts {
+    uint64_t n_queued, n_running;
+};
+int db_job_counts(struct db *db, struct db_job_counts *out, struct error *err);
 
 void db_job_clear(struct db_job *job);
 void db_job_list_clear(struct db_job_list *list);

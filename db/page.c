@@ -68,13 +68,20 @@ struct cursor {
     const char *id;
 };
 
+int db_page_check(const struct db_page *page, struct error *err)
+{
+    if (page->limit >= 1 && page->limit <= LIMIT_MAX)
+        return 0;
+    return error_set(err, ERROR_INVALID, "limit: %u is not within 1..%d", page->limit, LIMIT_MAX);
+}
+
 /* The place follows from the id alone (db_id_time), so that a client may delete what a page listed
  * before it asks for the next one. */
 static int read_cursor(const struct db_page *page, struct cursor *out, struct error *err)
 {
-    if (page->limit < 1 || page->limit > LIMIT_MAX)
-        return error_set(err, ERROR_INVALID, "limit: %u is not within 1..%d", page->limit,
-                         LIMIT_MAX);
+    int rc = db_page_check(page, err);
+    if (rc != 0)
+        return rc;
     out->created_at[0] = '\0';
     out->id = "";
     if (page->after_id == NULL)
@@ -140,7 +147,7 @@ static int list_from(struct db_connection *reader, const struct db_listing *list
     db_stmt_finish(stmt);
     for (size_t i = 0; rc == 0 && kind->complete != NULL && i < items->n_items; i++)
         rc = kind->complete(reader, item_at(kind, items, i), err);
-    return rc;
+    return rc != 0 || listing->complete == NULL ? rc : listing->complete(reader, items, err);
 }
 
 int db_page_read(struct db *db, const struct db_listing *listing, const struct db_page *page,

@@ -25,6 +25,12 @@ int db_kind_read(const struct db_kind *kind, struct db_stmt *stmt, void *out, st
 int db_kind_find(const struct db_kind *kind, struct db_connection *connection, const char *what,
                  const char *sql, const char *key, void *out, struct error *err);
 
+struct db_items {
+    void *items; /* n_items of the kind's size; owned */
+    size_t n_items;
+    bool more; /* there is at least one item after the last */
+};
+
 /* A list: `sql` selects rows with the placeholders of what follows, then those of the page:
  * "... AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?". */
 struct db_listing {
@@ -35,13 +41,13 @@ struct db_listing {
     /* ERROR_NOT_FOUND unless the owner exists, in the list's own transaction. */
     int (*require)(struct db_connection *connection, const char *owner_id, struct error *err);
     const char *filter; /* NULL: none */
+    /* Adds what is cheaper to find for a page at once. NULL: nothing. */
+    int (*complete)(struct db_connection *connection, const struct db_items *items,
+                    struct error *err);
 };
 
-struct db_items {
-    void *items; /* n_items of the kind's size; owned */
-    size_t n_items;
-    bool more; /* there is at least one item after the last */
-};
+/* ERROR_INVALID: the limit is out of range. */
+int db_page_check(const struct db_page *page, struct error *err);
 
 /* ERROR_NOT_FOUND: no such owner. ERROR_INVALID: the page is none. */
 int db_page_read(struct db *db, const struct db_listing *listing, const struct db_page *page,

@@ -10,6 +10,7 @@
 #include "db/sql/connection.h"
 #include "db/job_event.h"
 #include "db/job_row.h"
+#include "db/page.h"
 
 enum {
     GRID_SIDE_MAX = 32768, /* rows or columns: an image has at most as many pixels a side */
@@ -115,15 +116,16 @@ static int check(const struct db_result *result, const struct db_lease *lease, s
 }
 
 static int touch_job(struct db_connection *writer, const struct db_lease *lease,
-                     uint64_t n_chips_done, struct error *err)
+                     uint64_t n_chips_done, uint64_t n_new, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, writer, "storing a job's progress",
-                             "UPDATE jobs SET attempts = 0, n_chips_done = ?"
-                             " WHERE " DB_LEASE_HOLDS,
+                             "UPDATE jobs SET attempts = 0, n_results = n_results + ?,"
+                             " n_chips_done = ? WHERE " DB_LEASE_HOLDS,
                              err);
     if (rc != 0)
         return rc;
+    db_bind_uint(stmt, n_new);
     db_bind_uint(stmt, n_chips_done);
     db_lease_bind(stmt, lease);
     return db_lease_run(writer, stmt, lease, err);
@@ -195,9 +197,9 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
                      struct error *err)
 {
     bool exists = false, belongs = false;
-    int rc = touch_job(writer, lease, n_chips_done, err);
+    int rc = exists_in(writer, result->job_id, result->image_id, &exists, err);
     if (rc == 0)
-        rc = exists_in(writer, result->job_id, result->image_id, &exists, err);
+        rc = touch_job(writer, lease, n_chips_done, exists ? 0 : 1, err);
     if (rc != 0 || exists)
         return rc;
     rc = find(writer, "looking for a job's image",
@@ -421,58 +423,95 @@ int db_result_read_part(struct db *db, const struct db_result *result,
                      map_names[map], fault);
 }
 
-static int append(struct db_stmt *stmt, struct db_result_list *list, size_t *n_allocated,
-                  struct error *err)
-{
-    if (list->n_items == *n_allocated) {
-        size_t n = *n_allocated == 0 ? 8 : *n_allocated * 2;
-        void *items = reallocarray(list->items, n, sizeof(*list->items));
-        if (items == NULL)
-            return error_set_nomem(err, "a list of results");
-        list->items = items;
-        *n_allocated = n;
-    }
-    struct db_result *item = &list->items[list->n_items++];
-    *item = (struct db_result){0};
-    return read_result(stmt, item, err);
-}
+/* ---- lists ---- */
 
-static int list_from(struct db_connection *reader, const char *job_id, struct db_result_list *list,
-                     struct error *err)
+/* Where a page starts: the place of an image in its job's order. */
+static int find_start(struct db_connection *reader, const char *job_id, const char *image_id,
+                      int64_t *out, struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    size_t n_allocated = 0;
-    int step = 0;
-    int rc = db_stmt_prepare(
-        &stmt, reader, "listing results",
-        "SELECT r.job_id, r.image_id, r.grid_rows, r.grid_columns, r.chip_width, r.chip_height,"
-        " r.stride_x, r.stride_y, r.offset_x, r.offset_y, r.edge, r.n_classes, r.temperature,"
-        " r.created_at FROM job_images j"
-        " JOIN results r ON r.job_id = j.job_id AND r.image_id = j.image_id"
-        " WHERE j.job_id = ? ORDER BY j.image_index",
-        err);
+    *out = -1;
+    if (image_id == NULL)
+        return 0;
+    int rc = db_stmt_prepare(&stmt, reader, "finding a page of results",
+                             "SELECT j.image_index FROM job_images j"
+                             " JOIN results r ON r.job_id = j.job_id AND r.image_id = j.image_id"
+                             " WHERE j.job_id = ? AND j.image_id = ?",
+                             err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, job_id);
-    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
-        rc = append(stmt, list, &n_allocated, err);
+    db_bind_text(stmt, image_id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        *out = db_column_int(stmt, "image_index", 0, INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
     db_stmt_finish(stmt);
+    if (rc == ERROR_NOT_FOUND)
+        rc = error_set(err, ERROR_INVALID, "cursor: '%.40s' names no result of job %s", image_id,
+                       job_id);
+    return rc;
+}
+
+static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_result_list *list,
+                     struct error *err)
+{
+    int step = 0;
+    while ((step = db_stmt_step(stmt, err)) > 0) {
+        if (list->n_items == limit) {
+            list->more = true;
+            return 0;
+        }
+        int rc = read_result(stmt, &list->items[list->n_items++], err);
+        if (rc != 0)
+            return rc;
+    }
+    return step;
+}
+
+static int list_from(struct db_connection *reader, const char *job_id, const struct db_page *page,
+                     struct db_result_list *list, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int64_t start = -1;
+    int rc = find_start(reader, job_id, page->after_id, &start, err);
     if (rc == 0)
-        rc = step;
+        rc = db_stmt_prepare(
+            &stmt, reader, "listing results",
+            "SELECT r.job_id, r.image_id, r.grid_rows, r.grid_columns, r.chip_width,"
+            " r.chip_height, r.stride_x, r.stride_y, r.offset_x, r.offset_y, r.edge, r.n_classes,"
+            " r.temperature, r.created_at FROM job_images j"
+            " JOIN results r ON r.job_id = j.job_id AND r.image_id = j.image_id"
+            " WHERE j.job_id = ? AND j.image_index > ? ORDER BY j.image_index LIMIT ?",
+            err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, job_id);
+    db_bind_int(stmt, start);
+    db_bind_uint(stmt, (uint64_t)page->limit + 1);
+    rc = read_page(stmt, page->limit, list, err);
+    db_stmt_finish(stmt);
     for (size_t i = 0; rc == 0 && i < list->n_items; i++)
         rc = db_quantities_read(reader, &list->items[i], err);
     return rc;
 }
 
-int db_result_list(struct db *db, const char *job_id, struct db_result_list *out, struct error *err)
+int db_result_list(struct db *db, const char *job_id, const struct db_page *page,
+                   struct db_result_list *out, struct error *err)
 {
     struct db_connection *reader = NULL;
-    struct db_result_list list = {0};
-    int rc = db_read_begin(db, &reader, err);
+    int rc = db_page_check(page, err);
     if (rc != 0)
         return rc;
-    rc = list_from(reader, job_id, &list, err);
-    db_read_end(db, reader);
+    struct db_result_list list = {.items = calloc(page->limit, sizeof(*list.items))};
+    if (list.items == NULL)
+        return error_set_nomem(err, "a list of results");
+    rc = db_read_begin(db, &reader, err);
+    if (rc == 0) {
+        rc = list_from(reader, job_id, page, &list, err);
+        db_read_end(db, reader);
+    }
     if (rc == 0)
         *out = list;
     else

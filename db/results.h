@@ -60,6 +60,7 @@ enum db_result_maps {
 struct db_result_list {
     struct db_result *items; /* in the order of the job's images, without blobs */
     size_t n_items;
+    bool more; /* there is at least one after the last */
 };
 
 /* Stores a result for the running job of a lease, resets the job's attempts and stores
@@ -76,8 +77,9 @@ int db_result_get(struct db *db, const char *job_id, const char *image_id, enum 
  * held for the call only. ERROR_NOT_FOUND: the result was deleted meanwhile. ERROR_CORRUPT. */
 int db_result_read_part(struct db *db, const struct db_result *result,
                         const struct db_result_part *part, struct error *err);
-int db_result_list(struct db *db, const char *job_id, struct db_result_list *out,
-                   struct error *err);
+/* page->after_id is an image's id. ERROR_INVALID: the job has no result of that image. */
+int db_result_list(struct db *db, const char *job_id, const struct db_page *page,
+                   struct db_result_list *out, struct error *err);
 int db_result_exists(struct db *db, const char *job_id, const char *image_id, bool *out,
                      struct error *err);
 

@@ -56,8 +56,8 @@ static int insert_class(struct db_connection *writer, const struct db_support_se
     struct db_stmt *stmt = NULL;
     int rc =
         db_stmt_prepare(&stmt, writer, "storing a class",
-                        "INSERT INTO classes (support_set_id, version, class_index, name, color)"
-                        " VALUES (?, ?, ?, ?, ?)",
+                        "INSERT INTO classes (support_set_id, version, class_index, name, color,"
+                        " n_examples) VALUES (?, ?, ?, ?, ?, ?)",
                         err);
     if (rc != 0)
         return rc;
@@ -66,6 +66,7 @@ static int insert_class(struct db_connection *writer, const struct db_support_se
     db_bind_uint(stmt, index);
     db_bind_name(stmt, class->name);
     db_bind_int(stmt, (int64_t) class->color[0] << 16 | class->color[1] << 8 | class->color[2]);
+    db_bind_uint(stmt, class->n_examples);
     return db_stmt_run(stmt, NULL, err);
 }
 
@@ -304,6 +305,15 @@ static int read_class(struct db_stmt *stmt, struct db_support_set *set, struct e
     return db_stmt_fault(stmt, err);
 }
 
+static int read_counted_class(struct db_stmt *stmt, struct db_support_set *set, struct error *err)
+{
+    const uint64_t n_examples = db_column_uint(stmt, "n_examples", UINT32_MAX);
+    int rc = read_class(stmt, set, err);
+    if (rc == 0)
+        set->classes[set->n_classes - 1].n_examples = n_examples;
+    return rc;
+}
+
 static int read_example(struct db_stmt *stmt, struct db_support_set *set, struct error *err)
 {
     uint64_t index = db_column_uint(stmt, "class_index", UINT32_MAX);
@@ -325,6 +335,7 @@ static int read_example(struct db_stmt *stmt, struct db_support_set *set, struct
     return db_stmt_fault(stmt, err);
 }
 
+typedef int (*read_set)(struct db_connection *reader, void *set, struct error *err);
 typedef int (*read_row)(struct db_stmt *stmt, struct db_support_set *set, struct error *err);
 
 static int read_rows(struct db_connection *reader, const char *what, const char *sql, read_row read,
@@ -343,7 +354,20 @@ static int read_rows(struct db_connection *reader, const char *what, const char 
     return rc != 0 ? rc : step;
 }
 
-/* Reads what belongs to set->id and set->version. */
+/* Reads what belongs to set->id and set->version, but for the examples. */
+static int read_classes(struct db_connection *reader, void *item, struct error *err)
+{
+    struct db_support_set *set = item;
+    int rc = read_version(reader, set, err);
+    if (rc == 0)
+        rc = read_rows(reader, "reading classes",
+                       "SELECT class_index, name, color, n_examples FROM classes"
+                       " WHERE support_set_id = ? AND version = ? ORDER BY class_index",
+                       read_counted_class, set, err);
+    return rc;
+}
+
+/* The same with the examples, which are counted as they come. */
 static int read_content(struct db_connection *reader, void *item, struct error *err)
 {
     struct db_support_set *set = item;
@@ -362,7 +386,7 @@ static int read_content(struct db_connection *reader, void *item, struct error *
     return rc;
 }
 
-static int get_from(struct db_connection *reader, const char *id, uint32_t version,
+static int get_from(struct db_connection *reader, const char *id, uint32_t version, read_set read,
                     struct db_support_set *set, struct error *err)
 {
     int rc = read_owner(reader, id, set, err);
@@ -370,24 +394,36 @@ static int get_from(struct db_connection *reader, const char *id, uint32_t versi
         return rc;
     snprintf(set->id, sizeof(set->id), "%s", id);
     set->version = version != 0 ? version : set->latest_version;
-    return read_content(reader, set, err);
+    return read(reader, set, err);
 }
 
-int db_support_set_get(struct db *db, const char *id, uint32_t version, struct db_support_set *out,
-                       struct error *err)
+static int get(struct db *db, const char *id, uint32_t version, read_set read,
+               struct db_support_set *out, struct error *err)
 {
     struct db_connection *reader = NULL;
     struct db_support_set set = {0};
     int rc = db_read_begin(db, &reader, err);
     if (rc != 0)
         return rc;
-    rc = get_from(reader, id, version, &set, err);
+    rc = get_from(reader, id, version, read, &set, err);
     db_read_end(db, reader);
     if (rc == 0)
         *out = set;
     else
         db_support_set_clear(&set);
     return rc;
+}
+
+int db_support_set_get(struct db *db, const char *id, uint32_t version, struct db_support_set *out,
+                       struct error *err)
+{
+    return get(db, id, version, read_content, out, err);
+}
+
+int db_support_set_get_classes(struct db *db, const char *id, uint32_t version,
+                               struct db_support_set *out, struct error *err)
+{
+    return get(db, id, version, read_classes, out, err);
 }
 
 /* The latest version of a set. */
@@ -408,7 +444,7 @@ static void clear_set(void *item)
 static const struct db_kind support_sets = {.name = "support sets",
                                             .size = sizeof(struct db_support_set),
                                             .read = read_latest,
-                                            .complete = read_content,
+                                            .complete = read_classes,
                                             .clear = clear_set};
 
 int db_support_set_list(struct db *db, const char *project_id, const struct db_page *page,

@@ -12,8 +12,8 @@ struct db_example {
 
 struct db_class {
     char *name;
-    uint8_t color[3]; /* RGB */
-    struct db_example *examples;
+    uint8_t color[3];            /* RGB */
+    struct db_example *examples; /* n_examples; NULL in a list and in a set without examples */
     size_t n_examples;
 };
 
@@ -31,7 +31,7 @@ struct db_support_set {
 };
 
 struct db_support_set_list {
-    struct db_support_set *items; /* latest versions, classes and examples included */
+    struct db_support_set *items; /* latest versions with their classes, without examples */
     size_t n_items;
     bool more;
 };
@@ -46,6 +46,9 @@ int db_support_set_add_version(struct db *db, struct db_support_set *set, uint32
 /* version 0: the latest. */
 int db_support_set_get(struct db *db, const char *id, uint32_t version, struct db_support_set *out,
                        struct error *err);
+/* The same without examples, of which there may be very many. */
+int db_support_set_get_classes(struct db *db, const char *id, uint32_t version,
+                               struct db_support_set *out, struct error *err);
 int db_support_set_list(struct db *db, const char *project_id, const struct db_page *page,
                         struct db_support_set_list *out, struct error *err);
 

@@ -18,7 +18,7 @@ static bool job_is_final(void *context, const char *job_id)
 {
     struct service *service = context;
     struct db_job job = {0};
-    if (db_job_get(service->db, job_id, &job, NULL) < 0)
+    if (db_job_get_row(service->db, job_id, &job, NULL) < 0)
         return true; /* gone, or unreadable: who waits reads it again and says so */
     bool final = db_job_state_is_final(job.state);
     db_job_clear(&job);
@@ -62,11 +62,11 @@ static int check_keys(void *context, struct error *err)
 static char *render_metrics(void *context)
 {
     const struct service *service = context;
-    uint64_t counts[5] = {0};
+    struct db_job_counts counts = {0};
     uint64_t cache_size = 0, cache_entries = 0, n_verified = 0, n_damaged = 0;
-    if (db_job_counts(service->db, counts, NULL) == 0) {
-        metrics_set(service->metrics, METRIC_JOBS_QUEUED, (double)counts[DB_JOB_QUEUED]);
-        metrics_set(service->metrics, METRIC_JOBS_RUNNING, (double)counts[DB_JOB_RUNNING]);
+    if (db_job_counts(service->db, &counts, NULL) == 0) {
+        metrics_set(service->metrics, METRIC_JOBS_QUEUED, (double)counts.n_queued);
+        metrics_set(service->metrics, METRIC_JOBS_RUNNING, (double)counts.n_running);
     }
     cache_usage(service->data->cache, &cache_size, &cache_entries);
     metrics_set(service->metrics, METRIC_CACHE_BYTES, (double)cache_size);

@@ -51,14 +51,14 @@ int result_view_open(struct api_call *call, struct result_view *out, struct erro
     if (call_id(call, 0, "job_", "job", err) == NULL ||
         call_id(call, 1, "img_", "image", err) == NULL)
         return ERROR_NOT_FOUND;
-    int rc = db_job_get(db, call->params[0], &view.job, err);
+    int rc = db_job_get_row(db, call->params[0], &view.job, err);
     if (rc == 0)
         rc = get_result(call, &view, DB_RESULT_WITHOUT_MAPS, err);
     if (rc == 0)
         rc = db_image_get(db, view.result.image_id, &view.image, err);
     if (rc == 0)
-        rc = db_support_set_get(db, view.job.support_set_id, view.job.support_set_version,
-                                &view.set, err);
+        rc = db_support_set_get_classes(db, view.job.support_set_id, view.job.support_set_version,
+                                        &view.set, err);
     if (rc == 0)
         rc = plan(&view, err);
     if (rc == 0)

@@ -11,15 +11,6 @@
 
 /* ---- the list ---- */
 
-static size_t find_start(const struct db_result_list *list, const char *after)
-{
-    for (size_t i = 0; i < list->n_items; i++) {
-        if (strcmp(list->items[i].image_id, after) == 0)
-            return i + 1;
-    }
-    return SIZE_MAX;
-}
-
 static int append_item(struct api_call *call, const struct db_job *job,
                        const struct db_support_set *set, const struct db_result *result,
                        json_t *items, struct error *err)
@@ -38,34 +29,44 @@ static int append_item(struct api_call *call, const struct db_job *job,
     return rc;
 }
 
-/* Pages through the job's results in the order of its images; the cursor is an image's id. */
-static int list_page(struct api_call *call, const struct db_job *job,
-                     const struct db_support_set *set, const struct db_result_list *list,
-                     struct error *err)
+static int answer_page(struct api_call *call, const struct db_job *job,
+                       const struct db_support_set *set, const struct db_result_list *list,
+                       struct error *err)
 {
-    uint32_t limit = call_query(call, "limit")->number;
-    size_t start = call->cursor[0] == '\0' ? 0 : find_start(list, call->cursor);
-    if (start == SIZE_MAX) {
-        field_errors_add(&call->errors, FIELD_PARAMETER, "cursor", "names no result of job %s",
-                         job->id);
-        return call_check_fields(call, err);
-    }
-    size_t end = list->n_items - start > limit ? start + limit : list->n_items;
     json_t *items = json_array();
     int rc = 0;
-    for (size_t i = start; i < end && rc == 0; i++)
+    for (size_t i = 0; i < list->n_items && rc == 0; i++)
         rc = append_item(call, job, set, &list->items[i], items, err);
     json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:o}", "job_id", job->id, "state",
-                             db_job_state_name(job->state), "n_results", (json_int_t)list->n_items,
+                             db_job_state_name(job->state), "n_results", (json_int_t)job->n_results,
                              "n_images", (json_int_t)job->n_images, "items", items);
+    const char *last = list->n_items > 0 ? list->items[list->n_items - 1].image_id : NULL;
     if (rc == 0)
-        rc = call_next(call, body, end<list->n_items, end> 0 ? list->items[end - 1].image_id : NULL,
-                       err);
+        rc = call_next(call, body, list->more, last, err);
     if (rc != 0) {
         json_decref(body);
         return rc;
     }
     return response_json(call->response, 200, body, err);
+}
+
+/* In the order of the job's images; the cursor is an image's id. */
+static int list_page(struct api_call *call, const struct db_job *job, struct error *err)
+{
+    struct db_support_set set = {0};
+    struct db_result_list list = {0};
+    const struct db_page page = call_page(call);
+    int rc = db_support_set_get_classes(call->api->db, job->support_set_id,
+                                        job->support_set_version, &set, err);
+    if (rc == 0)
+        rc = db_result_list(call->api->db, job->id, &page, &list, err);
+    if (rc == 0)
+        rc = answer_page(call, job, &set, &list, err);
+    else
+        rc = call_page_error(call, rc, err);
+    db_result_list_clear(&list);
+    db_support_set_clear(&set);
+    return rc;
 }
 
 int results_list(struct api_call *call, struct error *err)
@@ -74,9 +75,7 @@ int results_list(struct api_call *call, struct error *err)
     if (id == NULL)
         return ERROR_NOT_FOUND;
     struct db_job job = {0};
-    struct db_support_set set = {0};
-    struct db_result_list list = {0};
-    int rc = db_job_get(call->api->db, id, &job, err);
+    int rc = db_job_get_row(call->api->db, id, &job, err);
     if (rc != 0)
         return rc;
     /* The list grows while the job runs; then it is final. */
@@ -88,14 +87,8 @@ int results_list(struct api_call *call, struct error *err)
                               call->cursor))
             goto out;
     }
-    rc = db_support_set_get(call->api->db, job.support_set_id, job.support_set_version, &set, err);
-    if (rc == 0)
-        rc = db_result_list(call->api->db, id, &list, err);
-    if (rc == 0)
-        rc = list_page(call, &job, &set, &list, err);
+    rc = list_page(call, &job, err);
 out:
-    db_result_list_clear(&list);
-    db_support_set_clear(&set);
     db_job_clear(&job);
     return rc;
 }

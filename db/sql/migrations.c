@@ -271,6 +271,19 @@ static const struct db_migration all[] = {
      "  name TEXT NOT NULL PRIMARY KEY,"
      "  value TEXT NOT NULL);",
      DB_REFERENCES_HELD},
+    /* So that a list of jobs or support sets reads one row for each, however much is in it. */
+    {"counts of what belongs to a row",
+     "ALTER TABLE jobs ADD COLUMN n_images BIGINT NOT NULL DEFAULT 0;"
+     "ALTER TABLE jobs ADD COLUMN n_results BIGINT NOT NULL DEFAULT 0;"
+     "UPDATE jobs SET"
+     " n_images = (SELECT COUNT(*) FROM job_images i WHERE i.job_id = jobs.id),"
+     " n_results = (SELECT COUNT(*) FROM results r WHERE r.job_id = jobs.id);"
+     "ALTER TABLE classes ADD COLUMN n_examples BIGINT NOT NULL DEFAULT 0;"
+     "UPDATE classes SET n_examples = (SELECT COUNT(*) FROM examples e"
+     " WHERE e.support_set_id = classes.support_set_id AND e.version = classes.version"
+     " AND e.class_index = classes.class_index);"
+     "CREATE INDEX encoders_by_default ON encoders (is_default, created_at, id);",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

@@ -30,6 +30,7 @@ struct db_connection {
     struct db_stmt *cache[CACHED_STATEMENTS_MAX];
     size_t n_cached;
     enum durability durability;
+    struct db_work work;
 };
 
 struct db_stmt {
@@ -300,10 +301,24 @@ int db_stmt_prepare(struct db_stmt **out, struct db_connection *connection, cons
     return 0;
 }
 
+static uint64_t take_count(struct db_stmt *stmt, int counter)
+{
+    return (uint32_t)sqlite3_stmt_status(stmt->handle, counter, 1);
+}
+
+struct db_work db_connection_work(const struct db_connection *connection)
+{
+    return connection->work;
+}
+
 void db_stmt_finish(struct db_stmt *stmt)
 {
     if (stmt == NULL)
         return;
+    struct db_work *work = &stmt->connection->work;
+    work->n_steps += take_count(stmt, SQLITE_STMTSTATUS_VM_STEP);
+    work->n_scanned += take_count(stmt, SQLITE_STMTSTATUS_FULLSCAN_STEP);
+    work->n_sorts += take_count(stmt, SQLITE_STMTSTATUS_SORT);
     if (!stmt->cached) {
         sqlite3_finalize(stmt->handle);
         free(stmt);

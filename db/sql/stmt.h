@@ -61,6 +61,15 @@ int db_connection_commit(struct db_connection *connection, struct error *err);
 /* Allowed when the engine has already rolled back, or no transaction is open. */
 void db_connection_rollback(struct db_connection *connection);
 
+/* What a connection's statements took, so that a query's work can be held against what it gave: of
+ * those that were finished since it was opened. */
+struct db_work {
+    uint64_t n_steps;   /* of the engine's machine */
+    uint64_t n_scanned; /* rows looked at without an index that leads to them */
+    uint64_t n_sorts;
+};
+struct db_work db_connection_work(const struct db_connection *connection);
+
 /* `what` says what is being done, for messages ("reading a job"); `sql` must be a constant: both
  * are kept. */
 int db_stmt_prepare(struct db_stmt **out, struct db_connection *connection, const char *what,

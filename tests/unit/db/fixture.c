@@ -179,6 +179,25 @@ int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE])
     return rc;
 }
 
+uint64_t fixture_count_jobs(struct fixture *f, enum db_job_state state)
+{
+    char last[DB_ID_SIZE];
+    struct db_page page = {.limit = 1000};
+    struct db_job_list list;
+    uint64_t n = 0;
+    bool more = true;
+    while (more) {
+        assert_ok(db_job_list(f->db, f->project_id, &state, &page, &list, &f->err));
+        n += list.n_items;
+        more = list.more;
+        if (more)
+            memcpy(last, list.items[list.n_items - 1].id, DB_ID_SIZE);
+        page.after_id = last;
+        db_job_list_clear(&list);
+    }
+    return n;
+}
+
 void fixture_one_chip(const struct fixture *f, const char *job_id, struct fixture_result *out)
 {
     *out = (struct fixture_result){.quantity = {0, "n_chips", "", 1, NAN, NAN},

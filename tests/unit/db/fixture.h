@@ -57,6 +57,9 @@ int fixture_add_image(struct fixture *f, const char *project_id, const char *tex
 /* Inserts a job on fixture->image_id with nothing but defaults; the result of db_job_insert. */
 int fixture_add_job(struct fixture *f, int32_t priority, char id[DB_ID_SIZE]);
 
+/* The project's jobs in a state, counted page by page. */
+uint64_t fixture_count_jobs(struct fixture *f, enum db_job_state state);
+
 /* A result of one chip and one class, which points into the struct. */
 struct fixture_result {
     struct db_quantity quantity;

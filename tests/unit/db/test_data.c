@@ -225,16 +225,13 @@ static void fill_up(struct fixture *f, int *rc_blob, int *rc_job, uint64_t *n_jo
 /* What was accepted is there and work goes on. */
 static void expect_recovery(struct fixture *f, uint64_t n_jobs)
 {
-    uint64_t counts[5];
     char id[DB_ID_SIZE];
-    assert_ok(db_job_counts(f->db, counts, &f->err));
-    assert_int_equal(counts[DB_JOB_QUEUED], n_jobs);
+    assert_int_equal(fixture_count_jobs(f, DB_JOB_QUEUED), n_jobs);
     assert_ok(db_check(f->db, &f->err));
     assert_ok(fixture_add_job(f, 0, id));
     fixture_reopen(f);
     assert_ok(db_integrity_check(f->db, f->store, &f->err));
-    assert_ok(db_job_counts(f->db, counts, &f->err));
-    assert_int_equal(counts[DB_JOB_QUEUED], n_jobs + 1);
+    assert_int_equal(fixture_count_jobs(f, DB_JOB_QUEUED), n_jobs + 1);
 }
 
 static void a_file_limit_counts_as_full(void **state)

@@ -258,14 +258,35 @@ static void a_list_has_the_order_of_the_job(void **state)
         memcpy(result.image_id, ids[i], DB_ID_SIZE);
         assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
     }
-    assert_ok(db_result_list(f->db, result.job_id, &list, &f->err));
+    struct db_page page = {.limit = 5};
+    assert_ok(db_result_list(f->db, result.job_id, &page, &list, &f->err));
     assert_int_equal(list.n_items, 2);
     assert_string_equal(list.items[0].image_id, ids[1]);
     assert_string_equal(list.items[1].image_id, ids[2]);
     assert_quantities(&list.items[1]);
     assert_null(list.items[0].labels);
+    assert_false(list.more);
     db_result_list_clear(&list);
-    assert_ok(db_result_list(f->db, job_id, &list, &f->err));
+    page.limit = 1;
+    assert_ok(db_result_list(f->db, result.job_id, &page, &list, &f->err));
+    assert_int_equal(list.n_items, 1);
+    assert_true(list.more);
+    db_result_list_clear(&list);
+    page.after_id = ids[1];
+    assert_ok(db_result_list(f->db, result.job_id, &page, &list, &f->err));
+    assert_int_equal(list.n_items, 1);
+    assert_string_equal(list.items[0].image_id, ids[2]);
+    assert_false(list.more);
+    db_result_list_clear(&list);
+    assert_ok(db_job_get_row(f->db, result.job_id, &claimed, &f->err));
+    assert_int_equal(claimed.n_results, 2);
+    assert_int_equal(claimed.n_images, 3);
+    assert_null(claimed.image_ids);
+    db_job_clear(&claimed);
+    page.after_id = ids[0]; /* it is of the job and has no result yet */
+    assert_int_equal(db_result_list(f->db, result.job_id, &page, &list, &f->err), ERROR_INVALID);
+    page.after_id = NULL;
+    assert_ok(db_result_list(f->db, job_id, &page, &list, &f->err));
     assert_int_equal(list.n_items, 0);
     db_result_list_clear(&list);
 }
