@@ -80,7 +80,7 @@ static int render_window(struct api_call *call, const struct db_image *image,
     struct image pixels = {0};
     struct png_bytes png = {0};
     uint8_t *grey = NULL;
-    int rc = render_open(call->api, image, &normalise_params_default, &pixels, err);
+    int rc = render_open(call, image, &normalise_params_default, &pixels, err);
     if (rc != 0)
         return rc;
     grey = malloc((size_t)out_width * out_height);

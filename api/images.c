@@ -33,12 +33,15 @@ static json_t *image_json(const struct db_image *image)
 static int verify(struct api_call *call, const void *data, size_t size, const char *sha256,
                   struct image_info *info, struct error *err)
 {
+    const struct image_request request = {.data = data,
+                                          .size = size,
+                                          .limits = &call->api->limits.image,
+                                          .cancel = call->request->cancel};
     uint32_t n_levels = 0;
     uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
     if (counts == NULL)
         return error_set_nomem(err, "an image's counts");
-    int rc =
-        image_verify_count(data, size, &call->api->limits.image, 0, info, counts, &n_levels, err);
+    int rc = image_verify_count(&request, info, counts, &n_levels, err);
     if (rc == 0 && n_levels > 0)
         image_counts_put(call->api->cache, sha256, 0, counts, n_levels);
     free(counts);

@@ -9,6 +9,8 @@ const struct api_limits api_limits_default = {
     .max_chips_per_image = 4000000,
     .image = {.max_side = 32768,
               .max_pixels = UINT64_C(1) << 28,
-              .max_decoded_size = UINT64_C(2) << 30},
+              .max_decoded_size = UINT64_C(2) << 30,
+              .decode_base_ms = DECODE_BASE_MS,
+              .decode_ms_per_mib = DECODE_MS_PER_MIB},
     .max_wait_s = 30,
 };

@@ -2,9 +2,11 @@
 
 /* The bytes were verified when they were uploaded: what fails now was damaged since, or the limits
  * were lowered. */
-int render_open(struct api *api, const struct db_image *image,
+int render_open(struct api_call *call, const struct db_image *image,
                 const struct normalise_params *params, struct image *out, struct error *err)
 {
+    struct api *api = call->api;
+    const struct cancel *cancel = call->request->cancel;
     struct store_file blob = {0};
     int rc = store_file_open(api->store, image->sha256, &blob, err);
     if (rc != 0)
@@ -12,14 +14,19 @@ int render_open(struct api *api, const struct db_image *image,
                    ? error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image->id)
                    : rc;
     struct error cause = {0};
-    rc = image_decode(blob.data, blob.size, &api->limits.image, image->frame, out, &cause);
+    const struct image_request request = {.data = blob.data,
+                                          .size = blob.size,
+                                          .limits = &api->limits.image,
+                                          .frame = image->frame,
+                                          .cancel = cancel};
+    rc = image_decode(&request, out, &cause);
     store_file_close(&blob);
     if (rc == ERROR_INVALID)
         return error_set(err, ERROR_CORRUPT, "stored image %s: %s", image->id, cause.message);
     if (rc != 0)
         return error_set(err, cause.code, "%s", cause.message);
     rc = normalise_apply(params, out->pixels, out->info.width, out->info.height,
-                         &out->info.full_scale, err);
+                         &out->info.full_scale, cancel, err);
     if (rc != 0)
         image_clear(out);
     return rc;

@@ -10,8 +10,9 @@
 /* Part of every rendered picture's entity tag: to be raised when rendering changes its bytes. */
 #define RENDER_REVISION "1"
 
-/* Decodes and normalises a stored image; the caller clears it. ERROR_NOMEM, ERROR_CORRUPT. */
-int render_open(struct api *api, const struct db_image *image,
+/* Decodes and normalises a stored image; the caller clears it. ERROR_NOMEM, ERROR_CORRUPT, and
+ * ERROR_CANCELLED when the request's cancel was asked. */
+int render_open(struct api_call *call, const struct db_image *image,
                 const struct normalise_params *params, struct image *out, struct error *err);
 
 /* Answers with a PNG; takes `png`. */

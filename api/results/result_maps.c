@@ -52,7 +52,7 @@ static int draw_overlay(struct api_call *call, struct result_view *view, struct 
     get_colors(&view->set, colors);
     int rc = job_params_from_text(view->job.params, &params, err);
     if (rc == 0)
-        rc = render_open(call->api, &view->image, &params.normalise, &image, err);
+        rc = render_open(call, &view->image, &params.normalise, &image, err);
     if (rc != 0)
         return rc;
     rc = result_view_load(call, view, err);

@@ -24,6 +24,7 @@ struct clahe {
     uint32_t tiles_x, tiles_y;
     float *maps; /* tiles_y x tiles_x x MAP_SIZE: the cumulative histogram below each bin's edge */
     struct place *columns; /* width */
+    const struct cancel *cancel;
 };
 
 static uint32_t tile_start(uint32_t size, uint32_t n_tiles, uint32_t tile)
@@ -100,8 +101,15 @@ static void clip_histogram(double *histogram, double limit)
     }
 }
 
-static void plan_tile(const struct clahe *clahe, const float *pixels, double clip_limit,
-                      uint32_t tile_x, uint32_t tile_y)
+static int check_cancel(const struct clahe *clahe, struct error *err)
+{
+    if (cancel_is_asked(clahe->cancel))
+        return error_set(err, ERROR_CANCELLED, "CLAHE was called off");
+    return 0;
+}
+
+static int plan_tile(const struct clahe *clahe, const float *pixels, double clip_limit,
+                     uint32_t tile_x, uint32_t tile_y, struct error *err)
 {
     uint32_t x0 = tile_start(clahe->width, clahe->tiles_x, tile_x);
     uint32_t x1 = tile_start(clahe->width, clahe->tiles_x, tile_x + 1);
@@ -109,6 +117,9 @@ static void plan_tile(const struct clahe *clahe, const float *pixels, double cli
     uint32_t y1 = tile_start(clahe->height, clahe->tiles_y, tile_y + 1);
     uint64_t counts[N_BINS] = {0};
     for (size_t y = y0; y < y1; y++) {
+        int rc = check_cancel(clahe, err);
+        if (rc < 0)
+            return rc;
         for (size_t x = x0; x < x1; x++) {
             float part;
             counts[find_bin(pixels[y * clahe->width + x], &part)]++;
@@ -127,6 +138,7 @@ static void plan_tile(const struct clahe *clahe, const float *pixels, double cli
         sum += histogram[bin];
     }
     map[N_BINS] = 1;
+    return 0;
 }
 
 static float look_up(const float *map, uint32_t bin, float part)
@@ -154,8 +166,21 @@ static void map_row(const struct clahe *clahe, struct place row_place, float *ro
     }
 }
 
-int clahe_apply(const struct clahe_params *params, float *pixels, uint32_t width, uint32_t height,
+static int plan(struct clahe *clahe, const struct clahe_params *params, const float *pixels,
                 struct error *err)
+{
+    int rc = 0;
+    for (uint32_t x = 0; x < clahe->width; x++)
+        clahe->columns[x] = find_place(clahe->width, clahe->tiles_x, x);
+    for (uint32_t tile_y = 0; tile_y < clahe->tiles_y; tile_y++) {
+        for (uint32_t tile_x = 0; tile_x < clahe->tiles_x && rc == 0; tile_x++)
+            rc = plan_tile(clahe, pixels, params->clip_limit, tile_x, tile_y, err);
+    }
+    return rc;
+}
+
+int clahe_apply(const struct clahe_params *params, float *pixels, uint32_t width, uint32_t height,
+                const struct cancel *cancel, struct error *err)
 {
     if (width == 0 || height == 0)
         return 0;
@@ -164,6 +189,7 @@ int clahe_apply(const struct clahe_params *params, float *pixels, uint32_t width
         .height = height,
         .tiles_x = params->tiles < width ? params->tiles : width,
         .tiles_y = params->tiles < height ? params->tiles : height,
+        .cancel = cancel,
     };
     size_t n_tiles = (size_t)clahe.tiles_x * clahe.tiles_y;
     int rc = 0;
@@ -173,14 +199,11 @@ int clahe_apply(const struct clahe_params *params, float *pixels, uint32_t width
         rc = error_set_nomem(err, "the CLAHE mappings");
         goto out;
     }
-    for (uint32_t x = 0; x < width; x++)
-        clahe.columns[x] = find_place(width, clahe.tiles_x, x);
-    for (uint32_t tile_y = 0; tile_y < clahe.tiles_y; tile_y++) {
-        for (uint32_t tile_x = 0; tile_x < clahe.tiles_x; tile_x++)
-            plan_tile(&clahe, pixels, params->clip_limit, tile_x, tile_y);
-    }
-    for (uint32_t y = 0; y < height; y++)
+    rc = plan(&clahe, params, pixels, err);
+    for (uint32_t y = 0; y < height && rc == 0; y++) {
         map_row(&clahe, find_place(height, clahe.tiles_y, y), pixels + (size_t)y * width);
+        rc = check_cancel(&clahe, err);
+    }
 out:
     free(clahe.maps);
     free(clahe.columns);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/cancel.h"
 #include "base/error.h"
 
 /* tiles x tiles contextual regions, 256 bins. */
@@ -17,8 +18,9 @@ struct clahe_params {
 
 /* Equalises `pixels` (height x width, row-major, values 0..1, borrowed) in place; `params` as
  * normalise_params_check accepts them. An image with fewer pixels a side than tiles has one tile a
- * pixel on that side. Deterministic. ERROR_NOMEM; then the pixels are untouched. */
+ * pixel on that side. Deterministic. `cancel` (NULL: never) is asked at each row. ERROR_NOMEM; then
+ * the pixels are untouched. ERROR_CANCELLED; then they may be half done. */
 int clahe_apply(const struct clahe_params *params, float *pixels, uint32_t width, uint32_t height,
-                struct error *err);
+                const struct cancel *cancel, struct error *err);
 
 #endif

@@ -8,6 +8,8 @@ const struct image_limits image_limits_default = {
     .max_side = 32768,
     .max_pixels = UINT64_C(1) << 28,
     .max_decoded_size = UINT64_C(1) << 31,
+    .decode_base_ms = DECODE_BASE_MS,
+    .decode_ms_per_mib = DECODE_MS_PER_MIB,
 };
 
 const char *image_conversion_name(enum image_conversion conversion)

@@ -2,7 +2,9 @@
  * which finds the format of a file, and the formats, one a file (png_format.c).
  *
  * Every input is hostile: a format holds the sizes in a file's header against the limits before
- * anything is allocated, and a corrupt file leaves nothing behind.
+ * anything is allocated, and a corrupt file leaves nothing behind. The sizes bound the work as
+ * well: what a file has beyond its last row is refused and not read, and the request's cancel and
+ * the limit of processor time (decode_guard.h) hold at every point of a decode.
  */
 #ifndef CHIPSHOT_ENGINE_IMAGE_FORMAT_H
 #define CHIPSHOT_ENGINE_IMAGE_FORMAT_H
@@ -11,16 +13,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "engine/image/sample_type.h"
 
 struct image_limits {
-    uint32_t max_side;         /* pixels */
-    uint64_t max_pixels;       /* width x height */
-    uint64_t max_decoded_size; /* bytes of the decoded float32 plane plus decoder buffers */
+    uint32_t max_side;          /* pixels */
+    uint64_t max_pixels;        /* width x height */
+    uint64_t max_decoded_size;  /* bytes of the decoded float32 plane plus decoder buffers */
+    uint64_t decode_base_ms;    /* processor time that any decode may take (decode_guard.h) */
+    uint64_t decode_ms_per_mib; /* and more for each MiB of its rows and of the file */
 };
 
-/* max_side 32,768; max_pixels 2^28; max_decoded_size 2 GiB. */
+enum { DECODE_BASE_MS = 10000, DECODE_MS_PER_MIB = 250 };
+
+/* max_side 32,768; max_pixels 2^28; max_decoded_size 2 GiB; DECODE_BASE_MS, DECODE_MS_PER_MIB. */
 extern const struct image_limits image_limits_default;
 
 /* ---- what is said of an image ---- */
@@ -80,13 +87,14 @@ enum image_trust {
                         fault that matters may be left out */
 };
 
-/* What is to be read; `data` and `limits` are borrowed for as long as it is open. */
+/* What is to be read; `data`, `limits` and `cancel` are borrowed for as long as it is open. */
 struct image_request {
-    const uint8_t *data;
+    const void *data;
     size_t size;
     const struct image_limits *limits;
     uint32_t frame;
     enum image_trust trust;
+    const struct cancel *cancel; /* asked while it is read; NULL: never */
 };
 
 struct image_format {
@@ -111,8 +119,8 @@ struct image_format {
     /* Reads the next rows from the top, 1 to `n_max` as suits the format, into `rows` (n_max x
      * width samples, in native order; NULL: they are only checked). Unordered rows are read at
      * once: then n_max is the height. The last rows are given when the whole file is known to be
-     * right. After an error the reader can only be closed. ERROR_INVALID: corrupt or truncated.
-     * ERROR_NOMEM. */
+     * right. After an error the reader can only be closed. ERROR_INVALID: corrupt, truncated, or
+     * over the limit of time. ERROR_CANCELLED: the request's cancel was asked. ERROR_NOMEM. */
     int (*read)(void *reader, uint32_t n_max, void *rows, uint32_t *n_rows, struct error *err);
     void (*close)(void *reader);
 };

@@ -92,33 +92,28 @@ int image_format_identify(const void *data, size_t size, const struct image_form
     return refuse(data, size, err);
 }
 
-int image_probe(const void *data, size_t size, const struct image_limits *limits,
-                struct image_frames *out, struct error *err)
+int image_probe(const struct image_request *request, struct image_frames *out, struct error *err)
 {
     const struct image_format *format;
-    const struct image_request request = {.data = data, .size = size, .limits = limits};
-    int rc = image_format_identify(data, size, &format, err);
+    int rc = image_format_identify(request->data, request->size, &format, err);
     if (rc == 0)
-        rc = format->probe(&request, out, err);
+        rc = format->probe(request, out, err);
     for (uint32_t i = 0; rc == 0 && i < out->n; i++)
         out->items[i].format = format;
     return rc;
 }
 
-int image_open(const void *data, size_t size, const struct image_limits *limits, uint32_t frame,
-               enum image_trust trust, struct image_source *out, struct error *err)
+int image_open(const struct image_request *request, struct image_source *out, struct error *err)
 {
     const struct image_format *format;
-    const struct image_request request = {data, size, limits, frame, trust};
-    int rc = image_format_identify(data, size, &format, err);
-    return rc < 0 ? rc : image_source_open(out, format, &request, err);
+    int rc = image_format_identify(request->data, request->size, &format, err);
+    return rc < 0 ? rc : image_source_open(out, format, request, err);
 }
 
-int image_decode(const void *data, size_t size, const struct image_limits *limits, uint32_t frame,
-                 struct image *out, struct error *err)
+int image_decode(const struct image_request *request, struct image *out, struct error *err)
 {
     struct image_source source;
-    int rc = image_open(data, size, limits, frame, IMAGE_UNCHECKED, &source, err);
+    int rc = image_open(request, &source, err);
     if (rc < 0)
         return rc;
     rc = image_source_decode(&source, out, err);
@@ -126,12 +121,11 @@ int image_decode(const void *data, size_t size, const struct image_limits *limit
     return rc;
 }
 
-int image_verify_count(const void *data, size_t size, const struct image_limits *limits,
-                       uint32_t frame, struct image_info *out, uint32_t *counts, uint32_t *n_levels,
-                       struct error *err)
+int image_verify_count(const struct image_request *request, struct image_info *out,
+                       uint32_t *counts, uint32_t *n_levels, struct error *err)
 {
     struct image_source source;
-    int rc = image_open(data, size, limits, frame, IMAGE_UNCHECKED, &source, err);
+    int rc = image_open(request, &source, err);
     if (rc < 0)
         return rc;
     const uint32_t n = counts != NULL ? sample_type_n_levels(source.info.type) : 0;
@@ -145,8 +139,7 @@ int image_verify_count(const void *data, size_t size, const struct image_limits 
     return 0;
 }
 
-int image_verify(const void *data, size_t size, const struct image_limits *limits, uint32_t frame,
-                 struct image_info *out, struct error *err)
+int image_verify(const struct image_request *request, struct image_info *out, struct error *err)
 {
-    return image_verify_count(data, size, limits, frame, out, NULL, NULL, err);
+    return image_verify_count(request, out, NULL, NULL, err);
 }

@@ -2,7 +2,7 @@
  * the file's native values out.
  *
  * A file may hold several images, its frames, numbered from 0. Every input is hostile (format.h).
- * `data` is borrowed for the call, or until a source is closed.
+ * What a request points to is borrowed for the call, or until a source is closed.
  */
 #ifndef CHIPSHOT_ENGINE_IMAGE_IMAGE_H
 #define CHIPSHOT_ENGINE_IMAGE_IMAGE_H
@@ -18,29 +18,25 @@ const struct image_format *image_format_find(const char *name);
 int image_format_identify(const void *data, size_t size, const struct image_format **out,
                           struct error *err);
 
-/* Reads the headers alone. ERROR_INVALID: not a supported format, or over a limit; the message
- * names the field, the limit and the value. Release with image_frames_clear. */
-int image_probe(const void *data, size_t size, const struct image_limits *limits,
-                struct image_frames *out, struct error *err);
+/* Reads the headers alone, of any frame. ERROR_INVALID: not a supported format, or over a limit;
+ * the message names the field, the limit and the value. ERROR_CANCELLED: the request's cancel was
+ * asked. Release with image_frames_clear. */
+int image_probe(const struct image_request *request, struct image_frames *out, struct error *err);
 
 /* Opens a frame to be read row by row. ERROR_INVALID as above, and when there is no such frame.
  * Close with image_source_close. */
-int image_open(const void *data, size_t size, const struct image_limits *limits, uint32_t frame,
-               enum image_trust trust, struct image_source *out, struct error *err);
+int image_open(const struct image_request *request, struct image_source *out, struct error *err);
 
 /* Decodes a whole frame. On success `out` is to be released with image_clear.
- * ERROR_INVALID: not an image, corrupt, truncated or over a limit. ERROR_NOMEM. */
-int image_decode(const void *data, size_t size, const struct image_limits *limits, uint32_t frame,
-                 struct image *out, struct error *err);
+ * ERROR_INVALID: not an image, corrupt, truncated or over a limit. ERROR_CANCELLED. ERROR_NOMEM. */
+int image_decode(const struct image_request *request, struct image *out, struct error *err);
 
 /* Checks that a whole frame decodes, in less memory than image_decode where the format allows it
  * (row by row). Same errors. */
-int image_verify(const void *data, size_t size, const struct image_limits *limits, uint32_t frame,
-                 struct image_info *out, struct error *err);
+int image_verify(const struct image_request *request, struct image_info *out, struct error *err);
 /* The same, and counts the values of an image whose type has levels (sample_type.h): *n_levels of
  * `counts` (room for SAMPLE_LEVELS_MAX, zeroed); 0 for another one. */
-int image_verify_count(const void *data, size_t size, const struct image_limits *limits,
-                       uint32_t frame, struct image_info *out, uint32_t *counts, uint32_t *n_levels,
-                       struct error *err);
+int image_verify_count(const struct image_request *request, struct image_info *out,
+                       uint32_t *counts, uint32_t *n_levels, struct error *err);
 
 #endif

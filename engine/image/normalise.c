@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_BUCKETS = 1 << 16, CLIP_LIMIT_MAX = 100, TILES_MAX = 64 };
+enum {
+    N_BUCKETS = 1 << 16,
+    CLIP_LIMIT_MAX = 100,
+    TILES_MAX = 64,
+    PART_PIXELS = 1 << 20, /* looked at before the cancel is asked again */
+};
 
 const struct normalise_params normalise_params_default = {
     .method = NORMALISE_PERCENTILE,
@@ -85,11 +90,37 @@ static float key_float(uint32_t key)
     return value;
 }
 
+/* All pixels, part by part. */
+struct walk {
+    const struct cancel *cancel;
+    size_t n;
+    size_t first, end; /* the part at hand */
+    bool is_cancelled;
+};
+
+/* False: there is no other part, or it is not wanted any more. */
+static bool next_part(struct walk *walk)
+{
+    if (walk->end == walk->n)
+        return false;
+    walk->is_cancelled = cancel_is_asked(walk->cancel);
+    walk->first = walk->end;
+    walk->end = walk->n - walk->first < PART_PIXELS ? walk->n : walk->first + PART_PIXELS;
+    return !walk->is_cancelled;
+}
+
+static int set_cancelled(struct error *err)
+{
+    return error_set(err, ERROR_CANCELLED, "image: the normalisation was called off");
+}
+
 struct selector {
     const uint32_t *counts; /* of the levels; NULL when there are pixels */
     double lowest;          /* value of level 0 */
     const float *pixels;
     size_t n;
+    const struct cancel *cancel;
+    bool is_cancelled; /* what is selected means nothing */
     uint64_t *upper;   /* N_BUCKETS: counts of the keys' upper halves */
     uint64_t *lower;   /* N_BUCKETS: counts of the lower halves in bucket `lower_of` */
     uint32_t lower_of; /* N_BUCKETS when `lower` is not filled yet */
@@ -104,6 +135,15 @@ static uint32_t find_bucket(const uint64_t *counts, uint64_t *rank)
     return bucket;
 }
 
+static void count_lower(struct selector *selector, const struct walk *walk, uint32_t upper)
+{
+    for (size_t i = walk->first; i < walk->end; i++) {
+        uint32_t key = float_key(selector->pixels[i]);
+        if (key >> 16 == upper)
+            selector->lower[key & 0xffff]++;
+    }
+}
+
 /* The value that would stand at `rank` (0-based, below n) if the pixels were sorted. */
 static double select_rank(struct selector *selector, uint64_t rank)
 {
@@ -116,11 +156,10 @@ static double select_rank(struct selector *selector, uint64_t rank)
     uint32_t upper = find_bucket(selector->upper, &rank);
     if (selector->lower_of != upper) {
         memset(selector->lower, 0, N_BUCKETS * sizeof(*selector->lower));
-        for (size_t i = 0; i < selector->n; i++) {
-            uint32_t key = float_key(selector->pixels[i]);
-            if (key >> 16 == upper)
-                selector->lower[key & 0xffff]++;
-        }
+        struct walk walk = {.cancel = selector->cancel, .n = selector->n};
+        while (next_part(&walk))
+            count_lower(selector, &walk, upper);
+        selector->is_cancelled |= walk.is_cancelled;
         selector->lower_of = upper;
     }
     return key_float(upper << 16 | find_bucket(selector->lower, &rank));
@@ -139,9 +178,11 @@ static double select_percentile(struct selector *selector, double percent)
 }
 
 static int find_percentiles(const struct normalise_params *params, const float *pixels, size_t n,
-                            double *low, double *high, struct error *err)
+                            const struct cancel *cancel, double *low, double *high,
+                            struct error *err)
 {
-    struct selector selector = {.pixels = pixels, .n = n, .lower_of = N_BUCKETS};
+    struct selector selector = {.pixels = pixels, .n = n, .cancel = cancel, .lower_of = N_BUCKETS};
+    struct walk walk = {.cancel = cancel, .n = n};
     int rc = 0;
     selector.upper = calloc(N_BUCKETS, sizeof(*selector.upper));
     selector.lower = calloc(N_BUCKETS, sizeof(*selector.lower));
@@ -149,10 +190,14 @@ static int find_percentiles(const struct normalise_params *params, const float *
         rc = error_set_nomem(err, "the percentiles");
         goto out;
     }
-    for (size_t i = 0; i < n; i++)
-        selector.upper[float_key(pixels[i]) >> 16]++;
+    while (next_part(&walk)) {
+        for (size_t i = walk.first; i < walk.end; i++)
+            selector.upper[float_key(pixels[i]) >> 16]++;
+    }
     *low = select_percentile(&selector, params->low);
     *high = select_percentile(&selector, params->high);
+    if (walk.is_cancelled || selector.is_cancelled)
+        rc = set_cancelled(err);
 out:
     free(selector.upper);
     free(selector.lower);
@@ -160,21 +205,24 @@ out:
 }
 
 /* The extremes, or ERROR_INVALID when a value is not finite. */
-static int find_extremes(const float *pixels, size_t n, double *low, double *high,
-                         struct error *err)
+static int find_extremes(const float *pixels, size_t n, const struct cancel *cancel, double *low,
+                         double *high, struct error *err)
 {
+    struct walk walk = {.cancel = cancel, .n = n};
     float smallest = pixels[0];
     float largest = pixels[0];
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(pixels[i]))
-            return error_set(err, ERROR_INVALID, "image: pixel %zu has the value %g", i,
-                             (double)pixels[i]);
-        smallest = pixels[i] < smallest ? pixels[i] : smallest;
-        largest = pixels[i] > largest ? pixels[i] : largest;
+    while (next_part(&walk)) {
+        for (size_t i = walk.first; i < walk.end; i++) {
+            if (!isfinite(pixels[i]))
+                return error_set(err, ERROR_INVALID, "image: pixel %zu has the value %g", i,
+                                 (double)pixels[i]);
+            smallest = pixels[i] < smallest ? pixels[i] : smallest;
+            largest = pixels[i] > largest ? pixels[i] : largest;
+        }
     }
     *low = smallest;
     *high = largest;
-    return 0;
+    return walk.is_cancelled ? set_cancelled(err) : 0;
 }
 
 static void stretch(float *pixels, size_t n, double low, double high)
@@ -199,7 +247,8 @@ static int check_full_scale(const struct sample_range *range, struct error *err)
 }
 
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
-                    uint32_t height, const struct sample_range *full_scale, struct error *err)
+                    uint32_t height, const struct sample_range *full_scale,
+                    const struct cancel *cancel, struct error *err)
 {
     int rc = normalise_params_check(params, err);
     if (rc == 0)
@@ -211,12 +260,12 @@ int normalise_apply(const struct normalise_params *params, float *pixels, uint32
     size_t n = (size_t)width * height;
     double low = 0;
     double high = 0;
-    rc = find_extremes(pixels, n, &low, &high, err);
+    rc = find_extremes(pixels, n, cancel, &low, &high, err);
     if (rc != 0)
         return rc;
     switch (params->method) {
     case NORMALISE_PERCENTILE:
-        rc = find_percentiles(params, pixels, n, &low, &high, err);
+        rc = find_percentiles(params, pixels, n, cancel, &low, &high, err);
         break;
     case NORMALISE_MINMAX:
         break;
@@ -227,8 +276,13 @@ int normalise_apply(const struct normalise_params *params, float *pixels, uint32
     }
     if (rc != 0)
         return rc;
-    stretch(pixels, n, low, high);
-    return params->clahe.enabled ? clahe_apply(&params->clahe, pixels, width, height, err) : 0;
+    struct walk walk = {.cancel = cancel, .n = n};
+    while (next_part(&walk))
+        stretch(pixels + walk.first, walk.end - walk.first, low, high);
+    if (walk.is_cancelled)
+        return set_cancelled(err);
+    return params->clahe.enabled ? clahe_apply(&params->clahe, pixels, width, height, cancel, err)
+                                 : 0;
 }
 
 /* ---- levels ---- */

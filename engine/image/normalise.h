@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "engine/image/clahe.h"
 #include "engine/image/sample_type.h"
@@ -36,10 +37,11 @@ int normalise_params_check(const struct normalise_params *params, struct error *
  * together, values above them become 1 and all others 0: an image with one value only becomes 0
  * (NORMALISE_NONE keeps its level). Percentiles interpolate linearly between order statistics, as
  * NumPy's default does. Deterministic. `full_scale` is the image's. ERROR_INVALID as above, for a
- * full scale that is none, or for a pixel that is not finite, ERROR_NOMEM; then `pixels` may be
- * half done. */
+ * full scale that is none, or for a pixel that is not finite, ERROR_NOMEM, ERROR_CANCELLED when
+ * `cancel` (NULL: never) was asked; then `pixels` may be half done. */
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
-                    uint32_t height, const struct sample_range *full_scale, struct error *err);
+                    uint32_t height, const struct sample_range *full_scale,
+                    const struct cancel *cancel, struct error *err);
 
 /* The same for samples (samples.h): the value that normalise_apply would make of each level, from
  * counts[level], into `levels` (both sample_type_n_levels; at least one count is not 0). CLAHE,

@@ -4,8 +4,8 @@
  *
  * Hostile input is kept small before libpng sees it: IHDR is read by hand and held against the
  * limits first; every ancillary chunk but sCAL is skipped unread; image data pass through one row
- * buffer. Adam7 passes are taken as the small images they are and scattered into the plane, so an
- * interlaced file needs no more memory than another.
+ * buffer, as many as the rows need and hardly more. Adam7 passes are taken as the small images they
+ * are and scattered into the plane, so an interlaced file needs no more memory than another.
  *
  * libpng leaves its calls by longjmp on an error. Everything that must survive that lives in
  * `struct reader`, outside the frame that calls setjmp: see `attempt`. A reader that failed is only
@@ -19,11 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/image/decode_guard.h"
+#include "engine/image/png_chunks.h"
 #include "engine/image/png_rows.h"
 
 enum {
-    SIGNATURE_SIZE = 8,
-    IHDR_END = SIGNATURE_SIZE + 8 + 13 + 4,
+    IHDR_END = PNG_SIGNATURE_SIZE + 8 + 13 + 4,
     ADAM7_PASSES = 7,
     CHUNK_CACHE_MAX = 16,
     /* As libpng takes it: some versions refuse a file with a longer chunk other than IDAT, others
@@ -34,6 +35,11 @@ enum {
     ALLOCATION_MAX = 1 << 16,
     /* All of these together: a generous figure. */
     DECODER_SIZE = 1 << 18,
+    /* What compressed rows may take at most, beside as much again as they have bytes: what does not
+     * compress is stored as it is, and some ten bytes are added where an encoder flushes, be it
+     * after each row. Longer are only streams of blocks that hold nothing. */
+    DATA_SIZE_BASE = 1 << 16,
+    DATA_SIZE_ROW = 64,
 };
 
 struct ihdr {
@@ -49,6 +55,8 @@ struct reader {
     size_t size;
     size_t position;
     const struct image_limits *limits;
+    struct decode_guard guard;
+    size_t data_end; /* behind the image data */
     struct ihdr ihdr;
     png_structp png;
     png_infop header;
@@ -59,6 +67,7 @@ struct reader {
     uint32_t n_given;      /* rows that the caller has */
     bool has_begun;        /* libpng is at the image data */
     uint32_t n_read;       /* rows that libpng has read, when they are not interlaced */
+    uint32_t n_left;       /* rows, of all passes, that libpng has not inflated yet */
     uint32_t n_wanted;     /* rows that a step is to give */
     uint8_t *out;          /* where to; NULL: nowhere; borrowed */
     uint8_t *row;          /* one row as libpng gives it: a byte or two a sample; owned */
@@ -86,9 +95,29 @@ static void on_warning(png_structp png, png_const_charp message)
         png_error(png, message);
 }
 
+/* Before n bytes are read or made. What is wrong then is the guard's to say. */
+static void pass_guard(struct reader *reader, size_t n)
+{
+    if (!decode_guard_pass(&reader->guard, n))
+        png_error(reader->png, "stopped");
+}
+
+/* Called with each row that is inflated, of all passes. After the last one libpng inflates what is
+ * left of the image data, however much that is, only to warn of it. A little more than the rows is
+ * what some encoders write, and no fault. */
+static void on_row(png_structp png, png_row_infop row, png_bytep samples)
+{
+    struct reader *reader = png_get_error_ptr(png);
+    (void)row;
+    (void)samples;
+    if (--reader->n_left == 0 && reader->data_end > reader->position + PNG_TAIL_MAX)
+        png_error(png, "image data goes on after the last row");
+}
+
 static void on_read(png_structp png, png_bytep out, size_t size)
 {
     struct reader *reader = png_get_io_ptr(png);
+    pass_guard(reader, size);
     if (size > reader->size - reader->position) {
         reader->truncated = true;
         png_error(png, "truncated");
@@ -122,6 +151,9 @@ static int attempt(struct reader *reader, void (*step)(struct reader *), struct 
         step(reader);
         return 0;
     }
+    const int stopped = decode_guard_result(&reader->guard, err);
+    if (stopped < 0)
+        return stopped;
     if (reader->out_of_memory)
         return error_set_nomem(err, "the PNG decoder");
     if (reader->truncated)
@@ -141,7 +173,7 @@ static int read_ihdr(const uint8_t *data, size_t size, struct ihdr *out, struct 
                          "image: the PNG file is truncated: it ends after %zu bytes, within its "
                          "header",
                          size);
-    const uint8_t *chunk = data + SIGNATURE_SIZE;
+    const uint8_t *chunk = data + PNG_SIGNATURE_SIZE;
     if (png_get_uint_32(chunk) != 13 || memcmp(chunk + 4, "IHDR", 4) != 0)
         return error_set(err, ERROR_INVALID,
                          "image: the PNG file is corrupt: its first chunk is not a header (IHDR)");
@@ -163,6 +195,51 @@ static int check_limits(const struct ihdr *ihdr, const struct image_limits *limi
     /* At most 8 bytes a pixel in each of libpng's two rows and in ours, and 4 in the sink. */
     return image_limits_check(limits, ihdr->width, ihdr->height,
                               UINT64_C(28) * ihdr->width + DECODER_SIZE, err);
+}
+
+/* The rows that a file has, of all passes, and their bytes with those that name the filters. */
+struct extent {
+    uint32_t n_rows;
+    uint64_t size;
+};
+
+static struct extent measure(const struct ihdr *ihdr)
+{
+    const bool is_palette = ihdr->color_type == PNG_COLOR_TYPE_PALETTE;
+    const bool is_color = (ihdr->color_type & PNG_COLOR_MASK_COLOR) != 0;
+    const bool has_alpha = (ihdr->color_type & PNG_COLOR_MASK_ALPHA) != 0;
+    const uint64_t n_channels = (is_color && !is_palette ? 3u : 1u) + has_alpha;
+    const bool is_interlaced = ihdr->interlace != PNG_INTERLACE_NONE;
+    struct extent extent = {0};
+    for (int pass = 0; pass < (is_interlaced ? ADAM7_PASSES : 1); pass++) {
+        const uint64_t columns = is_interlaced ? PNG_PASS_COLS(ihdr->width, pass) : ihdr->width;
+        const uint32_t n_rows = columns == 0    ? 0
+                                : is_interlaced ? PNG_PASS_ROWS(ihdr->height, pass)
+                                                : ihdr->height;
+        extent.n_rows += n_rows;
+        extent.size += n_rows * (1 + (columns * n_channels * ihdr->bit_depth + 7) / 8);
+    }
+    return extent;
+}
+
+/* The image data, found and held against what they may be. */
+static int check_data(struct reader *reader, struct error *err)
+{
+    const struct extent extent = measure(&reader->ihdr);
+    const uint64_t limit =
+        2 * extent.size + (uint64_t)DATA_SIZE_ROW * extent.n_rows + DATA_SIZE_BASE;
+    struct png_image_data data;
+    if (!png_image_data_find(reader->data, reader->size, &reader->guard, &data))
+        return decode_guard_result(&reader->guard, err);
+    if (data.size > limit)
+        return error_set(err, ERROR_INVALID,
+                         "image: the PNG file is corrupt: its image data (IDAT) have %llu bytes, "
+                         "over the limit of %llu for %llu bytes of rows",
+                         (unsigned long long)data.size, (unsigned long long)limit,
+                         (unsigned long long)extent.size);
+    reader->data_end = data.end;
+    reader->n_left = extent.n_rows;
+    return 0;
 }
 
 static float luminance(double red, double green, double blue)
@@ -319,6 +396,7 @@ static void step_begin(struct reader *reader)
     png_set_packing(reader->png); /* a byte for each sample below 8 bits, not scaled */
     if (reader->ihdr.bit_depth == 16 && SAMPLES_ARE_LITTLE_ENDIAN)
         png_set_swap(reader->png); /* PNG has the most significant byte first */
+    png_set_read_user_transform_fn(reader->png, on_row);
     png_read_update_info(reader->png, reader->header);
     /* The same as ours by construction; it guards the buffers that libpng writes to. */
     const size_t row_size = png_get_rowbytes(reader->png, reader->header);
@@ -335,9 +413,12 @@ static void read_plain(struct reader *reader)
     const size_t row_size = width * sample_type_size(reader->info.type);
     const bool is_direct = reader->info.type != SAMPLE_F32;
     /* Others may be reading the rows that were given: they are not written again. */
-    for (; reader->n_read < reader->n_given; reader->n_read++)
+    for (; reader->n_read < reader->n_given; reader->n_read++) {
+        pass_guard(reader, row_size);
         png_read_row(reader->png, reader->row, NULL);
+    }
     for (size_t i = 0; i < reader->n_wanted; i++, reader->n_read++) {
+        pass_guard(reader, row_size);
         uint8_t *out = reader->out != NULL ? reader->out + i * row_size : NULL;
         png_read_row(reader->png, is_direct && out != NULL ? out : reader->row, NULL);
         if (!is_direct)
@@ -356,6 +437,7 @@ static void read_pass(struct reader *reader, int pass)
     size_t step = (size_t)1 << PNG_PASS_COL_SHIFT(pass);
     for (uint32_t row = 0; columns > 0 && row < rows; row++) {
         size_t y = PNG_ROW_FROM_PASS_ROW(row, pass);
+        pass_guard(reader, columns);
         png_read_row(reader->png, reader->row, NULL);
         if (pixels != NULL)
             convert_row(reader, columns, pixels + y * width + PNG_PASS_START_COL(pass), step);
@@ -412,7 +494,9 @@ int png_decode_read(void *context, uint32_t n_max, void *rows, uint32_t *n_rows,
         n = n_max;
         reader->n_wanted = n;
         reader->out = rows;
-        int rc = allocate_rows(reader, err);
+        int rc = decode_guard_result(&reader->guard, err);
+        if (rc == 0)
+            rc = allocate_rows(reader, err);
         if (rc == 0)
             rc = attempt(reader, step_rows, err);
         if (rc < 0)
@@ -440,6 +524,7 @@ static int open_header(const struct image_request *request, struct reader **out,
     reader->size = request->size;
     reader->limits = request->limits;
     reader->ihdr = ihdr;
+    decode_guard_init(&reader->guard, request, measure(&ihdr).size + request->size);
     rc = attempt(reader, step_header, err);
     if (rc < 0)
         png_decode_close(reader);
@@ -466,10 +551,16 @@ int png_decode_open(const struct image_request *request, void **out, struct imag
     int rc = open_header(request, &reader, err);
     if (rc < 0)
         return rc;
+    rc = check_data(reader, err);
+    if (rc < 0) {
+        png_decode_close(reader);
+        return rc;
+    }
     /* Without the memory for it libpng reads the rows, too. */
     if (request->trust == IMAGE_CHECKED && sample_type_n_levels(reader->info.type) > 0)
-        reader->rows = png_rows_create(request->data, request->size, reader->ihdr.width,
-                                       reader->ihdr.height, reader->ihdr.bit_depth / 8);
+        reader->rows =
+            png_rows_create(request->data, request->size, reader->data_end, reader->ihdr.width,
+                            reader->ihdr.height, reader->ihdr.bit_depth / 8, &reader->guard);
     *info = reader->info;
     *out = reader;
     return 0;

@@ -16,6 +16,7 @@
 
 #include "base/clones.h"
 #include "engine/give_way.h"
+#include "engine/image/png_chunks.h"
 #include "engine/image/source.h"
 
 enum {
@@ -23,8 +24,7 @@ enum {
     RUNS = 4,
     WIDTH_MIN = (2 * RUNS + 1) * LANES,
     BLOCK_ROWS = SOURCE_BLOCK_ROWS,
-    SIGNATURE_SIZE = 8,
-    CHUNK_OVERHEAD = 12, /* length, type, checksum */
+    PART_SIZE = 1 << 16, /* of the image data, after which the guard is asked */
     FILTER_NONE = 0,
     FILTER_SUB = 1,
     FILTER_UP = 2,
@@ -39,8 +39,11 @@ typedef uint8_t bytes __attribute__((vector_size(LANES)));
 struct png_rows {
     const uint8_t *data;
     size_t size;
-    size_t next; /* where the next chunk begins */
-    bool fed;    /* there was image data */
+    size_t next;      /* where the next chunk begins */
+    bool fed;         /* there was image data */
+    uint32_t n_unfed; /* bytes of an IDAT chunk that follow what the stream has */
+    size_t data_end;  /* behind the image data */
+    struct decode_guard *guard;
     size_t row_size;
     uint32_t sample_size;
     uint32_t height;
@@ -51,43 +54,6 @@ struct png_rows {
 };
 
 /* ---- chunks ---- */
-
-static uint32_t read_u32(const uint8_t *from)
-{
-    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-}
-
-/* Four letters of ASCII. */
-static bool is_name(const uint8_t *type)
-{
-    for (int i = 0; i < 4; i++) {
-        const uint8_t letter = type[i] & 0xdf; /* capital */
-        if (letter < 'A' || letter > 'Z')
-            return false;
-    }
-    return true;
-}
-
-/* Finds the next chunk, whose data may lie beyond the end of the file only if this fails. */
-static bool next_chunk(struct png_rows *rows, const uint8_t **type, uint32_t *length)
-{
-    if (rows->size - rows->next < CHUNK_OVERHEAD)
-        return false;
-    const uint8_t *chunk = rows->data + rows->next;
-    *length = read_u32(chunk);
-    if (*length > rows->size - rows->next - CHUNK_OVERHEAD)
-        return false;
-    *type = chunk + 4;
-    if (!is_name(*type))
-        return false;
-    rows->next += CHUNK_OVERHEAD + (size_t)*length;
-    return true;
-}
-
-static bool is_type(const uint8_t *type, const char *name)
-{
-    return memcmp(type, name, 4) == 0;
-}
 
 /* Some of ISA-L's functions leave the upper halves of the vector registers in use. Until they are
  * cleared, processors with AVX carry them through each SSE instruction of the thread, whatever it
@@ -109,29 +75,44 @@ static void after_isal(void)
 }
 #endif
 
-static bool has_checksum(const uint8_t *type, uint32_t length)
+static bool next_chunk(struct png_rows *rows, struct png_chunk *chunk)
 {
-    const uint32_t checksum = crc32_gzip_refl(0, type, 4 + (uint64_t)length);
-    after_isal();
-    return checksum == read_u32(type + 4 + length);
+    return png_chunk_next(rows->data, rows->size, &rows->next, chunk);
 }
 
-/* Gives the stream the next IDAT chunk. */
-static bool feed(struct png_rows *rows)
+static bool has_checksum(const struct png_chunk *chunk)
 {
-    const uint8_t *type;
-    uint32_t length;
+    const uint32_t checksum = crc32_gzip_refl(0, chunk->type, 4 + (uint64_t)chunk->length);
+    after_isal();
+    return checksum == png_chunk_u32(chunk->type + 4 + chunk->length);
+}
+
+/* Goes to the next IDAT chunk. */
+static bool next_data(struct png_rows *rows)
+{
+    struct png_chunk chunk;
     do {
-        if (!next_chunk(rows, &type, &length))
+        if (!next_chunk(rows, &chunk) || !decode_guard_pass(rows->guard, PNG_CHUNK_OVERHEAD))
             return false;
         /* Once there was image data, it goes on to its end. */
-        if (rows->fed && !is_type(type, "IDAT"))
+        if (rows->fed && !png_chunk_is(&chunk, "IDAT"))
             return false;
-    } while (!is_type(type, "IDAT"));
+    } while (!png_chunk_is(&chunk, "IDAT"));
     rows->fed = true;
-    rows->stream.next_in = (uint8_t *)(uintptr_t)(type + 4);
-    rows->stream.avail_in = length;
-    return has_checksum(type, length);
+    rows->stream.next_in = (uint8_t *)(uintptr_t)(chunk.type + 4);
+    rows->n_unfed = chunk.length;
+    return has_checksum(&chunk);
+}
+
+/* Gives the stream the next part of the image data, which has used up the one before. */
+static bool feed(struct png_rows *rows)
+{
+    if (rows->n_unfed == 0 && !next_data(rows))
+        return false;
+    const uint32_t n = rows->n_unfed < PART_SIZE ? rows->n_unfed : PART_SIZE;
+    rows->stream.avail_in = n;
+    rows->n_unfed -= n;
+    return decode_guard_pass(rows->guard, n);
 }
 
 static bool run_stream(struct inflate_state *stream)
@@ -164,11 +145,15 @@ static bool inflate_bytes(struct png_rows *rows, uint8_t *out, size_t size)
     return true;
 }
 
-/* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. */
+/* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. A
+ * stream of which much is left is not looked at. */
 static bool check_end(struct png_rows *rows)
 {
     struct inflate_state *stream = &rows->stream;
     uint8_t extra;
+    const size_t position = rows->next - rows->n_unfed - stream->avail_in;
+    if (rows->data_end > position + PNG_TAIL_MAX)
+        return false;
     while (!has_ended(rows)) {
         stream->next_out = &extra;
         stream->avail_out = 1;
@@ -177,15 +162,14 @@ static bool check_end(struct png_rows *rows)
         if (!has_ended(rows) && stream->avail_in == 0 && !feed(rows))
             return false;
     }
-    const uint8_t *type = NULL;
-    uint32_t length = 0;
-    if (stream->avail_in > 0 || stream->read_in_length >= 8)
+    struct png_chunk chunk;
+    if (stream->avail_in > 0 || rows->n_unfed > 0 || stream->read_in_length >= 8)
         return false;
-    while (next_chunk(rows, &type, &length)) {
+    while (next_chunk(rows, &chunk) && decode_guard_pass(rows->guard, PNG_CHUNK_OVERHEAD)) {
         /* Upper case: a chunk that must be understood, and a second IDAT is none of ours. */
-        if (is_type(type, "IEND"))
-            return length == 0 && has_checksum(type, length);
-        if ((type[0] & 0x20) == 0)
+        if (png_chunk_is(&chunk, "IEND"))
+            return chunk.length == 0 && has_checksum(&chunk);
+        if ((chunk.type[0] & 0x20) == 0)
             return false;
     }
     return false;
@@ -472,8 +456,8 @@ static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *ab
 
 /* ---- all rows ---- */
 
-struct png_rows *png_rows_create(const uint8_t *data, size_t size, uint32_t width, uint32_t height,
-                                 uint32_t sample_size)
+struct png_rows *png_rows_create(const uint8_t *data, size_t size, size_t data_end, uint32_t width,
+                                 uint32_t height, uint32_t sample_size, struct decode_guard *guard)
 {
     struct png_rows *rows = malloc(sizeof(*rows));
     if (rows == NULL)
@@ -481,7 +465,9 @@ struct png_rows *png_rows_create(const uint8_t *data, size_t size, uint32_t widt
     const size_t row_size = (size_t)width * sample_size;
     *rows = (struct png_rows){.data = data,
                               .size = size,
-                              .next = SIGNATURE_SIZE,
+                              .next = PNG_SIGNATURE_SIZE,
+                              .data_end = data_end,
+                              .guard = guard,
                               .row_size = row_size,
                               .sample_size = sample_size,
                               .height = height,
@@ -524,7 +510,8 @@ bool png_rows_read(struct png_rows *rows, uint32_t n_max, void *out, uint32_t *n
 {
     const size_t row_size = rows->row_size;
     const uint32_t n = next_rows(rows, n_max);
-    if (!inflate_bytes(rows, rows->block, n * (row_size + 1)))
+    if (!inflate_bytes(rows, rows->block, n * (row_size + 1)) ||
+        !decode_guard_pass(rows->guard, n * (row_size + 1)))
         return false;
     give_way();
     if (!unfilter_block(rows->block, n, rows->above, row_size, rows->sample_size, out))

@@ -65,11 +65,13 @@ int session_load_image(const char *path, const struct normalise_params *normalis
     int rc = file_read(path, max_file_size, &bytes, err);
     if (rc < 0)
         return rc;
-    rc = image_decode(bytes.data, bytes.size, &image_limits_default, 0, &image, &inner);
+    const struct image_request request = {
+        .data = bytes.data, .size = bytes.size, .limits = &image_limits_default};
+    rc = image_decode(&request, &image, &inner);
     file_bytes_clear(&bytes);
     if (rc == 0)
         rc = normalise_apply(normalise, image.pixels, image.info.width, image.info.height,
-                             &image.info.full_scale, &inner);
+                             &image.info.full_scale, NULL, &inner);
     if (rc < 0) {
         image_clear(&image);
         return name_file(path, &inner, err);

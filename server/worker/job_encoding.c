@@ -97,8 +97,13 @@ static int open_source(struct job_encoding *encoding, const struct store_file *f
     struct job_state *state = encoding->state;
     struct error inner = {0};
     const double start = clock_now_seconds();
-    int rc = image_open(file->data, file->size, &state->engine->limits->image,
-                        encoding->image->row.frame, IMAGE_CHECKED, out, &inner);
+    const struct image_request request = {.data = file->data,
+                                          .size = file->size,
+                                          .limits = &state->engine->limits->image,
+                                          .frame = encoding->image->row.frame,
+                                          .trust = IMAGE_CHECKED,
+                                          .cancel = &state->cancel};
+    int rc = image_open(&request, out, &inner);
     job_time(state, JOB_PART_DECODE, start);
     return rc < 0 ? job_image_fail(encoding->image, &inner, err) : 0;
 }

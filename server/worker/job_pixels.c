@@ -36,17 +36,19 @@ int job_pixels_decode(struct job_state *state, const struct job_image *image,
 {
     struct error inner = {0};
     double start = clock_now_seconds();
-    int rc = image_decode(file->data, file->size, &state->engine->limits->image, image->row.frame,
-                          out, &inner);
+    const struct image_request request = {.data = file->data,
+                                          .size = file->size,
+                                          .limits = &state->engine->limits->image,
+                                          .frame = image->row.frame,
+                                          .cancel = &state->cancel};
+    int rc = image_decode(&request, out, &inner);
     start = job_time(state, JOB_PART_DECODE, start);
     if (rc < 0)
         return job_image_fail(image, &inner, err);
     rc = job_image_check_size(image, out->info.width, out->info.height, err);
     if (rc == 0)
-        rc = job_check_stop(state, err); /* a huge image takes seconds */
-    if (rc == 0)
         rc = normalise_apply(&state->params.normalise, out->pixels, out->info.width,
-                             out->info.height, &out->info.full_scale, err);
+                             out->info.height, &out->info.full_scale, &state->cancel, err);
     if (rc < 0)
         image_clear(out);
     job_time(state, JOB_PART_NORMALISE, start);

@@ -291,7 +291,8 @@ static int run_images(struct job_state *state, struct error *err)
 int job_run(const struct job_engine *engine, const struct db_job *job, const struct db_lease *lease,
             struct job_control *control, struct error *err)
 {
-    struct job_state state = {.engine = engine, .job = job, .lease = lease, .control = control};
+    struct job_state state;
+    job_state_init(&state, engine, job, lease, control);
     if (engine->times != NULL)
         *engine->times = (struct job_times){.began = clock_now_seconds()};
     int rc = load_inputs(&state, err);

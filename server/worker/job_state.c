@@ -5,9 +5,27 @@
 
 static const uint64_t default_small_size = 256 << 20;
 
+/* Any thread. */
+static bool is_to_stop(void *context)
+{
+    struct job_control *control = context;
+    return atomic_load(&control->stop) != JOB_STOP_NONE;
+}
+
+void job_state_init(struct job_state *out, const struct job_engine *engine,
+                    const struct db_job *job, const struct db_lease *lease,
+                    struct job_control *control)
+{
+    *out = (struct job_state){.engine = engine,
+                              .job = job,
+                              .lease = lease,
+                              .control = control,
+                              .cancel = {is_to_stop, control}};
+}
+
 int job_check_stop(struct job_state *state, struct error *err)
 {
-    if (atomic_load(&state->control->stop) != JOB_STOP_NONE)
+    if (cancel_is_asked(&state->cancel))
         return error_set(err, ERROR_CANCELLED, "stopped on request");
     return 0;
 }

@@ -4,6 +4,7 @@
 #define CHIPSHOT_SERVER_JOB_STATE_H
 
 #include "api/job/job_params.h"
+#include "base/cancel.h"
 #include "db/images.h"
 #include "db/jobs.h"
 #include "db/support_sets.h"
@@ -22,6 +23,7 @@ struct job_state {
     const struct db_job *job;
     const struct db_lease *lease;
     struct job_control *control;
+    struct cancel cancel; /* says when control does; for what takes long */
     struct job_params params;
     struct db_support_set set;
     const struct loaded_encoder *encoder;
@@ -30,6 +32,10 @@ struct job_state {
     struct job_image *images; /* job->n_images */
 };
 
+/* A job's beginning; all borrowed. `out` stays where it is: its cancel points there. */
+void job_state_init(struct job_state *out, const struct job_engine *engine,
+                    const struct db_job *job, const struct db_lease *lease,
+                    struct job_control *control);
 /* ERROR_CANCELLED when the job is to stop. */
 int job_check_stop(struct job_state *state, struct error *err);
 /* Counts chips of an image as done, once, also when they are embedded a second time. */

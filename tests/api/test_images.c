@@ -74,7 +74,11 @@ static void an_uploads_values_are_counted(void **state)
     uint32_t *counts = calloc(N_LEVELS, sizeof(counts[0]));
     uint32_t *expected = calloc(N_LEVELS, sizeof(counts[0]));
     struct image image;
-    assert_int_equal(image_decode(png, size, &image_limits_default, 0, &image, NULL), 0);
+    assert_int_equal(
+        image_decode(
+            &(struct image_request){.data = png, .size = size, .limits = &image_limits_default},
+            &image, NULL),
+        0);
     for (size_t i = 0; i < SIDE * SIDE; i++)
         expected[(size_t)image.pixels[i]]++;
     assert_true(image_counts_get(rig->data->cache, rig_text(rig, "/sha256"), 0, counts, N_LEVELS));
@@ -199,8 +203,10 @@ static void decode_answer(struct rig *rig, struct image *out)
     struct error err;
     assert_int_equal(rig->response.status, 200);
     assert_string_equal(rig->response.content_type, "image/png");
-    assert_int_equal(image_decode(rig->response.body, rig->response.body_size,
-                                  &image_limits_default, 0, out, &err),
+    assert_int_equal(image_decode(&(struct image_request){.data = rig->response.body,
+                                                          .size = rig->response.body_size,
+                                                          .limits = &image_limits_default},
+                                  out, &err),
                      0);
 }
 

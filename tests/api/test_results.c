@@ -228,8 +228,10 @@ static void decode_answer(struct rig *rig, struct image *out)
     assert_int_equal(rig->response.status, 200);
     assert_string_equal(rig->response.content_type, "image/png");
     assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
-    assert_int_equal(image_decode(rig->response.body, rig->response.body_size,
-                                  &image_limits_default, 0, out, &err),
+    assert_int_equal(image_decode(&(struct image_request){.data = rig->response.body,
+                                                          .size = rig->response.body_size,
+                                                          .limits = &image_limits_default},
+                                  out, &err),
                      0);
 }
 

@@ -15,8 +15,10 @@
 #include "engine/image/samples.h"
 
 /* Small, so that the time goes into parsing and not into pixels. */
-static const struct image_limits limits = {
-    .max_side = 512, .max_pixels = 1 << 16, .max_decoded_size = 1 << 20};
+static const struct image_limits limits = {.max_side = 512,
+                                           .max_pixels = 1 << 16,
+                                           .max_decoded_size = 1 << 20,
+                                           .decode_base_ms = UINT32_MAX};
 
 static void use_chips(const struct image *image)
 {
@@ -49,7 +51,10 @@ static void use_preview(const struct image *image)
     struct png_bytes bytes = {NULL, 0};
     struct image again;
     fuzz_expect(png_write_grey8(grey, width, height, &bytes, NULL) == 0);
-    fuzz_expect(image_decode(bytes.data, bytes.size, &limits, 0, &again, NULL) == 0);
+    fuzz_expect(
+        image_decode(
+            &(struct image_request){.data = bytes.data, .size = bytes.size, .limits = &limits},
+            &again, NULL) == 0);
     for (size_t i = 0; i < (size_t)width * height; i++)
         fuzz_expect(again.pixels[i] == grey[i]);
     image_clear(&again);
@@ -61,9 +66,11 @@ static void use_preview(const struct image *image)
  * normalised yet, `rc` what decoding gave. */
 static void use_samples(const uint8_t *data, size_t size, int rc, const struct image *image)
 {
+    const struct image_request request = {
+        .data = data, .size = size, .limits = &limits, .trust = IMAGE_CHECKED};
     struct image_source source;
     struct samples samples = {.data = NULL};
-    int opened = image_open(data, size, &limits, 0, IMAGE_CHECKED, &source, NULL);
+    int opened = image_open(&request, &source, NULL);
     fuzz_expect(opened == 0 || opened == ERROR_INVALID);
     if (opened != 0)
         return;
@@ -88,13 +95,14 @@ static void use(const uint8_t *data, size_t size)
     struct image_info verified;
     struct image_frames probed;
     struct error err = {0};
-    int rc = image_decode(data, size, &limits, 0, &image, &err);
+    const struct image_request request = {.data = data, .size = size, .limits = &limits};
+    int rc = image_decode(&request, &image, &err);
     fuzz_expect(rc == 0 || (rc == ERROR_INVALID && err.message[0] != '\0'));
-    fuzz_expect(image_verify(data, size, &limits, 0, &verified, NULL) == rc);
+    fuzz_expect(image_verify(&request, &verified, NULL) == rc);
     use_samples(data, size, rc, &image);
     if (rc != 0)
         return;
-    fuzz_expect(image_probe(data, size, &limits, &probed, NULL) == 0);
+    fuzz_expect(image_probe(&request, &probed, NULL) == 0);
     fuzz_expect(probed.n == 1 && probed.items[0].width == image.info.width);
     fuzz_expect(verified.width == image.info.width);
     image_frames_clear(&probed);
@@ -106,7 +114,7 @@ static void use(const uint8_t *data, size_t size)
     params.clahe.enabled = size % 2 == 0;
     params.method = (enum normalise_method)(size % 3);
     fuzz_expect(normalise_apply(&params, image.pixels, image.info.width, image.info.height,
-                                &image.info.full_scale, NULL) == 0);
+                                &image.info.full_scale, NULL, NULL) == 0);
     for (size_t i = 0; i < n; i++)
         fuzz_expect(image.pixels[i] >= 0 && image.pixels[i] <= 1);
     use_chips(&image);

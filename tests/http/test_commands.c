@@ -206,10 +206,18 @@ static void a_drawn_scene_is_classified(void **state)
     size_t size = 0;
     char *png = workflow_read_file(tool_path("scene/one/overlay.png"), &size);
     struct image overlay = {0}, image = {0};
-    assert_int_equal(image_decode(png, size, &image_limits_default, 0, &overlay, NULL), 0);
+    assert_int_equal(
+        image_decode(
+            &(struct image_request){.data = png, .size = size, .limits = &image_limits_default},
+            &overlay, NULL),
+        0);
     free(png);
     png = workflow_read_file(tool_path("scene/image.png"), &size);
-    assert_int_equal(image_decode(png, size, &image_limits_default, 0, &image, NULL), 0);
+    assert_int_equal(
+        image_decode(
+            &(struct image_request){.data = png, .size = size, .limits = &image_limits_default},
+            &image, NULL),
+        0);
     free(png);
     assert_int_equal(overlay.info.n_channels, 3);
     assert_int_equal(overlay.info.width * image.info.height,

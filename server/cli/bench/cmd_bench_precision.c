@@ -81,7 +81,7 @@ static int prepare(struct bench *bench, struct error *err)
     const struct sample_range full_scale = sample_type_range(SAMPLE_U16);
     const struct grid_params grid = {.chip_width = scene->chip, .chip_height = scene->chip};
     rc = normalise_apply(&normalise_params_default, bench->pixels, scene->width, scene->height,
-                         &full_scale, err);
+                         &full_scale, NULL, err);
     if (rc == 0)
         rc = grid_plan(&grid, scene->width, scene->height, n_pixels, &bench->grid, err);
     bench->n_chips = rc == 0 ? grid_n_chips(&bench->grid) : 0;

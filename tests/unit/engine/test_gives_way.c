@@ -138,8 +138,12 @@ static void decoding_is_interrupted(void **state)
     free(pixels);
     struct image_source source = {.reader = NULL};
     struct samples samples = {0};
-    assert_int_equal(
-        image_open(png.data, png.size, &image_limits_default, 0, IMAGE_CHECKED, &source, NULL), 0);
+    assert_int_equal(image_open(&(struct image_request){.data = png.data,
+                                                        .size = png.size,
+                                                        .limits = &image_limits_default,
+                                                        .trust = IMAGE_CHECKED},
+                                &source, NULL),
+                     0);
     assert_int_equal(samples_create(&source.info, SIDE, &samples, NULL), 0);
     give_way_ask();
     yields_take();

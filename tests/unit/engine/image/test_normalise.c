@@ -36,7 +36,7 @@ static void apply(const struct normalise_params *params, float *pixels, uint32_t
 {
     const struct sample_range full_scale = sample_range_of_bits(bit_depth);
     struct error err = {0};
-    if (normalise_apply(params, pixels, width, height, &full_scale, &err) != 0)
+    if (normalise_apply(params, pixels, width, height, &full_scale, NULL, &err) != 0)
         fail_msg("%s", err.message);
 }
 
@@ -166,7 +166,7 @@ static void bad_parameters_are_refused(void **state)
         float pixels[4] = {1, 2, 3, 4};
         assert_int_equal(normalise_params_check(&cases[i].params, &err), ERROR_INVALID);
         assert_non_null(strstr(err.message, cases[i].part));
-        assert_int_equal(normalise_apply(&cases[i].params, pixels, 2, 2, &full_scale, &err),
+        assert_int_equal(normalise_apply(&cases[i].params, pixels, 2, 2, &full_scale, NULL, &err),
                          ERROR_INVALID);
         assert_true(pixels[0] == 1 && pixels[3] == 4);
     }
@@ -185,18 +185,21 @@ static void bad_images_are_refused(void **state)
     const struct sample_range full_scale = sample_type_range(SAMPLE_U8);
     float pixels[4] = {1, NAN, 3, 4};
     struct error err = {0};
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, &err),
-                     ERROR_INVALID);
+    assert_int_equal(
+        normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, NULL, &err),
+        ERROR_INVALID);
     pixels[1] = INFINITY;
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, &err),
-                     ERROR_INVALID);
+    assert_int_equal(
+        normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, NULL, &err),
+        ERROR_INVALID);
     assert_string_equal(err.message, "image: pixel 1 has the value inf");
     pixels[1] = 2;
-    assert_int_equal(normalise_apply(&normalise_params_default, pixels, 0, 2, &full_scale, &err),
-                     ERROR_INVALID);
+    assert_int_equal(
+        normalise_apply(&normalise_params_default, pixels, 0, 2, &full_scale, NULL, &err),
+        ERROR_INVALID);
     for (size_t i = 0; i < sizeof(no_scales) / sizeof(no_scales[0]); i++)
         assert_int_equal(
-            normalise_apply(&normalise_params_default, pixels, 2, 2, &no_scales[i], &err),
+            normalise_apply(&normalise_params_default, pixels, 2, 2, &no_scales[i], NULL, &err),
             ERROR_INVALID);
 }
 

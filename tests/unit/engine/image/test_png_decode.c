@@ -22,15 +22,25 @@ static struct image decode(const struct png_file *file)
 {
     struct image image = {.pixels = NULL};
     struct error err = {0};
-    if (image_decode(file->data, file->size, &image_limits_default, 0, &image, &err) != 0)
+    if (image_decode(&(struct image_request){.data = file->data,
+                                             .size = file->size,
+                                             .limits = &image_limits_default},
+                     &image, &err) != 0)
         fail_msg("%s", err.message);
     struct image_info info[2];
     struct image_frames frames;
-    assert_int_equal(image_probe(file->data, file->size, &image_limits_default, &frames, &err), 0);
+    assert_int_equal(image_probe(&(struct image_request){.data = file->data,
+                                                         .size = file->size,
+                                                         .limits = &image_limits_default},
+                                 &frames, &err),
+                     0);
     assert_int_equal(frames.n, 1);
     info[0] = frames.items[0];
     image_frames_clear(&frames);
-    assert_int_equal(image_verify(file->data, file->size, &image_limits_default, 0, &info[1], &err),
+    assert_int_equal(image_verify(&(struct image_request){.data = file->data,
+                                                          .size = file->size,
+                                                          .limits = &image_limits_default},
+                                  &info[1], &err),
                      0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(info[i].width, image.info.width);
@@ -277,14 +287,21 @@ static void there_is_one_frame(void **state)
     struct image image = {.pixels = NULL};
     struct image_info info;
     struct error err = {0};
-    assert_int_equal(image_decode(file.data, file.size, &image_limits_default, 1, &image, &err),
+    assert_int_equal(image_decode(&(struct image_request){.data = file.data,
+                                                          .size = file.size,
+                                                          .limits = &image_limits_default,
+                                                          .frame = 1},
+                                  &image, &err),
                      ERROR_INVALID);
     assert_string_equal(err.message,
                         "image: there is no frame 1: the PNG file has 1, numbered from 0");
     assert_null(image.pixels);
-    assert_int_equal(
-        image_verify(file.data, file.size, &image_limits_default, UINT32_MAX, &info, &err),
-        ERROR_INVALID);
+    assert_int_equal(image_verify(&(struct image_request){.data = file.data,
+                                                          .size = file.size,
+                                                          .limits = &image_limits_default,
+                                                          .frame = UINT32_MAX},
+                                  &info, &err),
+                     ERROR_INVALID);
     png_file_clear(&file);
 }
 

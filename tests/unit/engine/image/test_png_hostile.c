@@ -17,9 +17,10 @@ static const struct png_pixels grey8 = {
 static void assert_refused_within(const void *data, size_t size, const struct image_limits *limits,
                                   const char *expected)
 {
+    const struct image_request request = {.data = data, .size = size, .limits = limits};
     struct error err = {0};
     struct image image = {.info.width = 4711, .pixels = NULL};
-    assert_int_equal(image_decode(data, size, limits, 0, &image, &err), ERROR_INVALID);
+    assert_int_equal(image_decode(&request, &image, &err), ERROR_INVALID);
     assert_int_equal(image.info.width, 4711);
     assert_null(image.pixels);
     assert_int_equal(err.code, ERROR_INVALID);
@@ -28,7 +29,7 @@ static void assert_refused_within(const void *data, size_t size, const struct im
         fail_msg("'%s' does not say '%s'", err.message, expected);
     struct error verify_err = {0};
     struct image_info info = {.width = 4711};
-    assert_int_equal(image_verify(data, size, limits, 0, &info, &verify_err), ERROR_INVALID);
+    assert_int_equal(image_verify(&request, &info, &verify_err), ERROR_INVALID);
     assert_int_equal(info.width, 4711);
     assert_string_equal(verify_err.message, err.message);
 }
@@ -36,6 +37,13 @@ static void assert_refused_within(const void *data, size_t size, const struct im
 static void assert_refused(const void *data, size_t size, const char *expected)
 {
     assert_refused_within(data, size, &image_limits_default, expected);
+}
+
+static int verify(const struct png_file *file, struct image_info *info)
+{
+    const struct image_request request = {
+        .data = file->data, .size = file->size, .limits = &image_limits_default};
+    return image_verify(&request, info, NULL);
 }
 
 static struct png_file start(uint32_t width, uint32_t height, uint8_t bit_depth, uint8_t color_type,
@@ -115,13 +123,15 @@ static void sizes_are_held_against_the_limits_before_anything_else(void **state)
     refuse_and_clear(&file, "= 1073741824 is over the limit of 268435456 pixels");
 
     file = png_build(&grey8);
-    struct image_limits limits = {.max_side = 8, .max_pixels = 64, .max_decoded_size = 1 << 20};
+    struct image_limits limits = {
+        .max_side = 8, .max_pixels = 64, .max_decoded_size = 1 << 20, .decode_base_ms = UINT32_MAX};
+    const struct image_request request = {.data = file.data, .size = file.size, .limits = &limits};
     struct image_info info;
-    assert_int_equal(image_verify(file.data, file.size, &limits, 0, &info, NULL), 0);
+    assert_int_equal(image_verify(&request, &info, NULL), 0);
     limits.max_pixels = 63;
     assert_refused_within(file.data, file.size, &limits, "8 x 8 = 64 is over the limit of 63");
     struct image_frames frames;
-    assert_int_equal(image_probe(file.data, file.size, &limits, &frames, NULL), ERROR_INVALID);
+    assert_int_equal(image_probe(&request, &frames, NULL), ERROR_INVALID);
     limits.max_pixels = 64;
     limits.max_side = 7;
     assert_refused_within(file.data, file.size, &limits, "width 8 is over the limit of 7");
@@ -131,7 +141,7 @@ static void sizes_are_held_against_the_limits_before_anything_else(void **state)
     png_file_clear(&file);
 
     /* Limits as large as they come must not let a product wrap. */
-    limits = (struct image_limits){UINT32_MAX, UINT64_MAX, 1 << 20};
+    limits = (struct image_limits){UINT32_MAX, UINT64_MAX, 1 << 20, UINT32_MAX, 0};
     file = start(0x7fffffff, 0x7fffffff, 16, PNG_RGBA, 0);
     assert_refused_within(file.data, file.size, &limits, "over the limit of 1048576 bytes");
     png_file_clear(&file);
@@ -180,8 +190,7 @@ static void image_data_that_end_early_are_refused(void **state)
     png_add_idat(&file, raw, size);
     png_add_iend(&file);
     struct image_info info;
-    assert_int_equal(image_verify(file.data, file.size, &image_limits_default, 0, &info, NULL),
-                     ERROR_INVALID);
+    assert_int_equal(verify(&file, &info), ERROR_INVALID);
     png_file_clear(&file);
     free(raw);
 }
@@ -285,7 +294,7 @@ static void compressed_metadata_are_not_inflated(void **state)
     }
     png_add_pixels(&file, &grey8);
     struct image_info info;
-    assert_int_equal(image_verify(file.data, file.size, &image_limits_default, 0, &info, NULL), 0);
+    assert_int_equal(verify(&file, &info), 0);
     png_file_clear(&file);
     free(chunk);
     free(text);

@@ -10,7 +10,10 @@ static struct image decode(const struct png_bytes *bytes)
 {
     struct image image = {.pixels = NULL};
     struct error err = {0};
-    if (image_decode(bytes->data, bytes->size, &image_limits_default, 0, &image, &err) != 0)
+    if (image_decode(&(struct image_request){.data = bytes->data,
+                                             .size = bytes->size,
+                                             .limits = &image_limits_default},
+                     &image, &err) != 0)
         fail_msg("%s", err.message);
     return image;
 }

@@ -107,7 +107,11 @@ static uint32_t level(const struct samples *samples, size_t i)
 /* As a job reads it: checked before, and so not by libpng. */
 static int open_checked(const struct png_file *file, struct image_source *source, struct error *err)
 {
-    return image_open(file->data, file->size, &image_limits_default, 0, IMAGE_CHECKED, source, err);
+    return image_open(&(struct image_request){.data = file->data,
+                                              .size = file->size,
+                                              .limits = &image_limits_default,
+                                              .trust = IMAGE_CHECKED},
+                      source, err);
 }
 
 /* All rows of a file that is right. */
@@ -128,8 +132,10 @@ static void compare(const struct png_file *file)
     struct image_source source = {.reader = NULL};
     struct samples samples = {.data = NULL};
     struct error errors[2] = {{0}};
-    int expected =
-        image_decode(file->data, file->size, &image_limits_default, 0, &image, &errors[0]);
+    int expected = image_decode(&(struct image_request){.data = file->data,
+                                                        .size = file->size,
+                                                        .limits = &image_limits_default},
+                                &image, &errors[0]);
     int rc = open_checked(file, &source, &errors[1]);
     if (rc == 0)
         rc = samples_create(&source.info, ALL_ROWS, &samples, &errors[1]);
@@ -356,9 +362,12 @@ static void other_kinds_have_no_samples(void **state)
         assert_int_equal(open_checked(&file, &source, NULL), 0);
         assert_int_equal(sample_type_n_levels(source.info.type), 0);
         image_source_close(&source);
-        assert_int_equal(image_verify_count(file.data, file.size, &image_limits_default, 0, &info,
-                                            counts, &n_levels, NULL),
-                         0);
+        assert_int_equal(
+            image_verify_count(&(struct image_request){.data = file.data,
+                                                       .size = file.size,
+                                                       .limits = &image_limits_default},
+                               &info, counts, &n_levels, NULL),
+            0);
         assert_int_equal(n_levels, 0);
         free(counts);
         png_file_clear(&file);
@@ -428,17 +437,23 @@ static void levels_are_those_of_the_pixels(void **state)
         memset(verified, 0, counts_size);
         samples_count(&samples, 0, HEIGHT / 2, counts);
         samples_count(&samples, HEIGHT / 2, HEIGHT, counts);
-        assert_int_equal(image_verify_count(file.data, file.size, &image_limits_default, 0, &info,
-                                            verified, &n_levels, NULL),
-                         0);
+        assert_int_equal(
+            image_verify_count(&(struct image_request){.data = file.data,
+                                                       .size = file.size,
+                                                       .limits = &image_limits_default},
+                               &info, verified, &n_levels, NULL),
+            0);
         assert_int_equal(n_levels, 1 << bit_depth);
         assert_memory_equal(counts, verified, counts_size);
         for (size_t t = 0; t < sizeof(trials) / sizeof(trials[0]); t++) {
             struct image image;
-            assert_int_equal(
-                image_decode(file.data, file.size, &image_limits_default, 0, &image, NULL), 0);
+            assert_int_equal(image_decode(&(struct image_request){.data = file.data,
+                                                                  .size = file.size,
+                                                                  .limits = &image_limits_default},
+                                          &image, NULL),
+                             0);
             assert_int_equal(normalise_apply(&trials[t], image.pixels, WIDTH, HEIGHT,
-                                             &image.info.full_scale, NULL),
+                                             &image.info.full_scale, NULL, NULL),
                              0);
             assert_int_equal(
                 normalise_levels(&trials[t], counts, samples.type, &info.full_scale, levels, NULL),

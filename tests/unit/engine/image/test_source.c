@@ -299,7 +299,7 @@ static void every_type_is_normalised(void **state)
             const double low = is_none ? range.low : sorted[0];
             const double high = is_none ? range.high : sorted[N - 1];
             assert_int_equal(normalise_apply(&trials[k], image.pixels, WIDTH, HEIGHT,
-                                             &image.info.full_scale, NULL),
+                                             &image.info.full_scale, NULL, NULL),
                              0);
             for (size_t i = 0; i < N; i++) {
                 const double expected = (value_of(all_types[t], i) - low) / (high - low);
@@ -318,7 +318,7 @@ static void a_double_beyond_floats_is_refused_by_name(void **state)
     raw.samples.f64[5] = 1e300;
     struct image image = decode(0);
     assert_int_equal(normalise_apply(&normalise_params_default, image.pixels, WIDTH, HEIGHT,
-                                     &image.info.full_scale, &err),
+                                     &image.info.full_scale, NULL, &err),
                      ERROR_INVALID);
     assert_string_equal(err.message, "image: pixel 5 has the value inf");
     image_clear(&image);
@@ -389,7 +389,7 @@ static void levels_give_the_bytes_of_the_plane(void **state)
         for (size_t k = 0; k < sizeof(trials) / sizeof(trials[0]); k++) {
             struct image image = decode(0);
             assert_int_equal(normalise_apply(&trials[k], image.pixels, WIDTH, HEIGHT,
-                                             &image.info.full_scale, NULL),
+                                             &image.info.full_scale, NULL, NULL),
                              0);
             assert_int_equal(
                 normalise_levels(&trials[k], counts, type, &image.info.full_scale, levels, NULL),
