@@ -407,6 +407,12 @@ static void step_begin(struct reader *reader)
     reader->has_begun = true;
 }
 
+/* Before a row of n pixels, as libpng gives it. */
+static void pass_row(struct reader *reader, size_t n)
+{
+    pass_guard(reader, n * reader->info.n_channels * (reader->ihdr.bit_depth == 16 ? 2 : 1));
+}
+
 static void read_plain(struct reader *reader)
 {
     const size_t width = reader->ihdr.width;
@@ -414,11 +420,11 @@ static void read_plain(struct reader *reader)
     const bool is_direct = reader->info.type != SAMPLE_F32;
     /* Others may be reading the rows that were given: they are not written again. */
     for (; reader->n_read < reader->n_given; reader->n_read++) {
-        pass_guard(reader, row_size);
+        pass_row(reader, width);
         png_read_row(reader->png, reader->row, NULL);
     }
     for (size_t i = 0; i < reader->n_wanted; i++, reader->n_read++) {
-        pass_guard(reader, row_size);
+        pass_row(reader, width);
         uint8_t *out = reader->out != NULL ? reader->out + i * row_size : NULL;
         png_read_row(reader->png, is_direct && out != NULL ? out : reader->row, NULL);
         if (!is_direct)
@@ -437,7 +443,7 @@ static void read_pass(struct reader *reader, int pass)
     size_t step = (size_t)1 << PNG_PASS_COL_SHIFT(pass);
     for (uint32_t row = 0; columns > 0 && row < rows; row++) {
         size_t y = PNG_ROW_FROM_PASS_ROW(row, pass);
-        pass_guard(reader, columns);
+        pass_row(reader, columns);
         png_read_row(reader->png, reader->row, NULL);
         if (pixels != NULL)
             convert_row(reader, columns, pixels + y * width + PNG_PASS_START_COL(pass), step);

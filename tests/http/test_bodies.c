@@ -7,6 +7,7 @@
 #include "engine/image/png_write.h"
 #include "tests/http/client.h"
 #include "tests/http/server.h"
+#include "tests/unit/engine/image/png_builder.h"
 
 #define HOST "Host: localhost\r\n"
 #define JSON "Content-Type: application/json\r\n"
@@ -216,6 +217,41 @@ static void a_vanished_client_leaves_nothing(void **state)
     close_fixture(&f);
 }
 
+/* A small image, with 300 MB of zeros behind its last row that take 300 KB: they cost what their
+ * bytes in the file cost, and no more. */
+static void image_data_without_end_are_refused(void **state)
+{
+    (void)state;
+    enum { SIDE = 512, RAW = 300 << 20 };
+    struct fixture f;
+    open_fixture(&f, &(struct server_options){0});
+    struct png_file file = {NULL, 0};
+    uint8_t *raw = calloc(RAW, 1);
+    assert_non_null(raw);
+    png_add_signature(&file);
+    png_add_ihdr(&file, SIDE, SIDE, 8, PNG_GREY, 0);
+    png_add_idat(&file, raw, RAW);
+    png_add_iend(&file);
+    free(raw);
+    assert_true(file.size < 1 << 20);
+    struct client *client = client_create(f.server.port);
+    struct client_reply reply;
+    client_send(client,
+                &(struct client_request){.method = "POST",
+                                         .path = f.images,
+                                         .headers = {"Content-Type: image/png"},
+                                         .body = (const char *)file.data,
+                                         .body_size = file.size},
+                &reply);
+    assert_int_equal(reply.status, 422);
+    assert_non_null(strstr(reply.body, "image data goes on after the last row"));
+    client_reply_clear(&reply);
+    client_destroy(client);
+    png_file_clear(&file);
+    assert_int_equal(server_count_files(&f.server, "blobs"), f.n_blobs);
+    close_fixture(&f);
+}
+
 static void a_full_disk_is_told(void **state)
 {
     (void)state;
@@ -338,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_welcome_body_is_asked_for),
         cmocka_unit_test(an_upload_and_its_copy_share_a_connection),
         cmocka_unit_test(a_vanished_client_leaves_nothing),
+        cmocka_unit_test(image_data_without_end_are_refused),
         cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(dripping_clients_are_cut),
         cmocka_unit_test(a_client_that_does_not_read_is_cut),

@@ -6,6 +6,7 @@
 #include "api/job/job_params.h"
 #include "engine/image/png_write.h"
 #include "engine/random.h"
+#include "server/worker/job_pixels.h"
 
 enum { MIDDLE = RIG_WIDTH / 2, HEIGHT = 3 * RIG_HEIGHT };
 
@@ -184,6 +185,36 @@ static void several_images_are_a_pipeline(void **state)
     }
 }
 
+/* Damage at the end of a file is not found by a decode that was called off before. */
+static void a_decode_ends_when_its_job_is_to_stop(void **state)
+{
+    (void)state;
+    enum { SIDE = 2048, N_DAMAGED = 64 };
+    uint8_t *noise = malloc(SIDE * SIDE);
+    struct png_bytes png = {0};
+    struct random random;
+    struct image pixels;
+    assert_non_null(noise);
+    random_seed(&random, 9, 0);
+    for (size_t i = 0; i < (size_t)SIDE * SIDE; i++)
+        noise[i] = (uint8_t)random_below(&random, 256);
+    assert_ok(png_write_grey8(noise, SIDE, SIDE, &png, NULL));
+    memset(png.data + png.size - 2 * N_DAMAGED, 0, N_DAMAGED);
+    struct job_image image = {.row = {.width = SIDE, .height = SIDE}};
+    const struct store_file file = {.data = png.data, .size = png.size};
+    const struct job_engine engine = {.limits = &api_limits_default};
+    struct job_control control = {.stop = JOB_STOP_NONE};
+    struct job_state job;
+    job_state_init(&job, &engine, NULL, NULL, &control);
+    assert_int_equal(job_pixels_decode(&job, &image, &file, &pixels, NULL), ERROR_INVALID);
+    atomic_store(&control.stop, JOB_STOP_CANCEL);
+    assert_int_equal(job_pixels_decode(&job, &image, &file, &pixels, NULL), ERROR_CANCELLED);
+    atomic_store(&control.stop, JOB_STOP_SHUTDOWN);
+    assert_int_equal(job_pixels_decode(&job, &image, &file, &pixels, NULL), ERROR_CANCELLED);
+    png_bytes_clear(&png);
+    free(noise);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +223,7 @@ int main(void)
         cmocka_unit_test(wrong_counts_are_not_relied_upon),
         cmocka_unit_test(clahe_takes_the_whole_image),
         cmocka_unit_test(several_images_are_a_pipeline),
+        cmocka_unit_test(a_decode_ends_when_its_job_is_to_stop),
     };
     fill();
     return test_run(tests);
