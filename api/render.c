@@ -8,7 +8,7 @@ int render_open(struct api_call *call, const struct db_image *image,
     struct api *api = call->api;
     const struct cancel *cancel = call->request->cancel;
     struct store_file blob = {0};
-    int rc = store_file_open(api->store, image->sha256, &blob, err);
+    int rc = store_file_open(api->store, image->sha256, cancel, &blob, err);
     if (rc != 0)
         return rc == ERROR_NOT_FOUND
                    ? error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image->id)

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 struct cancel {
-    /* Called by the thread that works, many times a second: it neither blocks nor takes long. Once
+    /* Called by the threads that work, many times a second: it neither blocks nor takes long. Once
      * true, it stays so. */
     bool (*is_asked)(void *context);
     void *context; /* borrowed for as long as the work takes */

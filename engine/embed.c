@@ -272,7 +272,7 @@ static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t f
     const uint32_t dimension = encoder_info(embedder->encoder)->dimension;
     const uint32_t row_floats = embedder_dimension(embedder);
     const double start = clock_now_seconds();
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && !cancel_is_asked(run->output.cancel); i++) {
         struct chip_rect rect = chip_at(run, first + i);
         chip_resample_source(run->resamplers[size_index], &run->source, rect.x, rect.y,
                              run->scratch + worker_index * run->scratch_size,
@@ -281,6 +281,7 @@ static void embed_at_size(struct embed_run *run, uint32_t size_index, uint64_t f
     }
     const double resampled = clock_now_seconds();
     float *embeddings = embedder->sizes.n > 1 ? worker->embeddings : out;
+    encoder_workspace_set_cancel(worker->workspaces[size_index], run->output.cancel);
     encoder_embed(embedder->encoder, worker->workspaces[size_index], worker->chips, n, embeddings);
     if (embeddings != out)
         place_part(embeddings, n, dimension, row_floats, out + (size_t)size_index * dimension);
@@ -340,7 +341,9 @@ static void embed_batch(void *argument, uint32_t worker_index)
                                       : run->output.embeddings + first * row_floats;
     for (uint32_t i = 0; n > 0 && i < run->embedder->sizes.n; i++)
         embed_at_size(run, i, first, n, worker_index, out, &times);
-    if (n > 0 && run->batches != NULL)
+    if (cancel_is_asked(run->output.cancel))
+        embed_cancel(run);
+    else if (n > 0 && run->batches != NULL)
         store_batch(run, first, n, out, &times);
     end_task(run, worker_index, n, &times);
 }

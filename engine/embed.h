@@ -65,7 +65,9 @@ typedef int (*embed_store)(void *context, uint64_t first, uint32_t n, const floa
 struct embed_output {
     float *embeddings; /* n_chips x embedder_dimension; NULL: to `store` */
     embed_store store;
-    void *context; /* of store */
+    void *context;               /* of store */
+    const struct cancel *cancel; /* asked within batches, too, which are then left: nothing that was
+                                    not stored is to be used. NULL: never; borrowed */
 };
 
 /* Embeds every chip of `grid` of a normalised plane (borrowed) into out (grid_n_chips x

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "db/id.h"
 #include "db/store/verdicts.h"
@@ -96,14 +97,15 @@ struct store_file {
 };
 
 /* ERROR_NOT_FOUND, ERROR_IO; ERROR_CORRUPT: it is not what was stored. The whole file is read for
- * that, once in the state that it is in. An open file stays readable when it is removed. */
-int store_file_open(struct store *store, const char *sha256, struct store_file *out,
-                    struct error *err);
+ * that, once in the state that it is in; ERROR_CANCELLED: `cancel` (NULL: never) was asked amid it.
+ * An open file stays readable when it is removed. */
+int store_file_open(struct store *store, const char *sha256, const struct cancel *cancel,
+                    struct store_file *out, struct error *err);
 /* The two halves of it, for one who can do something else before the check is over: nothing that
  * was made of an unchecked file may be kept. */
 int store_file_open_unchecked(struct store *store, const char *sha256, struct store_file *out,
                               struct error *err);
-int store_file_check(const struct store_file *file, struct error *err);
+int store_file_check(const struct store_file *file, const struct cancel *cancel, struct error *err);
 void store_file_close(struct store_file *file);
 /* Lets go of the memory that `size` bytes from `first` on take; whoever reads them again gets them
  * back from the file. Any thread. */

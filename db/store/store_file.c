@@ -91,37 +91,41 @@ int store_file_open_unchecked(struct store *store, const char *sha256, struct st
 }
 
 /* A large file is in memory part by part. */
-static void hash_map(const struct store_file *file, char out[DB_SHA256_SIZE])
+static int hash_map(const struct store_file *file, const struct cancel *cancel,
+                    char out[DB_SHA256_SIZE], struct error *err)
 {
     struct sha256_ctx hash;
     sha256_init(&hash);
     for (size_t first = 0; first < file->size; first += STORE_FILE_PART) {
         const size_t left = file->size - first;
         const size_t size = left < STORE_FILE_PART ? left : STORE_FILE_PART;
+        if (cancel_is_asked(cancel))
+            return error_set(err, ERROR_CANCELLED, "checking its file was called off");
         sha256_update(&hash, size, (const uint8_t *)file->data + first);
         if (file->size > STORE_FILE_PART)
             store_file_forget(file, first, size);
     }
     db_hash_text(&hash, out);
+    return 0;
 }
 
-int store_file_check(const struct store_file *file, struct error *err)
+int store_file_check(const struct store_file *file, const struct cancel *cancel, struct error *err)
 {
     char hash[DB_SHA256_SIZE];
     int rc = store_known_hash(file->store, file->sha256, &file->identity, err);
     if (rc != ERROR_NOT_FOUND)
         return rc;
-    hash_map(file, hash);
-    return store_note_hash(file->store, file->sha256, &file->identity, hash, err);
+    rc = hash_map(file, cancel, hash, err);
+    return rc != 0 ? rc : store_note_hash(file->store, file->sha256, &file->identity, hash, err);
 }
 
-int store_file_open(struct store *store, const char *sha256, struct store_file *out,
-                    struct error *err)
+int store_file_open(struct store *store, const char *sha256, const struct cancel *cancel,
+                    struct store_file *out, struct error *err)
 {
     struct store_file file = {.store = store};
     int rc = store_file_open_unchecked(store, sha256, &file, err);
     if (rc == 0)
-        rc = store_file_check(&file, err);
+        rc = store_file_check(&file, cancel, err);
     if (rc == 0)
         *out = file;
     else

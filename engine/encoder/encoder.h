@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "engine/encoder/precision.h"
 
@@ -75,6 +76,9 @@ uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
 int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
                              uint32_t input_size, enum precision precision, struct error *err);
 void encoder_workspace_destroy(struct encoder_workspace *workspace);
+/* From now on encoder_embed asks `cancel` (borrowed; NULL: never, as at first) before each layer
+ * and leaves out the rest once it says yes: then the embeddings mean nothing. */
+void encoder_workspace_set_cancel(struct encoder_workspace *workspace, const struct cancel *cancel);
 /* As encoder_info's flops_per_chip, at the workspace's input size. */
 uint64_t encoder_workspace_flops(const struct encoder_workspace *workspace);
 

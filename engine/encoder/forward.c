@@ -12,6 +12,8 @@
 static void run_stem(const struct encoder *encoder, struct encoder_workspace *workspace,
                      const float *chips, uint32_t n, float *out)
 {
+    if (cancel_is_asked(workspace->cancel))
+        return;
     const uint64_t begin = layer_begin(workspace);
     stem_apply(&encoder->stem, &workspace->stem, &workspace->conv, chips, n, workspace->padded,
                workspace->scratch[0]);
@@ -26,6 +28,8 @@ static void run_conv(struct encoder_workspace *workspace, const struct conv *con
                      const float *in, uint32_t n, const float *residual, enum activation activation,
                      float *out)
 {
+    if (cancel_is_asked(workspace->cancel))
+        return;
     const struct layer *layer = &workspace->plan.layers[number];
     const struct conv_call call = {
         .conv = conv,

@@ -100,6 +100,7 @@ struct encoder_workspace {
     void *arena; /* owns all buffers */
     struct conv_scratch conv;
     bool alone; /* the call has one chip */
+    const struct cancel *cancel;
     /* Nanoseconds of the stem, of each layer and of pooling; NULL: not measured. */
     uint64_t *times;
 };

@@ -92,6 +92,11 @@ int encoder_workspace_create(struct encoder_workspace **out, const struct encode
     return rc;
 }
 
+void encoder_workspace_set_cancel(struct encoder_workspace *workspace, const struct cancel *cancel)
+{
+    workspace->cancel = cancel;
+}
+
 void encoder_workspace_destroy(struct encoder_workspace *workspace)
 {
     if (workspace == NULL)

@@ -1,6 +1,7 @@
 /* Embeddings that are not in memory come in bands: threads read a band's blocks, and when all are
  * there, this thread hands the band on. The next one takes its place, so that memory holds one band
- * whatever the size of the image.
+ * whatever the size of the image. Those that are in memory are used in parts as well, to be called
+ * off between them.
  */
 #include "engine/fewshot/embeddings.h"
 
@@ -57,20 +58,24 @@ int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane
                      embeddings_use use, void *context, struct error *err)
 {
     const uint64_t n_chips = embeddings->n_chips;
-    if (embeddings->values != NULL)
-        return use(context, embeddings->values, 0, n_chips, err);
+    const bool is_read = embeddings->values == NULL;
+    const size_t band_size = is_read ? EMBEDDINGS_BAND : EMBEDDINGS_STEP;
     const size_t block_size = (size_t)EMBEDDINGS_BLOCK * embeddings->dimension * sizeof(float);
-    const size_t n_blocks = EMBEDDINGS_BAND > block_size ? EMBEDDINGS_BAND / block_size : 1;
+    const size_t n_blocks = band_size > block_size ? band_size / block_size : 1;
     const uint64_t n_band = n_blocks * EMBEDDINGS_BLOCK;
-    float *band = malloc(n_blocks * block_size);
-    if (band == NULL)
+    float *band = is_read ? malloc(n_blocks * block_size) : NULL;
+    if (is_read && band == NULL)
         return error_set_nomem(err, "a band of embeddings");
     int rc = 0;
     for (uint64_t first = 0; first < n_chips && rc == 0; first += n_band) {
         const uint64_t left = n_chips - first, n = left < n_band ? left : n_band;
-        rc = read_band(embeddings, lane, first, n, band, err);
+        const float *there = is_read ? band : embeddings->values + first * embeddings->dimension;
+        if (cancel_is_asked(embeddings->cancel))
+            rc = error_set(err, ERROR_CANCELLED, "the chips' embeddings were called off");
+        if (rc == 0 && is_read)
+            rc = read_band(embeddings, lane, first, n, band, err);
         if (rc == 0)
-            rc = use(context, band, first, n, err);
+            rc = use(context, there, first, n, err);
     }
     free(band);
     return rc;

@@ -6,12 +6,14 @@
 
 #include <stdint.h>
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "engine/pool.h"
 
 enum {
-    EMBEDDINGS_BLOCK = 32,     /* chips that are read at once */
-    EMBEDDINGS_BAND = 4 << 20, /* bytes of a band, at least one block */
+    EMBEDDINGS_BLOCK = 32,      /* chips that are read at once */
+    EMBEDDINGS_BAND = 4 << 20,  /* bytes of a band, at least one block */
+    EMBEDDINGS_STEP = 16 << 20, /* likewise, of those that are in memory: what is used at once */
 };
 
 struct embeddings {
@@ -22,14 +24,15 @@ struct embeddings {
      * at the end. Called by several threads at once. */
     int (*read)(void *context, uint64_t first, uint32_t n, float *out, struct error *err);
     void *context;
+    const struct cancel *cancel; /* asked before each band; NULL: never */
 };
 
 /* Uses the `n` chips from `first` on. */
 typedef int (*embeddings_use)(void *context, const float *band, uint64_t first, uint64_t n,
                               struct error *err);
 
-/* Calls `use` for all chips in order, on this thread, with as many at once as are in memory.
- * Reading is shared as pool_share does. Stops at the first error; ERROR_NOMEM. */
+/* Calls `use` for all chips in order, on this thread, band by band. Reading is shared as pool_share
+ * does. Stops at the first error; ERROR_NOMEM, ERROR_CANCELLED. */
 int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane,
                      embeddings_use use, void *context, struct error *err);
 

@@ -95,7 +95,7 @@ static int load_weights(struct encoder_store *store, const struct db_encoder *ro
     if (entry->weights == NULL)
         return error_set_nomem(err, "an encoder");
     entry->weights->n_entries = 1;
-    int rc = stored_file_open(store->files, what, row->sha256, &blob, err);
+    int rc = stored_file_open(store->files, what, row->sha256, NULL, &blob, err);
     if (rc < 0)
         return rc;
     rc = encoder_create(&entry->weights->encoder, blob.data, blob.size, &inner);

@@ -149,8 +149,10 @@ static int store_batch(void *context, uint64_t first, uint32_t n, const float *b
 
 struct embed_output job_embeddings_output(struct job_embeddings *embeddings)
 {
-    return (struct embed_output){
-        .embeddings = embeddings->values, .store = store_batch, .context = embeddings};
+    return (struct embed_output){.embeddings = embeddings->values,
+                                 .store = store_batch,
+                                 .context = embeddings,
+                                 .cancel = &embeddings->state->cancel};
 }
 
 static int read_block(void *context, uint64_t first, uint32_t n, float *out, struct error *err)
@@ -175,6 +177,7 @@ struct embeddings job_embeddings_view(struct job_embeddings *embeddings)
         .values = embeddings->values,
         .read = read_block,
         .context = embeddings,
+        .cancel = &embeddings->state->cancel,
     };
 }
 

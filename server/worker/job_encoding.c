@@ -48,7 +48,7 @@ static void check_file(void *context)
     char text[JOB_IMAGE_TEXT];
     const double start = clock_now_seconds();
     stored_file_check(encoding->file, job_image_text(image, text), image->row.sha256,
-                      &encoding->check_error);
+                      &encoding->state->cancel, &encoding->check_error);
     encoding->check_seconds = clock_now_seconds() - start;
 }
 

@@ -62,7 +62,7 @@ int job_pixels_load(struct job_state *state, const struct job_image *image, stru
     struct store_file file = {0};
     const double start = clock_now_seconds();
     int rc = stored_file_open(state->engine->store, job_image_text(image, text), image->row.sha256,
-                              &file, err);
+                              &state->cancel, &file, err);
     job_time(state, JOB_PART_READ, start);
     if (rc < 0)
         return rc;

@@ -17,20 +17,20 @@ int stored_file_open_unchecked(struct store *store, const char *what, const char
 }
 
 int stored_file_check(const struct store_file *file, const char *what, const char *sha256,
-                      struct error *err)
+                      const struct cancel *cancel, struct error *err)
 {
     struct error inner = {0};
-    int rc = store_file_check(file, &inner);
+    int rc = store_file_check(file, cancel, &inner);
     return rc < 0 ? name_owner(what, sha256, &inner, err) : 0;
 }
 
 int stored_file_open(struct store *store, const char *what, const char *sha256,
-                     struct store_file *out, struct error *err)
+                     const struct cancel *cancel, struct store_file *out, struct error *err)
 {
     struct store_file blob = {0};
     int rc = stored_file_open_unchecked(store, what, sha256, &blob, err);
     if (rc == 0)
-        rc = stored_file_check(&blob, what, sha256, err);
+        rc = stored_file_check(&blob, what, sha256, cancel, err);
     if (rc < 0)
         store_file_close(&blob);
     else

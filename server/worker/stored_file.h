@@ -3,17 +3,18 @@
 #ifndef CHIPSHOT_SERVER_STORED_FILE_H
 #define CHIPSHOT_SERVER_STORED_FILE_H
 
+#include "base/cancel.h"
 #include "db/store/store.h"
 
 /* As store_file_open, and ERROR_CORRUPT when the bytes are gone. `what` names the file's owner in
  * messages ("image img_..."). Release with store_file_close. */
 int stored_file_open(struct store *store, const char *what, const char *sha256,
-                     struct store_file *out, struct error *err);
+                     const struct cancel *cancel, struct store_file *out, struct error *err);
 
 /* As store_file_open_unchecked and store_file_check. */
 int stored_file_open_unchecked(struct store *store, const char *what, const char *sha256,
                                struct store_file *out, struct error *err);
 int stored_file_check(const struct store_file *file, const char *what, const char *sha256,
-                      struct error *err);
+                      const struct cancel *cancel, struct error *err);
 
 #endif

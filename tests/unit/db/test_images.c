@@ -18,7 +18,7 @@ static void an_image_is_stored_with_its_bytes(void **state)
     assert_int_equal(image.width, 640);
     assert_int_equal(image.bit_depth, 16);
     assert_true(image.pixel_size_nm == 0.25);
-    assert_ok(store_file_open(f->store, image.sha256, &blob, &f->err));
+    assert_ok(store_file_open(f->store, image.sha256, NULL, &blob, &f->err));
     assert_int_equal(blob.size, strlen("the first image"));
     assert_memory_equal(blob.data, "the first image", blob.size);
     store_file_close(&blob);
@@ -212,7 +212,7 @@ static void *upload_and_delete(void *context)
         struct store_file blob;
         racer->n_failed += upload(racer, &image) != 0;
         /* While the row is there, so is the file. */
-        if (store_file_open(racer->f->store, image.sha256, &blob, NULL) == 0)
+        if (store_file_open(racer->f->store, image.sha256, NULL, &blob, NULL) == 0)
             store_file_close(&blob);
         else
             racer->n_failed++;

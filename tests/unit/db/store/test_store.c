@@ -43,9 +43,9 @@ static void blob_names_are_no_paths(void **state)
 {
     struct fixture *f = *state;
     struct store_file blob;
-    assert_int_equal(store_file_open(f->store, "../../../../etc/passwd", &blob, &f->err),
+    assert_int_equal(store_file_open(f->store, "../../../../etc/passwd", NULL, &blob, &f->err),
                      ERROR_NOT_FOUND);
-    assert_int_equal(store_file_open(f->store, "", &blob, &f->err), ERROR_NOT_FOUND);
+    assert_int_equal(store_file_open(f->store, "", NULL, &blob, &f->err), ERROR_NOT_FOUND);
 }
 
 /* Bytes of a mapping that are in memory. */
@@ -83,7 +83,7 @@ static void what_is_forgotten_can_be_read_again(void **state)
     assert_ok(store_writer_write(writer, bytes, SIZE, &f->err));
     assert_ok(store_writer_commit(writer, &f->err));
     store_writer_sha256(writer, sha256);
-    assert_ok(store_file_open(f->store, sha256, &blob, &f->err));
+    assert_ok(store_file_open(f->store, sha256, NULL, &blob, &f->err));
     assert_memory_equal(blob.data, bytes, SIZE);
     assert_true(resident(blob.data) >= SIZE);
     store_file_forget(&blob, 5, 600000);
@@ -300,7 +300,7 @@ static int open_one(struct bare *bare, const char *text)
     char sha256[DB_SHA256_SIZE];
     struct store_file file = {0};
     fixture_sha256(text, sha256);
-    int rc = store_file_open(bare->store, sha256, &file, &bare->err);
+    int rc = store_file_open(bare->store, sha256, NULL, &file, &bare->err);
     if (rc == 0)
         assert_memory_equal(file.data, text, strlen(text));
     store_file_close(&file);

@@ -78,6 +78,51 @@ static void chips_come_in_order_and_in_bands(void **state)
     assert_int_equal(visits.next, N_CHIPS);
 }
 
+static bool is_second(void *context)
+{
+    return ++*(uint32_t *)context == 2;
+}
+
+static int count_visit(void *context, const float *band, uint64_t first, uint64_t n,
+                       struct error *err)
+{
+    struct visits *visits = context;
+    (void)band, (void)first, (void)err;
+    visits->next += n;
+    visits->n++;
+    return 0;
+}
+
+/* Those that are in memory, too: all at once would take seconds. */
+static void a_visit_ends_when_it_is_called_off(void **state)
+{
+    (void)state;
+    enum { STEP = EMBEDDINGS_STEP / sizeof(float) };
+    struct source source;
+    uint32_t n_asked = 0;
+    const struct cancel cancel = {is_second, &n_asked};
+    struct embeddings embeddings = embeddings_of(&source);
+    struct visits visits = {0};
+    embeddings.cancel = &cancel;
+    assert_int_equal(embeddings_visit(&embeddings, NULL, visit, &visits, NULL), ERROR_CANCELLED);
+    assert_int_equal(visits.next, N_BAND);
+    float *many = calloc(3 * STEP, sizeof(float));
+    assert_non_null(many);
+    embeddings = (struct embeddings){
+        .n_chips = 3 * STEP / 64, .dimension = 64, .values = many, .cancel = &cancel};
+    visits = (struct visits){0};
+    n_asked = 0;
+    assert_int_equal(embeddings_visit(&embeddings, NULL, count_visit, &visits, NULL),
+                     ERROR_CANCELLED);
+    assert_int_equal(visits.next, STEP / 64);
+    n_asked = 2;
+    visits = (struct visits){0};
+    assert_int_equal(embeddings_visit(&embeddings, NULL, count_visit, &visits, NULL), 0);
+    assert_int_equal(visits.n, 3);
+    assert_int_equal(visits.next, embeddings.n_chips);
+    free(many);
+}
+
 static void one_chip_is_got(void **state)
 {
     (void)state;
@@ -211,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chips_come_in_order_and_in_bands),
+        cmocka_unit_test(a_visit_ends_when_it_is_called_off),
         cmocka_unit_test(one_chip_is_got),
         cmocka_unit_test(bands_are_classified_as_the_whole_is),
         cmocka_unit_test(what_cannot_be_read_is_said),
