@@ -87,7 +87,7 @@ void encoder_store_destroy(struct encoder_store *store)
 
 /* Reads the weights of `row`. */
 static int load_weights(struct encoder_store *store, const struct db_encoder *row, const char *what,
-                        struct entry *entry, struct error *err)
+                        const struct cancel *cancel, struct entry *entry, struct error *err)
 {
     struct store_file blob = {0};
     struct error inner = {0};
@@ -95,7 +95,7 @@ static int load_weights(struct encoder_store *store, const struct db_encoder *ro
     if (entry->weights == NULL)
         return error_set_nomem(err, "an encoder");
     entry->weights->n_entries = 1;
-    int rc = stored_file_open(store->files, what, row->sha256, NULL, &blob, err);
+    int rc = stored_file_open(store->files, what, row->sha256, cancel, &blob, err);
     if (rc < 0)
         return rc;
     rc = encoder_create(&entry->weights->encoder, blob.data, blob.size, &inner);
@@ -108,7 +108,7 @@ static int load_weights(struct encoder_store *store, const struct db_encoder *ro
 /* Takes the weights that another entry has loaded, or loads them, and plans the memory of the input
  * sizes; messages name the encoder. */
 static int fill_entry(struct encoder_store *store, const struct db_encoder *row,
-                      struct entry *entry, struct error *err)
+                      const struct cancel *cancel, struct entry *entry, struct error *err)
 {
     struct error inner = {0};
     char what[DB_ID_SIZE + 16];
@@ -120,10 +120,12 @@ static int fill_entry(struct encoder_store *store, const struct db_encoder *row,
     if (entry->weights != NULL) {
         entry->weights->n_entries++;
     } else {
-        int rc = load_weights(store, row, what, entry, err);
+        int rc = load_weights(store, row, what, cancel, entry, err);
         if (rc < 0)
             return rc;
     }
+    if (cancel_is_asked(cancel))
+        return error_set(err, ERROR_CANCELLED, "%s: loading it was called off", what);
     int rc = embedder_create(&entry->loaded.embedder, store->pool, entry->weights->encoder,
                              &entry->sizes, entry->precision, &inner);
     if (rc < 0)
@@ -132,7 +134,8 @@ static int fill_entry(struct encoder_store *store, const struct db_encoder *row,
 }
 
 static int load_entry(struct encoder_store *store, const char *id, const struct input_sizes *sizes,
-                      enum precision precision, struct entry **out, struct error *err)
+                      enum precision precision, const struct cancel *cancel, struct entry **out,
+                      struct error *err)
 {
     struct db_encoder row = {0};
     struct entry *entry = calloc(1, sizeof(*entry));
@@ -142,7 +145,7 @@ static int load_entry(struct encoder_store *store, const char *id, const struct 
     entry->precision = precision;
     int rc = db_encoder_get(store->db, id, &row, err);
     if (rc == 0)
-        rc = fill_entry(store, &row, entry, err);
+        rc = fill_entry(store, &row, cancel, entry, err);
     if (rc == 0) {
         memcpy(entry->loaded.id, row.id, sizeof(entry->loaded.id));
         memcpy(entry->loaded.sha256, row.sha256, sizeof(entry->loaded.sha256));
@@ -168,7 +171,8 @@ static struct entry *find_entry(struct encoder_store *store, const char *id,
 
 int encoder_store_acquire(struct encoder_store *store, const char *id,
                           const struct input_sizes *sizes, enum precision precision,
-                          const struct loaded_encoder **out, struct error *err)
+                          const struct cancel *cancel, const struct loaded_encoder **out,
+                          struct error *err)
 {
     static const struct input_sizes own = {0};
     int rc = 0;
@@ -177,7 +181,7 @@ int encoder_store_acquire(struct encoder_store *store, const char *id,
     pthread_mutex_lock(&store->mutex);
     struct entry *entry = find_entry(store, id, sizes, precision);
     if (entry == NULL) {
-        rc = load_entry(store, id, sizes, precision, &entry, err);
+        rc = load_entry(store, id, sizes, precision, cancel, &entry, err);
         if (rc == 0) {
             entry->next = store->entries;
             store->entries = entry;

@@ -3,6 +3,7 @@
 #ifndef CHIPSHOT_SERVER_ENCODER_STORE_H
 #define CHIPSHOT_SERVER_ENCODER_STORE_H
 
+#include "base/cancel.h"
 #include "base/error.h"
 #include "db/encoders.h"
 #include "engine/embed.h"
@@ -26,10 +27,12 @@ void encoder_store_destroy(struct encoder_store *store);
 /* Thread-safe; loading one encoder holds up other loads. `sizes` NULL or none: the encoder's own.
  * The same encoder at other input sizes or precisions shares the weights. ERROR_NOT_FOUND: no such
  * encoder. ERROR_INVALID or ERROR_CORRUPT: its file is not what it was. ERROR_INVALID: input sizes
- * that it cannot run at, or a precision that the processor does not offer. */
+ * that it cannot run at, or a precision that the processor does not offer. ERROR_CANCELLED:
+ * `cancel` (NULL: never) was asked between two steps of loading, which take up to a second each. */
 int encoder_store_acquire(struct encoder_store *store, const char *id,
                           const struct input_sizes *sizes, enum precision precision,
-                          const struct loaded_encoder **out, struct error *err);
+                          const struct cancel *cancel, const struct loaded_encoder **out,
+                          struct error *err);
 void encoder_store_release(struct encoder_store *store, const struct loaded_encoder *encoder);
 
 /* Stores weights (the built-in ones or a file's) as the default encoder of the database. */

@@ -240,7 +240,7 @@ static int load_inputs(struct job_state *state, struct error *err)
     if (rc == 0)
         rc = encoder_store_acquire(state->engine->encoders, job->encoder_id,
                                    &state->params.input_sizes, state->params.precision,
-                                   &state->encoder, err);
+                                   &state->cancel, &state->encoder, err);
     if (rc == 0) {
         state->dimension = embedder_dimension(state->encoder->embedder);
         rc = pool_lane_create(&state->lane, state->engine->pool, err);

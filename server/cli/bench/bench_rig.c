@@ -68,7 +68,7 @@ static int add_project_and_encoder(struct bench_rig *rig, const void *weights, s
     db_encoder_clear(&encoder);
     const double start = clock_now_seconds();
     rc = encoder_store_acquire(rig->service.encoders, rig->encoder_id, NULL, PRECISION_FLOAT32,
-                               &rig->encoder, err);
+                               NULL, &rig->encoder, err);
     rig->encoder_seconds = clock_now_seconds() - start;
     return rc;
 }

@@ -33,7 +33,8 @@ static void file_path(struct rig *rig, const char *id, char path[700])
 static const struct loaded_encoder *acquire(struct rig *rig, const char *id)
 {
     const struct loaded_encoder *encoder = NULL;
-    if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err) < 0)
+    if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL, &encoder,
+                              &rig->err) < 0)
         fail_msg("%s", rig->err.message);
     assert_string_equal(encoder->id, id);
     return encoder;
@@ -42,7 +43,8 @@ static const struct loaded_encoder *acquire(struct rig *rig, const char *id)
 static bool is_refused(struct rig *rig, const char *id)
 {
     const struct loaded_encoder *encoder = NULL;
-    int rc = encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err);
+    int rc = encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL, &encoder,
+                                   &rig->err);
     if (rc == 0)
         encoder_store_release(rig->encoders, encoder);
     return rc < 0;
@@ -94,14 +96,14 @@ static void a_damaged_file_is_named(void **state)
     /* Good weights, but of another encoder. */
     assert_ok(unlink(path));
     assert_ok(link(other_path, path));
-    assert_int_equal(
-        encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err),
-        ERROR_CORRUPT);
+    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL,
+                                           &encoder, &rig->err),
+                     ERROR_CORRUPT);
     assert_non_null(strstr(rig->err.message, id));
     assert_ok(unlink(path));
-    assert_int_equal(
-        encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err),
-        ERROR_CORRUPT);
+    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL,
+                                           &encoder, &rig->err),
+                     ERROR_CORRUPT);
     assert_non_null(strstr(rig->err.message, id));
     assert_null(encoder);
     assert_false(is_refused(rig, other));
@@ -113,9 +115,9 @@ static void an_unknown_encoder_is_not_found(void **state)
     const struct loaded_encoder *encoder = NULL;
     char id[DB_ID_SIZE];
     db_id_create("enc_", id);
-    assert_int_equal(
-        encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, &rig->err),
-        ERROR_NOT_FOUND);
+    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL,
+                                           &encoder, &rig->err),
+                     ERROR_NOT_FOUND);
     assert_null(encoder);
 }
 
@@ -139,7 +141,8 @@ static void *use_often(void *argument)
     for (size_t i = 0; i < 30; i++) {
         const struct loaded_encoder *encoder = NULL;
         const char *id = list.items[1 + i % (list.n_items - 1)].id;
-        if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, &encoder, NULL) < 0 ||
+        if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL, &encoder,
+                                  NULL) < 0 ||
             strcmp(encoder->id, id) != 0)
             return argument;
         encoder_store_release(rig->encoders, encoder);
@@ -166,6 +169,28 @@ static void many_threads_may_use_it(void **state)
     }
 }
 
+static bool is_over(void *context)
+{
+    return --*(int *)context < 0;
+}
+
+/* While its file is checked, and between the steps after that; nothing of it stays. */
+static void loading_can_be_called_off(void **state)
+{
+    struct rig *rig = *state;
+    for (int n_no = 0; n_no < 2; n_no++) {
+        int n_left = n_no;
+        const struct cancel cancel = {is_over, &n_left};
+        const struct loaded_encoder *encoder = NULL;
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, NULL,
+                                               PRECISION_FLOAT32, &cancel, &encoder, &rig->err),
+                         ERROR_CANCELLED);
+        assert_null(encoder);
+        assert_int_equal(n_left, -1);
+    }
+    encoder_store_release(rig->encoders, acquire(rig, rig->encoder_id));
+}
+
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -174,6 +199,7 @@ int main(void)
         with_rig(users_share_one_encoder),      with_rig(the_idle_one_used_longest_ago_is_dropped),
         with_rig(a_damaged_file_is_named),      with_rig(an_unknown_encoder_is_not_found),
         with_rig(a_default_must_be_an_encoder), with_rig(many_threads_may_use_it),
+        with_rig(loading_can_be_called_off),
     };
     return test_run(tests);
 }

@@ -109,13 +109,13 @@ static void weights_are_shared_and_freed_last(void **state)
     const struct loaded_encoder *a = NULL, *b = NULL, *c = NULL;
     for (int i = 0; i < 2; i++) {
         assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one,
-                                               PRECISION_FLOAT32, &a, NULL),
+                                               PRECISION_FLOAT32, NULL, &a, NULL),
                          0);
         assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &two,
-                                               PRECISION_FLOAT32, &b, NULL),
+                                               PRECISION_FLOAT32, NULL, &b, NULL),
                          0);
         assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one,
-                                               PRECISION_FLOAT32, &c, NULL),
+                                               PRECISION_FLOAT32, NULL, &c, NULL),
                          0);
         assert_ptr_equal(a, c);
         assert_ptr_not_equal(a, b);
@@ -128,9 +128,9 @@ static void weights_are_shared_and_freed_last(void **state)
     }
     struct error err = {0};
     const struct input_sizes wrong = {1, {513}};
-    assert_int_equal(
-        encoder_store_acquire(rig->encoders, rig->encoder_id, &wrong, PRECISION_FLOAT32, &a, &err),
-        ERROR_INVALID);
+    assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &wrong,
+                                           PRECISION_FLOAT32, NULL, &a, &err),
+                     ERROR_INVALID);
     assert_non_null(strstr(err.message, "input size 513"));
 }
 
