@@ -116,6 +116,20 @@ void samples_add_counts(enum sample_type type, const void *samples, size_t n, ui
         counts[i16[i] - INT16_MIN]++;
 }
 
+void samples_look_up(enum sample_type type, const void *samples, size_t n, const uint8_t *table,
+                     uint8_t *out)
+{
+    const uint8_t *u8 = samples;
+    for (size_t i = 0; type == SAMPLE_U8 && i < n; i++)
+        out[i] = table[u8[i]];
+    const uint16_t *u16 = samples;
+    for (size_t i = 0; type == SAMPLE_U16 && i < n; i++)
+        out[i] = table[u16[i]];
+    const int16_t *i16 = samples;
+    for (size_t i = 0; type == SAMPLE_I16 && i < n; i++)
+        out[i] = table[i16[i] - INT16_MIN];
+}
+
 #define CONVERT(from_type)                                                                         \
     do {                                                                                           \
         const from_type *from = samples;                                                           \

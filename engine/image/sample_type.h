@@ -44,6 +44,10 @@ uint32_t sample_type_n_levels(enum sample_type type);
 /* Adds n samples of a type that has levels to `counts`, one for each level. */
 void samples_add_counts(enum sample_type type, const void *samples, size_t n, uint32_t *counts);
 
+/* The entry of each of n samples of a type that has levels in a table with one for each level. */
+void samples_look_up(enum sample_type type, const void *samples, size_t n, const uint8_t *table,
+                     uint8_t *out);
+
 /* n samples as floats of the same value, rounded to the nearest where a float holds less: beyond
  * 2^24, and infinite beyond its range. */
 void samples_to_floats(enum sample_type type, const void *samples, size_t n, float *out);

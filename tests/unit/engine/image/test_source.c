@@ -7,6 +7,7 @@
 #include "engine/image/chip_grid.h"
 #include "engine/image/image.h"
 #include "engine/image/normalise.h"
+#include "engine/image/pyramid.h"
 #include "engine/image/samples.h"
 
 enum { WIDTH = 23, HEIGHT = 150, N = WIDTH * HEIGHT, N_FRAMES = 3, CHIP = 8 };
@@ -361,6 +362,16 @@ static void compare_chips(const struct samples *samples, const float *levels, co
     chip_resampler_destroy(resampler);
 }
 
+/* In 8 bits of grey, too. */
+static void compare_greys(const struct samples *samples, const float *levels, const float *plane)
+{
+    static uint8_t table[SAMPLE_LEVELS_MAX], found[N], expected[N];
+    pyramid_quantise(levels, sample_type_n_levels(samples->type), table);
+    samples_look_up(samples->type, samples->data, N, table, found);
+    pyramid_quantise(plane, N, expected);
+    assert_memory_equal(found, expected, N);
+}
+
 static void levels_give_the_bytes_of_the_plane(void **state)
 {
     (void)state;
@@ -395,6 +406,7 @@ static void levels_give_the_bytes_of_the_plane(void **state)
                 normalise_levels(&trials[k], counts, type, &image.info.full_scale, levels, NULL),
                 0);
             compare_chips(&samples, levels, image.pixels);
+            compare_greys(&samples, levels, image.pixels);
             image_clear(&image);
             n_tried++;
         }
