@@ -41,6 +41,11 @@ int api_create(struct api **out, struct data *data, const struct api_limits *lim
         free(api);
         return error_set_errno(err, rc, "cannot create a condition variable");
     }
+    rc = views_create(&api->views, api->store, api->cache, &api->limits.image, err);
+    if (rc != 0) {
+        api_destroy(api);
+        return rc;
+    }
     /* Jansson seeds its hash at the first object otherwise, which is not safe in many threads. */
     json_object_seed(0);
     *out = api;
@@ -51,6 +56,7 @@ void api_destroy(struct api *api)
 {
     if (api == NULL)
         return;
+    views_destroy(api->views);
     pthread_cond_destroy(&api->probe.first);
     pthread_mutex_destroy(&api->probe.mutex);
     free(api);

@@ -108,7 +108,7 @@ struct api_hooks {
     size_t openapi_size;
 };
 
-struct api; /* shared by all request threads; nothing in it changes */
+struct api; /* shared by all request threads; nothing in it changes but what images are viewed */
 
 /* `data` and the hooks' context are borrowed until destroy; hooks may have NULL callbacks (tests).
  */

@@ -10,6 +10,7 @@
 #include "api/message/problem.h"
 #include "api/message/response.h"
 #include "api/routes.h"
+#include "api/views.h"
 #include "api/message/target.h"
 #include "db/db.h"
 
@@ -28,6 +29,7 @@ struct api {
     struct db *db;
     struct store *store;
     struct cache *cache;
+    struct views *views; /* owned */
     struct api_limits limits;
     struct api_hooks hooks;
     char openapi_etag[17]; /* of the text's hash */

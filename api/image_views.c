@@ -5,7 +5,6 @@
 #include "api/render.h"
 #include "db/store/reader.h"
 #include "engine/image/chip_grid.h"
-#include "engine/image/image.h"
 #include "engine/image/preview.h"
 
 static int get_image(struct api_call *call, struct db_image *out, struct error *err)
@@ -72,31 +71,15 @@ out:
     return rc;
 }
 
-/* The window of a normalised image as an 8-bit PNG of out_width x out_height. */
-static int render_window(struct api_call *call, const struct db_image *image,
-                         const struct chip_rect *window, uint32_t out_width, uint32_t out_height,
-                         struct error *err)
+/* Answers with pixels in 8 bits of grey; takes them. */
+static int answer(struct api_call *call, uint8_t *grey, uint32_t width, uint32_t height,
+                  struct error *err)
 {
-    struct image pixels = {0};
     struct png_bytes png = {0};
-    uint8_t *grey = NULL;
-    int rc = render_open(call, image, &normalise_params_default, &pixels, err);
-    if (rc != 0)
-        return rc;
-    grey = malloc((size_t)out_width * out_height);
-    if (grey == NULL) {
-        rc = error_set_nomem(err, "a picture");
-        goto out;
-    }
-    rc = preview_grey8(pixels.pixels, pixels.info.width, window->x, window->y, window->width,
-                       window->height, out_width, out_height, grey, err);
-    if (rc == 0)
-        rc = png_write_grey8(grey, out_width, out_height, &png, err);
+    int rc = png_write_grey8(grey, width, height, &png, err);
     if (rc == 0)
         render_answer(call, &png);
-out:
     free(grey);
-    image_clear(&pixels);
     return rc;
 }
 
@@ -109,10 +92,12 @@ int image_views_preview(struct api_call *call, struct error *err)
     uint32_t max_side = call_query(call, "max_side")->number;
     response_immutable(call->response);
     if (!call_not_modified(call, "%s-preview" RENDER_REVISION "-%u", image.sha256, max_side)) {
-        struct chip_rect whole = {0, 0, image.width, image.height};
+        uint8_t *grey = NULL;
         uint32_t width, height;
         preview_size(image.width, image.height, max_side, &width, &height);
-        rc = render_window(call, &image, &whole, width, height, err);
+        rc = render_preview(call, &image, &normalise_params_default, width, height, &grey, err);
+        if (rc == 0)
+            rc = answer(call, grey, width, height, err);
     }
     db_image_clear(&image);
     return rc;
@@ -160,8 +145,12 @@ int image_views_chip(struct api_call *call, struct error *err)
     response_immutable(call->response);
     rc = find_chip(call, &image, &chip, err);
     if (rc == 0 && !call_not_modified(call, "%s-chip" RENDER_REVISION "-%u-%u-%u-%u", image.sha256,
-                                      chip.x, chip.y, chip.width, chip.height))
-        rc = render_window(call, &image, &chip, chip.width, chip.height, err);
+                                      chip.x, chip.y, chip.width, chip.height)) {
+        uint8_t *grey = NULL;
+        rc = render_window(call, &image, &normalise_params_default, &chip, &grey, err);
+        if (rc == 0)
+            rc = answer(call, grey, chip.width, chip.height, err);
+    }
     db_image_clear(&image);
     return rc;
 }

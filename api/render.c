@@ -1,35 +1,71 @@
 #include "api/render.h"
 
-/* The bytes were verified when they were uploaded: what fails now was damaged since, or the limits
- * were lowered. */
-int render_open(struct api_call *call, const struct db_image *image,
-                const struct normalise_params *params, struct image *out, struct error *err)
+#include <stdlib.h>
+
+#include "engine/image/preview.h"
+
+/* What is drawn: borrowed, but for the pixels. */
+struct drawing {
+    const struct db_image *image;
+    const struct normalise_params *params;
+    const struct chip_rect *window; /* NULL: the whole image, scaled */
+    uint32_t width, height;
+    uint8_t *grey; /* owned */
+};
+
+static int draw_once(struct api_call *call, const struct drawing *drawing, bool *is_damaged,
+                     struct error *err)
 {
-    struct api *api = call->api;
-    const struct cancel *cancel = call->request->cancel;
-    struct store_file blob = {0};
-    int rc = store_file_open(api->store, image->sha256, cancel, &blob, err);
+    struct view *view = NULL;
+    int rc = view_open(&view, call->api->views, drawing->image, drawing->params,
+                       call->request->cancel, err);
     if (rc != 0)
-        return rc == ERROR_NOT_FOUND
-                   ? error_set(err, ERROR_CORRUPT, "the file of image %s is missing", image->id)
-                   : rc;
-    struct error cause = {0};
-    const struct image_request request = {.data = blob.data,
-                                          .size = blob.size,
-                                          .limits = &api->limits.image,
-                                          .frame = image->frame,
-                                          .cancel = cancel};
-    rc = image_decode(&request, out, &cause);
-    store_file_close(&blob);
-    if (rc == ERROR_INVALID)
-        return error_set(err, ERROR_CORRUPT, "stored image %s: %s", image->id, cause.message);
-    if (rc != 0)
-        return error_set(err, cause.code, "%s", cause.message);
-    rc = normalise_apply(params, out->pixels, out->info.width, out->info.height,
-                         &out->info.full_scale, cancel, err);
-    if (rc != 0)
-        image_clear(out);
+        return rc;
+    const struct pyramid *pyramid = view_pyramid(view);
+    rc = drawing->window != NULL
+             ? pyramid_read(pyramid, 0, drawing->window, view_read_tiles, view, drawing->grey, err)
+             : preview_draw(pyramid, view_read_tiles, view, drawing->width, drawing->height,
+                            drawing->grey, err);
+    *is_damaged = view_is_damaged(view);
+    view_close(view);
     return rc;
+}
+
+/* A damaged view is made anew, once. */
+static int draw(struct api_call *call, struct drawing *drawing, uint8_t **out, struct error *err)
+{
+    bool is_damaged = false;
+    drawing->grey = malloc((size_t)drawing->width * drawing->height);
+    if (drawing->grey == NULL)
+        return error_set_nomem(err, "a picture");
+    int rc = draw_once(call, drawing, &is_damaged, err);
+    if (rc != 0 && is_damaged)
+        rc = draw_once(call, drawing, &is_damaged, err);
+    if (rc == 0)
+        *out = drawing->grey;
+    else
+        free(drawing->grey);
+    return rc;
+}
+
+int render_window(struct api_call *call, const struct db_image *image,
+                  const struct normalise_params *params, const struct chip_rect *window,
+                  uint8_t **out, struct error *err)
+{
+    struct drawing drawing = {.image = image,
+                              .params = params,
+                              .window = window,
+                              .width = window->width,
+                              .height = window->height};
+    return draw(call, &drawing, out, err);
+}
+
+int render_preview(struct api_call *call, const struct db_image *image,
+                   const struct normalise_params *params, uint32_t width, uint32_t height,
+                   uint8_t **out, struct error *err)
+{
+    struct drawing drawing = {.image = image, .params = params, .width = width, .height = height};
+    return draw(call, &drawing, out, err);
 }
 
 void render_answer(struct api_call *call, struct png_bytes *png)

@@ -22,10 +22,15 @@ void image_counts_put(struct cache *cache, const char *sha256, uint32_t frame,
     cache_put(cache, key, 1, n_levels, counts, NULL);
 }
 
-bool image_counts_get(struct cache *cache, const char *sha256, uint32_t frame, uint32_t *counts,
-                      uint32_t n_levels)
+bool image_counts_get(struct cache *cache, const char *sha256, uint32_t frame, uint64_t n_samples,
+                      uint32_t *counts, uint32_t n_levels)
 {
     char key[KEY_SIZE];
+    uint64_t sum = 0;
     write_key(sha256, frame, key);
-    return cache_get(cache, key, 1, n_levels, counts, NULL) == 0;
+    if (cache_get(cache, key, 1, n_levels, counts, NULL) != 0)
+        return false;
+    for (uint32_t i = 0; i < n_levels; i++)
+        sum += counts[i];
+    return sum == n_samples;
 }

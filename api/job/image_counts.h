@@ -12,8 +12,9 @@
 /* `sha256` is the file's, and the image one of its frames. */
 void image_counts_put(struct cache *cache, const char *sha256, uint32_t frame,
                       const uint32_t *counts, uint32_t n_levels);
-/* False: not there. */
-bool image_counts_get(struct cache *cache, const char *sha256, uint32_t frame, uint32_t *counts,
-                      uint32_t n_levels);
+/* False: not there, or not of `n_samples` values in all. What a file says is not relied upon, since
+ * ranks are looked up in the counts. */
+bool image_counts_get(struct cache *cache, const char *sha256, uint32_t frame, uint64_t n_samples,
+                      uint32_t *counts, uint32_t n_levels);
 
 #endif

@@ -6,6 +6,7 @@
 #include "api/render.h"
 #include "api/results/result_view.h"
 #include "engine/fewshot/maps.h"
+#include "engine/image/preview.h"
 
 static void get_colors(const struct db_support_set *set, struct rgb *out)
 {
@@ -46,25 +47,26 @@ int result_maps_labels(struct api_call *call, struct error *err)
 static int draw_overlay(struct api_call *call, struct result_view *view, struct png_bytes *out,
                         struct error *err)
 {
+    const uint32_t max_side = call_query(call, "max_side")->number;
+    const struct db_image *image = &view->image;
     struct rgb colors[CLASSIFIER_CLASSES_MAX];
     struct job_params params;
-    struct image image = {0};
+    uint8_t *grey = NULL;
+    uint32_t width, height;
+    if (image->width != view->grid.image_width || image->height != view->grid.image_height)
+        return error_set(err, ERROR_CORRUPT, "image %s has another size than its result",
+                         image->id);
     get_colors(&view->set, colors);
+    preview_size(image->width, image->height, max_side, &width, &height);
     int rc = job_params_from_text(view->job.params, &params, err);
     if (rc == 0)
-        rc = render_open(call, &view->image, &params.normalise, &image, err);
-    if (rc != 0)
-        return rc;
-    rc = result_view_load(call, view, err);
-    if (rc != 0)
-        goto out;
-    if (image.info.width != view->grid.image_width || image.info.height != view->grid.image_height)
-        rc = error_set(err, ERROR_CORRUPT, "stored image %s has another size", view->image.id);
-    else
-        rc = maps_overlay(&view->grid, image.pixels, view->result.labels, colors,
-                          view->result.n_classes, call_query(call, "max_side")->number, out, err);
-out:
-    image_clear(&image);
+        rc = render_preview(call, image, &params.normalise, width, height, &grey, err);
+    if (rc == 0)
+        rc = result_view_load(call, view, err);
+    if (rc == 0)
+        rc = maps_overlay(&view->grid, grey, view->result.labels, colors, view->result.n_classes,
+                          max_side, out, err);
+    free(grey);
     return rc;
 }
 

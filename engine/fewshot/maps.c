@@ -144,17 +144,16 @@ static void nearest_lines(const uint32_t *starts, uint32_t n_lines, uint32_t siz
 
 struct overlay {
     uint32_t width, height;
-    int64_t *columns; /* width: grid column of each output column, or -1; owned */
-    int64_t *rows;    /* height; owned */
-    uint8_t *grey;    /* height x width; owned */
-    uint8_t *pixels;  /* height x width x 3; owned */
+    int64_t *columns;    /* width: grid column of each output column, or -1; owned */
+    int64_t *rows;       /* height; owned */
+    const uint8_t *grey; /* height x width; borrowed */
+    uint8_t *pixels;     /* height x width x 3; owned */
 };
 
 static void overlay_clear(struct overlay *overlay)
 {
     free(overlay->columns);
     free(overlay->rows);
-    free(overlay->grey);
     free(overlay->pixels);
 }
 
@@ -165,10 +164,9 @@ static int overlay_plan(struct overlay *overlay, const struct grid *grid, struct
     uint32_t *starts = calloc(longest, sizeof(*starts));
     overlay->columns = calloc(overlay->width, sizeof(*overlay->columns));
     overlay->rows = calloc(overlay->height, sizeof(*overlay->rows));
-    overlay->grey = malloc(n_pixels);
     overlay->pixels = n_pixels <= SIZE_MAX / 3 ? malloc(n_pixels * 3) : NULL;
     if (starts == NULL || overlay->columns == NULL || overlay->rows == NULL ||
-        overlay->grey == NULL || overlay->pixels == NULL) {
+        overlay->pixels == NULL) {
         free(starts);
         return error_set_nomem(err, "the overlay");
     }
@@ -213,7 +211,7 @@ static void overlay_paint(struct overlay *overlay, const struct grid *grid, cons
     }
 }
 
-int maps_overlay(const struct grid *grid, const float *pixels, const uint16_t *labels,
+int maps_overlay(const struct grid *grid, const uint8_t *grey, const uint16_t *labels,
                  const struct rgb *colors, uint32_t n_classes, uint32_t max_side,
                  struct png_bytes *out, struct error *err)
 {
@@ -222,13 +220,9 @@ int maps_overlay(const struct grid *grid, const float *pixels, const uint16_t *l
         return rc;
     if (max_side == 0)
         return error_set(err, ERROR_INVALID, "max_side: 0, at least 1 is needed");
-    struct overlay overlay = {0};
+    struct overlay overlay = {.grey = grey};
     preview_size(grid->image_width, grid->image_height, max_side, &overlay.width, &overlay.height);
     rc = overlay_plan(&overlay, grid, err);
-    if (rc < 0)
-        goto out;
-    rc = preview_grey8(pixels, grid->image_width, 0, 0, grid->image_width, grid->image_height,
-                       overlay.width, overlay.height, overlay.grey, err);
     if (rc < 0)
         goto out;
     overlay_paint(&overlay, grid, labels, colors);

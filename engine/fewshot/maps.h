@@ -22,11 +22,11 @@ int maps_labels(const struct grid *grid, const uint16_t *labels, const struct rg
 int maps_probability(const struct grid *grid, const float *probabilities, uint32_t n_classes,
                      uint32_t class_index, struct png_bytes *out, struct error *err);
 
-/* The labels blended (opacity 0.4) over the normalised image (0..1 plane of the grid's image size,
- * borrowed), longer side limited to max_side. Each pixel takes the label of the chip whose centre
- * is nearest among those that cover it; a pixel that no chip covers keeps its grey, and so does one
- * that was not analysed. */
-int maps_overlay(const struct grid *grid, const float *pixels, const uint16_t *labels,
+/* The labels blended (opacity 0.4) over the normalised image: `grey` is its preview, borrowed, of
+ * the size that preview_size gives for max_side. Each pixel takes the label of the chip whose
+ * centre is nearest among those that cover it; a pixel that no chip covers keeps its grey, and so
+ * does one that was not analysed. */
+int maps_overlay(const struct grid *grid, const uint8_t *grey, const uint16_t *labels,
                  const struct rgb *colors, uint32_t n_classes, uint32_t max_side,
                  struct png_bytes *out, struct error *err);
 

@@ -1,12 +1,15 @@
-/* Area averaging with exact weights: along an axis, output i covers the inputs from i * n_in /
- * n_out to (i + 1) * n_in / n_out; in units of 1 / n_out of a pixel these bounds are whole numbers,
- * and so is each pixel's share. Columns are gathered first, whole rows at a time, then the row is
- * shrunk.
+/* Area averaging with exact weights: along an axis, output i covers the image's pixels from
+ * i * n_in / n_out to (i + 1) * n_in / n_out, and pixel j of level k those from j * 2^k to
+ * (j + 1) * 2^k, or to the end; in units of 1 / n_out of a pixel these bounds are whole numbers,
+ * and so is what two of them share. Columns are gathered first, whole rows at a time, then the row
+ * is shrunk. The rows come in bands as high as a tile: an output row begins no higher than in the
+ * band in which the one before it ends.
  */
 #include "engine/image/preview.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 void preview_size(uint32_t width, uint32_t height, uint32_t max_side, uint32_t *out_width,
                   uint32_t *out_height)
@@ -23,76 +26,183 @@ void preview_size(uint32_t width, uint32_t height, uint32_t max_side, uint32_t *
     *out_height = small_height > 0 ? (uint32_t)small_height : 1;
 }
 
-/* Share of input j in output i, in units of 1 / n_out of a pixel; the shares of an output sum to
- * n_in. */
-static double share(uint64_t i, uint64_t j, uint64_t n_in, uint64_t n_out)
+/* One axis of the picture. */
+struct axis {
+    uint64_t n_in;  /* pixels of the image */
+    uint64_t n_out; /* of the picture */
+    uint32_t k;     /* the level that is read */
+};
+
+static uint64_t smaller(uint64_t a, uint64_t b)
 {
-    uint64_t start = i * n_in > j * n_out ? i * n_in : j * n_out;
-    uint64_t end = (i + 1) * n_in < (j + 1) * n_out ? (i + 1) * n_in : (j + 1) * n_out;
-    return (double)(end - start);
+    return a < b ? a : b;
 }
 
-static uint64_t first_input(uint64_t i, uint64_t n_in, uint64_t n_out)
+/* What output i and the level's pixel j share, in units of 1 / n_out of a pixel; the shares of an
+ * output sum to n_in. */
+static double share(const struct axis *axis, uint64_t i, uint64_t j)
 {
-    return i * n_in / n_out;
+    const uint64_t out_start = i * axis->n_in, in_start = (j << axis->k) * axis->n_out;
+    const uint64_t in_end = smaller((j + 1) << axis->k, axis->n_in) * axis->n_out;
+    const uint64_t end = smaller(out_start + axis->n_in, in_end);
+    return (double)(end - (out_start > in_start ? out_start : in_start));
+}
+
+static uint32_t first_input(const struct axis *axis, uint64_t i)
+{
+    return (uint32_t)((i * axis->n_in / axis->n_out) >> axis->k);
 }
 
 /* One past the last input that output i touches. */
-static uint64_t end_input(uint64_t i, uint64_t n_in, uint64_t n_out)
+static uint32_t end_input(const struct axis *axis, uint64_t i)
 {
-    return ((i + 1) * n_in + n_out - 1) / n_out;
+    const uint64_t end = ((i + 1) * axis->n_in + axis->n_out - 1) / axis->n_out;
+    return (uint32_t)(((end - 1) >> axis->k) + 1);
 }
 
-static uint8_t quantise(double value)
+struct drawing {
+    const struct pyramid *pyramid;
+    pyramid_read_tiles read;
+    void *context;
+    struct axis x, y;
+    uint8_t *band;       /* PYRAMID_TILE_HEIGHT rows of the level; owned */
+    uint32_t band_first; /* its first row */
+    uint32_t band_end;   /* one past its last row */
+    double *sums;        /* a row of the level, gathered; owned */
+};
+
+static const struct pyramid_level *level_of(const struct drawing *drawing)
 {
-    double scaled = floor(value * 255 + 0.5);
-    if (!(scaled > 0))
+    return &drawing->pyramid->levels[drawing->x.k];
+}
+
+/* Reads the band of row y, unless it is there. */
+static int read_band(struct drawing *drawing, uint32_t y, struct error *err)
+{
+    if (y < drawing->band_end)
         return 0;
-    return scaled < 255 ? (uint8_t)scaled : 255;
+    const struct pyramid_level *level = level_of(drawing);
+    const uint32_t first = y - y % PYRAMID_TILE_HEIGHT;
+    const struct chip_rect window = {0, first, level->width,
+                                     (uint32_t)smaller(PYRAMID_TILE_HEIGHT, level->height - first)};
+    drawing->band_first = first;
+    drawing->band_end = first + window.height;
+    return pyramid_read(drawing->pyramid, drawing->x.k, &window, drawing->read, drawing->context,
+                        drawing->band, err);
 }
 
-static void gather_rows(const float *window, uint32_t image_width, uint32_t width, uint32_t height,
-                        uint32_t row, uint32_t out_height, double *sums)
+static int gather_rows(struct drawing *drawing, uint32_t row, struct error *err)
 {
-    for (uint32_t x = 0; x < width; x++)
-        sums[x] = 0;
-    uint64_t end = end_input(row, height, out_height);
-    for (uint64_t y = first_input(row, height, out_height); y < end; y++) {
-        const float *in = window + (size_t)y * image_width;
-        double weight = share(row, y, height, out_height);
+    const uint32_t width = level_of(drawing)->width, end = end_input(&drawing->y, row);
+    int rc = 0;
+    memset(drawing->sums, 0, width * sizeof(drawing->sums[0]));
+    for (uint32_t y = first_input(&drawing->y, row); rc == 0 && y < end; y++) {
+        rc = read_band(drawing, y, err);
+        if (rc != 0)
+            break;
+        const uint8_t *in = drawing->band + (size_t)(y - drawing->band_first) * width;
+        const double weight = share(&drawing->y, row, y);
         for (uint32_t x = 0; x < width; x++)
-            sums[x] += weight * in[x];
+            drawing->sums[x] += weight * in[x];
     }
+    return rc;
 }
 
-static void shrink_row(const double *sums, uint32_t width, uint32_t out_width, double area,
-                       uint8_t *out)
+static void shrink_row(const struct drawing *drawing, uint8_t *out)
 {
-    for (uint32_t i = 0; i < out_width; i++) {
-        uint64_t end = end_input(i, width, out_width);
+    const struct axis *axis = &drawing->x;
+    const double area = (double)axis->n_in * (double)drawing->y.n_in;
+    for (uint32_t i = 0; i < axis->n_out; i++) {
+        const uint32_t end = end_input(axis, i);
         double sum = 0;
-        for (uint64_t x = first_input(i, width, out_width); x < end; x++)
-            sum += share(i, x, width, out_width) * sums[x];
-        out[i] = quantise(sum / area);
+        for (uint32_t x = first_input(axis, i); x < end; x++)
+            sum += share(axis, i, x) * drawing->sums[x];
+        out[i] = (uint8_t)floor(sum / area + 0.5);
     }
 }
 
-int preview_grey8(const float *pixels, uint32_t image_width, uint32_t x, uint32_t y, uint32_t width,
-                  uint32_t height, uint32_t out_width, uint32_t out_height, uint8_t *out,
-                  struct error *err)
+/* The smallest level that is not smaller than the picture. */
+static uint32_t choose_level(const struct pyramid *pyramid, uint32_t width, uint32_t height)
 {
-    if (width == 0 || height == 0 || out_width == 0 || out_height == 0)
+    uint32_t k = 0;
+    while (k + 1 < pyramid->n_levels && pyramid->levels[k + 1].width >= width &&
+           pyramid->levels[k + 1].height >= height)
+        k++;
+    return k;
+}
+
+int preview_draw(const struct pyramid *pyramid, pyramid_read_tiles read, void *context,
+                 uint32_t out_width, uint32_t out_height, uint8_t *out, struct error *err)
+{
+    if (out_width == 0 || out_height == 0)
         return error_set(err, ERROR_INVALID,
-                         "preview: sizes must be at least 1 pixel, but are %u x %u to %u x %u",
-                         width, height, out_width, out_height);
-    double *sums = calloc(width, sizeof(*sums));
-    if (sums == NULL)
-        return error_set_nomem(err, "a preview");
-    const float *window = pixels + (size_t)y * image_width + x;
-    for (uint32_t row = 0; row < out_height; row++) {
-        gather_rows(window, image_width, width, height, row, out_height, sums);
-        shrink_row(sums, width, out_width, (double)width * height, out + (size_t)row * out_width);
+                         "preview: sizes must be at least 1 pixel, but are %u x %u", out_width,
+                         out_height);
+    const uint32_t k = choose_level(pyramid, out_width, out_height);
+    const struct pyramid_level *whole = &pyramid->levels[0], *level = &pyramid->levels[k];
+    struct drawing drawing = {.pyramid = pyramid,
+                              .read = read,
+                              .context = context,
+                              .x = {whole->width, out_width, k},
+                              .y = {whole->height, out_height, k}};
+    drawing.band = malloc((size_t)PYRAMID_TILE_HEIGHT * level->width);
+    drawing.sums = malloc(level->width * sizeof(drawing.sums[0]));
+    int rc = drawing.band == NULL || drawing.sums == NULL ? error_set_nomem(err, "a preview") : 0;
+    for (uint32_t row = 0; rc == 0 && row < out_height; row++) {
+        rc = gather_rows(&drawing, row, err);
+        if (rc == 0)
+            shrink_row(&drawing, out + (size_t)row * out_width);
     }
-    free(sums);
+    free(drawing.band);
+    free(drawing.sums);
+    return rc;
+}
+
+/* ---- of a plane ---- */
+
+/* `context`: all tiles. */
+static int write_memory(void *context, uint64_t first, uint64_t n, const uint8_t *tiles,
+                        struct error *err)
+{
+    (void)err;
+    memcpy((uint8_t *)context + first * PYRAMID_TILE_SIZE, tiles, n * PYRAMID_TILE_SIZE);
     return 0;
+}
+
+static int read_memory(void *context, uint64_t first, uint64_t n, uint8_t *tiles, struct error *err)
+{
+    (void)err;
+    memcpy(tiles, (const uint8_t *)context + first * PYRAMID_TILE_SIZE, n * PYRAMID_TILE_SIZE);
+    return 0;
+}
+
+static int add_plane(struct pyramid_maker *maker, const float *pixels, uint32_t width,
+                     uint32_t height, struct error *err)
+{
+    uint8_t *row = malloc(width);
+    int rc = row == NULL ? error_set_nomem(err, "a preview") : 0;
+    for (uint32_t y = 0; rc == 0 && y < height; y++) {
+        pyramid_quantise(pixels + (size_t)y * width, width, row);
+        rc = pyramid_maker_add(maker, row, 1, err);
+    }
+    free(row);
+    return rc;
+}
+
+int preview_of_plane(const float *pixels, uint32_t width, uint32_t height, uint32_t out_width,
+                     uint32_t out_height, uint8_t *out, struct error *err)
+{
+    struct pyramid pyramid;
+    struct pyramid_maker *maker = NULL;
+    pyramid_plan(&pyramid, width, height);
+    uint8_t *tiles = malloc(pyramid.n_tiles * PYRAMID_TILE_SIZE);
+    int rc = tiles == NULL ? error_set_nomem(err, "a preview")
+                           : pyramid_maker_create(&maker, &pyramid, write_memory, tiles, err);
+    if (rc == 0)
+        rc = add_plane(maker, pixels, width, height, err);
+    if (rc == 0)
+        rc = preview_draw(&pyramid, read_memory, tiles, out_width, out_height, out, err);
+    pyramid_maker_destroy(maker);
+    free(tiles);
+    return rc;
 }

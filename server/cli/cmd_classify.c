@@ -10,6 +10,7 @@
 #include "api/results/statistics_json.h"
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/maps.h"
+#include "engine/image/preview.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
@@ -135,12 +136,21 @@ static int write_labels(const struct run *run, const char *directory, struct err
 
 static int write_overlay(const struct run *run, const char *directory, struct error *err)
 {
+    const struct image_info *info = &run->image.info;
     struct png_bytes png = {0};
-    int rc = maps_overlay(&run->grid, run->image.pixels, run->result.chips.labels,
-                          run->support.colors, run->support.n_classes, OVERLAY_MAX_SIDE, &png, err);
+    uint32_t width, height;
+    preview_size(info->width, info->height, OVERLAY_MAX_SIDE, &width, &height);
+    uint8_t *grey = malloc((size_t)width * height);
+    int rc = grey == NULL ? error_set_nomem(err, "the overlay")
+                          : preview_of_plane(run->image.pixels, info->width, info->height, width,
+                                             height, grey, err);
+    if (rc == 0)
+        rc = maps_overlay(&run->grid, grey, run->result.chips.labels, run->support.colors,
+                          run->support.n_classes, OVERLAY_MAX_SIDE, &png, err);
     if (rc == 0)
         rc = file_write(directory, "overlay.png", png.data, png.size, err);
     png_bytes_clear(&png);
+    free(grey);
     return rc;
 }
 

@@ -202,15 +202,6 @@ static int make_levels(struct job_encoding *encoding, const struct image_info *i
     return rc;
 }
 
-/* What a file says is not relied upon: ranks are looked up in the counts. */
-static bool are_all(const uint32_t *counts, uint32_t n_levels, uint64_t n_samples)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < n_levels; i++)
-        sum += counts[i];
-    return sum == n_samples;
-}
-
 /* The counts that were stored with the image, or else those of all its rows: these are stored. */
 static int find_counts(struct job_encoding *encoding, const struct store_file *file,
                        struct image_source *source, uint32_t *counts, struct error *err)
@@ -220,8 +211,7 @@ static int find_counts(struct job_encoding *encoding, const struct store_file *f
     const struct samples *samples = &encoding->samples;
     const uint32_t n_levels = sample_type_n_levels(samples->type);
     const uint64_t n_samples = (uint64_t)samples->width * samples->height;
-    if (image_counts_get(cache, image->row.sha256, image->row.frame, counts, n_levels) &&
-        are_all(counts, n_levels, n_samples))
+    if (image_counts_get(cache, image->row.sha256, image->row.frame, n_samples, counts, n_levels))
         return 0;
     memset(counts, 0, n_levels * sizeof(counts[0]));
     int rc = finish_check(encoding, err); /* counts are kept */

@@ -1,5 +1,7 @@
 #include "tests/api/rig.h"
 
+#include <fcntl.h>
+#include <ftw.h>
 #include <unistd.h>
 #include <nettle/base64.h>
 
@@ -81,7 +83,8 @@ static void an_uploads_values_are_counted(void **state)
         0);
     for (size_t i = 0; i < SIDE * SIDE; i++)
         expected[(size_t)image.pixels[i]]++;
-    assert_true(image_counts_get(rig->data->cache, rig_text(rig, "/sha256"), 0, counts, N_LEVELS));
+    assert_true(image_counts_get(rig->data->cache, rig_text(rig, "/sha256"), 0, SIDE * SIDE, counts,
+                                 N_LEVELS));
     assert_memory_equal(counts, expected, N_LEVELS * sizeof(counts[0]));
     image_clear(&image);
     free(expected);
@@ -264,6 +267,81 @@ static void a_chip_is_the_grid_s_window(void **state)
     rig_assert_problem(rig, 422, "invalid");
 }
 
+static void remove_blob(struct rig *rig)
+{
+    char path[800];
+    rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image);
+    const char *sha256 = rig_text(rig, "/sha256");
+    snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", rig->directory, sha256, sha256);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* The answer's body; the caller frees it. */
+static char *take_body(struct rig *rig, size_t *size)
+{
+    assert_int_equal(rig->response.status, 200);
+    char *copy = malloc(rig->response.body_size);
+    memcpy(copy, rig->response.body, rig->response.body_size);
+    *size = rig->response.body_size;
+    return copy;
+}
+
+/* The file is read for the first picture and for no other. */
+static void pictures_are_drawn_of_what_the_first_one_left(void **state)
+{
+    struct rig *rig = *state;
+    struct image image;
+    rig_fill(rig);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/chips/0,0.png?width=8&height=8", rig->image);
+    assert_int_equal(rig->response.status, 200);
+    remove_blob(rig);
+    rig_restart_api(rig);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/chips/1,1.png?width=8&height=8", rig->image);
+    decode_answer(rig, &image);
+    image_clear(&image);
+    rig_send(rig, "GET", NULL, "/v1/images/%s/preview.png?max_side=10", rig->image);
+    decode_answer(rig, &image);
+    image_clear(&image);
+}
+
+static int damage_file(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)ftw;
+    if (type != FTW_F)
+        return 0;
+    int fd = open(path, O_RDWR);
+    uint8_t byte;
+    assert_int_equal(pread(fd, &byte, 1, status->st_size / 2), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(fd, &byte, 1, status->st_size / 2), 1);
+    close(fd);
+    return 0;
+}
+
+/* Every file of the cache is damaged: the picture is the same, and is there again for the next. */
+static void a_damaged_cache_shows_no_wrong_picture(void **state)
+{
+    struct rig *rig = *state;
+    char cache[700];
+    size_t size, size_after;
+    rig_fill(rig);
+    static const char target[] = "/v1/images/%s/preview.png";
+    rig_send(rig, "GET", NULL, target, rig->image);
+    char *before = take_body(rig, &size);
+    snprintf(cache, sizeof(cache), "%s/cache", rig->directory);
+    nftw(cache, damage_file, 16, FTW_PHYS);
+    for (int i = 0; i < 2; i++) {
+        rig_send(rig, "GET", NULL, target, rig->image);
+        char *after = take_body(rig, &size_after);
+        assert_int_equal(size, size_after);
+        assert_memory_equal(before, after, size);
+        free(after);
+        if (i == 0)
+            remove_blob(rig);
+    }
+    free(before);
+}
+
 static void an_image_in_use_is_kept(void **state)
 {
     struct rig *rig = *state;
@@ -285,12 +363,8 @@ static void an_image_in_use_is_kept(void **state)
 static void a_missing_file_is_an_internal_error_without_details(void **state)
 {
     struct rig *rig = *state;
-    char path[800];
     rig_fill(rig);
-    rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image);
-    const char *sha256 = rig_text(rig, "/sha256");
-    snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", rig->directory, sha256, sha256);
-    assert_int_equal(unlink(path), 0);
+    remove_blob(rig);
     static const char *const tails[] = {"content", "preview.png"};
     for (int i = 0; i < 2; i++) {
         rig_send(rig, "GET", NULL, "/v1/images/%s/%s", rig->image, tails[i]);
@@ -315,6 +389,8 @@ int main(void)
         TEST(images_are_listed_by_name),
         TEST(previews_are_normalised_and_bounded),
         TEST(a_chip_is_the_grid_s_window),
+        TEST(pictures_are_drawn_of_what_the_first_one_left),
+        TEST(a_damaged_cache_shows_no_wrong_picture),
         TEST(an_image_in_use_is_kept),
         TEST(a_missing_file_is_an_internal_error_without_details),
     };

@@ -46,8 +46,8 @@ static void use_preview(const struct image *image)
     preview_size(image->info.width, image->info.height, 50, &width, &height);
     uint8_t *grey = malloc((size_t)width * height);
     fuzz_expect(grey != NULL);
-    fuzz_expect(preview_grey8(image->pixels, image->info.width, 0, 0, image->info.width,
-                              image->info.height, width, height, grey, NULL) == 0);
+    fuzz_expect(preview_of_plane(image->pixels, image->info.width, image->info.height, width,
+                                 height, grey, NULL) == 0);
     struct png_bytes bytes = {NULL, 0};
     struct image again;
     fuzz_expect(png_write_grey8(grey, width, height, &bytes, NULL) == 0);

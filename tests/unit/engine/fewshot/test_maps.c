@@ -72,7 +72,7 @@ static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
     free(pixels);
     png_bytes_clear(&bytes);
 
-    static const float plane[30 * 10];
+    static const uint8_t plane[30 * 10];
     const uint8_t blended[] = {0, 0, 100, 51, 51, 51, 0, 0, 0}; /* 0.4 of a colour over black */
     assert_int_equal(maps_overlay(&grid, plane, labels, colors, 3, 30, &bytes, NULL), 0);
     pixels = decode(&bytes, &width, &height);
@@ -133,9 +133,8 @@ static void check_overlay(const struct grid *grid, uint32_t max_side)
     for (uint64_t i = 0; i < n_chips; i++)
         labels[i] = (uint16_t)(i * 7 % 11 % 3);
     size_t n_pixels = (size_t)grid->image_width * grid->image_height;
-    float *plane = calloc(n_pixels, sizeof(*plane));
-    for (size_t i = 0; i < n_pixels; i++)
-        plane[i] = 100.0f / 255.0f;
+    uint8_t *plane = malloc(n_pixels);
+    memset(plane, 100, n_pixels);
     struct png_bytes bytes;
     assert_int_equal(maps_overlay(grid, plane, labels, colors, 3, max_side, &bytes, NULL), 0);
     uint32_t width, height;
