@@ -94,13 +94,13 @@ const char *input_sizes_text(const struct input_sizes *sizes, char text[INPUT_SI
 }
 
 static int worker_init(struct worker_memory *worker, const struct embedder *embedder,
-                       struct error *err)
+                       const struct cancel *cancel, struct error *err)
 {
     const struct input_sizes *sizes = &embedder->sizes;
     int rc = 0;
     for (uint32_t i = 0; i < sizes->n && rc == 0; i++)
         rc = encoder_workspace_create(&worker->workspaces[i], embedder->encoder, sizes->sides[i],
-                                      embedder->precision, err);
+                                      embedder->precision, cancel, err);
     if (rc < 0)
         return rc;
     size_t side = sizes->sides[sizes->n - 1]; /* the largest */
@@ -114,7 +114,8 @@ static int worker_init(struct worker_memory *worker, const struct embedder *embe
 }
 
 int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    const struct input_sizes *sizes, enum precision precision, struct error *err)
+                    const struct input_sizes *sizes, enum precision precision,
+                    const struct cancel *cancel, struct error *err)
 {
     if (sizes != NULL && input_sizes_check(sizes, err) < 0)
         return ERROR_INVALID;
@@ -132,7 +133,7 @@ int embedder_create(struct embedder **out, struct pool *pool, const struct encod
     embedder->n_workers = n;
     int rc = 0;
     for (uint32_t i = 0; i < n && rc == 0; i++)
-        rc = worker_init(&embedder->workers[i], embedder, err);
+        rc = worker_init(&embedder->workers[i], embedder, cancel, err);
     if (rc < 0) {
         embedder_destroy(embedder);
         return rc;

@@ -38,10 +38,11 @@ struct embedder;
 /* An embedder holds one workspace a pool worker and input size for one encoder. `pool` and
  * `encoder` are borrowed; `sizes` is copied (NULL: the encoder's own). Any number of lanes may use
  * one embedder at the same time. ERROR_INVALID as input_sizes_check, precision_check and
- * encoder_workspace_create.
+ * encoder_workspace_create, and ERROR_CANCELLED as there.
  */
 int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    const struct input_sizes *sizes, enum precision precision, struct error *err);
+                    const struct input_sizes *sizes, enum precision precision,
+                    const struct cancel *cancel, struct error *err);
 void embedder_destroy(struct embedder *embedder);
 const struct encoder *embedder_encoder(const struct embedder *embedder);
 /* As used: n > 0. */

@@ -71,10 +71,12 @@ uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
                              enum encoder_statistic statistic);
 
 /* A thread's memory for batches of up to ENCODER_BATCH chips of input_size pixels a side (0: the
- * encoder's own); planned once, no allocation afterwards. ERROR_INVALID: size out of range, or as
- * precision_check. */
+ * encoder's own); planned once, no allocation afterwards. The first one of an algorithm packs its
+ * weights, which takes seconds of hundreds of MB: `cancel` (NULL: never) is asked at each block.
+ * ERROR_INVALID: size out of range, or as precision_check. ERROR_CANCELLED. */
 int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
-                             uint32_t input_size, enum precision precision, struct error *err);
+                             uint32_t input_size, enum precision precision,
+                             const struct cancel *cancel, struct error *err);
 void encoder_workspace_destroy(struct encoder_workspace *workspace);
 /* From now on encoder_embed asks `cancel` (borrowed; NULL: never, as at first) before each layer
  * and leaves out the rest once it says yes: then the embeddings mean nothing. */

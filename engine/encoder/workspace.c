@@ -15,13 +15,16 @@ static int pack_layer(struct conv *conv, const struct layer *layer, struct error
 
 /* The blocks are the encoder's, and other threads may be reading them: weights of an algorithm are
  * only ever added, under the lock, and a thread reads those that it saw made. */
-static int pack_weights(const struct encoder *encoder, const struct plan *plan, struct error *err)
+static int pack_weights(const struct encoder *encoder, const struct plan *plan,
+                        const struct cancel *cancel, struct error *err)
 {
     pthread_mutex_t *mutex = (pthread_mutex_t *)&encoder->packing;
     pthread_mutex_lock(mutex);
     int rc = 0;
     for (uint32_t i = 0; i < encoder->first_block[plan->last_stage] && rc == 0; i++) {
         struct block *block = &encoder->blocks[i];
+        if (cancel_is_asked(cancel))
+            rc = error_set(err, ERROR_CANCELLED, "packing the weights was called off");
         for (uint32_t k = 0; k < block->n_convs && rc == 0; k++)
             rc = pack_layer(&block->convs[k], &plan->layers[block->first_layer + k], err);
         if (rc == 0 && block->has_downsample)
@@ -63,7 +66,8 @@ static int lay_out(struct encoder_workspace *workspace, struct error *err)
 }
 
 int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
-                             uint32_t input_size, enum precision precision, struct error *err)
+                             uint32_t input_size, enum precision precision,
+                             const struct cancel *cancel, struct error *err)
 {
     if (precision_check(precision, err) != 0)
         return ERROR_INVALID;
@@ -81,7 +85,7 @@ int encoder_workspace_create(struct encoder_workspace **out, const struct encode
     if (rc == 0)
         rc = stem_plan_init(&workspace->stem, &encoder->stem, size, err);
     if (rc == 0)
-        rc = pack_weights(encoder, &workspace->plan, err);
+        rc = pack_weights(encoder, &workspace->plan, cancel, err);
     if (rc == 0)
         rc = lay_out(workspace, err);
     if (rc == 0) {

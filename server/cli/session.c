@@ -39,7 +39,7 @@ int session_create(struct session *out, const char *encoder_path, uint64_t n_thr
         rc = pool_lane_create(&session.lane, session.pool, err);
     if (rc == 0)
         rc = embedder_create(&session.embedder, session.pool, session.encoder, input_sizes,
-                             precision, err);
+                             precision, NULL, err);
     if (rc < 0)
         session_clear(&session);
     else

@@ -127,7 +127,7 @@ static int fill_entry(struct encoder_store *store, const struct db_encoder *row,
     if (cancel_is_asked(cancel))
         return error_set(err, ERROR_CANCELLED, "%s: loading it was called off", what);
     int rc = embedder_create(&entry->loaded.embedder, store->pool, entry->weights->encoder,
-                             &entry->sizes, entry->precision, &inner);
+                             &entry->sizes, entry->precision, cancel, &inner);
     if (rc < 0)
         error_set(err, inner.code, "%s: %.400s", what, inner.message);
     return rc;

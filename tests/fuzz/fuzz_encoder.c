@@ -17,7 +17,7 @@ static void embed_one(const struct encoder *encoder)
     const uint32_t dimension = encoder_info(encoder)->dimension;
     float *out = calloc(dimension, sizeof(*out));
     if (out != NULL && encoder_workspace_create(&workspace, encoder, ENCODER_INPUT_SIZE_MIN,
-                                                PRECISION_FLOAT32, NULL) == 0) {
+                                                PRECISION_FLOAT32, NULL, NULL) == 0) {
         encoder_embed(encoder, workspace, chip, 1, out);
         for (uint32_t i = 0; i < dimension; i++) {
             if (!isfinite(out[i]))

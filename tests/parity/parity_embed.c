@@ -71,7 +71,8 @@ int main(int argc, char **argv)
     if (weights == NULL)
         fprintf(stderr, "parity_embed: %s cannot be read\n", argv[1]);
     else if (encoder_create(&encoder, weights, n_bytes, &err) != 0 ||
-             encoder_workspace_create(&workspace, encoder, size, PRECISION_FLOAT32, &err) != 0)
+             encoder_workspace_create(&workspace, encoder, size, PRECISION_FLOAT32, NULL, &err) !=
+                 0)
         fprintf(stderr, "parity_embed: %s\n", err.message);
     else
         rc = embed_file(encoder, workspace, size, argv[3], argv[4]);

@@ -211,7 +211,7 @@ static int encode_alone(const struct bench_rig *rig, uint32_t n_threads, uint64_
         threads[i].out = calloc((size_t)ENCODER_BATCH * info->dimension, sizeof(float));
         rc = threads[i].out == NULL ? error_set_nomem(err, "embeddings")
                                     : encoder_workspace_create(&threads[i].workspace, encoder, 0,
-                                                               PRECISION_FLOAT32, err);
+                                                               PRECISION_FLOAT32, NULL, err);
         /* Its memory is touched before the time is taken, as a worker's that has had a job. */
         if (rc == 0)
             encoder_embed(encoder, threads[i].workspace, chips, 1, threads[i].out);

@@ -62,7 +62,7 @@ static int prepare_threads(const struct bench_options *options, struct bench *be
         if (thread->out == NULL)
             return error_set_nomem(err, "embeddings");
         int rc = encoder_workspace_create(&thread->workspace, bench->encoder, bench->size,
-                                          options->precision, err);
+                                          options->precision, NULL, err);
         if (rc < 0)
             return rc;
     }

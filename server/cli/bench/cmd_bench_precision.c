@@ -135,7 +135,7 @@ static int run_scene(struct bench *bench, enum precision precision, struct error
     if (rc == 0)
         rc = pool_lane_create(&lane, pool, err);
     if (rc == 0)
-        rc = embedder_create(&embedder, pool, bench->encoder, &sizes, precision, err);
+        rc = embedder_create(&embedder, pool, bench->encoder, &sizes, precision, NULL, err);
     if (rc == 0)
         rc = embed_grid(embedder, lane, bench->pixels, &bench->grid, NULL, NULL,
                         outcome->embeddings, err);
@@ -187,7 +187,7 @@ static int make_threads(const struct bench *bench, const float *chips, struct be
         rc = threads[i].out == NULL
                  ? error_set_nomem(err, "embeddings")
                  : encoder_workspace_create(&threads[i].workspace, bench->encoder, bench->size,
-                                            (enum precision)(i / n), err);
+                                            (enum precision)(i / n), NULL, err);
     }
     return rc;
 }

@@ -57,6 +57,11 @@ static struct grid make_grid(void)
     return grid;
 }
 
+static int make_embedder(struct embedder **out, struct pool *pool, const struct input_sizes *sizes)
+{
+    return embedder_create(out, pool, encoder, sizes, PRECISION_FLOAT32, NULL, NULL);
+}
+
 static size_t matrix_size(void)
 {
     return GRID_CHIPS * encoder_info(encoder)->dimension * sizeof(float);
@@ -77,7 +82,7 @@ static float *embed(uint32_t n_threads, embed_progress progress, void *context, 
     if (*status == 0)
         *status = pool_lane_create(&lane, pool, NULL);
     if (*status == 0)
-        *status = embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL);
+        *status = make_embedder(&embedder, pool, NULL);
     if (*status == 0)
         *status = embed_grid(embedder, lane, pixels, &grid, progress, context, out, NULL);
     pool_lane_destroy(lane);
@@ -124,8 +129,7 @@ static void stage_set(struct stage *stage, uint32_t n_threads)
     *stage = (struct stage){.grid = make_grid(), .out = calloc(1, matrix_size())};
     assert_int_equal(pool_create(&stage->pool, n_threads, 64, NULL), 0);
     assert_int_equal(pool_lane_create(&stage->lane, stage->pool, NULL), 0);
-    assert_int_equal(
-        embedder_create(&stage->embedder, stage->pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
+    assert_int_equal(make_embedder(&stage->embedder, stage->pool, NULL), 0);
     stage->source = (struct chip_source){.pixels = pixels, .image_width = SIDE};
 }
 
@@ -144,8 +148,8 @@ static void embed_by_hand(const struct chip_rect *rects, uint32_t n, uint32_t ba
     const size_t dimension = encoder_info(encoder)->dimension;
     struct encoder_workspace *workspace = NULL;
     struct chip_resampler *resampler = NULL;
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, side, PRECISION_FLOAT32, NULL),
-                     0);
+    assert_int_equal(
+        encoder_workspace_create(&workspace, encoder, side, PRECISION_FLOAT32, NULL, NULL), 0);
     assert_int_equal(chip_resampler_create(&resampler, CHIP, CHIP, side, side, NULL), 0);
     float *scratch = calloc(chip_resampler_scratch(resampler), sizeof(float));
     float *chips = calloc((size_t)batch * side * side, sizeof(float));
@@ -225,7 +229,7 @@ static void other_jobs_do_not_change_the_bytes(void **state)
     struct pool *pool = NULL;
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, 2, 64, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
+    assert_int_equal(make_embedder(&embedder, pool, NULL), 0);
     struct neighbour neighbours[3];
     pthread_t threads[3];
     for (size_t i = 0; i < 3; i++) {
@@ -391,8 +395,7 @@ static int run_stored(uint32_t n_threads, const struct input_sizes *sizes, struc
     struct embed_times times;
     stage_set(&stage, n_threads);
     embedder_destroy(stage.embedder);
-    assert_int_equal(
-        embedder_create(&stage.embedder, stage.pool, encoder, sizes, PRECISION_FLOAT32, NULL), 0);
+    assert_int_equal(make_embedder(&stage.embedder, stage.pool, sizes), 0);
     store->vector_size = embedder_dimension(stage.embedder) * sizeof(float);
     const struct embed_output output = {.store = store_batch, .context = store};
     assert_int_equal(embed_grid_begin(&run, stage.embedder, stage.lane, &stage.source, &stage.grid,
@@ -413,7 +416,7 @@ static void stored_batches_are_the_same_bytes(void **state)
         stage_set(&stage, 1);
         embedder_destroy(stage.embedder);
         assert_int_equal(embedder_create(&stage.embedder, stage.pool, encoder, &choices[i],
-                                         PRECISION_FLOAT32, NULL),
+                                         PRECISION_FLOAT32, NULL, NULL),
                          0);
         const size_t size = GRID_CHIPS * embedder_dimension(stage.embedder) * sizeof(float);
         float *whole = malloc(size), *out = malloc(size);
@@ -472,7 +475,7 @@ static void a_window_alone_does_not_depend_on_the_others(void **state)
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, 2, 64, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
+    assert_int_equal(make_embedder(&embedder, pool, NULL), 0);
     float *all = calloc(3 * dimension, sizeof(float));
     float *one = calloc(dimension, sizeof(float));
     assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, rects, 3, 1, all, NULL), 0);
@@ -496,7 +499,7 @@ static float *embed_at(uint32_t n_threads, const struct input_sizes *sizes, uint
     struct embedder *embedder = NULL;
     assert_int_equal(pool_create(&pool, n_threads, 64, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, sizes, PRECISION_FLOAT32, NULL), 0);
+    assert_int_equal(make_embedder(&embedder, pool, sizes), 0);
     *dimension = embedder_dimension(embedder);
     assert_int_equal(*dimension, encoder_info(encoder)->dimension * sizes->n);
     float *out = calloc((size_t)GRID_CHIPS * *dimension, sizeof(float));
@@ -551,9 +554,9 @@ static void wrong_sizes_are_refused(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct embedder *embedder = NULL;
         struct error err = {0};
-        assert_int_equal(
-            embedder_create(&embedder, pool, encoder, &wrong[i].sizes, PRECISION_FLOAT32, &err),
-            ERROR_INVALID);
+        assert_int_equal(embedder_create(&embedder, pool, encoder, &wrong[i].sizes,
+                                         PRECISION_FLOAT32, NULL, &err),
+                         ERROR_INVALID);
         assert_null(embedder);
         assert_non_null(strstr(err.message, wrong[i].message));
     }

@@ -48,8 +48,8 @@ static void a_batch_is_interrupted(void **state)
     struct encoder_workspace *workspace = NULL;
     float calm[N_CHIPS * DIMENSION], disturbed[N_CHIPS * DIMENSION];
     assert_int_equal(encoder_info(encoder)->dimension, DIMENSION);
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, CHIP, PRECISION_FLOAT32, NULL),
-                     0);
+    assert_int_equal(
+        encoder_workspace_create(&workspace, encoder, CHIP, PRECISION_FLOAT32, NULL, NULL), 0);
     yields_take();
     encoder_embed(encoder, workspace, chips, N_CHIPS, calm);
     assert_int_equal(yields_take(), 0);
@@ -77,11 +77,12 @@ static void a_grid_is_interrupted(void **state)
     assert_int_equal(grid_plan(&params, CHIP, CHIP * N_CHIPS, N_CHIPS, &grid, NULL), 0);
     assert_int_equal(pool_create(&pool, 1, 8, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL), 0);
+    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL, NULL),
+                     0);
     struct encoder_workspace *workspace = NULL;
     float embedded[N_CHIPS * DIMENSION];
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, CHIP, PRECISION_FLOAT32, NULL),
-                     0);
+    assert_int_equal(
+        encoder_workspace_create(&workspace, encoder, CHIP, PRECISION_FLOAT32, NULL, NULL), 0);
     give_way_ask();
     yields_take();
     encoder_embed(encoder, workspace, chips, N_CHIPS, embedded);

@@ -88,7 +88,8 @@ void golden_compare(const char *weights_path, const char *golden_path, uint32_t 
     assert_int_equal(encoder_info(encoder)->dimension, dimension);
     assert_in_range(golden.n, 1, ENCODER_BATCH);
     assert_int_equal(
-        encoder_workspace_create(&workspace, encoder, golden.size, PRECISION_FLOAT32, NULL), 0);
+        encoder_workspace_create(&workspace, encoder, golden.size, PRECISION_FLOAT32, NULL, NULL),
+        0);
     encoder_embed(encoder, workspace, golden.chips, golden.n, found);
     for (uint32_t i = 0; i < golden.n; i++) {
         const size_t at = (size_t)i * dimension;

@@ -30,8 +30,8 @@ static struct encoder *make_encoder(const struct weights_shape *shape, const cha
 static struct encoder_workspace *make_workspace(const struct encoder *encoder, uint32_t size)
 {
     struct encoder_workspace *workspace = NULL;
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, size, PRECISION_FLOAT32, NULL),
-                     0);
+    assert_int_equal(
+        encoder_workspace_create(&workspace, encoder, size, PRECISION_FLOAT32, NULL, NULL), 0);
     return workspace;
 }
 
@@ -114,7 +114,7 @@ static void *embed_repeatedly(void *argument)
 {
     const struct thread_work *work = argument;
     struct encoder_workspace *workspace = NULL;
-    if (encoder_workspace_create(&workspace, work->encoder, 0, PRECISION_FLOAT32, NULL) != 0)
+    if (encoder_workspace_create(&workspace, work->encoder, 0, PRECISION_FLOAT32, NULL, NULL) != 0)
         return NULL;
     for (int i = 0; i < 4; i++)
         encoder_embed(work->encoder, workspace, work->chips, ENCODER_BATCH, work->out);
@@ -159,8 +159,8 @@ static void *embed_at_size(void *argument)
 {
     const struct size_work *work = argument;
     struct encoder_workspace *workspace = NULL;
-    if (encoder_workspace_create(&workspace, work->encoder, work->size, PRECISION_FLOAT32, NULL) !=
-        0)
+    if (encoder_workspace_create(&workspace, work->encoder, work->size, PRECISION_FLOAT32, NULL,
+                                 NULL) != 0)
         return NULL;
     encoder_embed(work->encoder, workspace, work->chips, ENCODER_BATCH, work->out);
     encoder_workspace_destroy(workspace);
@@ -511,11 +511,13 @@ static void refuses_input_sizes_out_of_range(void **state)
     struct encoder *encoder = make_encoder(&medium, pooled);
     struct encoder_workspace *workspace = NULL;
     struct error err = {0};
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, 15, PRECISION_FLOAT32, &err),
-                     ERROR_INVALID);
+    assert_int_equal(
+        encoder_workspace_create(&workspace, encoder, 15, PRECISION_FLOAT32, NULL, &err),
+        ERROR_INVALID);
     assert_string_equal(err.message, "input size 15 is not in 16..512");
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, 513, PRECISION_FLOAT32, &err),
-                     ERROR_INVALID);
+    assert_int_equal(
+        encoder_workspace_create(&workspace, encoder, 513, PRECISION_FLOAT32, NULL, &err),
+        ERROR_INVALID);
     assert_null(workspace);
     encoder_workspace_destroy(NULL);
     encoder_destroy(encoder);

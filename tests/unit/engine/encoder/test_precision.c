@@ -344,7 +344,7 @@ static float *embed(const struct encoder *encoder, enum precision precision, con
     struct encoder_workspace *workspace = NULL;
     float *out = calloc((size_t)n * encoder_info(encoder)->dimension, sizeof(*out));
     assert_non_null(out);
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, 48, precision, NULL), 0);
+    assert_int_equal(encoder_workspace_create(&workspace, encoder, 48, precision, NULL, NULL), 0);
     encoder_embed(encoder, workspace, chips, n, out);
     encoder_workspace_destroy(workspace);
     return out;

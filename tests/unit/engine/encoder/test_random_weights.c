@@ -29,8 +29,8 @@ static void check_embeddings(const struct encoder *encoder)
     assert_non_null(out);
     for (int i = 0; i < CHIPS * SIZE * SIZE; i++)
         chips[i] = (float)(i * 7919 % 1000) / 1000;
-    assert_int_equal(encoder_workspace_create(&workspace, encoder, SIZE, PRECISION_FLOAT32, NULL),
-                     0);
+    assert_int_equal(
+        encoder_workspace_create(&workspace, encoder, SIZE, PRECISION_FLOAT32, NULL, NULL), 0);
     encoder_embed(encoder, workspace, chips, CHIPS, out);
     double sum = 0, difference = 0;
     for (uint32_t i = 0; i < dimension; i++) {

@@ -174,11 +174,12 @@ static bool is_over(void *context)
     return --*(int *)context < 0;
 }
 
-/* While its file is checked, and between the steps after that; nothing of it stays. */
+/* While its file is checked, before its weights are packed and between their blocks; nothing of it
+ * stays. */
 static void loading_can_be_called_off(void **state)
 {
     struct rig *rig = *state;
-    for (int n_no = 0; n_no < 2; n_no++) {
+    for (int n_no = 0; n_no < 4; n_no++) {
         int n_left = n_no;
         const struct cancel cancel = {is_over, &n_left};
         const struct loaded_encoder *encoder = NULL;
