@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { OVERSAMPLING = 2 };
+
 void preview_size(uint32_t width, uint32_t height, uint32_t max_side, uint32_t *out_width,
                   uint32_t *out_height)
 {
@@ -121,12 +123,13 @@ static void shrink_row(const struct drawing *drawing, uint8_t *out)
     }
 }
 
-/* The smallest level that is not smaller than the picture. */
+/* At least OVERSAMPLING pixels of the level a pixel of the picture and side, so that few of them
+ * are cut by its edges: the mean is then that over the image, but for a grey or two. */
 static uint32_t choose_level(const struct pyramid *pyramid, uint32_t width, uint32_t height)
 {
     uint32_t k = 0;
-    while (k + 1 < pyramid->n_levels && pyramid->levels[k + 1].width >= width &&
-           pyramid->levels[k + 1].height >= height)
+    while (k + 1 < pyramid->n_levels && pyramid->levels[k + 1].width / OVERSAMPLING >= width &&
+           pyramid->levels[k + 1].height / OVERSAMPLING >= height)
         k++;
     return k;
 }

@@ -13,8 +13,9 @@ void preview_size(uint32_t width, uint32_t height, uint32_t max_side, uint32_t *
                   uint32_t *out_height);
 
 /* Draws out_width x out_height pixels (`out`; at least 1 a side), each the mean over its area of
- * the smallest level that is not smaller than them, whose pixels weigh as much as they share with
- * it; rounded half up. ERROR_INVALID, ERROR_NOMEM, or an error of reading. */
+ * the smallest level with twice as many pixels a side, or of level 0, whose pixels weigh as much as
+ * they share with it; rounded half up. So at most 16 pixels are read for one that is drawn, of an
+ * image that is not much longer than wide. ERROR_INVALID, ERROR_NOMEM, or an error of reading. */
 int preview_draw(const struct pyramid *pyramid, pyramid_read_tiles read, void *context,
                  uint32_t out_width, uint32_t out_height, uint8_t *out, struct error *err);
 
