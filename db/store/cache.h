@@ -1,6 +1,7 @@
 /* The cache: tables of 32-bit words named by a key (embeddings of an image's chips, counts of its
- * sample values), bounded in size (least recently used goes first), safe to delete at any time,
- * also while the server runs. A damaged file is a miss. The cache looks at no word.
+ * sample values, tiles of its view), bounded in size (least recently used goes first), safe to
+ * delete at any time, also while the server runs. A damaged file is a miss. The cache looks at no
+ * word.
  *
  * `key` is any text that names all the table depends on (image hash, geometry, normalisation,
  * encoder hash); the file is named by its SHA-256. Any thread.

@@ -72,7 +72,7 @@ static const struct option_row rows[] = {
     {"max-running-jobs", "CHIPSHOT_MAX_RUNNING_JOBS", "N", KIND_U32, FIELD(max_running_jobs), 1, 64,
      "8", "jobs that share the worker threads"},
     {"cache-size", "CHIPSHOT_CACHE_SIZE", "SIZE", KIND_SIZE, FIELD(cache_max_size), 0,
-     KI *KI *KI *KI *KI, "2G", "bytes of the embedding cache"},
+     KI *KI *KI *KI *KI, "2G", "bytes of the cache: embeddings and views"},
     {"max-connections", "CHIPSHOT_MAX_CONNECTIONS", "N", KIND_U32, FIELD(http.max_connections), 1,
      10000, "512", "client connections at a time"},
     {"max-connections-per-client", "CHIPSHOT_MAX_CONNECTIONS_PER_CLIENT", "N", KIND_U32,
