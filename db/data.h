@@ -4,15 +4,10 @@
  *     DIR/chipshot.sqlite  everything but the bytes (db/db.h)
  *     DIR/blobs/ab/abcd..  files named by SHA-256, written to DIR/tmp, fsynced and renamed
  *                          (db/store/store.h)
-<<<<<<< HEAD
  *     DIR/blobs/store.id   which store this is; the database names it (db/data/pairing.h)
  *     DIR/quarantine/      files of blobs/ that the database did not know; nothing removes them
- *     DIR/cache/           embeddings; safe to delete at any time (db/store/cache.h)
- *     DIR/tmp/             what this program made in it is removed at start
-=======
  *     DIR/cache/           embeddings and views; safe to delete at any time (db/store/cache.h)
- *     DIR/tmp/             emptied at start
->>>>>>> 6ea39d3 (Say what pictures cost and what the cache holds)
+ *     DIR/tmp/             what this program made in it is removed at start
  *     DIR/keys             API keys, only hashes (db/keys.h)
  *
  * DIR itself may be a symbolic link, what is in it may not: nothing is written or removed

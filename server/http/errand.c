@@ -24,7 +24,7 @@ enum {
     /* How long the library asks again for an answer, in turn with its other connections, before the
      * connection is suspended: most are there by then, and suspending costs as much as making one.
      */
-    ASK_AGAIN_NS = 100 * 1000,
+    ASK_AGAIN_NS = 250 * 1000,
 };
 
 enum stage {

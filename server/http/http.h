@@ -1,9 +1,10 @@
 /* HTTP in front of api/: turns requests into api_request and api_response back into bytes.
  *
- * One thread a connection, so that handlers may block (Prefer: wait) and a slow client holds only
- * its own thread; http.c is the only file that includes microhttpd.h. A request passes, in order:
- * the checks of request_check.h, the access rules of auth.h, api_begin, then its body (JSON into
- * memory up to the limit, uploads straight to disk), then api_handle. A refusal before the body
+ * One thread serves all connections and never waits; what may wait is done by handlers.h, and a
+ * request that waits for a job (Prefer: wait) holds no thread. http.c is the only file that
+ * includes microhttpd.h. A request passes, in order: the checks of request_check.h, the access
+ * rules of auth.h, api_begin, the bounds of its client's queue, then its body (JSON into memory up
+ * to the limit, uploads to disk by the handlers), then api_handle. A refusal before the body
  * answers without reading it and closes the connection.
  *
  * Connections that find no place (connection_shares.h) are answered 503, up to 32 at a time, and
@@ -67,8 +68,9 @@ void http_server_stop_accepting(struct http_server *server);
 /* After stop_accepting: blocks until no request is running, at most `timeout_ms`; returns whether
  * none is. */
 bool http_server_wait_idle(struct http_server *server, uint32_t timeout_ms);
-/* Cuts what is still open and joins all threads; handlers must be able to end (job_waits_shutdown).
- * NULL allowed. */
+/* Cuts what is still open, drops requests that no handler has begun, tells those that run to stop
+ * (request.cancel) and joins all threads. No request may wait for a job any more
+ * (job_waits_shutdown). NULL allowed. */
 void http_server_destroy(struct http_server *server);
 
 #endif
