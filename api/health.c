@@ -8,8 +8,6 @@
 #include "db/encoders.h"
 #include "engine/encoder/encoder.h"
 
-static const uint64_t min_free_size = UINT64_C(64) << 20;
-
 /* readyz writes to the disk and needs no key, so its rate is not its callers': what was found holds
  * for PROBE_MS, and one caller at a time looks anew, while the others are told what was found last;
  * only the very first look is waited for. One that takes PROBE_STUCK_MS is itself a finding. */
@@ -62,10 +60,10 @@ static void check_store(struct api *api, uint64_t *free_size, struct error *fail
                store_free_size(api->store, free_size, &cause) != 0) {
         /* The cause may name paths: for the log alone. */
         add_failure(failures, "database: it cannot be written and read");
-    } else if (*free_size < min_free_size) {
+    } else if (*free_size < api->limits.min_free_size) {
         snprintf(text, sizeof(text),
                  "disk: %" PRIu64 " bytes are free, at least %" PRIu64 " are needed", *free_size,
-                 min_free_size);
+                 api->limits.min_free_size);
         add_failure(failures, text);
     }
 }

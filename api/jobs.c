@@ -8,6 +8,7 @@
 #include "api/job_request.h"
 #include "api/message/negotiate.h"
 #include "base/hex.h"
+#include "db/id.h"
 #include "db/jobs.h"
 
 enum { IDEMPOTENCY_KEY_MAX_LENGTH = 255, RETRY_AFTER_MAX_S = 30 };
@@ -42,28 +43,47 @@ static json_t *time_json(const char *time)
     return time[0] == '\0' ? json_null() : json_string(time);
 }
 
+static json_t *error_json(const struct db_job *job)
+{
+    return json_pack("{s:s, s:s}", "code", job->error_code, "message",
+                     job->error_message != NULL ? job->error_message : "");
+}
+
+/* Of a job whose last attempt failed and that is tried again. */
+static json_t *retry_json(const struct db_job *job)
+{
+    char next_at[DB_TIME_SIZE] = "";
+    if (db_job_state_is_final(job->state) || job->error_code == NULL)
+        return json_null();
+    if (job->waiting_for != DB_WAIT_NONE)
+        db_time_text(job->not_before_ms, next_at);
+    return json_pack("{s:I, s:s?, s:o, s:o}", "attempts", (json_int_t)job->n_failures,
+                     "waiting_for", db_wait_name(job->waiting_for), "next_at", time_json(next_at),
+                     "error", error_json(job));
+}
+
 /* A list's item: everything but the ids of up to ten thousand images. */
 static json_t *summary_json(const struct api *api, const struct db_job *job)
 {
     double eta = job_eta(api, job);
-    json_t *error = job->error_code == NULL
-                        ? json_null()
-                        : json_pack("{s:s, s:s}", "code", job->error_code, "message",
-                                    job->error_message != NULL ? job->error_message : "");
+    json_t *error =
+        job->state == DB_JOB_FAILED && job->error_code != NULL ? error_json(job) : json_null();
     json_t *position =
         job->state == DB_JOB_QUEUED ? json_integer((json_int_t)job->queue_position) : json_null();
-    return json_pack(
-        "{s:s, s:s, s:s, s:b, s:{s:I, s:I, s:s}, s:o, s:o, s:i, s:s, s:I, s:s, s:I, s:o, s:o, s:s,"
-        " s:o, s:o, s:o}",
-        "id", job->id, "project_id", job->project_id, "state", db_job_state_name(job->state),
-        "cancel_requested", job->cancel_requested, "progress", "done",
-        (json_int_t)job->n_chips_done, "total", (json_int_t)job->n_chips_total, "unit", "chips",
-        "queue_position", position, "eta_seconds", eta >= 0 ? json_real(eta) : json_null(),
-        "priority", (int)job->priority, "support_set_id", job->support_set_id,
-        "support_set_version", (json_int_t)job->support_set_version, "encoder_id", job->encoder_id,
-        "n_images", (json_int_t)job->n_images, "params", json_loads(job->params, 0, NULL), "error",
-        error, "created_at", job->created_at, "started_at", time_json(job->started_at),
-        "finished_at", time_json(job->finished_at), "links", links_json(job));
+    return json_pack("{s:s, s:s, s:s, s:b, s:{s:I, s:I, s:s}, s:o, s:o, s:i, s:s, s:I, s:s, s:I, "
+                     "s:o, s:o, s:o, s:s,"
+                     " s:o, s:o, s:o}",
+                     "id", job->id, "project_id", job->project_id, "state",
+                     db_job_state_name(job->state), "cancel_requested", job->cancel_requested,
+                     "progress", "done", (json_int_t)job->n_chips_done, "total",
+                     (json_int_t)job->n_chips_total, "unit", "chips", "queue_position", position,
+                     "eta_seconds", eta >= 0 ? json_real(eta) : json_null(), "priority",
+                     (int)job->priority, "support_set_id", job->support_set_id,
+                     "support_set_version", (json_int_t)job->support_set_version, "encoder_id",
+                     job->encoder_id, "n_images", (json_int_t)job->n_images, "params",
+                     json_loads(job->params, 0, NULL), "error", error, "retry", retry_json(job),
+                     "created_at", job->created_at, "started_at", time_json(job->started_at),
+                     "finished_at", time_json(job->finished_at), "links", links_json(job));
 }
 
 static json_t *job_json(const struct api *api, const struct db_job *job)

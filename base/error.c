@@ -55,6 +55,24 @@ int error_set_nomem(struct error *err, const char *what)
     return error_set(err, ERROR_NOMEM, "out of memory for %s", what);
 }
 
+bool error_is_transient(int code)
+{
+    switch ((enum error_code)code) {
+    case ERROR_BUSY:
+    case ERROR_NOMEM:
+    case ERROR_IO:
+        return true;
+    case ERROR_INVALID:
+    case ERROR_NOT_FOUND:
+    case ERROR_CONFLICT:
+    case ERROR_CANCELLED:
+    case ERROR_FULL:
+    case ERROR_CORRUPT:
+        return false;
+    }
+    return false;
+}
+
 const char *error_code_name(int code)
 {
     switch ((enum error_code)code) {

@@ -9,6 +9,8 @@
 #ifndef CHIPSHOT_BASE_ERROR_H
 #define CHIPSHOT_BASE_ERROR_H
 
+#include <stdbool.h>
+
 enum error_code {
     ERROR_INVALID = -1, /* the caller's input is wrong; the message names field, limit and value */
     ERROR_NOT_FOUND = -2, /* no such thing */
@@ -41,6 +43,11 @@ int error_set_errno(struct error *err, int errno_value, const char *format, ...)
 
 /* ERROR_NOMEM with a standard message; `what` names what the memory was for. */
 int error_set_nomem(struct error *err, const char *what);
+
+/* Whether the same may work later although nobody does anything about it: the system refused,
+ * memory was short, or something was in use. Not ERROR_FULL, which lasts until there is room again,
+ * and nothing that is wrong with what was asked for or stored. */
+bool error_is_transient(int code);
 
 /* "invalid", "not_found", ...: stable names for logs and stored job errors. */
 const char *error_code_name(int code);

@@ -15,7 +15,8 @@
  *     job.queued             job          n_images
  *     job.started            job          token (of the lease)
  *     job.cancel_requested   job          {} (while it runs)
- *     job.requeued           job          reason: released, lease_over or owner_gone
+ *     job.requeued           job          reason: released, lease_over or owner_gone; or failed or
+ *                                         no_space, with code, attempts and delay_ms
  *     job.succeeded          job          token
  *     job.failed             job          token, code
  *     job.cancelled          job          token, when its worker ended it
@@ -98,6 +99,11 @@ int db_event_append(struct db_connection *writer, const struct db_event_head *he
 int db_event_appendv(struct db_connection *writer, const struct db_event_head *head,
                      struct error *err, const char *format, va_list arguments)
     __attribute__((format(printf, 4, 0)));
+
+/* The same about a job, for its project. */
+int db_job_event(struct db_connection *writer, const char *id, enum db_event_type type,
+                 const char *principal, struct error *err, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
 
 /* Up to `limit` (1..1000) events whose sequence is over `after`, in order. */
 int db_event_list(struct db *db, uint64_t after, uint32_t limit, struct db_event_list *out,

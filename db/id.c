@@ -85,7 +85,7 @@ bool db_id_is(const char *id, const char *prefix)
     return strlen(id) == ULID_LENGTH && strspn(id, digits) == ULID_LENGTH && id[0] <= '7';
 }
 
-static void format_time(uint64_t ms, char out[DB_TIME_SIZE])
+void db_time_text(uint64_t ms, char out[DB_TIME_SIZE])
 {
     time_t seconds = (time_t)(ms / 1000);
     struct tm utc = {0};
@@ -97,7 +97,7 @@ static void format_time(uint64_t ms, char out[DB_TIME_SIZE])
 
 void db_time_now(char out[DB_TIME_SIZE])
 {
-    format_time(db_time_ms(), out);
+    db_time_text(db_time_ms(), out);
 }
 
 void db_id_time(const char *id, char out[DB_TIME_SIZE])
@@ -109,5 +109,5 @@ void db_id_time(const char *id, char out[DB_TIME_SIZE])
         const char *digit = strchr(digits, *c);
         ms = ms << 5 | (digit != NULL ? (uint64_t)(digit - digits) : 0);
     }
-    format_time(ms, out);
+    db_time_text(ms, out);
 }

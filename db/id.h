@@ -20,6 +20,9 @@ bool db_id_is(const char *id, const char *prefix);
 void db_id_time(const char *id, char out[DB_TIME_SIZE]);
 
 void db_time_now(char out[DB_TIME_SIZE]);
+enum { DB_TIME_MS_BITS = 47 }; /* of milliseconds since 1970: up to the year 6429 */
+/* The same for a time in milliseconds since 1970. */
+void db_time_text(uint64_t ms, char out[DB_TIME_SIZE]);
 /* Milliseconds since 1970. */
 uint64_t db_time_ms(void);
 

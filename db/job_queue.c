@@ -1,106 +1,19 @@
 /* How jobs move from state to state.
  *
  *     queued --claim--> running --finish--> succeeded | failed | cancelled
- *       |  ^--requeue-----'
+ *       |  ^--requeue, retry-'
  *       `--cancel--> cancelled
  *
  * Every change is one UPDATE that names the state it starts from, and for a running job the lease,
  * in a transaction; a change that touched no row did not happen. So a job ends exactly once,
  * whoever else tries. A job whose cancellation was requested is not run again: instead of going
- * back to the queue it ends as cancelled.
+ * back to the queue it ends as cancelled. What goes back to the queue is in db/job_requeue.c.
  */
 #include "base/utf8.h"
 #include "db/sql/connection.h"
 #include "db/id.h"
-#include "db/job_event.h"
+#include "db/events.h"
 #include "db/job_row.h"
-
-/* ---- looking at the queue ---- */
-
-static int compare_ids(const void *a, const void *b)
-{
-    const struct db_job *const *x = a, *const *y = b;
-    return strcmp((*x)->id, (*y)->id);
-}
-
-/* Walks along the queue, once for all jobs of a page, until each of them has been passed.
- * `waiting`: the page's queued jobs, by id. */
-static int walk_queue(struct db_connection *reader, struct db_job **waiting, size_t n_waiting,
-                      struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    size_t n_left = n_waiting;
-    int step = 0;
-    int rc = db_stmt_prepare(&stmt, reader, "counting the jobs ahead",
-                             "SELECT id FROM jobs WHERE state = 'queued'"
-                             " ORDER BY priority DESC, created_at, id",
-                             err);
-    if (rc != 0)
-        return rc;
-    for (uint64_t i = 0; n_left > 0 && (step = db_stmt_step(stmt, err)) > 0; i++) {
-        struct db_job wanted, *key = &wanted, **found = NULL;
-        db_column_copy(stmt, "id", wanted.id, sizeof(wanted.id));
-        if (db_stmt_fault(stmt, NULL) == 0)
-            found = bsearch(&key, waiting, n_waiting, sizeof(waiting[0]), compare_ids);
-        if (found == NULL)
-            continue;
-        (*found)->queue_position = i;
-        n_left--;
-    }
-    db_stmt_finish(stmt);
-    return step < 0 ? step : 0;
-}
-
-int db_queue_number(struct db_connection *reader, const struct db_items *items, struct error *err)
-{
-    struct db_job *page = items->items;
-    size_t n_waiting = 0;
-    struct db_job **waiting = calloc(items->n_items + 1, sizeof(waiting[0]));
-    if (waiting == NULL)
-        return error_set_nomem(err, "a list of jobs");
-    for (size_t i = 0; i < items->n_items; i++) {
-        if (page[i].state == DB_JOB_QUEUED)
-            waiting[n_waiting++] = &page[i];
-    }
-    qsort(waiting, n_waiting, sizeof(waiting[0]), compare_ids);
-    int rc = n_waiting == 0 ? 0 : walk_queue(reader, waiting, n_waiting, err);
-    free(waiting);
-    return rc;
-}
-
-int db_queue_count(struct db_connection *connection, enum db_job_state state, uint64_t *out,
-                   struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, connection, "counting jobs",
-                             "SELECT COUNT(*) AS n FROM jobs WHERE state = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, db_job_state_name(state));
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        *out = db_column_uint(stmt, "n", INT64_MAX);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc;
-}
-
-int db_job_counts(struct db *db, struct db_job_counts *out, struct error *err)
-{
-    struct db_connection *reader = NULL;
-    struct db_job_counts found = {0};
-    int rc = db_read_begin(db, &reader, err);
-    if (rc != 0)
-        return rc;
-    rc = db_queue_count(reader, DB_JOB_QUEUED, &found.n_queued, err);
-    if (rc == 0)
-        rc = db_queue_count(reader, DB_JOB_RUNNING, &found.n_running, err);
-    db_read_end(db, reader);
-    if (rc == 0)
-        *out = found;
-    return rc;
-}
 
 /* ---- leases ---- */
 
@@ -111,19 +24,29 @@ void db_lease_bind(struct db_stmt *stmt, const struct db_lease *lease)
     db_bind_uint(stmt, lease->token);
 }
 
-/* Says why a lease does not hold: ERROR_CONFLICT or ERROR_NOT_FOUND. */
-static int say_lost(struct db_connection *writer, const struct db_lease *lease, struct error *err)
+/* A row of which nothing but the state matters may be damaged otherwise. */
+int db_lease_say_lost(struct db_connection *writer, const struct db_lease *lease, struct error *err)
 {
-    struct db_job job = {0};
-    int rc = db_job_read_row(writer, lease->job_id, &job, err);
+    struct db_stmt *stmt = NULL;
+    char state[16] = "";
+    int rc = db_stmt_prepare(&stmt, writer, "looking for a lease",
+                             "SELECT state FROM jobs WHERE id = ?", err);
     if (rc != 0)
         return rc;
-    rc = error_set(err, ERROR_CONFLICT, "job %s is %s and not running for %s", lease->job_id,
-                   job.state == DB_JOB_RUNNING ? "running under another lease"
-                                               : db_job_state_name(job.state),
-                   lease->owner);
-    db_job_clear(&job);
-    return rc;
+    db_bind_text(stmt, lease->job_id);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0)
+        db_column_copy(stmt, "state", state, sizeof(state));
+    db_stmt_finish(stmt);
+    if (rc == ERROR_NOT_FOUND)
+        return error_set(err, ERROR_NOT_FOUND, "there is no job %.40s", lease->job_id);
+    if (rc != 0)
+        return rc;
+    return error_set(err, ERROR_CONFLICT, "job %s is %s and not running for %s", lease->job_id,
+                     strcmp(state, db_job_state_name(DB_JOB_RUNNING)) == 0
+                         ? "running under another lease"
+                         : state,
+                     lease->owner);
 }
 
 int db_lease_run(struct db_connection *writer, struct db_stmt *stmt, const struct db_lease *lease,
@@ -131,7 +54,7 @@ int db_lease_run(struct db_connection *writer, struct db_stmt *stmt, const struc
 {
     uint64_t n_changed = 0;
     int rc = db_stmt_run(stmt, &n_changed, err);
-    return rc != 0 || n_changed == 1 ? rc : say_lost(writer, lease, err);
+    return rc != 0 || n_changed == 1 ? rc : db_lease_say_lost(writer, lease, err);
 }
 
 static int check_duration(uint32_t lease_ms, struct error *err)
@@ -157,19 +80,19 @@ static int end_event(struct db_connection *writer, const struct db_lease *lease,
                         (unsigned long long)lease->token);
 }
 
-static int end_in(struct db_connection *writer, const struct db_lease *lease,
-                  enum db_job_state state, const char *error_code, const char *error_message,
-                  struct error *err)
+int db_job_end(struct db_connection *writer, const struct db_lease *lease, enum db_job_state state,
+               const char *error_code, const char *error_message, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     char now[DB_TIME_SIZE], message[ERROR_MESSAGE_SIZE];
     /* A message may quote a file's bytes or be cut within a character: the job must end anyway. */
     utf8_copy(error_message != NULL ? error_message : "", message, sizeof(message));
-    int rc = db_stmt_prepare(&stmt, writer, "ending a job",
-                             "UPDATE jobs SET state = ?, error_code = ?, error_message = ?,"
-                             " finished_at = ?, lease_owner = NULL, lease_expires_ms = NULL"
-                             " WHERE " DB_LEASE_HOLDS,
-                             err);
+    int rc = db_stmt_prepare(
+        &stmt, writer, "ending a job",
+        "UPDATE jobs SET state = ?, error_code = ?, error_message = ?,"
+        " finished_at = ?, waiting_for = NULL, lease_owner = NULL, lease_expires_ms = NULL"
+        " WHERE " DB_LEASE_HOLDS,
+        err);
     if (rc != 0)
         return rc;
     db_time_now(now);
@@ -184,22 +107,31 @@ static int end_in(struct db_connection *writer, const struct db_lease *lease,
 
 /* ---- claiming ---- */
 
-static int find_next(struct db_connection *writer, char id[DB_ID_SIZE], struct error *err)
+/* A job that is to wait for longer than any does was put off by a clock that was wrong. */
+static int find_next(struct db_connection *writer, enum db_room room, char id[DB_ID_SIZE],
+                     struct error *err)
 {
     struct db_stmt *stmt = NULL;
+    const uint64_t now = db_time_ms();
     int rc = db_stmt_prepare(&stmt, writer, "looking for the next job",
                              "SELECT id FROM jobs WHERE state = 'queued'"
+                             " AND (not_before_ms <= ? OR not_before_ms > ?)"
+                             " AND (? = 1 OR waiting_for IS NULL OR waiting_for <> ?)"
                              " ORDER BY priority DESC, created_at, id LIMIT 1",
                              err);
     if (rc != 0)
         return rc;
+    db_bind_uint(stmt, now);
+    db_bind_uint(stmt, now + DB_RETRY_DELAY_MAX_MS);
+    db_bind_int(stmt, room == DB_ROOM);
+    db_bind_text(stmt, db_wait_name(DB_WAIT_DISK_SPACE));
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
         db_column_id(stmt, "id", "job_", id);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
-    return rc == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "the queue is empty") : rc;
+    return rc == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "no job can be claimed") : rc;
 }
 
 /* A token that someone edited starts anew: the job must not hold up those behind it, and the owner
@@ -213,7 +145,7 @@ static int mark_claimed(struct db_connection *writer, const struct db_lease *lea
                              "UPDATE jobs SET state = 'running', lease_owner = ?,"
                              " lease_token = CASE WHEN lease_token BETWEEN 0 AND 1000000000000000"
                              " THEN CAST(lease_token AS BIGINT) + 1 ELSE 1 END,"
-                             " lease_expires_ms = ?, attempts = attempts + 1,"
+                             " lease_expires_ms = ?, attempts = attempts + 1, waiting_for = NULL,"
                              " started_at = COALESCE(started_at, ?)"
                              " WHERE id = ? AND state = 'queued'",
                              err);
@@ -247,10 +179,10 @@ static int read_token(struct db_connection *writer, struct db_lease *lease, stru
 /* Claims the next job for lease->owner. One whose row someone damaged fails instead (*damaged), so
  * that the jobs behind it are not held up for ever. */
 static int claim_in(struct db_connection *writer, struct db_lease *lease, uint32_t lease_ms,
-                    struct db_job *out, bool *damaged, struct error *err)
+                    enum db_room room, struct db_job *out, bool *damaged, struct error *err)
 {
     struct error cause = {0};
-    int rc = find_next(writer, lease->job_id, err);
+    int rc = find_next(writer, room, lease->job_id, err);
     if (rc == 0)
         rc = mark_claimed(writer, lease, lease_ms, err);
     if (rc == 0)
@@ -266,11 +198,18 @@ static int claim_in(struct db_connection *writer, struct db_lease *lease, uint32
         return error_set(err, (enum error_code)rc, "%s", cause.message);
     if (!*damaged)
         return 0;
-    return end_in(writer, lease, DB_JOB_FAILED, error_code_name(ERROR_CORRUPT), cause.message, err);
+    return db_job_end(writer, lease, DB_JOB_FAILED, error_code_name(ERROR_CORRUPT), cause.message,
+                      err);
 }
 
 int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
                  struct db_lease *lease, struct error *err)
+{
+    return db_job_claim_with(db, owner, lease_ms, DB_ROOM, out, lease, err);
+}
+
+int db_job_claim_with(struct db *db, const char *owner, uint32_t lease_ms, enum db_room room,
+                      struct db_job *out, struct db_lease *lease, struct error *err)
 {
     bool damaged;
     int rc = check_duration(lease_ms, err);
@@ -288,7 +227,7 @@ int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_
         rc = db_write_begin_volatile(db, &writer, err);
         if (rc != 0)
             return rc;
-        rc = db_write_end(db, claim_in(writer, &claimed, lease_ms, &job, &damaged, err), err);
+        rc = db_write_end(db, claim_in(writer, &claimed, lease_ms, room, &job, &damaged, err), err);
         if (rc != 0 || damaged) {
             db_job_clear(&job);
         } else {
@@ -301,9 +240,45 @@ int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_
     return 0;
 }
 
+static int find_due(struct db_connection *reader, uint64_t now, uint64_t *due, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, reader, "looking for the next job to be tried again",
+                             "SELECT COALESCE(MIN(not_before_ms), ?) AS due FROM jobs"
+                             " WHERE state = 'queued' AND not_before_ms > ? AND not_before_ms <= ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_uint(stmt, now + DB_RETRY_DELAY_MAX_MS);
+    db_bind_uint(stmt, now);
+    db_bind_uint(stmt, now + DB_RETRY_DELAY_MAX_MS);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        *due = db_column_uint(stmt, "due", INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+int db_job_due_in(struct db *db, uint32_t max_ms, uint32_t *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    const uint64_t now = db_time_ms();
+    uint64_t due = 0;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = find_due(reader, now, &due, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = due - now < max_ms ? (uint32_t)(due - now) : max_ms;
+    return rc;
+}
+
 /* ---- changes by the owner ---- */
 
-static int read_cancel(struct db_connection *writer, const char *id, bool *cancel,
+int db_job_read_cancel(struct db_connection *writer, const char *id, bool *cancel,
                        struct error *err)
 {
     struct db_stmt *stmt = NULL;
@@ -346,7 +321,7 @@ int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease
         rc = db_lease_run(writer, stmt, lease, err);
     }
     if (rc == 0)
-        rc = read_cancel(writer, lease->job_id, &requested, err);
+        rc = db_job_read_cancel(writer, lease->job_id, &requested, err);
     rc = db_write_end(db, rc, err);
     if (rc == 0)
         *cancel = requested;
@@ -362,68 +337,7 @@ int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    return db_write_end(db, end_in(writer, lease, state, error_code, error_message, err), err);
-}
-
-/* ---- requeueing ---- */
-
-int db_job_put_back(struct db_connection *writer, const char *id, const char *reason,
-                    struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    char now[DB_TIME_SIZE];
-    bool cancelled = false;
-    uint64_t n_changed = 0;
-    int rc = read_cancel(writer, id, &cancelled, err);
-    if (rc == 0)
-        rc = db_stmt_prepare(&stmt, writer, "putting a job back into the queue",
-                             "UPDATE jobs SET state = ?, finished_at = ?, n_chips_done ="
-                             " COALESCE((SELECT SUM(grid_rows * grid_columns) FROM results"
-                             " WHERE results.job_id = jobs.id), 0),"
-                             " lease_owner = NULL, lease_expires_ms = NULL"
-                             " WHERE id = ? AND state = 'running'",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_time_now(now);
-    db_bind_text(stmt, db_job_state_name(cancelled ? DB_JOB_CANCELLED : DB_JOB_QUEUED));
-    db_bind_text(stmt, cancelled ? now : NULL);
-    db_bind_text(stmt, id);
-    rc = db_stmt_run(stmt, &n_changed, err);
-    if (rc == 0 && n_changed != 1)
-        rc = error_set(err, ERROR_CORRUPT, "database: job %s was running and is not", id);
-    if (rc != 0)
-        return rc;
-    return cancelled ? db_job_event(writer, id, DB_EVENT_JOB_CANCELLED, PRINCIPAL_SYSTEM, err, "{}")
-                     : db_job_event(writer, id, DB_EVENT_JOB_REQUEUED, PRINCIPAL_SYSTEM, err,
-                                    "{\"reason\":\"%s\"}", reason);
-}
-
-/* ERROR_CONFLICT, or ERROR_NOT_FOUND, when the lease does not hold. */
-static int require_lease(struct db_connection *writer, const struct db_lease *lease,
-                         struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "looking for a lease",
-                             "SELECT 1 FROM jobs WHERE " DB_LEASE_HOLDS, err);
-    if (rc != 0)
-        return rc;
-    db_lease_bind(stmt, lease);
-    rc = db_stmt_step_one(stmt, err);
-    db_stmt_finish(stmt);
-    return rc == ERROR_NOT_FOUND ? say_lost(writer, lease, err) : rc;
-}
-
-int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *err)
-{
-    struct db_connection *writer = NULL;
-    int rc = db_write_begin(db, &writer, err);
-    if (rc != 0)
-        return rc;
-    rc = require_lease(writer, lease, err);
-    if (rc == 0)
-        rc = db_job_put_back(writer, lease->job_id, "released", err);
-    return db_write_end(db, rc, err);
+    return db_write_end(db, db_job_end(writer, lease, state, error_code, error_message, err), err);
 }
 
 /* ---- cancelling ---- */

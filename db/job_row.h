@@ -3,7 +3,6 @@
 #define CHIPSHOT_DB_JOB_ROW_H
 
 #include "db/jobs.h"
-#include "db/page.h"
 #include "db/sql/stmt.h"
 
 /* A job with its images. ERROR_NOT_FOUND. */
@@ -15,15 +14,19 @@ int db_job_read_row(struct db_connection *connection, const char *id, struct db_
 enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column);
 
 /* The jobs of a state that does not last, queued or running. */
-int db_queue_count(struct db_connection *connection, enum db_job_state state, uint64_t *out,
-                   struct error *err);
-/* Fills queue_position for a page of jobs. */
-int db_queue_number(struct db_connection *reader, const struct db_items *items, struct error *err);
+int db_job_count(struct db_connection *connection, enum db_job_state state, uint64_t *out,
+                 struct error *err);
 
-/* Puts a running job, which was found to be so in the same transaction, back into the queue, or
- * ends it when its cancellation was requested. `reason`: db/events.h. */
-int db_job_put_back(struct db_connection *writer, const char *id, const char *reason,
-                    struct error *err);
+/* Ends a running job and says so; see db_job_finish. */
+int db_job_end(struct db_connection *writer, const struct db_lease *lease, enum db_job_state state,
+               const char *error_code, const char *error_message, struct error *err);
+/* *cancel: cancellation was requested. */
+int db_job_read_cancel(struct db_connection *writer, const char *id, bool *cancel,
+                       struct error *err);
+
+/* ERROR_CONFLICT, or ERROR_NOT_FOUND: a lease does not hold. Says why. */
+int db_lease_say_lost(struct db_connection *writer, const struct db_lease *lease,
+                      struct error *err);
 
 /* The condition of every change of a running job, whose three placeholders db_lease_bind binds. */
 #define DB_LEASE_HOLDS "id = ? AND state = 'running' AND lease_owner = ? AND lease_token = ?"

@@ -1,11 +1,10 @@
-/* Typed queries for jobs: inserting and reading. What moves a job from state to state is in
- * db/job_queue.c. */
+/* Typed queries for jobs: reading. How they are made is in db/job_insert.c, what moves a job from
+ * state to state in db/job_queue.c and db/job_requeue.c. */
 #include "db/jobs.h"
 
 #include "db/sql/connection.h"
 #include "db/id.h"
 #include "db/page.h"
-#include "db/job_event.h"
 #include "db/job_row.h"
 
 static const char *const state_names[] = {
@@ -15,14 +14,13 @@ static const char *const state_names[] = {
 
 enum {
     N_STATES = sizeof(state_names) / sizeof(state_names[0]),
-    PRIORITY_MAX = 100,
-    IDEMPOTENCY_MS = 24 * 60 * 60 * 1000,
 };
 
 #define COLUMNS                                                                                    \
     "id, project_id, support_set_id, support_set_version, encoder_id, params, priority, state, "   \
-    "cancel_requested, n_images, n_results, n_chips_done, n_chips_total, attempts, error_code, "   \
-    "error_message, created_at, started_at, finished_at, created_by, "
+    "cancel_requested, n_images, n_results, n_chips_done, n_chips_total, attempts, n_failures, "   \
+    "waiting_for, not_before_ms, error_code, error_message, created_at, started_at, finished_at, " \
+    "created_by, "
 
 /* The queue's order is priority DESC, created_at, id. */
 #define POSITION                                                                                   \
@@ -32,6 +30,19 @@ enum {
     " AND (q.created_at, q.id) < (jobs.created_at, jobs.id)) ELSE 0 END AS queue_position"
 /* Filled for the page as a whole. */
 #define NO_POSITION "0 AS queue_position"
+
+static const char *const wait_names[] = {
+    [DB_WAIT_NONE] = NULL,
+    [DB_WAIT_BACK_OFF] = "back-off",
+    [DB_WAIT_DISK_SPACE] = "disk space",
+};
+
+enum { N_WAITS = sizeof(wait_names) / sizeof(wait_names[0]) };
+
+const char *db_wait_name(enum db_wait wait)
+{
+    return wait_names[wait];
+}
 
 const char *db_job_state_name(enum db_job_state state)
 {
@@ -78,6 +89,20 @@ enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column)
     return state;
 }
 
+static enum db_wait read_wait(struct db_stmt *stmt, const char *column)
+{
+    char name[16];
+    if (db_column_is_null(stmt, column))
+        return DB_WAIT_NONE;
+    db_column_copy(stmt, column, name, sizeof(name));
+    for (int i = DB_WAIT_NONE + 1; i < N_WAITS; i++) {
+        if (strcmp(name, wait_names[i]) == 0)
+            return (enum db_wait)i;
+    }
+    db_column_fault(stmt, column, "does not hold what a job waits for");
+    return DB_WAIT_NONE;
+}
+
 static void read_job(struct db_stmt *stmt, void *item)
 {
     struct db_job *out = item;
@@ -87,7 +112,8 @@ static void read_job(struct db_stmt *stmt, void *item)
     out->support_set_version = db_column_uint32(stmt, "support_set_version");
     db_column_id(stmt, "encoder_id", "enc_", out->encoder_id);
     out->params = db_column_text(stmt, "params", DB_TEXT_MAX);
-    out->priority = (int32_t)db_column_int(stmt, "priority", -PRIORITY_MAX, PRIORITY_MAX);
+    out->priority =
+        (int32_t)db_column_int(stmt, "priority", -DB_JOB_PRIORITY_MAX, DB_JOB_PRIORITY_MAX);
     out->state = db_job_read_state(stmt, "state");
     out->cancel_requested = db_column_int(stmt, "cancel_requested", 0, 1) != 0;
     out->n_images = db_column_uint(stmt, "n_images", INT64_MAX);
@@ -95,6 +121,10 @@ static void read_job(struct db_stmt *stmt, void *item)
     out->n_chips_done = db_column_uint(stmt, "n_chips_done", INT64_MAX);
     out->n_chips_total = db_column_uint(stmt, "n_chips_total", INT64_MAX);
     out->attempts = db_column_uint32(stmt, "attempts");
+    out->n_failures = db_column_uint32(stmt, "n_failures");
+    out->waiting_for = read_wait(stmt, "waiting_for");
+    out->not_before_ms =
+        db_column_uint(stmt, "not_before_ms", (UINT64_C(1) << DB_TIME_MS_BITS) - 1);
     out->error_code = read_optional_text(stmt, "error_code");
     out->error_message = read_optional_text(stmt, "error_message");
     db_column_time(stmt, "created_at", out->created_at);
@@ -201,6 +231,60 @@ int db_job_get_row(struct db *db, const char *id, struct db_job *out, struct err
     return rc;
 }
 
+/* ---- lists ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+    const struct db_job *const *x = a, *const *y = b;
+    return strcmp((*x)->id, (*y)->id);
+}
+
+/* Walks along the queue, once for all jobs of a page, until each of them has been passed.
+ * `waiting`: the page's queued jobs, by id. */
+static int walk_queue(struct db_connection *reader, struct db_job **waiting, size_t n_waiting,
+                      struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    size_t n_left = n_waiting;
+    int step = 0;
+    int rc = db_stmt_prepare(&stmt, reader, "counting the jobs ahead",
+                             "SELECT id FROM jobs WHERE state = 'queued'"
+                             " ORDER BY priority DESC, created_at, id",
+                             err);
+    if (rc != 0)
+        return rc;
+    for (uint64_t i = 0; n_left > 0 && (step = db_stmt_step(stmt, err)) > 0; i++) {
+        struct db_job wanted, *key = &wanted, **found = NULL;
+        db_column_copy(stmt, "id", wanted.id, sizeof(wanted.id));
+        if (db_stmt_fault(stmt, NULL) == 0)
+            found = bsearch(&key, waiting, n_waiting, sizeof(waiting[0]), compare_ids);
+        if (found == NULL)
+            continue;
+        (*found)->queue_position = i;
+        n_left--;
+    }
+    db_stmt_finish(stmt);
+    return step < 0 ? step : 0;
+}
+
+static int number_queued(struct db_connection *reader, const struct db_items *items,
+                         struct error *err)
+{
+    struct db_job *page = items->items;
+    size_t n_waiting = 0;
+    struct db_job **waiting = calloc(items->n_items + 1, sizeof(waiting[0]));
+    if (waiting == NULL)
+        return error_set_nomem(err, "a list of jobs");
+    for (size_t i = 0; i < items->n_items; i++) {
+        if (page[i].state == DB_JOB_QUEUED)
+            waiting[n_waiting++] = &page[i];
+    }
+    qsort(waiting, n_waiting, sizeof(waiting[0]), compare_ids);
+    int rc = n_waiting == 0 ? 0 : walk_queue(reader, waiting, n_waiting, err);
+    free(waiting);
+    return rc;
+}
+
 int db_job_list(struct db *db, const char *project_id, const enum db_job_state *state,
                 const struct db_page *page, struct db_job_list *out, struct error *err)
 {
@@ -212,7 +296,7 @@ int db_job_list(struct db *db, const char *project_id, const enum db_job_state *
         " AND (created_at, id) > (?, ?)"
         " ORDER BY created_at, id LIMIT ?";
     const struct db_listing listing = {.kind = &job_rows,
-                                       .complete = db_queue_number,
+                                       .complete = number_queued,
                                        .what =
                                            state == NULL ? "listing jobs" : "listing jobs by state",
                                        .sql = state == NULL ? all : in_state,
@@ -226,275 +310,38 @@ int db_job_list(struct db *db, const char *project_id, const enum db_job_state *
     return rc;
 }
 
-/* ---- inserting ---- */
-
-/* Finds the job stored under a key: ERROR_NOT_FOUND when the key is new. */
-static int find_replay(struct db_connection *writer, const struct db_idempotency *idempotency,
-                       struct db_job *out, struct error *err)
+int db_job_count(struct db_connection *connection, enum db_job_state state, uint64_t *out,
+                 struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    char job_id[DB_ID_SIZE], sha256[DB_SHA256_SIZE];
-    int rc = db_stmt_prepare(&stmt, writer, "dropping old idempotency keys",
-                             "DELETE FROM idempotency_keys WHERE created_ms < ?", err);
+    int rc = db_stmt_prepare(&stmt, connection, "counting jobs",
+                             "SELECT COUNT(*) AS n FROM jobs WHERE state = ?", err);
     if (rc != 0)
         return rc;
-    db_bind_int(stmt, (int64_t)db_time_ms() - IDEMPOTENCY_MS);
-    rc = db_stmt_run(stmt, NULL, err);
-    if (rc == 0)
-        rc = db_stmt_prepare(&stmt, writer, "looking for an idempotency key",
-                             "SELECT job_id, body_sha256 FROM idempotency_keys"
-                             " WHERE scope = ? AND client_key = ?",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, idempotency->scope);
-    db_bind_text(stmt, idempotency->key);
+    db_bind_text(stmt, db_job_state_name(state));
     rc = db_stmt_step_one(stmt, err);
     if (rc == 0) {
-        db_column_id(stmt, "job_id", "job_", job_id);
-        db_column_sha256(stmt, "body_sha256", sha256);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    if (rc != 0)
-        return rc;
-    if (strcmp(sha256, idempotency->body_sha256) != 0)
-        return error_set(err, ERROR_CONFLICT,
-                         "this Idempotency-Key was used for another request (job %s)", job_id);
-    return db_job_read(writer, job_id, out, err);
-}
-
-static int insert_key(struct db_connection *writer, const struct db_idempotency *idempotency,
-                      const char *job_id, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "storing an idempotency key",
-                             "INSERT INTO idempotency_keys (scope, client_key, body_sha256,"
-                             " job_id, created_ms) VALUES (?, ?, ?, ?, ?)",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, idempotency->scope);
-    db_bind_text(stmt, idempotency->key);
-    db_bind_text(stmt, idempotency->body_sha256);
-    db_bind_text(stmt, job_id);
-    db_bind_uint(stmt, db_time_ms());
-    return db_stmt_run(stmt, NULL, err);
-}
-
-static int require_room(struct db_connection *writer, uint64_t max_queued, struct error *err)
-{
-    uint64_t n_queued = 0;
-    int rc = db_queue_count(writer, DB_JOB_QUEUED, &n_queued, err);
-    if (rc == 0 && n_queued >= max_queued)
-        rc = error_set(err, ERROR_BUSY, "the queue is full: %llu jobs wait and the limit is %llu",
-                       (unsigned long long)n_queued, (unsigned long long)max_queued);
-    return rc;
-}
-
-static int require_support_set(struct db_connection *writer, const struct db_job *job,
-                               struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "finding a job's support set",
-                             "SELECT 1 FROM support_sets s"
-                             " JOIN support_set_versions v ON v.support_set_id = s.id"
-                             " WHERE s.id = ? AND s.project_id = ? AND v.version = ?",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, job->support_set_id);
-    db_bind_text(stmt, job->project_id);
-    db_bind_uint(stmt, job->support_set_version);
-    rc = db_stmt_step_one(stmt, err);
-    db_stmt_finish(stmt);
-    if (rc == ERROR_NOT_FOUND)
-        rc = error_set(err, ERROR_INVALID,
-                       "support_set_id: project %s has no support set %.40s with version %u",
-                       job->project_id, job->support_set_id, job->support_set_version);
-    return rc;
-}
-
-static int require_encoder(struct db_connection *writer, const struct db_job *job,
-                           struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "finding a job's encoder",
-                             "SELECT 1 FROM encoders WHERE id = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, job->encoder_id);
-    rc = db_stmt_step_one(stmt, err);
-    db_stmt_finish(stmt);
-    if (rc == ERROR_NOT_FOUND)
-        rc =
-            error_set(err, ERROR_INVALID, "encoder_id: there is no encoder %.40s", job->encoder_id);
-    return rc;
-}
-
-static int insert_row(struct db_connection *writer, const struct db_job *job, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(
-        &stmt, writer, "storing a job",
-        "INSERT INTO jobs (id, project_id, support_set_id, support_set_version, encoder_id,"
-        " params, priority, state, cancel_requested, n_images, n_chips_done, n_chips_total,"
-        " attempts, created_at, created_by)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, 0, ?, 0, ?, ?)",
-        err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, job->id);
-    db_bind_text(stmt, job->project_id);
-    db_bind_text(stmt, job->support_set_id);
-    db_bind_uint(stmt, job->support_set_version);
-    db_bind_text(stmt, job->encoder_id);
-    db_bind_text(stmt, job->params);
-    db_bind_int(stmt, job->priority);
-    db_bind_uint(stmt, job->n_images);
-    db_bind_uint(stmt, job->n_chips_total);
-    db_bind_text(stmt, job->created_at);
-    db_bind_text(stmt, job->created_by);
-    return db_stmt_run(stmt, NULL, err);
-}
-
-static int require_image(struct db_connection *writer, const struct db_job *job, size_t index,
-                         struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, writer, "finding a job's image",
-                             "SELECT (SELECT COUNT(*) FROM job_images"
-                             " WHERE job_id = ? AND image_id = images.id) AS n_given"
-                             " FROM images WHERE id = ? AND project_id = ?",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, job->id);
-    db_bind_text(stmt, job->image_ids[index]);
-    db_bind_text(stmt, job->project_id);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0 && db_column_int(stmt, "n_given", 0, INT64_MAX) > 0)
-        rc = error_set(err, ERROR_INVALID, "image_ids/%zu: %s is given twice", index,
-                       job->image_ids[index]);
-    db_stmt_finish(stmt);
-    if (rc == ERROR_NOT_FOUND)
-        rc = error_set(err, ERROR_INVALID, "image_ids/%zu: %.40s is no image of project %s", index,
-                       job->image_ids[index], job->project_id);
-    return rc;
-}
-
-static int insert_image(struct db_connection *writer, const struct db_job *job, size_t index,
-                        struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = require_image(writer, job, index, err);
-    if (rc == 0)
-        rc = db_stmt_prepare(&stmt, writer, "storing a job's image",
-                             "INSERT INTO job_images (job_id, image_index, image_id)"
-                             " VALUES (?, ?, ?)",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, job->id);
-    db_bind_uint(stmt, index);
-    db_bind_text(stmt, job->image_ids[index]);
-    return db_stmt_run(stmt, NULL, err);
-}
-
-/* The newest job waits behind all of its priority. */
-static int count_ahead(struct db_connection *writer, struct db_job *job, struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(
-        &stmt, writer, "counting the jobs ahead",
-        "SELECT COUNT(*) AS n FROM jobs WHERE state = 'queued' AND priority >= ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_int(stmt, job->priority);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        job->queue_position = db_column_uint(stmt, "n", INT64_MAX);
+        *out = db_column_uint(stmt, "n", INT64_MAX);
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
     return rc;
 }
 
-static int insert_new(struct db_connection *writer, struct db_job *job, uint64_t max_queued,
-                      struct error *err)
+int db_job_counts(struct db *db, struct db_job_counts *out, struct error *err)
 {
-    int rc = require_room(writer, max_queued, err);
-    if (rc == 0)
-        rc = count_ahead(writer, job, err);
-    if (rc == 0)
-        rc = require_support_set(writer, job, err);
-    if (rc == 0)
-        rc = require_encoder(writer, job, err);
+    struct db_connection *reader = NULL;
+    struct db_job_counts found = {0};
+    int rc = db_read_begin(db, &reader, err);
     if (rc != 0)
         return rc;
-    db_id_create("job_", job->id);
-    db_id_time(job->id, job->created_at);
-    rc = insert_row(writer, job, err);
-    for (size_t i = 0; rc == 0 && i < job->n_images; i++)
-        rc = insert_image(writer, job, i, err);
-    if (rc != 0)
-        return rc;
-    return db_job_event(writer, job->id, DB_EVENT_JOB_QUEUED, job->created_by, err,
-                        "{\"n_images\":%zu}", job->n_images);
-}
-
-/* `stored` is a copy of the caller's job that becomes the new one; `found` becomes the job that is
- * replayed, if there is one. */
-static int insert_in(struct db_connection *writer, struct db_job *stored, uint64_t max_queued,
-                     const struct db_idempotency *idempotency, struct db_job *found, bool *replayed,
-                     struct error *err)
-{
-    int rc = db_project_require(writer, stored->project_id, err);
-    if (rc != 0)
-        return rc;
-    if (idempotency != NULL) {
-        rc = find_replay(writer, idempotency, found, err);
-        *replayed = rc == 0;
-        if (rc != ERROR_NOT_FOUND)
-            return rc;
-    }
-    rc = insert_new(writer, stored, max_queued, err);
-    if (rc == 0 && idempotency != NULL)
-        rc = insert_key(writer, idempotency, stored->id, err);
+    rc = db_job_count(reader, DB_JOB_QUEUED, &found.n_queued, err);
+    if (rc == 0)
+        rc = db_job_count(reader, DB_JOB_RUNNING, &found.n_running, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = found;
     return rc;
-}
-
-int db_job_insert(struct db *db, struct db_job *job, uint64_t max_queued,
-                  const struct db_idempotency *idempotency, bool *replayed, struct error *err)
-{
-    struct db_connection *writer = NULL;
-    struct db_job stored = *job, found = {0};
-    bool was_there = false;
-    if (job->priority < -PRIORITY_MAX || job->priority > PRIORITY_MAX)
-        return error_set(err, ERROR_INVALID, "priority: %d is not within %d..%d", job->priority,
-                         -PRIORITY_MAX, PRIORITY_MAX);
-    if (job->n_images == 0)
-        return error_set(err, ERROR_INVALID, "image_ids: a job needs at least one image");
-    stored.state = DB_JOB_QUEUED;
-    stored.cancel_requested = false;
-    stored.n_results = 0;
-    stored.n_chips_done = 0;
-    stored.attempts = 0;
-    int rc = db_write_begin(db, &writer, err);
-    if (rc != 0)
-        return rc;
-    rc = insert_in(writer, &stored, max_queued, idempotency, &found, &was_there, err);
-    rc = db_write_end(db, rc, err);
-    if (rc != 0) {
-        db_job_clear(&found);
-        return rc;
-    }
-    if (was_there)
-        db_job_clear(job);
-    *job = was_there ? found : stored;
-    if (replayed != NULL)
-        *replayed = was_there;
-    return 0;
 }
 
 void db_job_clear(struct db_job *job)

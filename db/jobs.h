@@ -1,6 +1,6 @@
 /* Jobs: durable queue entries. States: queued -> running -> succeeded | failed | cancelled; a
- * running job goes back to queued when its owner dies or shuts down. Every accepted job ends
- * exactly once.
+ * running job goes back to queued when its owner dies or shuts down, or when it failed for a cause
+ * that may pass. Every accepted job ends exactly once.
  *
  * A claim is a lease: it names its owner, ends at a time unless a heartbeat renews it, and has a
  * fencing token, which grows with each claim of a job. A process may be stopped or suspended for
@@ -30,6 +30,16 @@ const char *db_job_state_name(enum db_job_state state);
 bool db_job_state_parse(const char *name, enum db_job_state *out);
 bool db_job_state_is_final(enum db_job_state state);
 
+/* What a queued job waits for besides its turn. */
+enum db_wait {
+    DB_WAIT_NONE,
+    DB_WAIT_BACK_OFF,   /* the time at which it is tried again */
+    DB_WAIT_DISK_SPACE, /* likewise, and that there is room then */
+};
+
+/* "back-off", "disk space"; NULL for none. */
+const char *db_wait_name(enum db_wait wait);
+
 struct db_job {
     char id[DB_ID_SIZE]; /* job_ */
     char project_id[DB_ID_SIZE];
@@ -37,7 +47,7 @@ struct db_job {
     uint32_t support_set_version;
     char encoder_id[DB_ID_SIZE];
     char *params;     /* JSON text of all parameters with defaults filled in; opaque here */
-    int32_t priority; /* -100..100, higher first */
+    int32_t priority; /* -100..100 (DB_JOB_PRIORITY_MAX), higher first */
     enum db_job_state state;
     bool cancel_requested;
     char (*image_ids)[DB_ID_SIZE]; /* n_images; NULL in a list and in what db_job_get_row gives */
@@ -45,8 +55,12 @@ struct db_job {
     uint64_t n_results; /* stored so far; of that many of its images */
     uint64_t n_chips_done;
     uint64_t n_chips_total;
-    uint32_t attempts; /* claims since the last stored result */
-    char *error_code;  /* failed jobs, else NULL */
+    uint32_t attempts;   /* claims since the last stored result */
+    uint32_t n_failures; /* for causes that may pass, since the last stored result */
+    enum db_wait waiting_for;
+    uint64_t not_before_ms; /* since 1970; when it is tried again, if it waits for that */
+    char *error_code; /* of a job that failed; or why the last attempt did, until the next stored
+                         result or the end; else NULL */
     char *error_message;
     uint64_t queue_position; /* queued jobs: 0 is next; computed on read */
     char created_at[DB_TIME_SIZE];
@@ -56,9 +70,12 @@ struct db_job {
 };
 
 enum {
+    DB_JOB_PRIORITY_MAX = 100,
     DB_OWNER_SIZE = 128,
     /* A time further ahead was written by a clock that was wrong: the lease counts as over. */
     DB_LEASE_MAX_MS = 10 * 60 * 1000,
+    /* Likewise: a job that is to wait for longer need not wait. */
+    DB_RETRY_DELAY_MAX_MS = 60 * 60 * 1000,
 };
 
 /* The right to write about a running job. */
@@ -102,6 +119,14 @@ int db_job_list(struct db *db, const char *project_id, const enum db_job_state *
  * is claimed. lease_ms: at most DB_LEASE_MAX_MS. ERROR_NOT_FOUND: the queue is empty. */
 int db_job_claim(struct db *db, const char *owner, uint32_t lease_ms, struct db_job *out,
                  struct db_lease *lease, struct error *err);
+/* Whether there is room on the disk for what a job stores. */
+enum db_room { DB_NO_ROOM, DB_ROOM };
+/* The same; without room, jobs that wait for it are left alone. (db_job_claim: there is.) */
+int db_job_claim_with(struct db *db, const char *owner, uint32_t lease_ms, enum db_room room,
+                      struct db_job *out, struct db_lease *lease, struct error *err);
+/* Milliseconds until the first of the queued jobs may be claimed that may not be now; at most
+ * `max_ms`, also when there is none. */
+int db_job_due_in(struct db *db, uint32_t max_ms, uint32_t *out, struct error *err);
 /* Renews the lease and stores progress. *cancel: cancellation was requested. ERROR_CONFLICT: the
  * lease was lost. */
 int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
@@ -113,6 +138,20 @@ int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state
 /* Back to queued, progress kept at the stored results' chips; a job whose cancellation was
  * requested becomes cancelled instead. ERROR_CONFLICT: the lease was lost. */
 int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *err);
+
+/* How a running job that failed is tried again. Each delay is twice the one before. */
+struct db_retry {
+    enum db_wait wait;     /* DB_WAIT_BACK_OFF, or DB_WAIT_DISK_SPACE: does not count */
+    uint32_t max_attempts; /* that many failures are the end */
+    uint32_t first_delay_ms, max_delay_ms; /* at most DB_RETRY_DELAY_MAX_MS */
+    const char *error_code;                /* the cause, as in db_job_finish */
+    const char *error_message;
+};
+/* Back to queued, until a time; or failed, after the last attempt; or cancelled, when that was
+ * requested. *state says which. Results that are stored stay, and whoever stores another one has
+ * all attempts again. ERROR_CONFLICT: the lease was lost. */
+int db_job_retry(struct db *db, const struct db_lease *lease, const struct db_retry *retry,
+                 enum db_job_state *state, struct error *err);
 
 /* True when the process that `owner` names can write no more, for certain. Called without any lock
  * held. */

@@ -8,7 +8,7 @@
 #include <math.h>
 
 #include "db/sql/connection.h"
-#include "db/job_event.h"
+#include "db/events.h"
 #include "db/job_row.h"
 #include "db/page.h"
 
@@ -120,7 +120,8 @@ static int touch_job(struct db_connection *writer, const struct db_lease *lease,
 {
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, writer, "storing a job's progress",
-                             "UPDATE jobs SET attempts = 0, n_results = n_results + ?,"
+                             "UPDATE jobs SET attempts = 0, n_failures = 0, retry_delay_ms = 0, "
+                             "error_code = NULL, error_message = NULL, n_results = n_results + ?,"
                              " n_chips_done = ? WHERE " DB_LEASE_HOLDS,
                              err);
     if (rc != 0)

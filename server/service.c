@@ -121,7 +121,8 @@ static int start_worker(struct service *service, const struct service_work *work
         .times = work->times,
     };
     const struct worker_config config = {.max_running_jobs = work->max_running_jobs,
-                                         .lease_ms = work->lease_ms};
+                                         .lease_ms = work->lease_ms,
+                                         .retry = work->retry};
     return worker_create(&service->worker, &config, &engine, service->waits, work->log, err);
 }
 

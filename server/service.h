@@ -30,10 +30,11 @@ struct service_config {
 /* What service_start needs beside. All is borrowed until service_stop. */
 struct service_work {
     uint32_t max_running_jobs;
-    uint32_t lease_ms;     /* as in struct worker_config */
-    const struct log *log; /* NULL: nothing is logged */
-    struct db_keys *keys;  /* readyz tells when they cannot be used; NULL: there are none to use */
-    uint64_t small_size;   /* this one and the next two as in struct job_engine */
+    uint32_t lease_ms;         /* as in struct worker_config */
+    struct worker_retry retry; /* likewise */
+    const struct log *log;     /* NULL: nothing is logged */
+    struct db_keys *keys; /* readyz tells when they cannot be used; NULL: there are none to use */
+    uint64_t small_size;  /* this one and the next two as in struct job_engine */
     uint64_t max_result_size;
     struct job_times *times;
     const char *openapi; /* this one and the next as in struct api_hooks */

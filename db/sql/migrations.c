@@ -284,6 +284,12 @@ static const struct db_migration all[] = {
      " AND e.class_index = classes.class_index);"
      "CREATE INDEX encoders_by_default ON encoders (is_default, created_at, id);",
      DB_REFERENCES_HELD},
+    {"jobs that are tried again",
+     "ALTER TABLE jobs ADD COLUMN n_failures BIGINT NOT NULL DEFAULT 0;"
+     "ALTER TABLE jobs ADD COLUMN retry_delay_ms BIGINT NOT NULL DEFAULT 0;"
+     "ALTER TABLE jobs ADD COLUMN not_before_ms BIGINT NOT NULL DEFAULT 0;"
+     "ALTER TABLE jobs ADD COLUMN waiting_for TEXT;", /* NULL: its turn */
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

@@ -48,6 +48,11 @@ struct db_stmt {
 
 /* ---- errors ---- */
 
+static bool is_full(int os_error)
+{
+    return os_error == ENOSPC || os_error == EDQUOT || os_error == EFBIG;
+}
+
 /* The system's reason for a failed call, 0 when there is none to be had. SQLite does not keep it
  * when a commit fails; then errno, cleared before each step, still has it if it is the one of a
  * full disk (another value may come from SQLite's cleaning up). */
@@ -55,8 +60,7 @@ static int system_errno(sqlite3 *handle)
 {
     int errno_value = errno;
     int kept = handle != NULL ? sqlite3_system_errno(handle) : 0;
-    bool full = errno_value == ENOSPC || errno_value == EDQUOT || errno_value == EFBIG;
-    return kept == 0 && full ? errno_value : kept;
+    return kept == 0 && is_full(errno_value) ? errno_value : kept;
 }
 
 static enum error_code code_of(int result, int os_error)
@@ -67,12 +71,11 @@ static enum error_code code_of(int result, int os_error)
     case SQLITE_NOMEM:
         return ERROR_NOMEM;
     case SQLITE_IOERR:
-        if (result == SQLITE_IOERR_NOMEM)
+    case SQLITE_CANTOPEN: /* also when there are no descriptors left */
+        if (result == SQLITE_IOERR_NOMEM || os_error == ENOMEM)
             return ERROR_NOMEM;
-        return os_error == ENOSPC || os_error == EDQUOT || os_error == EFBIG ? ERROR_FULL
-                                                                             : ERROR_IO;
+        return is_full(os_error) ? ERROR_FULL : ERROR_IO;
     case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_AUTH:
     case SQLITE_PROTOCOL:

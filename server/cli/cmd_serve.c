@@ -110,6 +110,8 @@ static int start_service(struct server *server, struct error *err)
     };
     struct service_work work = {
         .max_running_jobs = server->config.max_running_jobs,
+        .retry = {.max_attempts = server->config.job_attempts,
+                  .first_delay_ms = server->config.job_retry_delay_s * 1000},
         .log = &server->log,
         .openapi = asset_openapi,
         .openapi_size = (size_t)(asset_openapi_end - asset_openapi),

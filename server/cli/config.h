@@ -23,6 +23,8 @@ struct config {
     bool background;
     struct api_limits limits;
     uint32_t max_running_jobs;
+    uint32_t job_attempts;
+    uint32_t job_retry_delay_s;
     uint64_t cache_max_size;
     uint32_t drain_timeout_s;
     enum log_level log_level;

@@ -40,8 +40,7 @@ static void beat(struct driver *driver)
                               &err);
     bool is_lost = rc == ERROR_CONFLICT || rc == ERROR_NOT_FOUND;
     if (rc < 0 && !is_lost)
-        worker_log_job(worker, LOG_LEVEL_WARN, "job_heartbeat_failed", driver->lease.job_id,
-                       "error", err.message);
+        worker_log_fault(worker, WORKER_FAULT_HEARTBEAT, driver->lease.job_id, &err);
     pthread_mutex_lock(&worker->mutex);
     driver->beating = false;
     driver->beat_ms = clock_now_ms();
@@ -82,8 +81,7 @@ static void reap(struct worker *worker)
     pthread_mutex_unlock(&worker->mutex);
     if (db_job_requeue_expired(worker->engine.db, worker->owner, lease_owner_is_gone, &n_requeued,
                                &err) < 0)
-        log_write(worker->log, LOG_LEVEL_WARN, "jobs_not_requeued",
-                  (struct log_field[]){log_string("error", err.message)}, 1);
+        worker_log_fault(worker, WORKER_FAULT_REAP, NULL, &err);
     if (n_requeued > 0) {
         log_write(worker->log, LOG_LEVEL_WARN, "jobs_requeued",
                   (struct log_field[]){log_integer("count", (int64_t)n_requeued)}, 1);

@@ -1,6 +1,5 @@
-/* Drivers claim jobs and run them, one each; the heart (heart.c) keeps their leases. The end of a
- * job is written by its driver, and only while its lease holds: who lost it leaves the job as if it
- * had never been claimed here. */
+/* Drivers claim jobs and run them, one each; the heart (heart.c) keeps their leases, and what is
+ * written at the end is decided in job_end.c. */
 #include "server/worker/worker.h"
 
 #include <assert.h>
@@ -13,99 +12,13 @@
 
 #include "base/clock.h"
 #include "server/worker/heart.h"
+#include "server/worker/job_end.h"
 #include "server/worker/lease_owner.h"
 
 enum {
-    RETRY_MS = 1000,    /* pause after the database could not be read or written */
     ATTEMPTS_MAX = 100, /* claims without a stored result, then the job fails: a job that brings the
                            server down each time must not do so for ever */
 };
-
-/* Waits up to `ms` unless the worker stops. */
-static void pause_ms(struct worker *worker, uint32_t ms)
-{
-    const int64_t deadline = clock_deadline_ms(ms);
-    pthread_mutex_lock(&worker->mutex);
-    while (!worker->stopping && clock_cond_wait(&worker->changed, &worker->mutex, deadline))
-        continue;
-    pthread_mutex_unlock(&worker->mutex);
-}
-
-static bool is_stopping(struct worker *worker)
-{
-    pthread_mutex_lock(&worker->mutex);
-    bool stopping = worker->stopping;
-    pthread_mutex_unlock(&worker->mutex);
-    return stopping;
-}
-
-/* ---- ending a job ---- */
-
-static enum db_job_state final_state(int rc)
-{
-    if (rc == 0)
-        return DB_JOB_SUCCEEDED;
-    return rc == ERROR_CANCELLED ? DB_JOB_CANCELLED : DB_JOB_FAILED;
-}
-
-/* Writes the end of a job, DB_JOB_QUEUED: back into the queue. A database that cannot be written
- * now (disk full) is tried again until it can or the worker stops; then the row stays `running`
- * until its lease is over. ERROR_CONFLICT or ERROR_NOT_FOUND: the lease was lost. */
-static int write_end(struct worker *worker, const struct db_lease *lease, enum db_job_state state,
-                     const struct error *failure)
-{
-    for (;;) {
-        struct error err = {0};
-        int rc = state == DB_JOB_QUEUED
-                     ? db_job_requeue(worker->engine.db, lease, &err)
-                     : db_job_finish(worker->engine.db, lease, state,
-                                     state == DB_JOB_FAILED ? error_code_name(failure->code) : NULL,
-                                     state == DB_JOB_FAILED ? failure->message : NULL, &err);
-        if (rc == 0 || rc == ERROR_CONFLICT || rc == ERROR_NOT_FOUND)
-            return rc;
-        worker_log_job(worker, LOG_LEVEL_ERROR, "job_end_not_stored", lease->job_id, "error",
-                       err.message);
-        if (is_stopping(worker))
-            return rc;
-        pause_ms(worker, RETRY_MS);
-    }
-}
-
-static void count_end(struct worker *worker, enum db_job_state state)
-{
-    struct metrics *metrics = worker->engine.metrics;
-    if (state == DB_JOB_SUCCEEDED)
-        metrics_add(metrics, METRIC_JOBS_SUCCEEDED, 1);
-    else if (state == DB_JOB_CANCELLED)
-        metrics_add(metrics, METRIC_JOBS_CANCELLED, 1);
-    else
-        metrics_add(metrics, METRIC_JOBS_FAILED, 1);
-}
-
-static void end_job(struct driver *driver, const struct db_lease *lease, int rc,
-                    const struct error *failure)
-{
-    struct worker *worker = driver->worker;
-    int stop = atomic_load(&driver->control.stop);
-    bool requeue = rc == ERROR_CANCELLED && stop == JOB_STOP_SHUTDOWN;
-    enum db_job_state state = requeue ? DB_JOB_QUEUED : final_state(rc);
-    int written = stop == JOB_STOP_LOST ? ERROR_CONFLICT : write_end(worker, lease, state, failure);
-    if (written == ERROR_CONFLICT || written == ERROR_NOT_FOUND) {
-        worker_log_job(worker, LOG_LEVEL_WARN, "job_lease_lost", lease->job_id, "owner",
-                       lease->owner);
-        return;
-    }
-    log_write(worker->log, state == DB_JOB_FAILED ? log_level_of_code(rc) : LOG_LEVEL_INFO,
-              "job_ended",
-              (struct log_field[]){
-                  log_string("job", lease->job_id),
-                  log_string("state", requeue ? "requeued" : db_job_state_name(state)),
-                  log_string("error", state == DB_JOB_FAILED ? failure->message : NULL),
-              },
-              3);
-    if (!requeue)
-        count_end(worker, state);
-}
 
 /* ---- drivers ---- */
 
@@ -146,24 +59,47 @@ static void run_claimed(struct driver *driver, const struct db_job *job,
                         const struct db_lease *lease)
 {
     struct worker *worker = driver->worker;
-    struct error err = {0};
-    int rc;
+    struct job_outcome outcome = {0};
     worker_log_job(worker, LOG_LEVEL_INFO, "job_started", job->id, "owner", lease->owner);
     set_running(driver, job, lease);
-    if (job->attempts > ATTEMPTS_MAX)
-        rc = error_set(&err, ERROR_IO, "interrupted %d times without progress", ATTEMPTS_MAX);
-    else
-        rc = job_run(&worker->engine, job, lease, &driver->control, &err);
+    if (job->attempts > ATTEMPTS_MAX) {
+        outcome.is_last = true;
+        outcome.rc = error_set(&outcome.failure, ERROR_IO, "interrupted %d times without progress",
+                               ATTEMPTS_MAX);
+    } else {
+        outcome.rc = job_run(&worker->engine, job, lease, &driver->control, &outcome.failure);
+    }
     heart_settle(driver);
-    end_job(driver, lease, rc, &err);
+    job_end(driver, lease, &outcome);
     set_idle(driver);
     job_waits_publish(worker->waits, job->id);
+}
+
+/* Jobs that wait for room on the disk are claimed when there is as much as a server wants that is
+ * to be ready. */
+static enum db_room look_for_room(const struct worker *worker)
+{
+    uint64_t free_size = 0;
+    if (store_free_size(worker->engine.store, &free_size, NULL) == 0 &&
+        free_size < worker->engine.limits->min_free_size)
+        return DB_NO_ROOM;
+    return DB_ROOM;
+}
+
+/* Until somebody queues a job, one that was put off may be tried, or others may have done so. */
+static void wait_for_job(struct worker *worker, uint64_t seen)
+{
+    uint32_t wait_ms = worker->look_ms;
+    if (db_job_due_in(worker->engine.db, worker->look_ms, &wait_ms, NULL) != 0)
+        wait_ms = worker->look_ms;
+    wake_wait(worker->wake, seen, wait_ms);
 }
 
 /* Claims the next job, waiting for one; false when the worker stops. */
 static bool claim_next(struct driver *driver, struct db_job *job, struct db_lease *lease)
 {
     struct worker *worker = driver->worker;
+    uint32_t pause_ms = WORKER_PAUSE_MS;
     for (;;) {
         uint64_t seen = wake_count(worker->wake);
         pthread_mutex_lock(&worker->mutex);
@@ -175,16 +111,18 @@ static bool claim_next(struct driver *driver, struct db_job *job, struct db_leas
         if (stopping)
             return false;
         struct error err = {0};
-        int rc = db_job_claim(worker->engine.db, worker->owner, worker->lease_ms, job, lease, &err);
+        int rc = db_job_claim_with(worker->engine.db, worker->owner, worker->lease_ms,
+                                   look_for_room(worker), job, lease, &err);
         if (rc == 0)
             return true;
         set_idle(driver);
         if (rc == ERROR_NOT_FOUND) {
-            wake_wait(worker->wake, seen, worker->look_ms);
+            wait_for_job(worker, seen);
+            pause_ms = WORKER_PAUSE_MS;
             continue;
         }
-        worker_log_job(worker, LOG_LEVEL_ERROR, "job_claim_failed", NULL, "error", err.message);
-        pause_ms(worker, RETRY_MS);
+        worker_log_fault(worker, WORKER_FAULT_CLAIM, NULL, &err);
+        worker_pause(worker, &pause_ms);
     }
 }
 
@@ -266,6 +204,11 @@ int worker_create(struct worker **out, const struct worker_config *config,
     worker->log = log;
     worker->lease_ms = config->lease_ms != 0 ? config->lease_ms : WORKER_LEASE_MS;
     worker->look_ms = worker->lease_ms / 3;
+    worker->retry = config->retry;
+    if (worker->retry.max_attempts == 0)
+        worker->retry.max_attempts = WORKER_ATTEMPTS;
+    if (worker->retry.first_delay_ms == 0)
+        worker->retry.first_delay_ms = WORKER_RETRY_DELAY_MS;
     pthread_mutex_init(&worker->mutex, NULL);
     clock_cond_init(&worker->changed);
     int rc = start(worker, n, err);

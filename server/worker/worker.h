@@ -21,11 +21,23 @@ enum {
      * machine takes, and not much to wait for the jobs of a machine that is gone. (A dead process
      * of this machine is not waited for at all.) */
     WORKER_LEASE_MS = 15000,
+    /* 5 attempts take 2 + 4 + 8 + 16 seconds and what they run for. */
+    WORKER_ATTEMPTS = 5,
+    WORKER_RETRY_DELAY_MS = 2000,
+    WORKER_RETRY_DELAY_MAX_MS = 60000, /* also between two looks for room on the disk */
+};
+
+/* How often a job is tried that fails for a cause that may pass (error_is_transient). A full disk
+ * does not count: the job is tried again as long as that lasts. */
+struct worker_retry {
+    uint32_t max_attempts;   /* without a stored result; 0: WORKER_ATTEMPTS */
+    uint32_t first_delay_ms; /* the next one is twice that, and so on; 0: WORKER_RETRY_DELAY_MS */
 };
 
 struct worker_config {
     uint32_t max_running_jobs; /* drivers; 1..64 */
     uint32_t lease_ms;         /* 0: WORKER_LEASE_MS; tests want less */
+    struct worker_retry retry;
 };
 
 /* `engine`, `waits` and `log` are borrowed until destroy. Requeues the running jobs whose lease is

@@ -11,8 +11,24 @@
 #include "server/worker/job_run.h"
 #include "server/worker/job_waits.h"
 #include "server/worker/wake.h"
+#include "server/worker/worker.h"
 
-enum { WORKER_DRIVERS_MAX = 64 };
+enum {
+    WORKER_DRIVERS_MAX = 64,
+    /* Pauses while the database cannot be read or written: each is twice the one before. */
+    WORKER_PAUSE_MS = 1000,
+    WORKER_PAUSE_MAX_MS = 16000,
+    WORKER_FAULT_LOG_MS = 10000, /* between two log lines about the same kind of fault */
+};
+
+/* What the worker does again and again until the database lets it. */
+enum worker_fault {
+    WORKER_FAULT_CLAIM,
+    WORKER_FAULT_HEARTBEAT,
+    WORKER_FAULT_END,
+    WORKER_FAULT_REAP,
+    WORKER_FAULTS,
+};
 
 struct driver {
     struct worker *worker;
@@ -39,14 +55,16 @@ struct worker {
     const struct log *log;
     char owner[DB_OWNER_SIZE];
     uint32_t lease_ms;
+    struct worker_retry retry;
     uint32_t look_ms;  /* between two looks at what other processes did: jobs that they queued, and
                           leases that they let end */
     struct wake *wake; /* sent when there may be a job to claim */
     pthread_mutex_t mutex;
-    pthread_cond_t changed; /* any of what follows, or of what a driver says, changed */
-    int64_t reap_ms;        /* when to look for the jobs of dead processes again */
-    bool stopping;          /* no more jobs are claimed */
-    bool halting;           /* jobs that run are given up, also one that was just being claimed */
+    pthread_cond_t changed;          /* any of what follows, or of what a driver says, changed */
+    int64_t quiet_ms[WORKER_FAULTS]; /* until then nothing more is logged about it */
+    int64_t reap_ms;                 /* when to look for the jobs of dead processes again */
+    bool stopping;                   /* no more jobs are claimed */
+    bool halting; /* jobs that run are given up, also one that was just being claimed */
     bool heart_stops;
     bool heart_runs;
     pthread_t heart;
@@ -59,6 +77,14 @@ bool worker_check(const struct worker *worker);
 
 /* Asks a running job to stop; of several reasons the first one counts. */
 void worker_ask_to_stop(struct driver *driver, enum job_stop why);
+
+/* Waits *pause_ms, unless the worker stops, and doubles it, up to WORKER_PAUSE_MAX_MS. */
+void worker_pause(struct worker *worker, uint32_t *pause_ms);
+
+/* Says that something failed that is tried again, at most once in WORKER_FAULT_LOG_MS: drivers try
+ * it all at once. `job_id` NULL: of no job. Called without the mutex. */
+void worker_log_fault(struct worker *worker, enum worker_fault fault, const char *job_id,
+                      const struct error *err);
 
 void worker_log_job(const struct worker *worker, enum log_level level, const char *event,
                     const char *job_id, const char *key, const char *value);

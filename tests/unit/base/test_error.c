@@ -39,6 +39,21 @@ static void errno_maps_to_codes(void **state)
     assert_int_equal(error_set_errno(&err, ENOMEM, "open"), ERROR_NOMEM);
 }
 
+/* What the system refuses now and may grant later is told from what is wrong and stays so. */
+static void some_failures_may_pass(void **state)
+{
+    (void)state;
+    static const int passing[] = {EIO, EMFILE, ENFILE, ENOMEM, EAGAIN, EACCES, ESTALE};
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+        assert_true(error_is_transient(error_set_errno(NULL, passing[i], "open")));
+    assert_true(error_is_transient(ERROR_BUSY));
+    static const int lasting[] = {
+        0,          ERROR_INVALID, ERROR_NOT_FOUND, ERROR_CONFLICT, ERROR_CANCELLED,
+        ERROR_FULL, ERROR_CORRUPT};
+    for (size_t i = 0; i < sizeof(lasting) / sizeof(lasting[0]); i++)
+        assert_false(error_is_transient(lasting[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -46,6 +61,7 @@ int main(void)
         cmocka_unit_test(set_accepts_no_error),
         cmocka_unit_test(long_messages_are_cut_not_overrun),
         cmocka_unit_test(errno_maps_to_codes),
+        cmocka_unit_test(some_failures_may_pass),
     };
     return test_run(tests);
 }

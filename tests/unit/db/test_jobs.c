@@ -170,7 +170,7 @@ static void claims_go_by_priority_then_age(void **state)
     for (int i = 0; i < 4; i++)
         claim(f, "w", order[i]);
     assert_int_equal(db_job_claim(f->db, "w", 1, &job, &lease, &f->err), ERROR_NOT_FOUND);
-    assert_string_equal(f->err.message, "the queue is empty");
+    assert_string_equal(f->err.message, "no job can be claimed");
     assert_ok(db_job_get(f->db, low, &job, &f->err));
     assert_int_equal(job.queue_position, 0);
     assert_int_equal(job.attempts, 1);

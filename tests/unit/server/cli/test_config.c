@@ -45,6 +45,8 @@ static void defaults_are_those_of_the_api(void **state)
     assert_int_equal(config.http.max_connections_per_client, 256);
     assert_int_equal(config.http.header_timeout_s, 10);
     assert_int_equal(config.max_running_jobs, 8);
+    assert_int_equal(config.job_attempts, 5);
+    assert_int_equal(config.job_retry_delay_s, 2);
     assert_int_equal(config.drain_timeout_s, 30);
     assert_true(config.n_threads >= 1);
     assert_false(config.http.no_auth);

@@ -86,6 +86,7 @@ void rig_start(struct rig *rig, uint32_t n_drivers)
     const struct service_work work = {.max_running_jobs = n_drivers,
                                       .log = rig->log_fd >= 0 ? &rig->log : NULL,
                                       .lease_ms = rig->lease_ms,
+                                      .retry = rig->retry,
                                       .small_size = rig->small_size,
                                       .max_result_size = rig->max_result_size};
     if (service_start(&rig->service, &work, &rig->err) < 0)

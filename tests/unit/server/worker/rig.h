@@ -36,7 +36,8 @@ struct rig {
     struct api_limits limits;
     uint64_t small_size;      /* job_run.h; to be set before rig_start */
     uint64_t max_result_size; /* likewise */
-    uint32_t lease_ms;        /* worker.h; likewise */
+    uint32_t lease_ms;        /* worker.h; this one and the next likewise */
+    struct worker_retry retry;
     struct error err;
     char project_id[DB_ID_SIZE];
     char encoder_id[DB_ID_SIZE];

@@ -9,6 +9,8 @@
 
 static const uint32_t middle = RIG_WIDTH / 2;
 
+enum { RETRY_MS = 20 };
+
 /* `codes` holds the job's error code, or several of which it is one. */
 static void assert_job_fails(struct rig *rig, const char *job_id, const char *codes,
                              const char *message)
@@ -144,13 +146,14 @@ static void a_job_over_the_memory_fails(void **state)
     }
 }
 
-/* Every write past a few bytes fails, as on a full disk, and works again later: the job has ended
- * exactly once, as failed. */
-static void a_full_disk_ends_a_job_when_it_can(void **state)
+/* Every write past a few bytes fails, as on a full disk, and works again later: the job waits
+ * meanwhile, and then it is done. */
+static void a_job_waits_for_a_full_disk(void **state)
 {
     struct rig *rig = *state;
     char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
     struct rlimit limit, old;
+    rig->retry.first_delay_ms = RETRY_MS;
     rig_capture_log(rig);
     rig_add_image(rig, 1, middle, images[0]);
     rig_add_plain_set(rig, images[0], set);
@@ -163,11 +166,77 @@ static void a_full_disk_ends_a_job_when_it_can(void **state)
     assert_ok(setrlimit(RLIMIT_FSIZE, &limit));
     rig_wait_log(rig, "event=job_end_not_stored");
     assert_ok(setrlimit(RLIMIT_FSIZE, &old));
-    /* SQLite tells a full disk (ENOSPC) from a file that may not grow (EFBIG). */
-    assert_job_fails(rig, id, "full or io", "database");
-    rig_submit(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
     rig_wait(rig, id, DB_JOB_SUCCEEDED);
     assert_ok(db_integrity_check(rig->db, rig->store, &rig->err));
+}
+
+static void set_files_limit(rlim_t limit)
+{
+    struct rlimit files;
+    assert_ok(getrlimit(RLIMIT_NOFILE, &files));
+    files.rlim_cur = limit < files.rlim_max ? limit : files.rlim_max;
+    assert_ok(setrlimit(RLIMIT_NOFILE, &files));
+}
+
+/* No file can be opened (EMFILE), neither an image nor one more reader of the database. */
+static void a_job_is_tried_again_when_files_can_be_opened(void **state)
+{
+    struct rig *rig = *state;
+    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
+    struct db_job job = {0};
+    struct rlimit old;
+    rig->retry = (struct worker_retry){.max_attempts = 1000, .first_delay_ms = RETRY_MS};
+    rig_capture_log(rig);
+    rig_add_image(rig, 1, middle, images[0]);
+    rig_add_plain_set(rig, images[0], set);
+    rig_insert(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
+    assert_ok(getrlimit(RLIMIT_NOFILE, &old));
+    rig_start(rig, 1);
+    set_files_limit(3);
+    rig_submit(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
+    rig_wait_log(rig, "event=job_put_off");
+    set_files_limit(old.rlim_cur);
+    rig_wait(rig, id, DB_JOB_SUCCEEDED);
+    rig_get(rig, id, &job);
+    assert_null(job.error_code);
+    assert_int_equal(job.n_failures, 0);
+    db_job_clear(&job);
+}
+
+/* A folder that cannot be entered stands where the image was: opening it fails each time. */
+static void a_job_ends_after_the_last_attempt(void **state)
+{
+    struct rig *rig = *state;
+    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE], path[700];
+    rig->retry = (struct worker_retry){.max_attempts = 3, .first_delay_ms = RETRY_MS};
+    rig_add_image(rig, 1, middle, images[0]);
+    rig_add_plain_set(rig, images[0], set);
+    rig_image_path(rig, images[0], path, sizeof(path));
+    assert_ok(unlink(path));
+    assert_ok(symlink(path, path)); /* ELOOP */
+    rig_start(rig, 1);
+    rig_submit(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
+    assert_job_fails(rig, id, "io", "(attempt 3 of 3)");
+}
+
+/* The database cannot be written while a driver claims; it goes on afterwards, and says so once. */
+static void a_claim_outlives_the_database(void **state)
+{
+    struct rig *rig = *state;
+    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
+    struct rlimit limit, old;
+    rig_capture_log(rig);
+    rig_add_image(rig, 1, middle, images[0]);
+    rig_add_plain_set(rig, images[0], set);
+    rig_insert(rig, set, (const char(*)[DB_ID_SIZE])images, 1, RIG_CHIP, id);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_ok(getrlimit(RLIMIT_FSIZE, &old));
+    limit = (struct rlimit){.rlim_cur = 100, .rlim_max = old.rlim_max};
+    assert_ok(setrlimit(RLIMIT_FSIZE, &limit));
+    rig_start(rig, 8);
+    rig_wait_log(rig, "event=job_claim_failed");
+    assert_ok(setrlimit(RLIMIT_FSIZE, &old));
+    rig_wait(rig, id, DB_JOB_SUCCEEDED);
 }
 
 static void drivers_have_a_limit(void **state)
@@ -197,7 +266,10 @@ int main(void)
         with_rig(an_example_outside_its_image_fails),
         with_rig(corrupt_parameters_fail),
         with_rig(a_job_over_the_memory_fails),
-        with_rig(a_full_disk_ends_a_job_when_it_can),
+        with_rig(a_job_waits_for_a_full_disk),
+        with_rig(a_job_is_tried_again_when_files_can_be_opened),
+        with_rig(a_job_ends_after_the_last_attempt),
+        with_rig(a_claim_outlives_the_database),
         with_rig(drivers_have_a_limit),
     };
     return test_run(tests);
