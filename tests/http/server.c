@@ -182,7 +182,8 @@ void server_wait_log(const struct server_process *server, const char *mark)
          server_read_log(server, text, sizeof(text))) {
         struct pollfd waiting = {.fd = watch, .events = POLLIN};
         if (poll(&waiting, 1, PATIENCE_MS) != 1)
-            fail_msg("'%s' is not in the log: %s", mark, text);
+            fail_msg("'%s' is not in the log: %s", mark,
+                     strlen(text) > 600 ? text + strlen(text) - 600 : text);
         assert_true(read(watch, event, sizeof(event)) > 0);
     }
     close(watch);

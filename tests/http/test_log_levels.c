@@ -3,6 +3,7 @@
 
 #include <ftw.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/image/png_write.h"
@@ -48,6 +49,8 @@ static void what_clients_do_is_no_error(void **state)
                     "Content-Length: 12\r\nExpect: 100-continue\r\n\r\n");
     raw_read_until(gone, "100 Continue\r\n\r\n", out, sizeof(out));
     raw_print(gone, "{\"na");
+    const struct linger at_once = {1, 0}; /* a reset: an end that no poll overlooks */
+    assert_int_equal(setsockopt(gone, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
     close(gone);
     server_wait_log(&server, "outcome=aborted");
     assert_int_equal(server_stop(&server, SIGTERM), 0);

@@ -396,7 +396,8 @@ static void a_database_that_cannot_be_told_is_said_once(void **state)
     char token[DB_KEY_TOKEN_SIZE];
     fixture_close(s->fixture);
     fixture_edit(s->fixture, "DROP TABLE settings; CREATE TABLE settings ("
-                             "name TEXT NOT NULL PRIMARY KEY, value TEXT CHECK (value = ''));");
+                             "name TEXT NOT NULL PRIMARY KEY CHECK (name <> 'keys_used_since'),"
+                             "value TEXT NOT NULL);");
     fixture_reopen(s->fixture);
     assert_ok(open_keys(s, &keys));
     assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
