@@ -9,27 +9,15 @@
 #include "server/http/connection_shares.h"
 
 #include <assert.h>
-#include <netinet/in.h>
 #include <search.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-
-enum name_kind {
-    NAME_UNKNOWN,
-    NAME_V4,
-    NAME_V6,
-    NAME_KEY,
-};
-
-enum { V6_NETWORK_SIZE = 8 }; /* a /64 */
 
 TAILQ_HEAD(waiting_list, share_member);
 TAILQ_HEAD(client_list, share_client);
 
 struct share_client {
-    struct share_name name; /* first: the tree compares names */
+    struct client_name name; /* first: the tree compares names */
     TAILQ_ENTRY(share_client) ranked;
     struct waiting_list waiting[SHARE_N_WAITS]; /* who waits the longest comes first */
     uint32_t n_members;
@@ -52,44 +40,7 @@ struct shares {
     struct share_client door;
 };
 
-/* ---- names ---- */
-
-struct share_name share_name_of_key(const char *id)
-{
-    struct share_name name = {{NAME_KEY}};
-    memcpy(name.bytes + 1, id, strnlen(id, sizeof(name.bytes) - 1));
-    return name;
-}
-
-struct share_name share_name_of_address(const struct sockaddr *address)
-{
-    struct share_name name = {{NAME_UNKNOWN}};
-    const struct sockaddr_in *v4 = (const void *)address;
-    const struct sockaddr_in6 *v6 = (const void *)address;
-    if (address->sa_family == AF_INET) {
-        name.bytes[0] = NAME_V4;
-        memcpy(name.bytes + 1, &v4->sin_addr, sizeof(v4->sin_addr));
-    } else if (address->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        name.bytes[0] = NAME_V4;
-        memcpy(name.bytes + 1, v6->sin6_addr.s6_addr + 12, sizeof(v4->sin_addr));
-    } else if (address->sa_family == AF_INET6) {
-        name.bytes[0] = NAME_V6;
-        memcpy(name.bytes + 1, v6->sin6_addr.s6_addr, V6_NETWORK_SIZE);
-    }
-    return name;
-}
-
-static int compare_names(const void *one, const void *other)
-{
-    return memcmp(one, other, sizeof(struct share_name));
-}
-
 /* ---- clients ---- */
-
-static bool is_key(const struct share_name *name)
-{
-    return name->bytes[0] == NAME_KEY;
-}
 
 static void init_waiting(struct share_client *client)
 {
@@ -97,14 +48,14 @@ static void init_waiting(struct share_client *client)
         TAILQ_INIT(&client->waiting[i]);
 }
 
-static struct share_client *find_client(const struct shares *shares, const struct share_name *name)
+static struct share_client *find_client(const struct shares *shares, const struct client_name *name)
 {
-    struct share_client *const *found = tfind(name, &shares->tree, compare_names);
+    struct share_client *const *found = tfind(name, &shares->tree, client_name_compare);
     return found == NULL ? NULL : *found;
 }
 
 /* The client of the name, a new one if need be; NULL on allocation failure. */
-static struct share_client *get_client(struct shares *shares, const struct share_name *name)
+static struct share_client *get_client(struct shares *shares, const struct client_name *name)
 {
     struct share_client *client = find_client(shares, name);
     if (client != NULL)
@@ -114,7 +65,7 @@ static struct share_client *get_client(struct shares *shares, const struct share
         return NULL;
     client->name = *name;
     init_waiting(client);
-    if (tsearch(client, &shares->tree, compare_names) == NULL) {
+    if (tsearch(client, &shares->tree, client_name_compare) == NULL) {
         free(client);
         return NULL;
     }
@@ -136,7 +87,8 @@ static void rank(struct shares *shares, struct share_client *client)
 {
     if (client == &shares->door)
         return;
-    struct ranking *ranking = is_key(&client->name) ? &shares->keys : &shares->addresses;
+    struct ranking *ranking =
+        client_name_is_key(&client->name) ? &shares->keys : &shares->addresses;
     uint32_t now = longest_waiting(client) != NULL ? client->n_members : 0;
     if (now == client->rank)
         return;
@@ -170,7 +122,7 @@ static void count(struct shares *shares, struct share_client *client, int change
     if (client == &shares->door)
         return;
     shares->n_held += (uint32_t)change;
-    if (!is_key(&client->name))
+    if (!client_name_is_key(&client->name))
         shares->n_open += (uint32_t)change;
 }
 
@@ -195,7 +147,7 @@ void shares_leave(struct shares *shares, struct share_member *member)
     count(shares, client, -1);
     rank(shares, client);
     if (client->n_members == 0 && client != &shares->door) {
-        tdelete(client, &shares->tree, compare_names);
+        tdelete(client, &shares->tree, client_name_compare);
         free(client);
     }
 }
@@ -227,8 +179,8 @@ static struct share_client *who_makes_room(struct shares *shares, bool among_ope
 
 /* Whether a client may have one more member, who has no place yet unless `moves`; `open_max`: for
  * those without a key. `*makes_room`: the client that one has to go of, or NULL. */
-static enum share_place find_place(struct shares *shares, const struct share_name *name, bool moves,
-                                   uint32_t open_max, struct share_client **makes_room)
+static enum share_place find_place(struct shares *shares, const struct client_name *name,
+                                   bool moves, uint32_t open_max, struct share_client **makes_room)
 {
     struct share_client *client = find_client(shares, name);
     *makes_room = NULL;
@@ -236,7 +188,7 @@ static enum share_place find_place(struct shares *shares, const struct share_nam
         *makes_room = client;
         return longest_waiting(client) != NULL ? SHARE_HELD : SHARE_CLIENT_FULL;
     }
-    bool open_is_full = !is_key(name) && shares->n_open >= open_max;
+    bool open_is_full = !client_name_is_key(name) && shares->n_open >= open_max;
     if (moves || (shares->n_held < shares->max && !open_is_full))
         return SHARE_HELD;
     *makes_room = who_makes_room(shares, open_is_full);
@@ -255,7 +207,7 @@ static struct share_member *send_out(struct shares *shares, struct share_client 
 
 /* Gives `member` a place among the name's; sets member->place. Returns who has to go for it. */
 static struct share_member *take_place(struct shares *shares, struct share_member *member,
-                                       const struct share_name *name, uint32_t open_max)
+                                       const struct client_name *name, uint32_t open_max)
 {
     struct share_client *makes_room = NULL;
     struct share_member *out = NULL;
@@ -276,7 +228,7 @@ static struct share_member *take_place(struct shares *shares, struct share_membe
 }
 
 struct share_member *shares_enter(struct shares *shares, struct share_member *member,
-                                  const struct share_name *name, enum share_reserve reserve)
+                                  const struct client_name *name, enum share_reserve reserve)
 {
     uint32_t kept = reserve == SHARE_RESERVE_KEYS ? shares->max / SHARES_RESERVE_DIVISOR : 0;
     member->client = NULL;
@@ -294,10 +246,11 @@ struct share_member *shares_enter(struct shares *shares, struct share_member *me
 }
 
 struct share_member *shares_show(struct shares *shares, struct share_member *member,
-                                 const struct share_name *key, enum share_place *place)
+                                 const struct client_name *key, enum share_place *place)
 {
     struct share_member *out = NULL;
-    if (member->client != NULL && key != NULL && compare_names(&member->client->name, key) != 0)
+    if (member->client != NULL && key != NULL &&
+        client_name_compare(&member->client->name, key) != 0)
         out = take_place(shares, member, key, shares->max);
     *place = member->place;
     return out;

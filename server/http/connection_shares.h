@@ -1,10 +1,10 @@
 /* Who holds the places of the connection table, and who makes room.
  *
- * A client is the API key that a connection's requests showed or, until one did, the address it
- * comes from: IPv4 the whole address, IPv6 its /64, within which a host picks addresses as it
- * likes. A client holds at most its share of the places; the last eighth of them, the reserve, is
- * kept for those that have shown a key, while the server asks for keys. Who finds no place waits at
- * the door, where a few more fit: its request may show a key that has one, or is to be refused.
+ * A client (client_name.h) is the API key that a connection's requests showed or, until one did,
+ * the address it comes from. A client holds at most its share of the places; the last eighth of
+ * them, the reserve, is kept for those that have shown a key, while the server asks for keys. Who
+ * finds no place waits at the door, where a few more fit: its request may show a key that has one,
+ * or is to be refused.
  *
  * Who comes when all is taken does not wait for somebody to go: of the client with the most members
  * (of its own, when its share is used up) the one that has waited the longest between two requests
@@ -19,10 +19,9 @@
 
 #include <stdint.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 
 #include "base/error.h"
-#include "base/principal.h"
+#include "server/http/client_name.h"
 
 enum {
     SHARES_RESERVE_DIVISOR = 8, /* this part of the places is for keys */
@@ -50,11 +49,6 @@ enum share_reserve {
     SHARE_RESERVE_KEYS,
 };
 
-/* Zero behind its end; a key's and an address's are never equal. */
-struct share_name {
-    unsigned char bytes[1 + PRINCIPAL_ID_SIZE];
-};
-
 /* Part of a connection; all fields are this unit's. */
 struct share_member {
     TAILQ_ENTRY(share_member) waiting;
@@ -70,19 +64,15 @@ int shares_create(struct shares **out, uint32_t max, uint32_t max_per_client, st
 /* All members must be out. NULL allowed. */
 void shares_destroy(struct shares *shares);
 
-/* All that are no addresses of IPv4 or IPv6 have one name. */
-struct share_name share_name_of_address(const struct sockaddr *address);
-struct share_name share_name_of_key(const char *id);
-
 /* A member comes and waits for its first request, in a place or at the door. Returns who has to go
  * for it and is out already: NULL for nobody, or `member` itself, when the door is full too. */
 struct share_member *shares_enter(struct shares *shares, struct share_member *member,
-                                  const struct share_name *name, enum share_reserve reserve);
+                                  const struct client_name *name, enum share_reserve reserve);
 /* The head of a request is there: `key` names the key it shows, NULL for none. A member counts as
  * the last key's that it showed. `*place` says whether the request may go on. Returns who has to go
  * for it, or NULL. */
 struct share_member *shares_show(struct shares *shares, struct share_member *member,
-                                 const struct share_name *key, enum share_place *place);
+                                 const struct client_name *key, enum share_place *place);
 /* Nothing for a member that is out, as shares_leave. */
 void shares_wait(struct shares *shares, struct share_member *member, enum share_wait wait);
 void shares_leave(struct shares *shares, struct share_member *member);

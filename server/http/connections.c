@@ -345,22 +345,10 @@ static void begin_phase(struct connections *connections, struct connection *conn
     assert(connection_check(connection));
 }
 
-static struct share_name name_of_peer(int fd)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_storage storage;
-    } peer = {0};
-    socklen_t size = sizeof(peer);
-    if (getpeername(fd, &peer.any, &size) != 0)
-        peer.any.sa_family = AF_UNSPEC;
-    return share_name_of_address(&peer.any);
-}
-
 struct connection *connections_add(struct connections *connections, int fd,
                                    enum share_reserve reserve)
 {
-    const struct share_name peer = name_of_peer(fd);
+    const struct client_name peer = client_name_of_peer(fd);
     struct connection *connection = calloc(1, sizeof(*connection));
     if (connection == NULL) {
         shutdown(fd, SHUT_RDWR);
@@ -431,7 +419,7 @@ enum share_place connection_identify(struct connections *connections, struct con
     enum share_place place = SHARE_HELD;
     if (connection == NULL)
         return place;
-    const struct share_name key = share_name_of_key(key_id != NULL ? key_id : "");
+    const struct client_name key = client_name_of_key(key_id != NULL ? key_id : "");
     pthread_mutex_lock(&connections->mutex);
     evict(shares_show(connections->shares, &connection->member, key_id != NULL ? &key : NULL,
                       &place));

@@ -16,7 +16,6 @@
 #include <search.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Nested JSON is read by recursion. Address space, not memory. */
 enum { THREAD_STACK = 2 * 1024 * 1024 };
@@ -72,23 +71,18 @@ struct handlers {
 
 /* ---- clients ---- */
 
-static int compare_names(const void *one, const void *other)
-{
-    return memcmp(one, other, sizeof(struct client_name));
-}
-
 int handlers_take_client(struct handlers *handlers, const struct client_name *name,
                          struct handlers_client **out, struct error *err)
 {
     struct handlers_client *made = NULL;
     int rc = 0;
     pthread_mutex_lock(&handlers->mutex);
-    struct handlers_client *const *found = tfind(name, &handlers->clients, compare_names);
+    struct handlers_client *const *found = tfind(name, &handlers->clients, client_name_compare);
     if (found == NULL && (made = calloc(1, sizeof(*made))) != NULL) {
         made->name = *name;
         for (int i = 0; i < HANDLERS_LANES; i++)
             made->queues[i].end = &made->queues[i].first;
-        found = tsearch(made, &handlers->clients, compare_names);
+        found = tsearch(made, &handlers->clients, client_name_compare);
     }
     if (found == NULL) {
         free(made);
@@ -106,7 +100,7 @@ static void give_client(struct handlers *handlers, struct handlers_client *clien
 {
     if (--client->n_users > 0)
         return;
-    tdelete(client, &handlers->clients, compare_names);
+    tdelete(client, &handlers->clients, client_name_compare);
     free(client);
 }
 
