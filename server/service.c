@@ -139,8 +139,10 @@ int service_start(struct service *service, const struct service_work *work, stru
         .openapi_size = work->openapi_size,
     };
     service->keys = work->keys;
-    const struct data_watch_config watch = {.log = work->log};
-    int rc = data_watch_create(&service->watch, service->data, &watch, err);
+    const struct data_watch_config watch = {.log = work->log,
+                                            .scrub_rate = work->scrub_rate,
+                                            .scrub_interval_s = work->scrub_interval_s};
+    int rc = data_watch_create(&service->watch, service->data, service->pool, &watch, err);
     if (rc == 0)
         rc = start_worker(service, work, err);
     if (rc == 0)

@@ -37,6 +37,8 @@ struct service_work {
     uint64_t small_size;  /* this one and the next two as in struct job_engine */
     uint64_t max_result_size;
     struct job_times *times;
+    uint64_t scrub_rate; /* this one and the next as in struct data_watch_config */
+    uint32_t scrub_interval_s;
     const char *openapi; /* this one and the next as in struct api_hooks */
     size_t openapi_size;
 };

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/hex.h"
 #include "db/store/content_hash.h"
 #include "db/store/driver.h"
 #include "db/store/files.h"
@@ -261,19 +262,54 @@ static int visit_entry(const char *name, void *context, struct error *err)
     return listing->visit(name, listing->context, err);
 }
 
+static int list_folder(const struct directory *directory, enum store_shelf shelf, int number,
+                       struct listing *listing, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    snprintf(listing->folder, sizeof(listing->folder), "%02x", number & 0xff);
+    int rc = db_path(path, err, "%s/%s/%s", directory->path, shelves[shelf], listing->folder);
+    return rc == 0 ? db_directory_visit(path, visit_entry, listing, err) : rc;
+}
+
 static int list(void *place, enum store_shelf shelf, store_visit *visit, void *context,
                 struct error *err)
 {
-    const struct directory *directory = place;
     struct listing listing = {.visit = visit, .context = context};
     int rc = 0;
-    for (int i = 0; rc == 0 && i < 256; i++) {
-        char path[DB_PATH_SIZE];
-        snprintf(listing.folder, sizeof(listing.folder), "%02x", i & 0xff);
-        rc = db_path(path, err, "%s/%s/%s", directory->path, shelves[shelf], listing.folder);
-        if (rc == 0)
-            rc = db_directory_visit(path, visit_entry, &listing, err);
-    }
+    for (int i = 0; rc == 0 && i < 256; i++)
+        rc = list_folder(place, shelf, i, &listing, err);
+    return rc;
+}
+
+struct search {
+    const char *after;
+    char least[DB_SHA256_SIZE]; /* "": none so far */
+};
+
+static int search_name(const char *name, void *context, struct error *err)
+{
+    struct search *search = context;
+    (void)err;
+    if (strcmp(name, search->after) > 0 &&
+        (search->least[0] == '\0' || strcmp(name, search->least) < 0))
+        memcpy(search->least, name, sizeof(search->least));
+    return 0;
+}
+
+static int next(void *place, const char *after, char out[DB_SHA256_SIZE], struct error *err)
+{
+    const struct directory *directory = place;
+    struct search search = {.after = after};
+    struct listing listing = {.visit = search_name, .context = &search};
+    uint8_t first = 0;
+    int rc = 0;
+    hex_decode(after, 1, &first);
+    for (int i = first; rc == 0 && i < 256 && search.least[0] == '\0'; i++)
+        rc = list_folder(directory, STORE_FILES, i, &listing, err);
+    if (rc == 0 && search.least[0] == '\0')
+        return error_set(err, ERROR_NOT_FOUND, "there is no file after %.64s", after);
+    if (rc == 0)
+        memcpy(out, search.least, sizeof(search.least));
     return rc;
 }
 
@@ -299,6 +335,7 @@ static const struct store_driver driver = {
     .remove = file_remove,
     .move = file_move,
     .list = list,
+    .next = next,
     .free_size = free_size,
 };
 

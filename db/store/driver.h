@@ -48,6 +48,9 @@ struct store_driver {
      * its first error. What this program did not write is left out. */
     int (*list)(void *place, enum store_shelf shelf, store_visit *visit, void *context,
                 struct error *err);
+    /* The first name of STORE_FILES after `after` ("": of all) in the order of bytes.
+     * ERROR_NOT_FOUND: there is none. */
+    int (*next)(void *place, const char *after, char out[DB_SHA256_SIZE], struct error *err);
     int (*free_size)(void *place, uint64_t *out, struct error *err);
 };
 

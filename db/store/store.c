@@ -283,6 +283,11 @@ bool store_needs_sweep(struct store *store)
     return needs_sweep;
 }
 
+int store_next(struct store *store, const char *after, char out[DB_SHA256_SIZE], struct error *err)
+{
+    return store->driver->next(store->place, after, out, err);
+}
+
 int store_free_size(struct store *store, uint64_t *out, struct error *err)
 {
     return store->driver->free_size(store->place, out, err);

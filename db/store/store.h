@@ -130,6 +130,10 @@ bool store_needs_sweep(struct store *store);
 /* Whether there is any file, also in quarantine. */
 int store_has_files(struct store *store, bool *out, struct error *err);
 
+/* The first name after `after` ("": of all) in the order of bytes: to go through all files while
+ * they come and go. ERROR_NOT_FOUND: there is none. */
+int store_next(struct store *store, const char *after, char out[DB_SHA256_SIZE], struct error *err);
+
 /* Bytes that can still be stored. */
 int store_free_size(struct store *store, uint64_t *out, struct error *err);
 

@@ -113,6 +113,8 @@ static int start_service(struct server *server, struct error *err)
         .retry = {.max_attempts = server->config.job_attempts,
                   .first_delay_ms = server->config.job_retry_delay_s * 1000},
         .log = &server->log,
+        .scrub_rate = server->config.scrub_rate,
+        .scrub_interval_s = server->config.scrub_interval_s,
         .openapi = asset_openapi,
         .openapi_size = (size_t)(asset_openapi_end - asset_openapi),
     };

@@ -26,6 +26,8 @@ struct config {
     uint32_t job_attempts;
     uint32_t job_retry_delay_s;
     uint64_t cache_max_size;
+    uint64_t scrub_rate;
+    uint32_t scrub_interval_s;
     uint32_t drain_timeout_s;
     enum log_level log_level;
     enum log_format log_format;

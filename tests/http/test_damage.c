@@ -2,6 +2,7 @@
  * the next upload of the image heals them. */
 #include "tests/test.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -21,6 +22,8 @@ struct rig {
 static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
+    /* Only what a test asks for is read. */
+    setenv("CHIPSHOT_SCRUB_RATE", "0", 1);
     server_init(&rig->server);
     server_start(&rig->server, NULL);
     rig->client = client_create(rig->server.port);
@@ -261,6 +264,31 @@ static void no_picture_and_no_result_comes_of_it(void **state)
     png_bytes_clear(&others.png);
 }
 
+/* Nobody asked for it. */
+static void the_scrub_finds_it(void **state)
+{
+    struct rig *rig = *state;
+    struct picture picture = {.id = ""};
+    struct client_reply reply;
+    draw(&picture, SMALL_SIDE, 1);
+    assert_int_equal(upload(rig, &picture), 201);
+    damage(&picture);
+    client_destroy(rig->client);
+    assert_int_equal(server_stop(&rig->server, SIGTERM), 0);
+    setenv("CHIPSHOT_SCRUB_RATE", "64M", 1);
+    server_start(&rig->server, NULL);
+    rig->client = client_create(rig->server.port);
+    server_wait_log(&rig->server, "event=data_damaged");
+    server_wait_log(&rig->server, "event=data_scrubbed files=2 ");
+    server_wait_log(&rig->server, " damaged=1 unreadable=0");
+    client_get(rig->server.port, "/readyz", &reply);
+    assert_int_equal(reply.status, 200);
+    assert_non_null(strstr(reply.body, "\"damaged_files\":1"));
+    client_reply_clear(&reply);
+    assert_true(workflow_metric(rig->client, "chipshot_blobs_verified_total") >= 2);
+    png_bytes_clear(&picture.png);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -268,7 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(uploading_it_again_heals_it),          TEST(a_small_one_is_an_error),
         TEST(a_large_one_does_not_come_whole),      TEST(asking_about_it_does_not_read_it),
-        TEST(no_picture_and_no_result_comes_of_it),
+        TEST(no_picture_and_no_result_comes_of_it), TEST(the_scrub_finds_it),
     };
     return test_run(tests);
 }
