@@ -6,8 +6,6 @@
 
 #include "db/store/store.h"
 
-typedef int store_visit(const char *sha256, void *context, struct error *err);
-
 /* Where a store keeps files: those that it has, and those that nobody knew when it was opened. */
 enum store_shelf { STORE_FILES, STORE_QUARANTINE };
 

@@ -254,6 +254,12 @@ int store_bring_back(struct store *store, struct error *err)
     return store->driver->list(store->place, STORE_QUARANTINE, bring_back_file, store, err);
 }
 
+int store_visit_quarantine(struct store *store, store_visit *visit, void *context,
+                           struct error *err)
+{
+    return store->driver->list(store->place, STORE_QUARANTINE, visit, context, err);
+}
+
 /* Its error only ends the list. */
 static int find_file(const char *sha256, void *found, struct error *err)
 {

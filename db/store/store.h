@@ -31,6 +31,9 @@
 struct store;
 struct store_writer;
 
+/* Called with the name of each of some files; an error ends it. */
+typedef int store_visit(const char *sha256, void *context, struct error *err);
+
 /* Who needs a file: what the store asks before it removes one. Called under no lock. */
 struct store_needs {
     int (*is_needed)(void *context, const char *sha256, bool *out, struct error *err);
@@ -127,6 +130,8 @@ int store_sweep(struct store *store, struct error *err);
 int store_bring_back(struct store *store, struct error *err);
 /* Whether store_collect failed since the last sweep: there may be a file that nobody needs. */
 bool store_needs_sweep(struct store *store);
+int store_visit_quarantine(struct store *store, store_visit *visit, void *context,
+                           struct error *err);
 /* Whether there is any file, also in quarantine. */
 int store_has_files(struct store *store, bool *out, struct error *err);
 

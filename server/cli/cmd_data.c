@@ -1,9 +1,11 @@
 /* chipshot data ACTION: what an administrator does with a data directory whose server is stopped.
  * One row of the table an action. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "db/data.h"
+#include "db/data/inspect.h"
 #include "server/cli/command.h"
 #include "server/cli/config.h"
 
@@ -24,18 +26,20 @@ static void print_note(void *context, enum data_note note, const char *name)
     printf("%s %s\n", texts[note], name);
 }
 
-static int open_data(struct data **out, const char *directory, enum data_purpose purpose)
+/* `note` NULL: what opening finds is not printed. */
+static int open_data(struct data **out, const char *directory, enum data_purpose purpose,
+                     void (*note)(void *context, enum data_note note, const char *name))
 {
     struct error err = {0};
     const struct data_config config = {
-        .directory = directory, .purpose = purpose, .observer = {.note = print_note}};
+        .directory = directory, .purpose = purpose, .observer = {.note = note}};
     return data_open(out, &config, &err) == 0 ? 0 : command_fail(&err);
 }
 
 static int adopt(const char *directory)
 {
     struct data *data = NULL;
-    int status = open_data(&data, directory, DATA_TO_ADOPT);
+    int status = open_data(&data, directory, DATA_TO_ADOPT, print_note);
     if (status != 0)
         return status;
     printf("%s: database and files belong to the store %s\n", data->directory, data->pairing.store);
@@ -43,11 +47,64 @@ static int adopt(const char *directory)
     return command_end_output();
 }
 
+static void print_finding(void *context, enum inspect_finding finding, const char *sha256)
+{
+    static const char *const texts[] = {
+        [INSPECT_MISSING] = "missing",           [INSPECT_DAMAGED] = "damaged",
+        [INSPECT_UNREADABLE] = "unreadable",     [INSPECT_UNKNOWN] = "unknown",
+        [INSPECT_IN_QUARANTINE] = "quarantined",
+    };
+    (void)context;
+    printf("%s %s\n", texts[finding], sha256);
+}
+
+static void print_pairing(const struct data *data)
+{
+    const struct pairing *pairing = &data->pairing;
+    if (pairing_is_made(pairing))
+        printf("store %s\n", pairing->store);
+    else
+        printf("not paired: the database names the store '%s', the files '%s'\n", pairing->database,
+               pairing->store);
+}
+
+/* Whether all that should be there is there and whole. */
+static bool print_summary(const struct inspection *found)
+{
+    const uint64_t n_bad = found->n_damaged + found->n_missing + found->n_unreadable;
+    printf("database: %s\n", found->database.code == 0 ? "ok" : found->database.message);
+    printf("files: %" PRIu64 " whole, %" PRIu64 " damaged, %" PRIu64 " missing, %" PRIu64
+           " unreadable, %" PRIu64 " unknown, %" PRIu64 " in quarantine\n",
+           found->n_whole, found->n_damaged, found->n_missing, found->n_unreadable,
+           found->n_unknown, found->n_in_quarantine);
+    return n_bad == 0 && found->database.code == 0;
+}
+
+static int check(const char *directory)
+{
+    static const struct inspect_observer observer = {.found = print_finding};
+    struct data *data = NULL;
+    struct inspection found;
+    struct error err = {0};
+    int status = open_data(&data, directory, DATA_TO_INSPECT, NULL);
+    if (status != 0)
+        return status;
+    print_pairing(data);
+    const bool is_paired = pairing_is_made(&data->pairing);
+    if (data_inspect(&found, data->db, data->store, &observer, &err) != 0)
+        status = command_fail(&err);
+    else if (!print_summary(&found) || !is_paired)
+        status = 1;
+    data_close(data);
+    return status != 0 ? status : command_end_output();
+}
+
 static const struct {
     const char *name;
     int (*run)(const char *directory);
 } actions[] = {
     {"adopt", adopt},
+    {"check", check},
 };
 
 int cmd_data(int argc, char **argv)
@@ -60,10 +117,13 @@ int cmd_data(int argc, char **argv)
          .help = "data directory (default: CHIPSHOT_DATA, else the server's default)"},
     };
     const struct command command = {
-        .usage = "data adopt [--data DIR]",
-        .summary = "Looks after a data directory while no server runs on it. adopt pairs the "
-                   "database and the files\nthat are there, whatever they are, when a start was "
-                   "refused because they were not known to belong\ntogether; it deletes nothing.",
+        .usage = "data adopt|check [--data DIR]",
+        .summary =
+            "Looks after a data directory while no server runs on it.\n"
+            "adopt pairs the database and the files that are there, whatever they are, when "
+            "a start was refused\nbecause they were not known to belong together; it deletes "
+            "nothing.\ncheck reads the database and every file and prints what is missing, "
+            "damaged, unknown or in\nquarantine.",
         .options = options,
         .n_options = sizeof(options) / sizeof(options[0]),
         .min_operands = 1,

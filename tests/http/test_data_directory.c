@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "tests/test.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -174,6 +175,73 @@ static void what_an_older_database_does_not_know_comes_back(void **state)
     assert_int_equal(content_status(&f.server, later), 200);
     expect_log(&f.server, "event=data_brought_back sha256=");
     assert_int_equal(server_count_files(&f.server, "quarantine"), 0);
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    server_clear(&f.server);
+}
+
+/* ---- looking at it ---- */
+
+static int check(const struct filled *f, char *text, size_t size)
+{
+    const char *const arguments[] = {"data", "check", "--data", f->server.data, NULL};
+    return server_run_tool(arguments, text, size);
+}
+
+/* The files of blobs/ alone, without the name of the store. */
+static char (*list_blobs(const struct filled *f))[65]
+{
+    static char names[16][65];
+    size_t n = 0;
+    for (unsigned i = 0; i < 256; i++) {
+        char folder[16];
+        snprintf(folder, sizeof(folder), "blobs/%02x", i);
+        DIR *directory = opendir(path_in(&f->server, folder));
+        for (struct dirent *e; directory != NULL && (e = readdir(directory)) != NULL;)
+            if (strlen(e->d_name) == 64 && n + 1 < 16)
+                snprintf(names[n++], 65, "%.64s", e->d_name);
+        if (directory != NULL)
+            closedir(directory);
+    }
+    names[n][0] = '\0';
+    return names;
+}
+
+static void a_check_names_what_is_wrong(void **state)
+{
+    (void)state;
+    struct filled f;
+    static char text[8192];
+    char name[100], expected[128];
+    fill(&f);
+    assert_int_equal(check(&f, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "database: ok\n"));
+    assert_non_null(strstr(text, "files: 4 whole, 0 damaged, 0 missing, 0 unreadable, 0 unknown, "
+                                 "0 in quarantine\n"));
+    char(*blobs)[65] = list_blobs(&f);
+    /* One is damaged, one gone, one is nobody's, one set aside. */
+    snprintf(name, sizeof(name), "blobs/%.2s/%.64s", blobs[0], blobs[0]);
+    write_file(&f.server, name);
+    snprintf(name, sizeof(name), "blobs/%.2s/%.64s", blobs[1], blobs[1]);
+    assert_int_equal(rename(path_in(&f.server, name), path_in(&f.server, "aside")), 0);
+    snprintf(name, sizeof(name), "blobs/%.2s/%.63s%c", blobs[2], blobs[2],
+             blobs[2][63] == '0' ? '1' : '0');
+    write_file(&f.server, name);
+    assert_int_equal(mkdir(path_in(&f.server, "quarantine/00"), 0700), 0);
+    snprintf(name, sizeof(name), "quarantine/00/00%062d", 0);
+    write_file(&f.server, name);
+    assert_int_equal(check(&f, text, sizeof(text)), 1);
+    snprintf(expected, sizeof(expected), "damaged %.64s\n", blobs[0]);
+    assert_non_null(strstr(text, expected));
+    snprintf(expected, sizeof(expected), "missing %.64s\n", blobs[1]);
+    assert_non_null(strstr(text, expected));
+    snprintf(expected, sizeof(expected), "unknown %.63s", blobs[2]);
+    assert_non_null(strstr(text, expected));
+    assert_non_null(strstr(text, "quarantined 0000"));
+    assert_non_null(strstr(text, "files: 2 whole, 1 damaged, 1 missing, 0 unreadable, 1 unknown, "
+                                 "1 in quarantine\n"));
+    /* It is a look, and a server has the directory to itself. */
+    server_start(&f.server, NULL);
+    assert_int_equal(check(&f, text, sizeof(text)), 1);
     assert_int_equal(server_stop(&f.server, SIGTERM), 0);
     server_clear(&f.server);
 }
@@ -450,6 +518,7 @@ static void removing_the_lock_lets_no_second_server_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_check_names_what_is_wrong),
         cmocka_unit_test(a_database_that_is_moved_aside_costs_nothing),
         cmocka_unit_test(a_new_database_is_adopted_when_that_is_said),
         cmocka_unit_test(anothers_database_is_refused),
