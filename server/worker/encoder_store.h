@@ -28,7 +28,7 @@ void encoder_store_destroy(struct encoder_store *store);
  * The same encoder at other input sizes or precisions shares the weights. ERROR_NOT_FOUND: no such
  * encoder. ERROR_INVALID or ERROR_CORRUPT: its file is not what it was. ERROR_INVALID: input sizes
  * that it cannot run at, or a precision that the processor does not offer. ERROR_CANCELLED:
- * `cancel` (NULL: never) was asked between two steps of loading, which take up to a second each. */
+ * `cancel` (NULL: never) was asked while it was loaded; reading its weights is one step. */
 int encoder_store_acquire(struct encoder_store *store, const char *id,
                           const struct input_sizes *sizes, enum precision precision,
                           const struct cancel *cancel, const struct loaded_encoder **out,
