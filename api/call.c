@@ -151,9 +151,11 @@ int call_page_error(struct api_call *call, int code, const struct error *err)
 }
 
 int call_list(struct api_call *call, json_t *items, bool more, const char *last_id,
-              struct error *err)
+              size_t n_damaged, struct error *err)
 {
     json_t *body = json_pack("{s:o}", "items", items);
+    if (n_damaged > 0)
+        json_object_set_new(body, "n_damaged", json_integer((json_int_t)n_damaged));
     int rc = call_next(call, body, more, last_id, err);
     if (rc != 0) {
         json_decref(body);

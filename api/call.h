@@ -88,10 +88,10 @@ struct json_at call_json_root(struct api_call *call);
 
 /* The page that limit and cursor ask for. */
 struct db_page call_page(const struct api_call *call);
-/* Answers {items, next} and a Link to the next page. Takes `items`; `last_id` is the last item's.
- */
+/* Answers {items, next} and a Link to the next page. Takes `items`; `last_id` is the last item's;
+ * `n_damaged` is said when it is not 0. */
 int call_list(struct api_call *call, json_t *items, bool more, const char *last_id,
-              struct error *err);
+              size_t n_damaged, struct error *err);
 /* Passes an error of a list query on: a cursor that names nothing is the cursor's fault. */
 int call_page_error(struct api_call *call, int code, const struct error *err);
 /* Adds "next" to a body that is no plain list, and the Link. ERROR_NOMEM. */

@@ -256,7 +256,7 @@ int jobs_list(struct api_call *call, struct error *err)
     for (size_t i = 0; i < list.n_items; i++)
         json_array_append_new(items, summary_json(call->api, &list.items[i]));
     const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
-    rc = call_list(call, items, list.more, last, err);
+    rc = call_list(call, items, list.more, last, list.n_damaged, err);
     db_job_list_clear(&list);
     return rc;
 }

@@ -22,6 +22,7 @@ struct db_encoder_list {
     struct db_encoder *items;
     size_t n_items;
     bool more;
+    size_t n_damaged; /* left out: their rows cannot be read */
 };
 
 /* Inserts, setting id and created_at; an encoder with this sha256 that exists is returned instead

@@ -49,10 +49,12 @@ int db_event_appendv(struct db_connection *writer, const struct db_event_head *h
     int rc = db_stmt_prepare(
         &stmt, writer, "storing an event",
         "INSERT INTO events (sequence, id, created_at, type, project_id, subject_id, principal,"
-        " data) VALUES ((SELECT COALESCE(MAX(sequence), 0) + 1 FROM events), ?, ?, ?, ?, ?, ?, ?)",
+        " data) VALUES (COALESCE((SELECT sequence FROM events WHERE sequence BETWEEN 1 AND ?"
+        " ORDER BY sequence DESC LIMIT 1), 0) + 1, ?, ?, ?, ?, ?, ?, ?)",
         err);
     if (rc != 0)
         return rc;
+    db_bind_int(stmt, DB_EVENT_SEQUENCE_MAX);
     db_id_create("evt_", id);
     db_id_time(id, created_at);
     db_bind_text(stmt, id);
@@ -63,7 +65,13 @@ int db_event_appendv(struct db_connection *writer, const struct db_event_head *h
     db_bind_text(stmt, head->principal);
     vsnprintf(data, sizeof(data), format, arguments);
     db_bind_text(stmt, data);
-    return db_stmt_run(stmt, NULL, err);
+    rc = db_stmt_run(stmt, NULL, err);
+    if (rc == ERROR_CONFLICT)
+        rc = error_set(err, ERROR_CORRUPT,
+                       "database: events has no sequences left below %lld, which only an editor can"
+                       " have used up: delete its rows with the highest sequences",
+                       (long long)DB_EVENT_SEQUENCE_MAX);
+    return rc;
 }
 
 /* The project of a job; "" when the row is damaged: it is left out of the event then, which must
@@ -139,12 +147,13 @@ static int list_from(struct db_connection *reader, uint64_t after, uint32_t limi
         return error_set_nomem(err, "a list of events");
     int rc = db_stmt_prepare(&stmt, reader, "listing events",
                              "SELECT sequence, id, created_at, type, project_id, subject_id,"
-                             " principal, data FROM events WHERE sequence > ?"
+                             " principal, data FROM events WHERE sequence > ? AND sequence <= ?"
                              " ORDER BY sequence LIMIT ?",
                              err);
     if (rc != 0)
         return rc;
     db_bind_uint(stmt, after);
+    db_bind_int(stmt, DB_EVENT_SEQUENCE_MAX);
     db_bind_uint(stmt, limit);
     while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
         rc = read_event(stmt, &list->items[list->n_items++], err);

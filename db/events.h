@@ -66,6 +66,10 @@ const char *db_event_type_name(enum db_event_type type);
 
 enum { DB_EVENT_DATA_SIZE = 160 };
 
+/* Sequences over this one were written by an editor, and so were those below 1: they are no events.
+ * A million a second would take 30 years to come here. */
+#define DB_EVENT_SEQUENCE_MAX INT64_C(1000000000000000)
+
 struct db_event {
     uint64_t sequence;   /* 1, 2, ... in the order of commits, without gaps */
     char id[DB_ID_SIZE]; /* evt_ */

@@ -170,7 +170,7 @@ int db_image_list(struct db *db, const char *project_id, const char *name,
     struct db_items found;
     int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = (struct db_image_list){found.items, found.n_items, found.more};
+        *out = (struct db_image_list){found.items, found.n_items, found.more, found.n_damaged};
     return rc;
 }
 

@@ -26,6 +26,7 @@ struct db_image_list {
     struct db_image *items;
     size_t n_items;
     bool more;
+    size_t n_damaged; /* left out: their rows cannot be read */
 };
 
 /* Inserts, setting id and created_at; when the project already has an image with this sha256

@@ -117,7 +117,7 @@ static int find_next(struct db_connection *writer, enum db_room room, char id[DB
                              "SELECT id FROM jobs WHERE state = 'queued'"
                              " AND (not_before_ms <= ? OR not_before_ms > ?)"
                              " AND (? = 1 OR waiting_for IS NULL OR waiting_for <> ?)"
-                             " ORDER BY priority DESC, created_at, id LIMIT 1",
+                             " ORDER BY priority DESC, created_at, id",
                              err);
     if (rc != 0)
         return rc;
@@ -125,11 +125,7 @@ static int find_next(struct db_connection *writer, enum db_room room, char id[DB
     db_bind_uint(stmt, now + DB_RETRY_DELAY_MAX_MS);
     db_bind_int(stmt, room == DB_ROOM);
     db_bind_text(stmt, db_wait_name(DB_WAIT_DISK_SPACE));
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        db_column_id(stmt, "id", "job_", id);
-        rc = db_stmt_fault(stmt, err);
-    }
+    rc = db_job_step_id(stmt, id, err);
     db_stmt_finish(stmt);
     return rc == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "no job can be claimed") : rc;
 }

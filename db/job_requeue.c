@@ -13,7 +13,8 @@
 
 /* ---- letting go ---- */
 
-/* `state`: queued or cancelled. What was done counts on: the images that have results. */
+/* `state`: queued or cancelled. What was done counts on: the images that have results, but for
+ * results that someone edited. */
 static int move_back(struct db_connection *writer, const char *id, enum db_job_state state,
                      struct error *err)
 {
@@ -22,8 +23,10 @@ static int move_back(struct db_connection *writer, const char *id, enum db_job_s
     uint64_t n_changed = 0;
     int rc = db_stmt_prepare(&stmt, writer, "putting a job back into the queue",
                              "UPDATE jobs SET state = ?, finished_at = ?, n_chips_done ="
-                             " COALESCE((SELECT SUM(grid_rows * grid_columns) FROM results"
-                             " WHERE results.job_id = jobs.id), 0),"
+                             " COALESCE((SELECT CAST(SUM(grid_rows * grid_columns) AS BIGINT)"
+                             " FROM results WHERE results.job_id = jobs.id"
+                             " AND grid_rows BETWEEN 1 AND 32768"
+                             " AND grid_columns BETWEEN 1 AND 32768), 0),"
                              " lease_owner = NULL, lease_expires_ms = NULL"
                              " WHERE id = ? AND state = 'running'",
                              err);
@@ -235,14 +238,10 @@ static int next_owner(struct db *db, const char *self, char owner[DB_OWNER_SIZE]
     return rc;
 }
 
-/* Reads the only row's id and finishes the statement. ERROR_NOT_FOUND. */
+/* Reads the first id that can be read and finishes the statement. ERROR_NOT_FOUND. */
 static int read_id(struct db_stmt *stmt, char id[DB_ID_SIZE], struct error *err)
 {
-    int rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        db_column_copy(stmt, "id", id, DB_ID_SIZE);
-        rc = db_stmt_fault(stmt, err);
-    }
+    int rc = db_job_step_id(stmt, id, err);
     db_stmt_finish(stmt);
     return rc;
 }
@@ -252,10 +251,9 @@ static int find_of_owner(struct db_connection *connection, const char *owner, ch
                          struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, connection, "looking for abandoned jobs",
-                             "SELECT id FROM jobs WHERE state = 'running' AND lease_owner = ?"
-                             " LIMIT 1",
-                             err);
+    int rc =
+        db_stmt_prepare(&stmt, connection, "looking for abandoned jobs",
+                        "SELECT id FROM jobs WHERE state = 'running' AND lease_owner = ?", err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, owner);
@@ -271,7 +269,7 @@ static int find_over(struct db_connection *connection, const char *self, char id
     int rc = db_stmt_prepare(&stmt, connection, "looking for leases that are over",
                              "SELECT id FROM jobs WHERE state = 'running'"
                              " AND COALESCE(lease_owner, '') <> ? AND (lease_expires_ms IS NULL"
-                             " OR lease_expires_ms < ? OR lease_expires_ms > ?) LIMIT 1",
+                             " OR lease_expires_ms < ? OR lease_expires_ms > ?)",
                              err);
     if (rc != 0)
         return rc;

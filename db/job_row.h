@@ -13,6 +13,10 @@ int db_job_read_row(struct db_connection *connection, const char *id, struct db_
                     struct error *err);
 enum db_job_state db_job_read_state(struct db_stmt *stmt, const char *column);
 
+/* Steps to the next row whose column id holds a job's, passing over those that someone damaged:
+ * they must not hold up what is behind them. ERROR_NOT_FOUND. */
+int db_job_step_id(struct db_stmt *stmt, char id[DB_ID_SIZE], struct error *err);
+
 /* The jobs of a state that does not last, queued or running. */
 int db_job_count(struct db_connection *connection, enum db_job_state state, uint64_t *out,
                  struct error *err);

@@ -231,6 +231,17 @@ int db_job_get_row(struct db *db, const char *id, struct db_job *out, struct err
     return rc;
 }
 
+int db_job_step_id(struct db_stmt *stmt, char id[DB_ID_SIZE], struct error *err)
+{
+    int rc;
+    while ((rc = db_stmt_step_one(stmt, err)) == 0) {
+        db_column_id(stmt, "id", "job_", id);
+        if (!db_stmt_pass_over(stmt))
+            return db_stmt_fault(stmt, err);
+    }
+    return rc;
+}
+
 /* ---- lists ---- */
 
 static int compare_ids(const void *a, const void *b)
@@ -306,7 +317,7 @@ int db_job_list(struct db *db, const char *project_id, const enum db_job_state *
     struct db_items found;
     int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = (struct db_job_list){found.items, found.n_items, found.more};
+        *out = (struct db_job_list){found.items, found.n_items, found.more, found.n_damaged};
     return rc;
 }
 
@@ -325,6 +336,37 @@ int db_job_count(struct db_connection *connection, enum db_job_state state, uint
         rc = db_stmt_fault(stmt, err);
     }
     db_stmt_finish(stmt);
+    return rc;
+}
+
+static int count_damaged(struct db_connection *reader, uint64_t *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char id[DB_ID_SIZE];
+    int step = 0;
+    int rc = db_stmt_prepare(&stmt, reader, "looking for jobs without an id",
+                             "SELECT id FROM jobs WHERE state IN ('queued', 'running')", err);
+    if (rc != 0)
+        return rc;
+    while ((step = db_stmt_step(stmt, err)) > 0) {
+        db_column_id(stmt, "id", "job_", id);
+        *out += db_stmt_pass_over(stmt);
+    }
+    db_stmt_finish(stmt);
+    return step;
+}
+
+int db_job_count_damaged(struct db *db, uint64_t *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    uint64_t n = 0;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = count_damaged(reader, &n, err);
+    db_read_end(db, reader);
+    if (rc == 0)
+        *out = n;
     return rc;
 }
 

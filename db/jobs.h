@@ -89,6 +89,7 @@ struct db_job_list {
     struct db_job *items;
     size_t n_items;
     bool more;
+    size_t n_damaged; /* left out: their rows cannot be read */
 };
 
 /* An Idempotency-Key with the hash of what was asked and the answer that is to be replayed.
@@ -167,6 +168,9 @@ int db_job_requeue_expired(struct db *db, const char *self, db_owner_is_gone is_
  * after. Idempotent for cancelled jobs; ERROR_CONFLICT when succeeded or failed. */
 int db_job_cancel(struct db *db, const char *id, const struct principal *by,
                   enum db_job_state *state, struct error *err);
+
+/* Jobs that have not ended and whose id cannot be read: nobody claims them or takes them back. */
+int db_job_count_damaged(struct db *db, uint64_t *out, struct error *err);
 
 /* For metrics; what has ended is history and is not counted. */
 struct db_job_counts {

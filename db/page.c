@@ -1,5 +1,6 @@
 /* The one loop over the rows of a page. A page asks for one row more than it holds, which says
- * whether there are more. Everything of a page is read in one transaction. */
+ * whether there are more, and for some more in case rows are damaged: a list goes past those.
+ * Everything of a page is read in one transaction. */
 #include "db/page.h"
 
 #include <stdlib.h>
@@ -60,7 +61,10 @@ int db_kind_find(const struct db_kind *kind, struct db_connection *connection, c
 
 /* ---- pages ---- */
 
-enum { LIMIT_MAX = 1000 };
+enum {
+    LIMIT_MAX = 1000,
+    DAMAGED_MAX = 100, /* rows that a page passes over */
+};
 
 /* Where a page starts. */
 struct cursor {
@@ -106,6 +110,16 @@ static void clear(const struct db_kind *kind, struct db_items *items)
     free(items->items);
 }
 
+static void leave_out(const struct db_kind *kind, struct db_items *items, size_t index)
+{
+    void *item = item_at(kind, items, index);
+    kind->clear(item);
+    items->n_items--;
+    items->n_damaged++;
+    memmove(item, item_at(kind, items, index + 1), (items->n_items - index) * kind->size);
+    memset(item_at(kind, items, items->n_items), 0, kind->size);
+}
+
 static int read_rows(struct db_stmt *stmt, const struct db_kind *kind, uint32_t limit,
                      struct db_items *items, struct error *err)
 {
@@ -119,8 +133,32 @@ static int read_rows(struct db_stmt *stmt, const struct db_kind *kind, uint32_t 
             return 0;
         }
         kind->read(stmt, item_at(kind, items, items->n_items++));
+        if (db_stmt_pass_over(stmt))
+            leave_out(kind, items, items->n_items - 1);
+        if (items->n_damaged > DAMAGED_MAX)
+            return error_set(err, ERROR_CORRUPT, "database: over %d %s in a row are damaged",
+                             DAMAGED_MAX, kind->name);
     }
     return step;
+}
+
+/* Reads the rest of each item. */
+static int complete(struct db_connection *reader, const struct db_kind *kind,
+                    struct db_items *items, struct error *err)
+{
+    for (size_t i = 0; kind->complete != NULL && i < items->n_items;) {
+        int rc = kind->complete(reader, item_at(kind, items, i), err);
+        if (rc == 0)
+            i++;
+        else if (rc == ERROR_CORRUPT)
+            leave_out(kind, items, i);
+        else
+            return rc;
+    }
+    /* The next page starts at the last item of this one. */
+    if (items->n_items == 0 && items->more)
+        return error_set(err, ERROR_CORRUPT, "database: a whole page of %s is damaged", kind->name);
+    return 0;
 }
 
 static int list_from(struct db_connection *reader, const struct db_listing *listing,
@@ -142,11 +180,11 @@ static int list_from(struct db_connection *reader, const struct db_listing *list
         db_bind_text(stmt, listing->filter);
     db_bind_text(stmt, cursor.created_at);
     db_bind_text(stmt, cursor.id);
-    db_bind_uint(stmt, (uint64_t)page->limit + 1);
+    db_bind_uint(stmt, (uint64_t)page->limit + 1 + DAMAGED_MAX);
     rc = read_rows(stmt, kind, page->limit, items, err);
     db_stmt_finish(stmt);
-    for (size_t i = 0; rc == 0 && kind->complete != NULL && i < items->n_items; i++)
-        rc = kind->complete(reader, item_at(kind, items, i), err);
+    if (rc == 0)
+        rc = complete(reader, kind, items, err);
     return rc != 0 || listing->complete == NULL ? rc : listing->complete(reader, items, err);
 }
 

@@ -28,7 +28,8 @@ int db_kind_find(const struct db_kind *kind, struct db_connection *connection, c
 struct db_items {
     void *items; /* n_items of the kind's size; owned */
     size_t n_items;
-    bool more; /* there is at least one item after the last */
+    bool more;        /* there is at least one item after the last */
+    size_t n_damaged; /* rows among them that cannot be read and are left out */
 };
 
 /* A list: `sql` selects rows with the placeholders of what follows, then those of the page:
@@ -49,7 +50,8 @@ struct db_listing {
 /* ERROR_INVALID: the limit is out of range. */
 int db_page_check(const struct db_page *page, struct error *err);
 
-/* ERROR_NOT_FOUND: no such owner. ERROR_INVALID: the page is none. */
+/* ERROR_NOT_FOUND: no such owner. ERROR_INVALID: the page is none. ERROR_CORRUPT: so many rows are
+ * damaged that the list does not come past them. */
 int db_page_read(struct db *db, const struct db_listing *listing, const struct db_page *page,
                  struct db_items *out, struct error *err);
 

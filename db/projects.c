@@ -126,7 +126,7 @@ int db_project_list(struct db *db, const struct db_page *page, struct db_project
     struct db_items found;
     int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = (struct db_project_list){found.items, found.n_items, found.more};
+        *out = (struct db_project_list){found.items, found.n_items, found.more, found.n_damaged};
     return rc;
 }
 

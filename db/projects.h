@@ -19,7 +19,8 @@ struct db_project {
 struct db_project_list {
     struct db_project *items;
     size_t n_items;
-    bool more; /* there is at least one item after the last */
+    bool more;        /* there is at least one item after the last */
+    size_t n_damaged; /* left out: their rows cannot be read */
 };
 
 /* Sets id, times and revision of `project`. */

@@ -460,7 +460,8 @@ int db_support_set_list(struct db *db, const char *project_id, const struct db_p
     struct db_items found;
     int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
-        *out = (struct db_support_set_list){found.items, found.n_items, found.more};
+        *out =
+            (struct db_support_set_list){found.items, found.n_items, found.more, found.n_damaged};
     return rc;
 }
 

@@ -34,6 +34,7 @@ struct db_support_set_list {
     struct db_support_set *items; /* latest versions with their classes, without examples */
     size_t n_items;
     bool more;
+    size_t n_damaged; /* left out: their rows cannot be read */
 };
 
 /* Stores version 1; sets id, version and created_at. ERROR_NOT_FOUND: no such project.

@@ -1,7 +1,17 @@
-/* The column readers of db/sql/stmt.h that are made of the others. */
+/* What of db/sql/stmt.h is made of the rest: a run, and column readers. */
 #include "db/sql/stmt.h"
 
 #include "db/text.h"
+
+int db_stmt_run_any(struct db_stmt *stmt, bool *any, struct error *err)
+{
+    int rc = db_stmt_step(stmt, err);
+    db_stmt_finish(stmt);
+    if (rc < 0)
+        return rc;
+    *any = rc > 0;
+    return 0;
+}
 
 void db_column_id(struct db_stmt *stmt, const char *column, const char *prefix,
                   char out[DB_ID_SIZE])

@@ -405,6 +405,14 @@ int db_stmt_fault(struct db_stmt *stmt, struct error *err)
     return stmt->fault.code;
 }
 
+bool db_stmt_pass_over(struct db_stmt *stmt)
+{
+    if (stmt->fault.code != ERROR_CORRUPT)
+        return false;
+    stmt->fault.code = 0;
+    return true;
+}
+
 int db_stmt_step(struct db_stmt *stmt, struct error *err)
 {
     int rc = db_stmt_fault(stmt, err);
@@ -436,16 +444,6 @@ int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err)
         *n_changed = (uint64_t)sqlite3_changes64(stmt->connection->handle);
     db_stmt_finish(stmt);
     return rc;
-}
-
-int db_stmt_run_any(struct db_stmt *stmt, bool *any, struct error *err)
-{
-    int rc = db_stmt_step(stmt, err);
-    db_stmt_finish(stmt);
-    if (rc < 0)
-        return rc;
-    *any = rc > 0;
-    return 0;
 }
 
 /* ---- columns ---- */

@@ -91,6 +91,9 @@ void db_bind_blob(struct db_stmt *stmt, const void *data, size_t size);
 int db_stmt_step(struct db_stmt *stmt, struct error *err);
 /* 0, or the fault met while reading the present row. */
 int db_stmt_fault(struct db_stmt *stmt, struct error *err);
+/* True when the present row is damaged (ERROR_CORRUPT); that is forgotten, so that the next row can
+ * be read. */
+bool db_stmt_pass_over(struct db_stmt *stmt);
 /* Runs a statement that gives no rows and finishes it; *n_changed (NULL allowed): rows changed. */
 int db_stmt_run(struct db_stmt *stmt, uint64_t *n_changed, struct error *err);
 /* Steps to the only row: ERROR_NOT_FOUND (with a message that `what` found nothing) when there is

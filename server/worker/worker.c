@@ -166,15 +166,20 @@ static int start_threads(struct worker *worker, uint32_t n, struct error *err)
     return start_drivers(worker, n, err);
 }
 
-/* Requeues what dead processes left running. */
+/* Requeues what dead processes left running, and tells of what nobody can take. */
 static int reap_at_start(const struct worker *worker, struct error *err)
 {
-    uint64_t n_requeued = 0;
+    uint64_t n_requeued = 0, n_damaged = 0;
     int rc = db_job_requeue_expired(worker->engine.db, worker->owner, lease_owner_is_gone,
                                     &n_requeued, err);
     if (rc == 0 && n_requeued > 0)
         log_write(worker->log, LOG_LEVEL_WARN, "jobs_requeued_at_start",
                   (struct log_field[]){log_integer("count", (int64_t)n_requeued)}, 1);
+    if (rc == 0)
+        rc = db_job_count_damaged(worker->engine.db, &n_damaged, err);
+    if (rc == 0 && n_damaged > 0)
+        log_write(worker->log, LOG_LEVEL_ERROR, "jobs_without_id",
+                  (struct log_field[]){log_integer("count", (int64_t)n_damaged)}, 1);
     return rc;
 }
 

@@ -126,6 +126,30 @@ static void a_page_of_results_reads_no_other(void **state)
     stop(history);
 }
 
+/* ---- damaged rows stop nothing else ---- */
+
+/* One job cannot be named and is said to run; another one cannot be read. The server starts, lists
+ * what is whole, and takes new jobs. */
+static void damaged_jobs_stop_nothing_else(void **state)
+{
+    struct history *history = *state;
+    char job[WORKFLOW_ID_SIZE];
+    stop(history);
+    edit(history, "PRAGMA foreign_keys = OFF; CREATE TEMP TABLE job AS SELECT * FROM jobs;"
+                  "UPDATE job SET id = X'00FF', state = 'running', lease_owner = 'w',"
+                  " lease_expires_ms = 0; INSERT INTO jobs SELECT * FROM job;"
+                  "UPDATE job SET id = 'job_00000000000000000000000001', state = 'failed',"
+                  " params = X'FF'; INSERT INTO jobs SELECT * FROM job");
+    start(history);
+    json_t *jobs = get(history, "/v1/projects/%s/jobs", history->project);
+    assert_int_equal(json_array_size(json_object_get(jobs, "items")), 1);
+    assert_int_equal(json_integer_value(json_object_get(jobs, "n_damaged")), 2);
+    json_decref(jobs);
+    workflow_submit(history->client, history->project, history->set, history->image, job);
+    workflow_wait(history->client, job, "succeeded");
+    stop(history);
+}
+
 /* ---- memory ---- */
 
 /* The most memory that the server has had, in KiB. */
@@ -207,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_list_reads_no_more_than_it_shows),
         TEST(a_page_of_results_reads_no_other),
+        TEST(damaged_jobs_stop_nothing_else),
         TEST(a_list_of_large_jobs_is_as_small),
     };
     return test_run(tests);

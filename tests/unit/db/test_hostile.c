@@ -7,6 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db/events.h"
+
+/* A list that leaves something out says so. */
+static int end_list(size_t n_damaged)
+{
+    return n_damaged > 0 ? ERROR_CORRUPT : 0;
+}
+
 /* Reads everything there is; returns the first code that is not 0. */
 static int read_everything(struct fixture *f, const char *job_id)
 {
@@ -24,17 +32,17 @@ static int read_everything(struct fixture *f, const char *job_id)
     struct db_job_counts counts;
     int codes[11];
     if ((codes[0] = db_project_list(f->db, &page, &projects, &f->err)) == 0)
-        db_project_list_clear(&projects);
+        codes[0] = end_list(projects.n_damaged), db_project_list_clear(&projects);
     if ((codes[1] = db_image_list(f->db, f->project_id, NULL, &page, &images, &f->err)) == 0)
-        db_image_list_clear(&images);
+        codes[1] = end_list(images.n_damaged), db_image_list_clear(&images);
     if ((codes[2] = db_support_set_list(f->db, f->project_id, &page, &sets, &f->err)) == 0)
-        db_support_set_list_clear(&sets);
+        codes[2] = end_list(sets.n_damaged), db_support_set_list_clear(&sets);
     if ((codes[3] = db_encoder_list(f->db, &page, &encoders, &f->err)) == 0)
-        db_encoder_list_clear(&encoders);
+        codes[3] = end_list(encoders.n_damaged), db_encoder_list_clear(&encoders);
     if ((codes[4] = db_encoder_get_default(f->db, &encoder, &f->err)) == 0)
         db_encoder_clear(&encoder);
     if ((codes[5] = db_job_list(f->db, f->project_id, NULL, &page, &jobs, &f->err)) == 0)
-        db_job_list_clear(&jobs);
+        codes[5] = end_list(jobs.n_damaged), db_job_list_clear(&jobs);
     if ((codes[6] =
              db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &result, &f->err)) == 0)
         db_result_clear(&result);
@@ -225,6 +233,137 @@ static void a_damaged_token_does_not_hold_up_the_queue(void **state)
     }
 }
 
+static void edit(struct fixture *f, const char *sql)
+{
+    char script[600];
+    snprintf(script, sizeof(script),
+             "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; %s", sql);
+    fixture_close(f);
+    fixture_edit(f, script);
+    assert_ok(fixture_open(f));
+}
+
+/* Ids that nobody can name: the job behind is claimed. */
+static void a_damaged_id_does_not_hold_up_the_queue(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ids[] = {"X'00FF'", "'job_'", "'a text that is longer than any id is'",
+                                      "''"};
+    char damaged[DB_ID_SIZE], whole[DB_ID_SIZE], sql[300];
+    struct db_job job;
+    struct db_lease lease;
+    uint64_t n_damaged = 0;
+    fixture_fill(f);
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        assert_ok(fixture_add_job(f, 5, damaged));
+        assert_ok(fixture_add_job(f, 0, whole));
+        snprintf(sql, sizeof(sql), "UPDATE jobs SET id = %s WHERE id = '%s'", ids[i], damaged);
+        edit(f, sql);
+        assert_ok(db_job_claim(f->db, "v", 1000, &job, &lease, &f->err));
+        assert_string_equal(job.id, whole);
+        db_job_clear(&job);
+        assert_ok(db_job_count_damaged(f->db, &n_damaged, &f->err));
+        assert_int_equal(n_damaged, i + 1);
+    }
+}
+
+/* What a dead process left is taken back, but for what cannot be named or counted. */
+static void a_damaged_row_does_not_hold_up_the_reap(void **state)
+{
+    struct fixture *f = *state;
+    char id[3][DB_ID_SIZE], sql[300];
+    struct db_job job;
+    struct db_lease lease;
+    uint64_t n = 0;
+    fixture_fill(f);
+    for (int i = 0; i < 3; i++) {
+        assert_ok(fixture_add_job(f, 0, id[i]));
+        assert_ok(db_job_claim(f->db, i == 2 ? "v" : "w", 1000, &job, &lease, &f->err));
+        db_job_clear(&job);
+    }
+    struct fixture_result one;
+    fixture_one_chip(f, id[2], &one);
+    assert_ok(db_result_insert(f->db, &one.result, &lease, 1, &f->err));
+    snprintf(sql, sizeof(sql),
+             "UPDATE jobs SET id = X'00FF' WHERE id = '%s';"
+             "UPDATE jobs SET lease_expires_ms = 0 WHERE lease_owner = 'v';"
+             "UPDATE results SET grid_rows = 9223372036854775807, grid_columns = 2",
+             id[0]);
+    edit(f, sql);
+    assert_ok(db_job_requeue_expired(f->db, "me", fixture_w_is_gone, &n, &f->err));
+    assert_int_equal(n, 2);
+    edit(f, "UPDATE jobs SET lease_expires_ms = 0");
+    assert_ok(db_job_requeue_expired(f->db, "me", NULL, &n, &f->err));
+    assert_int_equal(n, 0);
+}
+
+/* Sequences that only an editor wrote are no events: new ones go on behind those that are. */
+static void edited_sequences_do_not_stop_the_events(void **state)
+{
+    struct fixture *f = *state;
+    char id[DB_ID_SIZE];
+    struct db_event_list before, after;
+    fixture_fill(f);
+    assert_ok(fixture_add_job(f, 0, id));
+    edit(f, "UPDATE events SET sequence = 9223372036854775807"
+            " WHERE sequence = (SELECT MAX(sequence) FROM events);"
+            "UPDATE events SET sequence = -9223372036854775808"
+            " WHERE sequence = (SELECT MIN(sequence) FROM events)");
+    assert_ok(db_event_list(f->db, 0, 100, &before, &f->err));
+    const uint64_t last = before.items[before.n_items - 1].sequence;
+    assert_ok(fixture_add_job(f, 0, id));
+    assert_ok(db_event_list(f->db, last, 100, &after, &f->err));
+    assert_int_equal(after.n_items, 1);
+    assert_int_equal(after.items[0].sequence, last + 1);
+    assert_string_equal(after.items[0].subject_id, id);
+    db_event_list_clear(&before);
+    db_event_list_clear(&after);
+    /* One at the very end is told of, in so many words. */
+    edit(f, "UPDATE events SET sequence = 1000000000000000"
+            " WHERE sequence = (SELECT MAX(sequence) FROM events WHERE sequence < 1000);"
+            "INSERT INTO events SELECT 1000000000000001, id, created_at, type, project_id,"
+            " subject_id, principal, data FROM events WHERE sequence = 1000000000000000");
+    assert_int_equal(fixture_add_job(f, 0, id), ERROR_CORRUPT);
+    assert_non_null(strstr(f->err.message, "delete its rows"));
+}
+
+/* Three of six jobs cannot be read: a list says so, goes past them, and has the others. */
+static void a_list_goes_past_damaged_rows(void **state)
+{
+    struct fixture *f = *state;
+    char ids[6][DB_ID_SIZE], sql[400], last[DB_ID_SIZE];
+    struct db_page page = {.limit = 2};
+    struct db_job_list list;
+    size_t n = 0, n_damaged = 0;
+    bool more = true;
+    fixture_fill(f);
+    for (int i = 0; i < 6; i++)
+        assert_ok(fixture_add_job(f, 0, ids[i]));
+    snprintf(sql, sizeof(sql), "UPDATE jobs SET params = X'FF' WHERE id IN ('%s', '%s', '%s')",
+             ids[1], ids[2], ids[3]);
+    edit(f, sql);
+    static const int whole[] = {0, 4, 5};
+    while (more) {
+        assert_ok(db_job_list(f->db, f->project_id, NULL, &page, &list, &f->err));
+        for (size_t i = 0; i < list.n_items; i++)
+            assert_string_equal(list.items[i].id, ids[whole[n++]]);
+        n_damaged += list.n_damaged;
+        more = list.more;
+        memcpy(last, list.items[list.n_items - 1].id, DB_ID_SIZE);
+        page.after_id = last;
+        db_job_list_clear(&list);
+    }
+    assert_int_equal(n, 3);
+    assert_int_equal(n_damaged, 3);
+    edit(f, "UPDATE support_sets SET latest_version = 7");
+    struct db_support_set_list sets;
+    page = (struct db_page){.limit = 5};
+    assert_ok(db_support_set_list(f->db, f->project_id, &page, &sets, &f->err));
+    assert_int_equal(sets.n_items, 0);
+    assert_int_equal(sets.n_damaged, 1);
+    db_support_set_list_clear(&sets);
+}
+
 static void triggers_and_views_do_not_run(void **state)
 {
     struct fixture *f = *state;
@@ -285,6 +424,10 @@ int main(void)
         TEST(edited_values_are_corrupt),
         TEST(a_damaged_job_does_not_hold_up_the_queue),
         TEST(a_damaged_token_does_not_hold_up_the_queue),
+        TEST(a_damaged_id_does_not_hold_up_the_queue),
+        TEST(a_damaged_row_does_not_hold_up_the_reap),
+        TEST(edited_sequences_do_not_stop_the_events),
+        TEST(a_list_goes_past_damaged_rows),
         TEST(triggers_and_views_do_not_run),
         TEST(flipped_bytes_never_crash),
     };
