@@ -29,6 +29,7 @@
 enum {
     IDLE_ENCODERS = 2,
     SIGNAL_LOOK_MS = 100,   /* how soon a second signal to stop is seen */
+    ENDING_MS = 1000,       /* of the drain time: how long what is called off may take to end */
     SIGNAL_REPEAT_MS = 500, /* until then it is the first one again: timeout(1) and terminals send
                                theirs to a process and to its group */
 };
@@ -196,12 +197,18 @@ static void drain_jobs(struct service *service, struct drain *drain)
     } while (!service_drain(service, wait_ms) && wait_ms > 0);
 }
 
+/* What is called off at the end of the time needs some of it to end in. */
+static int64_t drain_time_ms(const struct server *server)
+{
+    const int64_t all_ms = (int64_t)server->config.drain_timeout_s * 1000;
+    return all_ms - (all_ms / 4 < ENDING_MS ? all_ms / 4 : ENDING_MS);
+}
+
 static void stop(struct server *server)
 {
     const int64_t now = clock_now_ms();
-    struct drain drain = {.log = &server->log,
-                          .start_ms = now,
-                          .deadline_ms = now + (int64_t)server->config.drain_timeout_s * 1000};
+    struct drain drain = {
+        .log = &server->log, .start_ms = now, .deadline_ms = now + drain_time_ms(server)};
     if (server->http != NULL)
         http_server_stop_accepting(server->http);
     service_end_waits(&server->service);
