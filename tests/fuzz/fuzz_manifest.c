@@ -22,12 +22,15 @@ static void use_manifest(const char *path)
     }
     uint32_t *ids = calloc(manifest.n_rows + 1, sizeof(*ids));
     fuzz_expect(ids != NULL);
-    uint32_t n = manifest_number(&manifest, offsetof(struct manifest_row, label), ids);
+    uint32_t n = 0;
+    fuzz_expect(manifest_number(&manifest, offsetof(struct manifest_row, label), ids, &n, NULL) ==
+                0);
     for (size_t i = 0; i < manifest.n_rows; i++) {
         fuzz_expect(ids[i] < n && manifest.rows[i].size > 0);
         fuzz_expect(manifest.rows[i].image[0] != '/');
     }
-    manifest_number(&manifest, offsetof(struct manifest_row, group), ids);
+    fuzz_expect(manifest_number(&manifest, offsetof(struct manifest_row, group), ids, &n, NULL) ==
+                0);
     free(ids);
     manifest_clear(&manifest);
 }
