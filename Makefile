@@ -43,7 +43,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
 .PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers \
-	same-results bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz test test-run check clean
+	same-results bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -117,6 +117,10 @@ test: deps-test ## build and run all tests
 
 test-run: all $(SELECTED_TESTS) ## run the tests, installing nothing; TESTS='test_pool unit/engine ...' picks some
 	@CHIPSHOT_BINARY=$(abspath $(BUILD)/chipshot) tests/run.sh $(SELECTED_TESTS)
+
+gate: all ## send the raw requests of tests/gate/cases to the program, and compare what comes back
+	@./deps.sh build gate
+	@python3 tests/gate/gate.py $(abspath $(BUILD)/chipshot)
 
 accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
 	@tests/accuracy.sh $(BUILD)/chipshot

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that building (build), the demo (demo), testing (test), checking (check),
-# training (train), comparing with PyTorch (parity) or with other methods (study), measuring
-# speed (bench) and fuzzing (fuzz) need. Prints what it
+# Installs the Debian packages that building (build), the demo (demo), testing (test), the gate of raw
+# requests (gate), checking (check), training (train), comparing with PyTorch (parity) or with other
+# methods (study), measuring speed (bench) and fuzzing (fuzz) need. Prints what it
 # will install; does nothing when all is there.
 set -eu
 
@@ -9,6 +9,7 @@ build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev
 libsqlite3-dev nettle-dev zlib1g-dev libisal-dev"
 demo="curl jq"
 test="curl jq libcurl4-openssl-dev libcmocka-dev"
+gate="python3"
 check="clang-format python3-minimal python3-yaml"
 train="python3-torch python3-numpy python3-pil jq"
 parity="python3-torch python3-torchvision python3-numpy"
@@ -22,6 +23,7 @@ for set in "$@"; do
     build) wanted="$wanted $build" ;;
     demo) wanted="$wanted $demo" ;;
     test) wanted="$wanted $test" ;;
+    gate) wanted="$wanted $gate" ;;
     check) wanted="$wanted $check" ;;
     train) wanted="$wanted $train" ;;
     parity) wanted="$wanted $parity" ;;
@@ -29,7 +31,7 @@ for set in "$@"; do
     study) wanted="$wanted $study" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     *)
-        echo "deps.sh: unknown set '$set' (build, demo, test, check, train, parity, bench, study, fuzz)" >&2
+        echo "deps.sh: unknown set '$set' (build, demo, test, gate, check, train, parity, bench, study, fuzz)" >&2
         exit 2
         ;;
     esac

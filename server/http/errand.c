@@ -61,6 +61,7 @@ struct errand {
     bool busy;
     bool suspended;
     bool finishing;       /* errand_finish was called */
+    const char *fault;    /* with this: why the body is not what was sent, or NULL */
     uint64_t finished_ns; /* for the first time */
     bool dropped;
     bool stream_over;   /* no piece comes any more */
@@ -157,16 +158,20 @@ static void drop(struct errand *errand)
     give_back(errand);
 }
 
-/* The body is kept: on to the answer, if a thread is to be had for it. */
+/* The body is kept: on to the answer, if it is good and a thread is to be had for it. */
 static void turn_to_finish(struct errand *errand)
 {
     struct error err = {0};
     pthread_mutex_lock(&errand->mutex);
     errand->stage = STAGE_FINISH;
+    const char *fault = errand->fault;
     pthread_mutex_unlock(&errand->mutex);
-    if (handlers_submit(errand->context->handlers, lane_of(errand), &errand->task, &err) == 0)
+    if (fault != NULL)
+        exchange_refuse_body(errand->exchange, fault);
+    else if (handlers_submit(errand->context->handlers, lane_of(errand), &errand->task, &err) == 0)
         return;
-    exchange_refuse_busy(errand->exchange, &err);
+    else
+        exchange_refuse_busy(errand->exchange, &err);
     give_back(errand);
 }
 
@@ -490,12 +495,28 @@ enum errand_state errand_receive(struct errand *errand, const void *data, size_t
     return state;
 }
 
+enum errand_state errand_refuse(struct errand *errand, const char *fault)
+{
+    enum errand_state state = ERRAND_ANSWERED;
+    pthread_mutex_lock(&errand->mutex);
+    if (is_over(errand))
+        state = over(errand);
+    else if (errand->busy)
+        state = suspend(errand);
+    else
+        exchange_refuse_body(errand->exchange, fault);
+    pthread_mutex_unlock(&errand->mutex);
+    return state;
+}
+
 /* Makes the answer here, where that takes no time, or queues it. */
-static enum errand_state start_answer(struct errand *errand)
+static enum errand_state start_answer(struct errand *errand, const char *fault)
 {
     struct exchange *exchange = errand->exchange;
     struct error err = {0};
-    if (exchange->plan.cost == API_COST_INSTANT) {
+    if (fault != NULL) {
+        exchange_refuse_body(exchange, fault);
+    } else if (exchange->plan.cost == API_COST_INSTANT) {
         exchange_finish(exchange);
     } else {
         pthread_mutex_lock(&errand->mutex);
@@ -511,7 +532,7 @@ static enum errand_state start_answer(struct errand *errand)
     return ERRAND_ANSWERED;
 }
 
-enum errand_state errand_finish(struct errand *errand)
+enum errand_state errand_finish(struct errand *errand, const char *fault)
 {
     enum errand_state state = ERRAND_GOES_ON;
     pthread_mutex_lock(&errand->mutex);
@@ -524,9 +545,10 @@ enum errand_state errand_finish(struct errand *errand)
             clock_now_ns() - errand->finished_ns < ASK_AGAIN_NS ? ERRAND_NOT_YET : suspend(errand);
     else
         errand->finished_ns = clock_now_ns();
+    errand->fault = errand->finishing ? errand->fault : fault;
     errand->finishing = true;
     pthread_mutex_unlock(&errand->mutex);
-    return start && !finished ? start_answer(errand) : state;
+    return start && !finished ? start_answer(errand, fault) : state;
 }
 
 enum errand_state errand_read(struct errand *errand, char *buffer, size_t size, size_t *n)

@@ -47,9 +47,12 @@ enum errand_state {
 
 /* A piece of the body, copied; the connection may be suspended until there is room for more. */
 enum errand_state errand_receive(struct errand *errand, const void *data, size_t size);
-/* The body is complete. ERRAND_GOES_ON, the first time alone: the answer is being made; the library
- * is to ask again. */
-enum errand_state errand_finish(struct errand *errand);
+/* Instead of errand_receive: the body is not what was sent (wire.h). ERRAND_NOT_YET: as there. */
+enum errand_state errand_refuse(struct errand *errand, const char *fault);
+/* The body is complete, or at its end it turns out that it is not what was sent (`fault`, which is
+ * static; else NULL; counts the first time). ERRAND_GOES_ON, the first time alone: the answer is
+ * being made; the library is to ask again. */
+enum errand_state errand_finish(struct errand *errand, const char *fault);
 /* The next bytes of a stream: *n of them, 0 for the end with ERRAND_ANSWERED. ERRAND_DROPPED: it
  * cannot go on. */
 enum errand_state errand_read(struct errand *errand, char *buffer, size_t size, size_t *n);

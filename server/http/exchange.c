@@ -44,7 +44,7 @@ void exchange_destroy(struct exchange *exchange)
     for (size_t i = 0; i < exchange->n_rewritten; i++)
         free(exchange->rewritten[i]);
     free(exchange->headers);
-    free(exchange->texts);
+    free(exchange->method);
     free(exchange->json);
     free(exchange->target);
     free(exchange);
@@ -295,29 +295,6 @@ static bool admit(struct exchange *x)
     return api_begin(x->context->parts.api, &x->request, &x->plan, &x->response) && prepare_body(x);
 }
 
-/* The library's texts go with its connection. Returns false without memory. */
-static bool copy_texts(struct exchange *x, const char *method)
-{
-    size_t size = strlen(method) + 1;
-    for (size_t i = 0; i < x->request.n_headers; i++)
-        size += strlen(x->headers[i].name) + strlen(x->headers[i].value) + 2;
-    char *end = x->texts = malloc(size);
-    x->request.method = "";
-    x->request.n_headers = x->texts == NULL ? 0 : x->request.n_headers;
-    if (x->texts == NULL)
-        return false;
-    x->request.method = end;
-    end = stpcpy(end, method) + 1;
-    for (size_t i = 0; i < x->request.n_headers; i++) {
-        const struct api_header header = x->headers[i];
-        x->headers[i].name = end;
-        end = stpcpy(end, header.name) + 1;
-        x->headers[i].value = end;
-        end = stpcpy(end, header.value) + 1;
-    }
-    return true;
-}
-
 enum exchange_next exchange_begin(struct exchange *x, const char *method, const char *version,
                                   struct api_header *headers, size_t n_headers, size_t headers_size)
 {
@@ -325,11 +302,14 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
     x->headers = headers;
     x->request.headers = headers;
     x->request.n_headers = n_headers;
-    bool copied = copy_texts(x, method);
+    x->method = strdup(method); /* the library's goes with its connection */
+    x->request.method = x->method == NULL ? "" : x->method;
     choose_request_id(x);
-    if (!copied)
+    if (x->method == NULL)
         return refuse(x, 500, "out of memory");
 
+    if (x->malformed != NULL)
+        return refuse(x, 400, x->malformed);
     int status = normalise_target(x);
     if (status != 0)
         return refuse(x, status, "the request target cannot be used");
@@ -347,6 +327,20 @@ enum exchange_next exchange_begin(struct exchange *x, const char *method, const 
         return EXCHANGE_READ;
     settle(x);
     return x->facts.has_body ? EXCHANGE_ANSWER_NOW : EXCHANGE_READ;
+}
+
+void exchange_refuse_head(struct exchange *x, int status)
+{
+    x->begun = true;
+    choose_request_id(x);
+    refuse(x, status,
+           status == 413 ? "Content-Length is more than any body may have"
+                         : "Content-Length, Transfer-Encoding or Host cannot be used");
+}
+
+enum exchange_next exchange_refuse_body(struct exchange *x, const char *detail)
+{
+    return refuse(x, 400, detail);
 }
 
 static int append_json(struct exchange *x, const void *data, size_t size, struct error *err)

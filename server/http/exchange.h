@@ -16,6 +16,7 @@
 #include "server/http/auth.h"
 #include "server/http/connection_shares.h"
 #include "server/http/http.h"
+#include "server/http/open_heads.h"
 #include "server/http/request_check.h"
 
 struct connection;
@@ -38,8 +39,8 @@ struct exchange {
     const struct exchange_context *context;
     double start;               /* clock_now_seconds, when the request line was read */
     char *target;               /* raw, owned */
-    struct api_header *headers; /* owned */
-    char *texts;                /* owned: the method and what the headers point to */
+    struct api_header *headers; /* owned, with their texts (head_copy_fields) */
+    char *method;               /* owned */
     char *rewritten[3];         /* owned texts of changed headers: conditions, Host */
     size_t n_rewritten;
     struct api_request request;
@@ -50,10 +51,11 @@ struct exchange {
     size_t json_capacity;
     bool gzip_tag; /* a condition named a gzip form's tag */
     struct api_response response;
-    bool begun;          /* exchange_begin was called */
-    bool answered;       /* response is final */
-    bool unread_body;    /* answered before the body was read: the connection cannot go on */
-    bool answer_written; /* sent past the library (http.c) */
+    const char *malformed; /* NULL, or set before exchange_begin: why the head is not what came */
+    bool begun;            /* exchange_begin or exchange_refuse_head was called */
+    bool answered;         /* response is final */
+    bool unread_body;      /* answered before the body was read: the connection cannot go on */
+    bool answer_written;   /* sent past the library (http.c) */
     const char *content_encoding; /* NULL or "gzip" */
     bool varies;
     struct api_wait wait;          /* of a request that waits */
@@ -61,6 +63,7 @@ struct exchange {
     uint64_t streamed;             /* those of them that were sent */
     struct connection *connection; /* borrowed; NULL or set before exchange_begin */
     struct errand *errand;         /* borrowed; what it has done in other threads (http.c) */
+    struct open_head open;         /* while the head is read (http.c) */
 };
 
 /* NULL on allocation failure. `target` as in the request line. */
@@ -73,7 +76,8 @@ enum exchange_next {
     EXCHANGE_ANSWER_NOW, /* `response` is the answer, the body stays unread */
 };
 
-/* The head is complete. `headers` (malloc'd array) becomes the exchange's; all texts are copied. */
+/* The head is complete. `headers` (one allocation with its texts) becomes the exchange's; the
+ * method is copied. */
 enum exchange_next exchange_begin(struct exchange *exchange, const char *method,
                                   const char *version, struct api_header *headers, size_t n_headers,
                                   size_t headers_size);
@@ -82,6 +86,13 @@ enum exchange_next exchange_begin(struct exchange *exchange, const char *method,
 enum exchange_next exchange_receive(struct exchange *exchange, size_t size);
 /* Keeps a piece: JSON in memory, an upload on the disk, which may block. */
 enum exchange_next exchange_keep(struct exchange *exchange, const void *data, size_t size);
+
+/* Instead of exchange_begin: the HTTP library refuses the head by itself, with `status`. Makes the
+ * answer that is sent for it. */
+void exchange_refuse_head(struct exchange *exchange, int status);
+
+/* The body is not what was sent (wire.h): makes the answer. */
+enum exchange_next exchange_refuse_body(struct exchange *exchange, const char *detail);
 
 /* The body is complete: makes the answer (unless there is one already), or says that it has to
  * wait. May block, but where the plan says that the cost is instant. */

@@ -24,8 +24,10 @@
 #include "server/http/errand.h"
 #include "server/http/exchange.h"
 #include "server/http/handlers.h"
+#include "server/http/head_check.h"
 #include "server/http/listen.h"
 #include "server/http/open_files.h"
+#include "server/http/wire_tap.h"
 
 enum {
     /* Of a connection: head and read buffer. Above the largest head that request_check.h allows. */
@@ -41,6 +43,7 @@ struct http_server {
     struct handlers *handlers;
     struct exchange_context context;
     struct errand_context errands;
+    struct open_heads open_heads;
     struct listener listener; /* fd -1 once the daemon owns or has closed it */
     bool stopped_accepting;
 };
@@ -54,19 +57,28 @@ static struct connection *tracked(struct MHD_Connection *connection)
     return info == NULL ? NULL : info->socket_context;
 }
 
+static int socket_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info == NULL ? -1 : info->connect_fd;
+}
+
 static void on_connection(void *closure, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *server = closure;
-    const union MHD_ConnectionInfo *info;
+    int fd = socket_of(connection);
     switch (code) {
     case MHD_CONNECTION_NOTIFY_STARTED:
-        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *socket_context = info == NULL ? NULL
-                                       : connections_add(server->connections, info->connect_fd,
-                                                         exchange_reserve(&server->context));
+        *socket_context =
+            fd < 0 ? NULL
+                   : connections_add(server->connections, fd, exchange_reserve(&server->context));
+        if (wire_tap_open(fd) == NULL)
+            shutdown(fd, SHUT_RDWR);
         break;
     case MHD_CONNECTION_NOTIFY_CLOSED:
+        wire_tap_close(fd);
         connections_remove(server->connections, *socket_context);
         *socket_context = NULL;
         break;
@@ -91,6 +103,7 @@ static void *on_target(void *closure, const char *target, struct MHD_Connection 
     if (errand == NULL)
         return NULL;
     exchange->errand = errand;
+    open_heads_add(&server->open_heads, &exchange->open, connection, exchange);
     return exchange;
 }
 
@@ -109,16 +122,17 @@ static void resume_connection(void *connection)
 /* ---- the head ---- */
 
 struct collector {
-    struct api_header *headers;
+    struct head_field *fields;
     size_t n;
 };
 
 static enum MHD_Result collect(void *closure, enum MHD_ValueKind kind, const char *name,
-                               const char *value)
+                               size_t name_size, const char *value, size_t value_size)
 {
     (void)kind;
     struct collector *collector = closure;
-    collector->headers[collector->n++] = (struct api_header){name, value == NULL ? "" : value};
+    collector->fields[collector->n++] =
+        (struct head_field){.name = {name, name_size}, .value = {value, value_size}};
     return MHD_YES;
 }
 
@@ -197,17 +211,17 @@ static enum MHD_Result answer(struct http_server *server, struct MHD_Connection 
     return result;
 }
 
-/* An answer while the body still arrives. The library takes no response then, but nothing has been
- * sent on this connection since the request (but "100 Continue", whole), so the bytes can be
- * written past it; the connection is then closed, after a linger (on_completed). */
-static enum MHD_Result answer_amid_body(struct http_server *server,
-                                        struct MHD_Connection *connection,
-                                        struct exchange *exchange)
+/* Sends the answer past the library, which takes none at this time. Nothing has been sent on this
+ * connection since the request (but "100 Continue", whole). The connection is then closed, after a
+ * linger (on_completed). */
+static void answer_past_library(struct http_server *server, struct MHD_Connection *connection,
+                                struct exchange *exchange)
 {
     struct connection *track = tracked(connection);
     size_t size = 0;
+    exchange->unread_body = true;
     if (!connection_enter(server->connections, track, CONNECTION_SENDING) || track == NULL)
-        return MHD_NO;
+        return;
     char *bytes = exchange_raw_answer(
         exchange, MHD_get_reason_phrase_for((unsigned int)exchange->response.status), &size);
     if (bytes != NULL) {
@@ -216,31 +230,81 @@ static enum MHD_Result answer_amid_body(struct http_server *server,
         exchange->answer_written = sent == (ssize_t)size;
     }
     free(bytes);
-    return MHD_NO;
+}
+
+static bool is_complete_head(void *connection)
+{
+    return head_size(connection) > 0;
+}
+
+/* The library refuses a head by itself, for its Content-Length, say, and is about to send a page of
+ * HTML, which 0.9.75 begins with two heads. Ours goes first, and the connection takes no more after
+ * it, so that the library's is lost. Heads that are not complete yet it refuses as well: those
+ * cannot be told apart, and their page has one head. */
+static void answer_refused_head(struct http_server *server, unsigned int status)
+{
+    struct open_head *head = open_heads_take(&server->open_heads, is_complete_head);
+    if (head == NULL)
+        return;
+    struct exchange *exchange = head->owner;
+    exchange_refuse_head(exchange, (int)status);
+    answer_past_library(server, head->connection, exchange);
+    struct connection *track = tracked(head->connection);
+    if (track != NULL)
+        shutdown(connection_fd(track), SHUT_WR);
 }
 
 /* ---- the library's callbacks for a request ---- */
 
+/* The exchange gets the head, and whether it is what was sent. False when there is no memory. */
+static bool take_head(struct MHD_Connection *connection, struct exchange *exchange,
+                      struct head *head, struct api_header **headers)
+{
+    int n = MHD_get_connection_values(connection, MHD_HEADER_KIND, NULL, NULL);
+    struct collector collector = {.fields = calloc((size_t)n + 1, sizeof(struct head_field))};
+    if (collector.fields == NULL)
+        return false;
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, collect, &collector);
+    head->fields = collector.fields;
+    head->n_fields = collector.n;
+    head->size = head_size(connection);
+    struct wire *wire = wire_tap_of(socket_of(connection));
+    exchange->malformed =
+        wire == NULL ? "what was received is not known" : wire_take_head(wire, head);
+    *headers = head_copy_fields(head);
+    free(collector.fields);
+    head->fields = NULL;
+    return *headers != NULL;
+}
+
 static enum MHD_Result on_head(struct http_server *server, struct MHD_Connection *connection,
                                struct exchange *exchange, const char *method, const char *version)
 {
-    int n = MHD_get_connection_values(connection, MHD_HEADER_KIND, NULL, NULL);
-    struct collector collector = {.headers = calloc((size_t)n + 1, sizeof(struct api_header))};
-    if (collector.headers == NULL)
+    open_heads_remove(&exchange->open);
+    struct head head = {
+        .method = {method, strlen(method)},
+        .target = {exchange->target, strlen(exchange->target)},
+        .version = {version, strlen(version)},
+    };
+    struct api_header *headers = NULL;
+    if (!take_head(connection, exchange, &head, &headers))
         return MHD_NO;
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, collect, &collector);
     exchange->begun = true;
     exchange->connection = tracked(connection);
     if (!connection_enter(server->connections, tracked(connection), CONNECTION_BODY)) {
-        free(collector.headers);
+        free(headers);
         return MHD_NO;
     }
-    enum exchange_next next = exchange_begin(exchange, method, version, collector.headers,
-                                             collector.n, head_size(connection));
+    enum exchange_next next =
+        exchange_begin(exchange, method, version, headers, head.n_fields, head.size);
     if (next == EXCHANGE_READ && !exchange->answered)
         next = errand_admit(exchange->errand);
-    if (next == EXCHANGE_READ)
+    if (next == EXCHANGE_READ) {
+        wire_expect_body(wire_tap_of(socket_of(connection)),
+                         exchange->facts.chunked ? WIRE_BODY_CHUNKED : WIRE_BODY_COUNTED,
+                         exchange->facts.content_length);
         return MHD_YES;
+    }
     exchange->unread_body = true;
     return answer(server, connection, exchange);
 }
@@ -249,7 +313,9 @@ static enum MHD_Result on_piece(struct http_server *server, struct MHD_Connectio
                                 struct exchange *exchange, const char *data, size_t *size)
 {
     const size_t received = *size;
-    switch (errand_receive(exchange->errand, data, received)) {
+    const struct wire *wire = wire_tap_of(socket_of(connection));
+    switch (wire->fault == NULL ? errand_receive(exchange->errand, data, received)
+                                : errand_refuse(exchange->errand, wire->fault)) {
     case ERRAND_GOES_ON:
         *size = 0;
         connection_received(server->connections, tracked(connection), received);
@@ -258,8 +324,8 @@ static enum MHD_Result on_piece(struct http_server *server, struct MHD_Connectio
         return MHD_YES;
     case ERRAND_ANSWERED:
         *size = 0;
-        exchange->unread_body = true;
-        return answer_amid_body(server, connection, exchange);
+        answer_past_library(server, connection, exchange);
+        break;
     case ERRAND_DROPPED:
         break;
     }
@@ -269,7 +335,8 @@ static enum MHD_Result on_piece(struct http_server *server, struct MHD_Connectio
 static enum MHD_Result on_end(struct http_server *server, struct MHD_Connection *connection,
                               struct exchange *exchange)
 {
-    switch (errand_finish(exchange->errand)) {
+    const char *fault = wire_end_body(wire_tap_of(socket_of(connection)));
+    switch (errand_finish(exchange->errand, fault)) {
     case ERRAND_GOES_ON:
         return connection_enter(server->connections, tracked(connection), CONNECTION_HANDLING)
                    ? MHD_YES
@@ -277,6 +344,7 @@ static enum MHD_Result on_end(struct http_server *server, struct MHD_Connection 
     case ERRAND_NOT_YET:
         return MHD_YES;
     case ERRAND_ANSWERED:
+        exchange->unread_body = exchange->unread_body || fault != NULL;
         return answer(server, connection, exchange);
     case ERRAND_DROPPED:
         break;
@@ -310,6 +378,7 @@ static void on_completed(void *closure, struct MHD_Connection *connection, void 
     *request_context = NULL;
     if (exchange == NULL)
         return;
+    open_heads_remove(&exchange->open);
     bool sent = code == MHD_REQUEST_TERMINATED_COMPLETED_OK || exchange->answer_written;
     bool linger = exchange->unread_body && sent;
     errand_end(exchange->errand, sent, connection_is_expired(server->connections, track));
@@ -319,18 +388,26 @@ static void on_completed(void *closure, struct MHD_Connection *connection, void 
         connection_enter(server->connections, track, CONNECTION_IDLE);
 }
 
+/* What both versions say before they answer by themselves, and with which status. */
+static const char refusal_format[] = "Error processing request (HTTP response code is %u ";
+
 __attribute__((format(printf, 2, 0))) static void
 on_library_message(void *closure, const char *format, va_list arguments)
 {
     struct http_server *server = closure;
     const struct log *log = server->context.parts.log;
-    if (!log_enabled(log, LOG_LEVEL_DEBUG))
-        return;
-    char text[512];
-    vsnprintf(text, sizeof(text), format, arguments);
-    text[strcspn(text, "\n")] = '\0';
-    log_write(log, LOG_LEVEL_DEBUG, "http_library",
-              (struct log_field[]){log_string("message", text)}, 1);
+    if (log_enabled(log, LOG_LEVEL_DEBUG)) {
+        char text[512];
+        va_list copy;
+        va_copy(copy, arguments);
+        vsnprintf(text, sizeof(text), format, copy);
+        va_end(copy);
+        text[strcspn(text, "\n")] = '\0';
+        log_write(log, LOG_LEVEL_DEBUG, "http_library",
+                  (struct log_field[]){log_string("message", text)}, 1);
+    }
+    if (strncmp(format, refusal_format, strlen(refusal_format)) == 0)
+        answer_refused_head(server, va_arg(arguments, unsigned int));
 }
 
 /* ---- life ---- */

@@ -10,13 +10,19 @@
  * Connections that find no place (connection_shares.h) are answered 503, up to 32 at a time, and
  * the longest waiting of further ones just closed.
  *
- * What the library itself refuses while parsing (a request line without a version, a header without
- * a colon, a Content-Length that is no number, a malformed chunk, more than 128 KiB of head; 1.0.1
- * also blanks before a colon, other transfer encodings and a missing Host) is answered by the
- * library with a short HTML page instead of problem+json (0.9.75 even sends the head of that answer
- * twice for a bad Content-Length), and the connection is closed; a NUL byte in a header ends its
- * value. 1.0.1 counts a chunk with an extension one byte short and so refuses it. None of this can
- * be changed from here.
+ * The library reads loosely, 0.9.75 above all. So what it receives is read beside it (wire_tap.h,
+ * wire.h): the head that it reports must be the one that came (head_check.h), and a body must end
+ * where its length or its chunks, read strictly, say. Anything else is refused with 400 and the
+ * connection closed.
+ *
+ * What the library refuses by itself while a head is incomplete, and malformed chunks, it answers
+ * with a short HTML page instead of problem+json, with one head that says Connection: close, and
+ * closes the connection: a request line without a version, a header without a colon, more than 128
+ * KiB of head; 1.0.1 also folded lines, bare LF and what is not allowed in names, and it counts a
+ * chunk with an extension one byte short. Of a request line that is no HTTP it may just close. A
+ * head that is complete and then refused by the library, for its Content-Length, or by 1.0.1 for
+ * its Transfer-Encoding or for want of Host, gets our answer instead (http.c): 0.9.75 would send
+ * the head of its own twice. tests/gate/cases has a file for each.
  */
 #ifndef CHIPSHOT_SERVER_HTTP_H
 #define CHIPSHOT_SERVER_HTTP_H

@@ -73,17 +73,19 @@ static void hostile_requests_are_refused_and_the_connection_closed(void **state)
         char text[1024], out[8192];
         snprintf(text, sizeof(text), "%s%s", trials[i].text, smuggled);
         int status = raw_exchange(server.port, text, out, sizeof(out));
-        /* Later versions of the library find some of these first, and answer 400 in HTML. */
-        bool ours = status == trials[i].status && strstr(out, "application/problem+json") != NULL;
-        bool library = status == 400 && strstr(out, "<html>") != NULL;
+        /* Later versions of the library find some of these first, as 400: in HTML or, once the head
+         * is complete, in our words. */
+        bool problem = strstr(out, "application/problem+json") != NULL;
+        bool library = status == 400 && (problem || strstr(out, "<html>") != NULL);
+        bool ours = problem && status == trials[i].status;
         if (raw_count_answers(out) != 1 || !(ours || library))
             fail_msg("trial %zu: %s", i, out);
         assert_non_null(strstr(out, "Connection: close"));
     }
 }
 
-/* Here the library may answer by itself, in HTML or not at all (0.9.75 even sends its head twice);
- * what counts is that nothing is taken, the connection is closed and the server lives on. */
+/* Here the library may answer by itself, in HTML or not at all; what counts is that nothing is
+ * taken, the connection is closed and the server lives on. tests/gate looks closer. */
 static void unparsable_requests_end_the_connection(void **state)
 {
     (void)state;
