@@ -1,5 +1,4 @@
 /* What operators ask: is it alive, is it ready, what is it. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,19 +51,22 @@ static void check_encoder(struct api *api, struct error *failures)
 static void check_store(struct api *api, uint64_t *free_size, struct error *failures)
 {
     struct error cause = {0};
+    struct room_state room = {0};
     char text[256];
-    if (data_check(api->data, &cause) != 0) {
+    int rc = room_look(api->data->room, &room, &cause);
+    *free_size = room.free_size;
+    if (rc == 0)
+        rc = room_expect(api->data->room, ROOM_NEW, 0, &cause);
+    if (rc == ERROR_FULL) {
+        /* The database is then left alone: what writes to it should free something. */
+        snprintf(text, sizeof(text), "disk: %.200s", cause.message);
+        add_failure(failures, text);
+    } else if (data_check(api->data, &cause) != 0) {
         snprintf(text, sizeof(text), "data: %.200s", cause.message);
         add_failure(failures, text);
-    } else if (db_check(api->db, &cause) != 0 ||
-               store_free_size(api->store, free_size, &cause) != 0) {
+    } else if (rc != 0 || db_check(api->db, &cause) != 0) {
         /* The cause may name paths: for the log alone. */
         add_failure(failures, "database: it cannot be written and read");
-    } else if (*free_size < api->limits.min_free_size) {
-        snprintf(text, sizeof(text),
-                 "disk: %" PRIu64 " bytes are free, at least %" PRIu64 " are needed", *free_size,
-                 api->limits.min_free_size);
-        add_failure(failures, text);
     }
 }
 

@@ -12,6 +12,5 @@ const struct api_limits api_limits_default = {
               .max_decoded_size = UINT64_C(2) << 30,
               .decode_base_ms = DECODE_BASE_MS,
               .decode_ms_per_mib = DECODE_MS_PER_MIB},
-    .min_free_size = UINT64_C(64) << 20,
     .max_wait_s = 30,
 };

@@ -15,9 +15,7 @@ struct api_limits {
     uint64_t max_images_per_job;  /* default 10000 */
     uint64_t max_chips_per_image; /* default 4,000,000 */
     struct image_limits image;
-    uint64_t min_free_size; /* bytes of the disk below which the server is not ready, and jobs that
-                               wait for space go on waiting; 64 MiB, no option */
-    uint32_t max_wait_s;    /* Prefer: wait, at most; default 30 */
+    uint32_t max_wait_s; /* Prefer: wait, at most; default 30 */
 };
 
 extern const struct api_limits api_limits_default;

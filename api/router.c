@@ -257,6 +257,13 @@ static int content_length(struct api_call *call, int64_t *out, struct error *err
     return 0;
 }
 
+/* What prepare has checked; 0 when nothing is announced. */
+static uint64_t announced_size(const struct api_call *call)
+{
+    const char *text = api_request_header(call->request, "Content-Length");
+    return text == NULL ? 0 : strtoull(text, NULL, 10);
+}
+
 static uint64_t route_limit(const struct api_call *call)
 {
     switch (call->route->limit) {
@@ -309,6 +316,19 @@ static bool is_safe(const struct api_call *call)
 {
     const char *method = call->request->method;
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
+/* Whether there is room for what a request brings: what has a body is kept, and what has none
+ * (DELETE, cancel) frees room or takes next to none. `room_check` asks anew or not. */
+static int require_room(struct api_call *call,
+                        int (*room_check)(struct room *, enum room_use, uint64_t, struct error *),
+                        uint64_t size, struct error *err)
+{
+    struct error cause = {0};
+    if (call->route->limit == ROUTE_LIMIT_NONE)
+        return 0;
+    int rc = room_check(call->api->data->room, ROOM_NEW, size, &cause);
+    return rc == ERROR_FULL ? call_refuse(call, PROBLEM_NO_ROOM, err, "%s", cause.message) : 0;
 }
 
 /* There is nothing that could keep a change. */
@@ -380,6 +400,8 @@ bool api_begin(struct api *api, const struct api_request *request, struct api_pl
     /* Looking anew may wait for the disk, and is left to api_handle. */
     if (rc == 0 && !done && !is_safe(&call) && data_is_lost(api->data))
         rc = refuse_lost(&call, &err);
+    if (rc == 0 && !done)
+        rc = require_room(&call, room_expect, announced_size(&call), &err);
     if (rc != 0)
         refuse(&call, rc, &err);
     bool go_on = rc == 0 && !done;
@@ -415,6 +437,9 @@ enum api_outcome api_handle(struct api *api, const struct api_request *request,
                          (unsigned long long)route_limit(&call), request->body_size);
     if (rc == 0 && !done && !is_safe(&call) && data_check(api->data, NULL) != 0)
         rc = refuse_lost(&call, &err);
+    /* An upload is on the disk by now. */
+    if (rc == 0 && !done)
+        rc = require_room(&call, room_require, request->body_size, &err);
     if (rc == 0 && !done)
         rc = call.route->handler(&call, &err);
     enum api_outcome outcome = conclude(&call, rc, &err);

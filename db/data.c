@@ -18,30 +18,39 @@
 #include "db/store/temporary.h"
 #include "db/stored_files.h"
 
-/* Writes into DIR/lock that a server runs; whether one did and came to no clean end is in what was
- * there before. */
+/* Bytes that a start writes at most where nothing is new: the index of the database's log, marks,
+ * a first transaction. */
+enum { START_ROOM = 1 << 20 };
+
+/* Writes into DIR/lock that a server runs, over what is there: no byte more is needed on the disk,
+ * and a mark that a crash left is never lost. */
 static int mark_running(struct data *data, struct error *err)
 {
     const int fd = data->claim.lock_fd;
-    struct stat status;
     char text[32];
-    if (fstat(fd, &status) != 0)
-        return db_io_error(err, errno, "reading the lock of", data->directory);
-    data->needs_sweep = status.st_size != 0;
     int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0)
-        return db_io_error(err, errno, "emptying the lock of", data->directory);
+    if (lseek(fd, 0, SEEK_SET) != 0)
+        return db_io_error(err, errno, "writing the lock of", data->directory);
     int rc = db_file_write(fd, data->directory, text, (size_t)length, err);
+    if (rc == 0 && ftruncate(fd, length) != 0)
+        rc = db_io_error(err, errno, "cutting the lock of", data->directory);
     /* The mark must be on the disk before the first upload is. */
     if (rc == 0 && fsync(fd) != 0)
         rc = db_io_error(err, errno, "syncing the lock of", data->directory);
+    data->is_marked = rc == 0;
     return rc;
 }
 
+/* Whether a server ran and came to no clean end is in what is in the lock. */
 static int lock_directory(struct data *data, struct error *err)
 {
+    struct stat status;
     int rc = db_claim_take(&data->claim, data->directory, err);
-    return rc == 0 ? mark_running(data, err) : rc;
+    if (rc == 0 && fstat(data->claim.lock_fd, &status) != 0)
+        rc = db_io_error(err, errno, "reading the lock of", data->directory);
+    if (rc == 0)
+        data->needs_sweep = status.st_size != 0;
+    return rc;
 }
 
 static int create_directories(struct data *data, struct error *err)
@@ -69,6 +78,61 @@ static void note_left(void *context, const char *name)
 {
     note(context, DATA_NOTE_LEFT_IN_TMP, name);
 }
+
+/* ---- room on a full disk ---- */
+
+static bool has_room(struct data *data)
+{
+    struct room_state state;
+    return room_look(data->room, &state, NULL) != 0 ||
+           state.free_size - state.reserve >= START_ROOM;
+}
+
+static void empty_cache(const struct data *data)
+{
+    struct cache *cache = NULL;
+    if (cache_create(&cache, data->directory, 0, NULL) == 0)
+        cache_destroy(cache);
+}
+
+static void give_up_reserve(struct data *data)
+{
+    if (has_room(data) || room_known(data->room).reserve == 0)
+        return;
+    room_give_up_reserve(data->room);
+    note(data, DATA_NOTE_GIVEN_UP, "reserve");
+}
+
+/* From what costs nothing to what costs time. The directories have been looked at. What fails is
+ * seen when the room is needed. */
+static void give_up_files(struct data *data)
+{
+    if (has_room(data))
+        return;
+    db_temporary_empty(data->directory, note_left, data, NULL);
+    note(data, DATA_NOTE_GIVEN_UP, "tmp");
+    if (has_room(data))
+        return;
+    empty_cache(data);
+    note(data, DATA_NOTE_GIVEN_UP, "cache");
+}
+
+/* What is not written on a full disk is written later. */
+static int unless_full(int rc)
+{
+    return rc == ERROR_FULL ? 0 : rc;
+}
+
+void data_tend(struct data *data)
+{
+    struct room_state state;
+    room_make_reserve(data->room);
+    room_look(data->room, &state, NULL);
+    if (!data->is_marked)
+        mark_running(data, NULL);
+}
+
+/* ---- opening ---- */
 
 static void note_store_event(void *context, enum store_event event, const char *sha256)
 {
@@ -177,6 +241,8 @@ static int pair(struct data *data, enum data_purpose purpose, struct error *err)
         rc = pairing_check(&data->pairing, &files, data->directory, err);
     if (rc == 0)
         rc = pairing_write(&data->pairing, data->db, data->directory, err);
+    if (rc == ERROR_FULL && purpose == DATA_TO_SERVE)
+        return 0; /* the next start finds the same */
     if (rc == 0 && files.has_files)
         note(data, DATA_NOTE_PAIRED, data->pairing.store);
     return rc;
@@ -188,18 +254,29 @@ static int clean_up(struct data *data, uint64_t cache_max_size, struct error *er
     int rc = store_bring_back(data->store, err);
     if (rc == 0 && data->needs_sweep)
         rc = store_sweep(data->store, err);
-    if (rc == 0)
-        data->needs_sweep = false;
+    data->needs_sweep = rc != 0;
+    rc = unless_full(rc);
     if (rc == 0)
         rc = db_temporary_empty(data->directory, note_left, data, err);
     if (rc == 0)
         rc = cache_create(&data->cache, data->directory, cache_max_size, err);
+    if (rc == 0)
+        cache_keep_room(data->cache, data->room);
     return rc;
 }
 
 static int open_parts(struct data *data, const struct data_config *config, struct error *err)
 {
-    int rc = create_directories(data, err);
+    int rc = room_create(&data->room, data->directory, config->min_free_size, err);
+    if (rc != 0)
+        return rc;
+    if (config->purpose == DATA_TO_SERVE)
+        give_up_reserve(data);
+    rc = create_directories(data, err);
+    if (rc == 0 && config->purpose == DATA_TO_SERVE)
+        give_up_files(data);
+    if (rc == 0)
+        rc = unless_full(mark_running(data, err));
     if (rc == 0)
         rc = open_store(data, err);
     if (rc == 0)
@@ -212,7 +289,25 @@ static int open_parts(struct data *data, const struct data_config *config, struc
         rc = db_claim_add(&data->claim, "chipshot.sqlite", err);
     if (rc == 0)
         rc = db_claim_add(&data->claim, "blobs", err);
+    if (rc == 0) {
+        db_keep_room(data->db, data->room);
+        store_keep_room(data->store, data->room);
+    }
+    if (rc == 0 && config->purpose == DATA_TO_SERVE)
+        room_make_reserve(data->room);
     return rc;
+}
+
+/* Says of a full disk what helps. */
+static int explain_full(struct error *err)
+{
+    struct error cause = {0};
+    if (err != NULL)
+        cause = *err;
+    return error_set(err, ERROR_FULL,
+                     "%.300s; 'chipshot data usage' shows what takes room, and 'chipshot data "
+                     "free' frees some",
+                     cause.message);
 }
 
 int data_open(struct data **out, const struct data_config *config, struct error *err)
@@ -229,6 +324,8 @@ int data_open(struct data **out, const struct data_config *config, struct error 
         rc = lock_directory(data, err);
     if (rc == 0)
         rc = open_parts(data, config, err);
+    if (rc == ERROR_FULL)
+        rc = explain_full(err);
     if (rc == 0)
         *out = data;
     else
@@ -257,6 +354,7 @@ void data_close(struct data *data)
     cache_destroy(data->cache);
     store_destroy(data->store);
     db_close(data->db);
+    room_destroy(data->room);
     /* A failure only means that the next start looks for files without rows. */
     if (data->claim.lock_fd >= 0 && !needs_sweep && ftruncate(data->claim.lock_fd, 0) != 0)
         fdatasync(data->claim.lock_fd);

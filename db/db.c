@@ -37,6 +37,11 @@ void db_close(struct db *db)
     free(db);
 }
 
+void db_keep_room(struct db *db, struct room *room)
+{
+    db->room = room;
+}
+
 static int touch_health(struct db_connection *writer, const char *now, struct error *err)
 {
     struct db_stmt *stmt = NULL;

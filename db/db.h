@@ -20,6 +20,7 @@
 #include "db/id.h"
 
 struct db;
+struct room;
 struct store;
 
 /* Opens the SQLite database in the file `path` (absolute; it exists, and is empty at first) and
@@ -28,6 +29,10 @@ struct store;
 int db_open(struct db **out, const char *path, struct error *err);
 /* NULL allowed. */
 void db_close(struct db *db);
+
+/* From now on what deletes, cancels or ends a job gives up the reserve when the disk is full.
+ * `room` is borrowed until db_close. Before anyone else uses the database. */
+void db_keep_room(struct db *db, struct room *room);
 
 /* A cheap write-and-read check for /readyz. */
 int db_check(struct db *db, struct error *err);

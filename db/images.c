@@ -240,8 +240,8 @@ static int delete_in(struct db_connection *writer, struct db_image *image,
     return rc != 0 ? rc : append_event(writer, DB_EVENT_IMAGE_DELETED, image, by->id, err);
 }
 
-int db_image_delete(struct db *db, struct store *store, const char *id, const struct principal *by,
-                    struct error *err)
+static int delete_once(struct db *db, struct store *store, const char *id,
+                       const struct principal *by, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_image image = {.name = NULL};
@@ -252,6 +252,17 @@ int db_image_delete(struct db *db, struct store *store, const char *id, const st
     rc = db_write_end(db, delete_in(writer, &image, by, err), err);
     if (rc == 0)
         store_collect(store, image.sha256);
+    return rc;
+}
+
+int db_image_delete(struct db *db, struct store *store, const char *id, const struct principal *by,
+                    struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = delete_once(db, store, id, by, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
     return rc;
 }
 

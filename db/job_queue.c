@@ -295,8 +295,8 @@ int db_job_read_cancel(struct db_connection *writer, const char *id, bool *cance
     return rc;
 }
 
-int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
-                     uint64_t n_chips_done, bool *cancel, struct error *err)
+static int heartbeat_once(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
+                          uint64_t n_chips_done, bool *cancel, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct db_stmt *stmt = NULL;
@@ -324,8 +324,19 @@ int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease
     return rc;
 }
 
-int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state state,
-                  const char *error_code, const char *error_message, struct error *err)
+int db_job_heartbeat(struct db *db, const struct db_lease *lease, uint32_t lease_ms,
+                     uint64_t n_chips_done, bool *cancel, struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = heartbeat_once(db, lease, lease_ms, n_chips_done, cancel, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
+    return rc;
+}
+
+static int finish_once(struct db *db, const struct db_lease *lease, enum db_job_state state,
+                       const char *error_code, const char *error_message, struct error *err)
 {
     struct db_connection *writer = NULL;
     if (!db_job_state_is_final(state))
@@ -334,6 +345,17 @@ int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state
     if (rc != 0)
         return rc;
     return db_write_end(db, db_job_end(writer, lease, state, error_code, error_message, err), err);
+}
+
+int db_job_finish(struct db *db, const struct db_lease *lease, enum db_job_state state,
+                  const char *error_code, const char *error_message, struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = finish_once(db, lease, state, error_code, error_message, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
+    return rc;
 }
 
 /* ---- cancelling ---- */
@@ -381,8 +403,8 @@ static int cancel_in(struct db_connection *writer, const char *id, const struct 
     return rc;
 }
 
-int db_job_cancel(struct db *db, const char *id, const struct principal *by,
-                  enum db_job_state *state, struct error *err)
+static int cancel_once(struct db *db, const char *id, const struct principal *by,
+                       enum db_job_state *state, struct error *err)
 {
     struct db_connection *writer = NULL;
     enum db_job_state after = DB_JOB_QUEUED;
@@ -392,5 +414,16 @@ int db_job_cancel(struct db *db, const char *id, const struct principal *by,
     rc = db_write_end(db, cancel_in(writer, id, by, &after, err), err);
     if (rc == 0)
         *state = after;
+    return rc;
+}
+
+int db_job_cancel(struct db *db, const char *id, const struct principal *by,
+                  enum db_job_state *state, struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = cancel_once(db, id, by, state, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
     return rc;
 }

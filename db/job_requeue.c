@@ -73,7 +73,7 @@ static int require_lease(struct db_connection *writer, const struct db_lease *le
     return rc == ERROR_NOT_FOUND ? db_lease_say_lost(writer, lease, err) : rc;
 }
 
-int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *err)
+static int requeue_once(struct db *db, const struct db_lease *lease, struct error *err)
 {
     struct db_connection *writer = NULL;
     int rc = db_write_begin(db, &writer, err);
@@ -83,6 +83,16 @@ int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *er
     if (rc == 0)
         rc = put_back(writer, lease->job_id, "released", err);
     return db_write_end(db, rc, err);
+}
+
+int db_job_requeue(struct db *db, const struct db_lease *lease, struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = requeue_once(db, lease, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
+    return rc;
 }
 
 /* ---- trying again ---- */
@@ -189,8 +199,8 @@ static int retry_in(struct db_connection *writer, const struct db_lease *lease,
     return give_up(writer, lease, retry, attempts.n_failures, err);
 }
 
-int db_job_retry(struct db *db, const struct db_lease *lease, const struct db_retry *retry,
-                 enum db_job_state *state, struct error *err)
+static int retry_once(struct db *db, const struct db_lease *lease, const struct db_retry *retry,
+                      enum db_job_state *state, struct error *err)
 {
     struct db_connection *writer = NULL;
     enum db_job_state after = DB_JOB_QUEUED;
@@ -203,6 +213,17 @@ int db_job_retry(struct db *db, const struct db_lease *lease, const struct db_re
     rc = db_write_end(db, retry_in(writer, lease, retry, &after, err), err);
     if (rc == 0)
         *state = after;
+    return rc;
+}
+
+int db_job_retry(struct db *db, const struct db_lease *lease, const struct db_retry *retry,
+                 enum db_job_state *state, struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = retry_once(db, lease, retry, state, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
     return rc;
 }
 
@@ -283,8 +304,8 @@ typedef int (*find_abandoned)(struct db_connection *connection, const char *owne
                               char id[DB_ID_SIZE], struct error *err);
 
 /* Takes back all that `find` finds; *n counts them. */
-static int take_back(struct db *db, find_abandoned find, const char *owner, const char *reason,
-                     uint64_t *n, struct error *err)
+static int take_back_once(struct db *db, find_abandoned find, const char *owner, const char *reason,
+                          uint64_t *n, struct error *err)
 {
     struct db_connection *writer = NULL;
     char id[DB_ID_SIZE];
@@ -301,6 +322,17 @@ static int take_back(struct db *db, find_abandoned find, const char *owner, cons
     rc = db_write_end(db, rc == ERROR_NOT_FOUND ? 0 : rc, err);
     if (rc == 0)
         *n += n_found;
+    return rc;
+}
+
+static int take_back(struct db *db, find_abandoned find, const char *owner, const char *reason,
+                     uint64_t *n, struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = take_back_once(db, find, owner, reason, n, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
     return rc;
 }
 

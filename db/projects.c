@@ -269,8 +269,8 @@ static int delete_in(struct db_connection *writer, const char *id, const struct 
                    : db_event_append(writer, &head, err, "{\"n_images\":%zu}", hashes->n_items);
 }
 
-int db_project_delete(struct db *db, struct store *store, const char *id,
-                      const struct principal *by, struct error *err)
+static int delete_once(struct db *db, struct store *store, const char *id,
+                       const struct principal *by, struct error *err)
 {
     struct db_connection *writer = NULL;
     struct hashes hashes = {0};
@@ -281,6 +281,17 @@ int db_project_delete(struct db *db, struct store *store, const char *id,
     for (size_t i = 0; rc == 0 && i < hashes.n_items; i++)
         store_collect(store, hashes.items[i]);
     free(hashes.items);
+    return rc;
+}
+
+int db_project_delete(struct db *db, struct store *store, const char *id,
+                      const struct principal *by, struct error *err)
+{
+    unsigned n_tries = 0;
+    int rc;
+    do {
+        rc = delete_once(db, store, id, by, err);
+    } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
     return rc;
 }
 

@@ -85,6 +85,7 @@ int service_open(struct service *service, const struct service_config *config, s
     const struct data_config data_config = {
         .directory = config->directory,
         .cache_max_size = config->cache_max_size,
+        .min_free_size = config->min_free_size,
         .observer = {.note = data_log_note, .context = &service->data_log},
     };
     *service = (struct service){.limits = config->limits, .data_log = {.log = config->log}};
@@ -112,6 +113,7 @@ static int start_worker(struct service *service, const struct service_work *work
         .db = service->db,
         .store = service->data->store,
         .cache = service->data->cache,
+        .room = service->data->room,
         .pool = service->pool,
         .encoders = service->encoders,
         .metrics = service->metrics,
@@ -144,6 +146,8 @@ int service_start(struct service *service, const struct service_work *work, stru
                                             .scrub_interval_s = work->scrub_interval_s};
     int rc = data_watch_create(&service->watch, service->data, service->pool, &watch, err);
     if (rc == 0)
+        rc = disk_watch_create(&service->disk_watch, service->data, work->log, err);
+    if (rc == 0)
         rc = start_worker(service, work, err);
     if (rc == 0)
         rc = api_create(&service->api, service->data, service->limits, &hooks, err);
@@ -169,7 +173,9 @@ void service_stop(struct service *service, uint32_t drain_ms)
         worker_stop(service->worker, drain_ms);
     worker_destroy(service->worker);
     api_destroy(service->api);
+    disk_watch_destroy(service->disk_watch);
     data_watch_destroy(service->watch);
+    service->disk_watch = NULL;
     service->watch = NULL;
     service->worker = NULL;
     service->api = NULL;

@@ -13,13 +13,15 @@
 #include "db/keys.h"
 #include "server/watch/data_log.h"
 #include "server/watch/data_watch.h"
+#include "server/watch/disk_watch.h"
 #include "server/watch/log.h"
 #include "server/worker/job_waits.h"
 #include "server/worker/worker.h"
 
 struct service_config {
     const char *directory;   /* of the data; borrowed until service_open returns */
-    uint64_t cache_max_size; /* as in struct data_config */
+    uint64_t cache_max_size; /* this one and the next as in struct data_config */
+    uint64_t min_free_size;
     uint32_t n_threads;      /* of the pool */
     bool background;         /* pool_make_background */
     size_t max_idle_encoders;
@@ -54,6 +56,7 @@ struct service {
     struct pool *pool;
     struct encoder_store *encoders;
     struct data_watch *watch;
+    struct disk_watch *disk_watch;
     struct worker *worker;
     struct api *api;
     struct db_keys *keys; /* borrowed while `api` is there; NULL: none */

@@ -39,6 +39,7 @@ static const struct problem_kind {
     [PROBLEM_NOT_READY] = {503, "not-ready", "The server is not ready", ERROR_BUSY, NULL},
     [PROBLEM_FULL] = {507, "full", "The server's disk is full", ERROR_FULL,
                       "There is no space left for this on the server's disk."},
+    [PROBLEM_NO_ROOM] = {507, "full", "The server's disk is full", ERROR_FULL, NULL},
 };
 
 enum problem problem_of_code(int error_code)

@@ -24,6 +24,7 @@ enum problem {
     PROBLEM_BUSY,
     PROBLEM_NOT_READY,
     PROBLEM_FULL,
+    PROBLEM_NO_ROOM, /* the same to clients, but the message says what is free and names no path */
 };
 
 enum problem problem_of_code(int error_code);

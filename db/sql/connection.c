@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 
 #include "db/sql/migrations.h"
+#include "db/sql/pragmas.h"
+#include "db/store/room.h"
 
 static int remember_file(struct db *db, struct error *err)
 {
@@ -81,6 +83,28 @@ int db_write_end(struct db *db, int rc, struct error *err)
         db_connection_rollback(db->writer);
     pthread_mutex_unlock(&db->write_mutex);
     return rc;
+}
+
+int db_checkpoint(struct db *db, bool *whole, struct error *err)
+{
+    pthread_mutex_lock(&db->write_mutex);
+    int rc = require_file(db, err);
+    if (rc == 0)
+        rc = db_log_write_back(db->writer, whole, err);
+    pthread_mutex_unlock(&db->write_mutex);
+    return rc;
+}
+
+bool db_make_room(struct db *db, unsigned n_tries)
+{
+    bool whole = false;
+    if (n_tries == 0)
+        db_checkpoint(db, &whole, NULL);
+    else if (n_tries == 1 && db->room != NULL)
+        room_give_up_reserve(db->room);
+    else
+        return false;
+    return true;
 }
 
 /* Takes an idle reader, or a place for a new one (*out NULL), waiting for either. */

@@ -22,6 +22,7 @@ struct db {
     char *path;
     dev_t device; /* of the file that was opened; this one and the next never change */
     ino_t inode;
+    struct room *room; /* borrowed; NULL: there is no reserve */
 
     pthread_mutex_t write_mutex;
     struct db_connection *writer; /* guarded by write_mutex */
@@ -44,6 +45,20 @@ int db_write_begin_volatile(struct db *db, struct db_connection **out, struct er
 /* Commits when rc is 0, otherwise rolls back; releases the writer. Returns rc or the commit's
  * failure. */
 int db_write_end(struct db *db, int rc, struct error *err);
+
+/* Whether a change that has to be possible on a full disk is to be tried once more after
+ * ERROR_FULL:
+ *
+ *     do {
+ *         rc = delete_once(...);
+ *     } while (rc == ERROR_FULL && db_make_room(db, n_tries++));
+ *
+ * At first the log is written back to the database, so that the next change begins it anew in the
+ * room that it has; then the reserve is given up. Not within a transaction. */
+bool db_make_room(struct db *db, unsigned n_tries);
+/* Writes back what of the log no reader holds. *whole: there is nothing left of it, and what the
+ * database is shorter by has been cut off its file. Not within a transaction. */
+int db_checkpoint(struct db *db, bool *whole, struct error *err);
 
 /* A reader with one state of the database for as long as it is held; db_read_end gives it back. */
 int db_read_begin(struct db *db, struct db_connection **out, struct error *err);

@@ -324,6 +324,25 @@ static int apply_without_references(struct db_connection *writer,
     return rc != 0 ? rc : rc_on;
 }
 
+static int refuse_on_full_disk(const char *path, int64_t version, size_t wanted, struct error *err)
+{
+    return error_set(err, ERROR_FULL,
+                     "%.200s has schema version %lld and this program needs version %zu: the disk "
+                     "has no room to migrate it, and it was left as it was",
+                     path, (long long)version, wanted);
+}
+
+static int apply_all(struct db_connection *writer, int64_t version,
+                     const struct db_migration *migrations, size_t n_migrations, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = (size_t)version; rc == 0 && i < n_migrations; i++)
+        rc = migrations[i].references == DB_REFERENCES_CHECKED_AT_END
+                 ? apply_without_references(writer, &migrations[i], (int64_t)i + 1, err)
+                 : apply(writer, &migrations[i], (int64_t)i + 1, err);
+    return rc;
+}
+
 int db_migrate_with(struct db_connection *writer, const char *path,
                     const struct db_migration *migrations, size_t n_migrations, struct error *err)
 {
@@ -336,12 +355,17 @@ int db_migrate_with(struct db_connection *writer, const char *path,
                          "%s has schema version %lld and this program knows versions up to %zu: "
                          "it was written by a newer chipshot; use that one",
                          path, (long long)version, n_migrations);
-    rc = db_connection_enable_writes(writer, err);
-    for (size_t i = (size_t)version; rc == 0 && i < n_migrations; i++)
-        rc = migrations[i].references == DB_REFERENCES_CHECKED_AT_END
-                 ? apply_without_references(writer, &migrations[i], (int64_t)i + 1, err)
-                 : apply(writer, &migrations[i], (int64_t)i + 1, err);
-    return rc;
+    /* Only before there is anything in the file. */
+    if (version == 0)
+        rc = db_pages_make_returnable(writer, err);
+    if (rc == 0)
+        rc = db_connection_enable_writes(writer, err);
+    if (rc == 0)
+        rc = db_files_configure(writer, err);
+    if (rc == 0)
+        rc = apply_all(writer, version, migrations, n_migrations, err);
+    const bool was_due = version > 0 && version < (int64_t)n_migrations;
+    return rc == ERROR_FULL && was_due ? refuse_on_full_disk(path, version, n_migrations, err) : rc;
 }
 
 const struct db_migration *db_migrations(size_t *n_migrations)

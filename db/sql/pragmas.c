@@ -58,6 +58,70 @@ int db_schema_set_version(struct db_connection *connection, int64_t version, str
     return db_connection_run_script(connection, "storing the schema version", sql, err);
 }
 
+/* ---- pages ---- */
+
+int db_files_configure(struct db_connection *writer, struct error *err)
+{
+    char sql[96];
+    /* Debian's default is ON, and FAST writes as much. */
+    snprintf(sql, sizeof(sql), "PRAGMA secure_delete = OFF; PRAGMA journal_size_limit = %d",
+             DB_LOG_KEPT_SIZE);
+    return db_connection_run_script(writer, "configuring the database's files", sql, err);
+}
+
+int db_pages_make_returnable(struct db_connection *writer, struct error *err)
+{
+    return db_connection_run_script(writer, "configuring a new database",
+                                    "PRAGMA auto_vacuum = INCREMENTAL", err);
+}
+
+int db_pages_count(struct db_connection *connection, struct db_pages *out, struct error *err)
+{
+    enum { INCREMENTAL = 2 };
+    int64_t n_pages = 0, n_free = 0, page_size = 0, mode = 0;
+    int rc = read_int(connection, "PRAGMA page_count", "page_count", &n_pages, err);
+    if (rc == 0)
+        rc = read_int(connection, "PRAGMA freelist_count", "freelist_count", &n_free, err);
+    if (rc == 0)
+        rc = read_int(connection, "PRAGMA page_size", "page_size", &page_size, err);
+    if (rc == 0)
+        rc = read_int(connection, "PRAGMA auto_vacuum", "auto_vacuum", &mode, err);
+    if (rc == 0)
+        *out = (struct db_pages){.n_pages = (uint64_t)n_pages,
+                                 .n_free = (uint64_t)n_free,
+                                 .page_size = (uint64_t)page_size,
+                                 .returnable = mode == INCREMENTAL};
+    return rc;
+}
+
+int db_pages_return(struct db_connection *writer, uint32_t n, struct error *err)
+{
+    char sql[64];
+    snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%u)", n);
+    return db_connection_run_script(writer, "giving back free pages", sql, err);
+}
+
+int db_log_write_back(struct db_connection *writer, bool *whole, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "writing back the log",
+                             "PRAGMA wal_checkpoint(PASSIVE)", err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        const int64_t n_frames = db_column_int(stmt, "log", -1, INT64_MAX);
+        const int64_t n_back = db_column_int(stmt, "checkpointed", -1, INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+        if (rc == 0)
+            *whole = n_frames == n_back;
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+/* ---- references ---- */
+
 int db_schema_release_references(struct db_connection *connection, struct error *err)
 {
     return db_connection_run_script(connection, "letting go of foreign keys",

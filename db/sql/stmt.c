@@ -129,7 +129,7 @@ static void harden(sqlite3 *handle)
     sqlite3_db_config(handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     /* Readers must never checkpoint; the writer may once it is known that the file is ours. */
     sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0);
+    sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 1); /* VACUUM INTO attaches what it makes */
 }
 
 int db_connection_open(struct db_connection **out, const char *path, enum db_connection_mode mode,
@@ -187,8 +187,7 @@ int db_connection_enable_writes(struct db_connection *connection, struct error *
                          "(journal mode stays \"%s\")",
                          mode);
     sqlite3_db_config(connection->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-    return run(connection, "opening for writing",
-               "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864", err);
+    return run(connection, "opening for writing", "PRAGMA synchronous = FULL", err);
 }
 
 void db_connection_close(struct db_connection *connection)

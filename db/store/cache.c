@@ -44,6 +44,7 @@ _Static_assert(sizeof(struct header) == 64, "the header is as described above");
 struct cache {
     struct cache_index *index;    /* locks for itself; the rest never changes */
     char directory[DB_PATH_SIZE]; /* of the data */
+    struct room *room;            /* NULL: of no concern */
 };
 
 struct cache_entry {
@@ -69,6 +70,11 @@ int cache_create(struct cache **out, const char *directory, uint64_t max_size, s
     else
         free(cache);
     return rc;
+}
+
+void cache_keep_room(struct cache *cache, struct room *room)
+{
+    cache->room = room;
 }
 
 void cache_destroy(struct cache *cache)
@@ -188,6 +194,11 @@ static int write_at(const struct cache_entry *entry, const void *data, uint64_t 
  * can tell. */
 static int reserve(const struct cache_entry *entry, struct error *err)
 {
+    int rc = entry->cache->room == NULL
+                 ? 0
+                 : room_require(entry->cache->room, ROOM_CACHE, file_size(entry), err);
+    if (rc != 0)
+        return rc;
     int result;
     do {
         result = fallocate(entry->fd, 0, 0, (off_t)file_size(entry));

@@ -12,11 +12,15 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "db/store/room.h"
 
 struct cache;
 
 /* Indexes DIR/cache and evicts down to max_size bytes; writes in DIR/tmp, which exists. */
 int cache_create(struct cache **out, const char *directory, uint64_t max_size, struct error *err);
+/* From now on ERROR_FULL where an entry would not leave the room that ROOM_CACHE is to leave.
+ * Borrowed until destroy. Before anyone else uses the cache. */
+void cache_keep_room(struct cache *cache, struct room *room);
 /* Every entry must have been destroyed. Leaves the files. NULL allowed. */
 void cache_destroy(struct cache *cache);
 

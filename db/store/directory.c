@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/hex.h"
@@ -313,16 +312,6 @@ static int next(void *place, const char *after, char out[DB_SHA256_SIZE], struct
     return rc;
 }
 
-static int free_size(void *place, uint64_t *out, struct error *err)
-{
-    const struct directory *directory = place;
-    struct statvfs device;
-    if (statvfs(directory->path, &device) != 0)
-        return db_io_error(err, errno, "asking for the free space of", directory->path);
-    *out = (uint64_t)device.f_bavail * device.f_frsize;
-    return 0;
-}
-
 static const struct store_driver driver = {
     .destroy = free,
     .begin = upload_begin,
@@ -336,7 +325,6 @@ static const struct store_driver driver = {
     .move = file_move,
     .list = list,
     .next = next,
-    .free_size = free_size,
 };
 
 int store_create_directory(struct store **out, const char *path, const struct store_needs *needs,

@@ -49,7 +49,6 @@ struct store_driver {
     /* The first name of STORE_FILES after `after` ("": of all) in the order of bytes.
      * ERROR_NOT_FOUND: there is none. */
     int (*next)(void *place, const char *after, char out[DB_SHA256_SIZE], struct error *err);
-    int (*free_size)(void *place, uint64_t *out, struct error *err);
 };
 
 /* Takes `place`, also when it fails. */

@@ -20,6 +20,7 @@
 
 #include "db/store/content_hash.h"
 #include "db/store/inside.h"
+#include "db/store/room.h"
 
 struct store_writer {
     struct store *store;
@@ -70,6 +71,11 @@ void store_destroy(struct store *store)
 void store_observe(struct store *store, const struct store_observer *observer)
 {
     store->observer = *observer;
+}
+
+void store_keep_room(struct store *store, struct room *room)
+{
+    store->room = room;
 }
 
 /* ---- pins and removals, under the mutex ---- */
@@ -294,11 +300,6 @@ int store_next(struct store *store, const char *after, char out[DB_SHA256_SIZE],
     return store->driver->next(store->place, after, out, err);
 }
 
-int store_free_size(struct store *store, uint64_t *out, struct error *err)
-{
-    return store->driver->free_size(store->place, out, err);
-}
-
 /* ---- writing ---- */
 
 int store_writer_create(struct store_writer **out, struct store *store, struct error *err)
@@ -317,12 +318,23 @@ int store_writer_create(struct store_writer **out, struct store *store, struct e
     return 0;
 }
 
+/* What is written is counted by the file system already. */
+static int require_room(const struct store_writer *writer, size_t size, struct error *err)
+{
+    const bool is_due = writer->size / STORE_ROOM_PART != (writer->size + size) / STORE_ROOM_PART;
+    return writer->store->room == NULL || !is_due
+               ? 0
+               : room_require(writer->store->room, ROOM_NEW, 0, err);
+}
+
 int store_writer_write(struct store_writer *writer, const void *data, size_t size,
                        struct error *err)
 {
     if (writer->failed || writer->sha256[0] != '\0')
         return error_set(err, ERROR_IO, "the upload has ended and takes no more bytes");
-    int rc = writer->store->driver->append(writer->upload, data, size, err);
+    int rc = require_room(writer, size, err);
+    if (rc == 0)
+        rc = writer->store->driver->append(writer->upload, data, size, err);
     if (rc != 0) {
         writer->failed = true;
         return rc;

@@ -28,6 +28,7 @@
 #include "db/id.h"
 #include "db/store/verdicts.h"
 
+struct room;
 struct store;
 struct store_writer;
 
@@ -57,6 +58,13 @@ struct store_observer {
 
 /* Before anyone else uses the store. */
 void store_observe(struct store *store, const struct store_observer *observer);
+
+/* Bytes of an upload after which the room is looked at again. */
+enum { STORE_ROOM_PART = 8 << 20 };
+
+/* From now on ERROR_FULL where an upload would not leave the room that ROOM_NEW is to leave
+ * (db/store/room.h). `room` is borrowed until destroy. Before anyone else uses the store. */
+void store_keep_room(struct store *store, struct room *room);
 
 /* Made by the kind of store that it is (db/store/directory.h). Every writer and file must have been
  * destroyed or closed. NULL allowed. */
@@ -138,8 +146,5 @@ int store_has_files(struct store *store, bool *out, struct error *err);
 /* The first name after `after` ("": of all) in the order of bytes: to go through all files while
  * they come and go. ERROR_NOT_FOUND: there is none. */
 int store_next(struct store *store, const char *after, char out[DB_SHA256_SIZE], struct error *err);
-
-/* Bytes that can still be stored. */
-int store_free_size(struct store *store, uint64_t *out, struct error *err);
 
 #endif

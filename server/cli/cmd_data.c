@@ -16,6 +16,7 @@ static void print_note(void *context, enum data_note note, const char *name)
         [DATA_NOTE_PAIRED] = "paired with the store",
         [DATA_NOTE_MISSING] = "missing",
         [DATA_NOTE_LEFT_IN_TMP] = "not ours, in tmp",
+        [DATA_NOTE_GIVEN_UP] = "given up",
         [DATA_NOTE_SET_ASIDE] = "set aside",
         [DATA_NOTE_BROUGHT_BACK] = "brought back",
         [DATA_NOTE_IN_QUARANTINE] = "in quarantine",

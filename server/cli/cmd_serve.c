@@ -82,7 +82,7 @@ static void log_access(const struct server *server)
 
 /* ---- start ---- */
 
-static int register_encoder(struct server *server, struct error *err)
+static int store_encoder(struct server *server, struct error *err)
 {
     const char *path = server->config.encoder_file;
     struct db *db = server->service.db;
@@ -98,11 +98,25 @@ static int register_encoder(struct server *server, struct error *err)
     return rc;
 }
 
+/* On a full disk what is there is served with the encoders that are there. */
+static int register_encoder(struct server *server, struct error *err)
+{
+    int rc = store_encoder(server, err);
+    if (rc != ERROR_FULL)
+        return rc;
+    log_write(&server->log, LOG_LEVEL_WARN, "encoder_not_stored",
+              (struct log_field[]){log_string("error", err->message),
+                                   log_string("effect", "the default encoder stays as it is")},
+              2);
+    return 0;
+}
+
 static int start_service(struct server *server, struct error *err)
 {
     const struct service_config config = {
         .directory = server->config.data_directory,
         .cache_max_size = server->config.cache_max_size,
+        .min_free_size = server->config.min_free_size,
         .n_threads = server->config.n_threads,
         .background = server->config.background,
         .max_idle_encoders = IDLE_ENCODERS,

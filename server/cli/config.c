@@ -81,6 +81,8 @@ static const struct option_row rows[] = {
      "bytes a second of stored files to check for damage; 0: none"},
     {"scrub-interval", "CHIPSHOT_SCRUB_INTERVAL", "SECONDS", KIND_U32, FIELD(scrub_interval_s), 0,
      31536000, "604800", "from the end of a check of all stored files to the next"},
+    {"min-free-space", "CHIPSHOT_MIN_FREE_SPACE", "SIZE", KIND_SIZE, FIELD(min_free_size), 0,
+     KI *KI *KI *KI *KI, "64M", "bytes of the disk that stay free: below, nothing new is taken"},
     {"max-connections", "CHIPSHOT_MAX_CONNECTIONS", "N", KIND_U32, FIELD(http.max_connections), 1,
      10000, "512", "client connections at a time"},
     {"max-connections-per-client", "CHIPSHOT_MAX_CONNECTIONS_PER_CLIENT", "N", KIND_U32,

@@ -28,6 +28,7 @@ struct config {
     uint64_t cache_max_size;
     uint64_t scrub_rate;
     uint32_t scrub_interval_s;
+    uint64_t min_free_size;
     uint32_t drain_timeout_s;
     enum log_level log_level;
     enum log_format log_format;

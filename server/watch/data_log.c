@@ -12,6 +12,7 @@ static const struct {
     [DATA_NOTE_PAIRED] = {LOG_LEVEL_WARN, "data_paired", "store", DATA_LOG_LINES},
     [DATA_NOTE_MISSING] = {LOG_LEVEL_ERROR, "data_missing", "sha256", DATA_LOG_LINES},
     [DATA_NOTE_LEFT_IN_TMP] = {LOG_LEVEL_WARN, "data_left_in_tmp", "name", DATA_LOG_LINES},
+    [DATA_NOTE_GIVEN_UP] = {LOG_LEVEL_WARN, "disk_full_given_up", "what", DATA_LOG_LINES},
     [DATA_NOTE_SET_ASIDE] = {LOG_LEVEL_WARN, "data_set_aside", "sha256", DATA_LOG_LINES},
     [DATA_NOTE_BROUGHT_BACK] = {LOG_LEVEL_WARN, "data_brought_back", "sha256", DATA_LOG_LINES},
     [DATA_NOTE_DAMAGED] = {LOG_LEVEL_ERROR, "data_damaged", "sha256", UINT_MAX},

@@ -43,6 +43,7 @@ struct job_engine {
     struct db *db;
     struct store *store;
     struct cache *cache;
+    struct room *room;
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;

@@ -79,11 +79,8 @@ static void run_claimed(struct driver *driver, const struct db_job *job,
  * to be ready. */
 static enum db_room look_for_room(const struct worker *worker)
 {
-    uint64_t free_size = 0;
-    if (store_free_size(worker->engine.store, &free_size, NULL) == 0 &&
-        free_size < worker->engine.limits->min_free_size)
-        return DB_NO_ROOM;
-    return DB_ROOM;
+    return room_require(worker->engine.room, ROOM_NEW, 0, NULL) == ERROR_FULL ? DB_NO_ROOM
+                                                                              : DB_ROOM;
 }
 
 /* Until somebody queues a job, one that was put off may be tried, or others may have done so. */

@@ -6,11 +6,14 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/inotify.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +32,50 @@ void server_init(struct server_process *server)
     snprintf(server->data, sizeof(server->data), "%s/http.XXXXXX", root != NULL ? root : "/tmp");
     assert_non_null(mkdtemp(server->data));
     snprintf(server->log, sizeof(server->log), "%.500s.log", server->data);
+}
+
+bool server_init_small(struct server_process *server, const char *size)
+{
+    char options[64];
+    server_init(server);
+    snprintf(options, sizeof(options), "size=%s,mode=0700", size);
+    /* In a namespace of this program's own, so that nothing stays mounted however it ends. */
+    server->mounted = unshare(CLONE_NEWNS) == 0 &&
+                      mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                      mount("tmpfs", server->data, "tmpfs", 0, options) == 0;
+    if (!server->mounted) {
+        print_message("skipped: a small tmpfs cannot be mounted: %s\n", strerror(errno));
+        server_clear(server);
+        return false;
+    }
+    return true;
+}
+
+static void filler_path(const struct server_process *server, char out[600])
+{
+    snprintf(out, 600, "%s/filler", server->data);
+}
+
+void server_fill_disk(const struct server_process *server, uint64_t left)
+{
+    static const char block[4096];
+    char path[600];
+    struct statvfs device;
+    filler_path(server, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    do {
+        assert_int_equal(fstatvfs(fd, &device), 0);
+    } while ((uint64_t)device.f_bavail * device.f_frsize > left &&
+             write(fd, block, sizeof(block)) > 0);
+    close(fd);
+}
+
+void server_empty_disk(const struct server_process *server)
+{
+    char path[600];
+    filler_path(server, path);
+    assert_int_equal(unlink(path), 0);
 }
 
 /* In the child, before exec: only async-signal-safe calls matter little here, the test program has
@@ -202,6 +249,8 @@ void server_clear(struct server_process *server)
 {
     if (server->pid > 0)
         server_stop(server, SIGKILL);
+    if (server->mounted)
+        umount2(server->data, MNT_DETACH);
     chmod(server->data, 0700);
     nftw(server->data, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     remove(server->log);

@@ -13,6 +13,7 @@ struct server_process {
     uint16_t port;
     char data[512]; /* data directory; made when empty, removed by server_clear */
     char log[512];  /* file with what the server wrote to stderr */
+    bool mounted;   /* the data directory is a file system of its own */
 };
 
 struct server_options {
@@ -24,6 +25,13 @@ struct server_options {
 
 /* Makes a data directory. */
 void server_init(struct server_process *server);
+/* The same, and makes it a file system of `size` ("100m"). False, with nothing to clear, where the
+ * system does not allow that. */
+bool server_init_small(struct server_process *server, const char *size);
+/* Writes a file into the data directory until `left` bytes are free; again to take what became free
+ * since. server_empty_disk removes it. */
+void server_fill_disk(const struct server_process *server, uint64_t left);
+void server_empty_disk(const struct server_process *server);
 /* Starts and waits until it listens. Call server_init before. */
 void server_start(struct server_process *server, const struct server_options *options);
 /* Starts a server that is expected to refuse, and returns its exit status; `text` is what it said.

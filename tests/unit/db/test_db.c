@@ -6,11 +6,8 @@
 static void check_writes_reads_and_measures(void **state)
 {
     struct fixture *f = *state;
-    uint64_t free_size = 0;
     assert_ok(db_check(f->db, &f->err));
     assert_ok(db_check(f->db, &f->err));
-    assert_ok(store_free_size(f->store, &free_size, &f->err));
-    assert_true(free_size > 0);
 }
 
 /* ---- damage ---- */

@@ -1,6 +1,8 @@
 #include "tests/unit/db/version_1.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "db/sql/migrations.h"
@@ -86,6 +88,30 @@ static void a_newer_version_is_refused_and_left_alone(void **state)
     assert_int_equal(
         fixture_read_file(f, "chipshot.sqlite-wal", after + n_before, sizeof(after) / 2), n_wal);
     assert_memory_equal(before, after, n_before + n_wal);
+}
+
+static void a_migration_without_room_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit limit;
+    int64_t version = 0;
+    fixture_close(f);
+    struct db_connection *connection = version_1_create(f);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_ok(getrlimit(RLIMIT_FSIZE, &limit));
+    const rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = 8192;
+    assert_ok(setrlimit(RLIMIT_FSIZE, &limit));
+    int rc = db_migrate(connection, "it", &f->err);
+    limit.rlim_cur = before;
+    assert_ok(setrlimit(RLIMIT_FSIZE, &limit));
+    assert_int_equal(rc, ERROR_FULL);
+    assert_non_null(strstr(f->err.message, "it has schema version 1 and this program needs"));
+    assert_non_null(strstr(f->err.message, "no room to migrate it"));
+    assert_ok(db_schema_version(connection, &version, &f->err));
+    assert_int_equal(version, 1);
+    assert_ok(db_migrate(connection, "it", &f->err));
+    db_connection_close(connection);
 }
 
 /* ---- frames ---- */
@@ -226,6 +252,7 @@ int main(void)
         TEST(a_file_has_each_frame_once),
         TEST(a_table_made_anew_without_its_rows_is_refused),
         TEST(a_newer_version_is_refused_and_left_alone),
+        TEST(a_migration_without_room_is_refused),
     };
     return test_run(tests);
 }
