@@ -22,8 +22,8 @@ struct service_config {
     const char *directory;   /* of the data; borrowed until service_open returns */
     uint64_t cache_max_size; /* this one and the next as in struct data_config */
     uint64_t min_free_size;
-    uint32_t n_threads;      /* of the pool */
-    bool background;         /* pool_make_background */
+    uint32_t n_threads; /* of the pool */
+    bool background;    /* pool_make_background */
     size_t max_idle_encoders;
     const struct api_limits *limits; /* borrowed until service_close */
     const struct log *log;           /* borrowed until service_close; NULL: nothing is logged */

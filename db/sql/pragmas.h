@@ -11,8 +11,8 @@ int db_schema_version(struct db_connection *connection, int64_t *out, struct err
 int db_schema_set_version(struct db_connection *connection, int64_t version, struct error *err);
 
 /* How a writer is to treat its files: what is deleted is not overwritten, which would write as much
- * to the log as is deleted, on a full disk too; the log keeps at most DB_LOG_KEPT_SIZE bytes once it was written
- * back. */
+ * to the log as is deleted, on a full disk too; the log keeps at most DB_LOG_KEPT_SIZE bytes once
+ * it was written back. */
 enum { DB_LOG_KEPT_SIZE = 16 << 20 };
 int db_files_configure(struct db_connection *writer, struct error *err);
 /* Of an empty database: its free pages can be given back. */

@@ -21,7 +21,7 @@ struct store {
     struct store_needs needs;
     struct store_observer observer;
     struct verdicts *verdicts;
-    struct room *room; /* NULL: of no concern */
+    struct room *room;     /* NULL: of no concern */
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t removed;
     struct hold *pins;     /* of writers */
