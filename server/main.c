@@ -20,7 +20,7 @@ static const struct subcommand subcommands[] = {
     {"encoder", cmd_encoder, "describe an encoder file"},
     {"bench", cmd_bench, "measure the speed of an encoder"},
     {"key", cmd_key, "create, list or revoke API keys"},
-    {"data", cmd_data, "look after a data directory while no server runs on it"},
+    {"data", cmd_data, "look after a data directory, and free room in it"},
 };
 
 static void print_usage(FILE *stream)

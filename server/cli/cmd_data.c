@@ -7,7 +7,9 @@
 #include "db/data.h"
 #include "db/data/inspect.h"
 #include "server/cli/command.h"
+#include "server/cli/common_options.h"
 #include "server/cli/config.h"
+#include "server/cli/data_room.h"
 
 /* Prints what opening found, a line each. */
 static void print_note(void *context, enum data_note note, const char *name)
@@ -100,13 +102,31 @@ static int check(const char *directory)
     return status != 0 ? status : command_end_output();
 }
 
+static bool chosen[UPKEEP_PARTS]; /* by the options of free */
+
+static int free_chosen(const char *directory)
+{
+    return data_room_free(directory, chosen);
+}
+
 static const struct {
     const char *name;
     int (*run)(const char *directory);
 } actions[] = {
     {"adopt", adopt},
     {"check", check},
+    {"usage", data_room_usage},
+    {"free", free_chosen},
 };
+
+/* free is told what, and nothing else is. */
+static bool is_well_called(int (*run)(const char *directory))
+{
+    bool any = false;
+    for (int i = 0; i < UPKEEP_PARTS; i++)
+        any = any || chosen[i];
+    return any == (run == free_chosen);
+}
 
 int cmd_data(int argc, char **argv)
 {
@@ -116,15 +136,29 @@ int cmd_data(int argc, char **argv)
          .argument = "DIR",
          .value.text = &directory,
          .help = "data directory (default: CHIPSHOT_DATA, else the server's default)"},
+        OPTION_FLAG("tmp", &chosen[UPKEEP_TMP], "free what a crash left in tmp"),
+        OPTION_FLAG("cache", &chosen[UPKEEP_CACHE],
+                    "free embeddings and views, which are made again when they are needed"),
+        OPTION_FLAG("quarantine", &chosen[UPKEEP_QUARANTINE],
+                    "delete for good the files that the database did not know at a start"),
+        OPTION_FLAG("database", &chosen[UPKEEP_DATABASE],
+                    "give back what deleted rows leave free in the database's file"),
     };
     const struct command command = {
-        .usage = "data adopt|check [--data DIR]",
+        .usage = "data adopt|check|usage|free [--data DIR] [--tmp] [--cache] [--quarantine] "
+                 "[--database]",
         .summary =
             "Looks after a data directory while no server runs on it.\n"
-            "adopt pairs the database and the files that are there, whatever they are, when "
-            "a start was refused\nbecause they were not known to belong together; it deletes "
-            "nothing.\ncheck reads the database and every file and prints what is missing, "
-            "damaged, unknown or in\nquarantine.",
+            "adopt pairs the database and the files that are there, whatever they are, when a "
+            "start was refused\nbecause they were not known to belong together; it deletes "
+            "nothing.\n"
+            "check reads the database and every file and prints what is missing, damaged, unknown "
+            "or in\nquarantine.\n"
+            "usage prints how many bytes of the disk its parts take, and what each project has; "
+            "also beside a server.\n"
+            "free frees what its options name, and prints how much that was. It works on a full "
+            "disk; only a\ndatabase that an older version made is copied for --database, once, "
+            "which takes as much room as its\nrows do.",
         .options = options,
         .n_options = sizeof(options) / sizeof(options[0]),
         .min_operands = 1,
@@ -138,7 +172,7 @@ int cmd_data(int argc, char **argv)
     if (directory == NULL)
         directory = config_default_data(buffer, sizeof(buffer));
     for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
-        if (strcmp(operands[0], actions[i].name) == 0)
+        if (strcmp(operands[0], actions[i].name) == 0 && is_well_called(actions[i].run))
             return actions[i].run(directory);
     }
     fprintf(stderr, "chipshot: data %.100s: usage: chipshot %s\n", operands[0], command.usage);

@@ -36,7 +36,7 @@ static void every_command_has_help(void **state)
         {"simulate", {"--scene", "--out", "--seed"}},
         {"encoder", {"encoder info"}},
         {"key", {"key create", "list", "revoke", "--data"}},
-        {"data", {"data adopt|check", "--data"}},
+        {"data", {"data adopt|check|usage|free", "--data", "--quarantine"}},
     };
     tool_run("--help");
     tool_assert_done();

@@ -322,6 +322,67 @@ static void an_upload_is_refused_before_its_body(void **state)
     close_lab(&lab);
 }
 
+/* ---- without a server ---- */
+
+static int run_data(const struct lab *lab, const char *action, const char *option, char *text,
+                    size_t size)
+{
+    const char *const arguments[] = {"data", action, "--data", lab->server.data, option, NULL};
+    return server_run_tool(arguments, text, size);
+}
+
+static void put_into_quarantine(const struct lab *lab)
+{
+    char path[700];
+    snprintf(path, sizeof(path), "%s/quarantine/01", lab->server.data);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/quarantine/01/01%062d", lab->server.data, 0);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs("somebody's", file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Not even a reserve is there. */
+static void room_is_freed_without_a_server(void **state)
+{
+    (void)state;
+    struct lab lab;
+    char text[4096], path[700], job[WORKFLOW_ID_SIZE], target[160];
+    open_small_lab(&lab);
+    fill(&lab);
+    workflow_submit(lab.client, lab.project, lab.set, lab.image, job);
+    workflow_wait(lab.client, job, "succeeded");
+    snprintf(target, sizeof(target), "/v1/images/%s/preview.png", lab.image);
+    expect_status(&lab, "GET", target, 200);
+    put_into_quarantine(&lab);
+    assert_int_equal(run_data(&lab, "free", "--cache", text, sizeof(text)), 1);
+    assert_string_equal(text, "");
+    assert_int_equal(run_data(&lab, "usage", NULL, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "  quarantine, 1 files\n"));
+    assert_non_null(strstr(text, lab.project));
+    stop(&lab);
+    snprintf(path, sizeof(path), "%s/reserve", lab.server.data);
+    assert_int_equal(unlink(path), 0);
+    server_fill_disk(&lab.server, 0);
+
+    assert_int_equal(run_data(&lab, "usage", NULL, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "  cache, "));
+    assert_int_equal(run_data(&lab, "free", "--cache", text, sizeof(text)), 0);
+    assert_int_equal(strncmp(text, "cache: ", 7), 0);
+    assert_int_equal(server_count_files(&lab.server, "cache"), 0);
+    assert_int_equal(server_count_files(&lab.server, "quarantine"), 1);
+    assert_int_equal(run_data(&lab, "free", "--quarantine", text, sizeof(text)), 0);
+    assert_string_equal(text, "quarantine: 1 files removed, 4096 bytes\n");
+    assert_int_equal(server_count_files(&lab.server, "quarantine"), 0);
+    assert_int_equal(run_data(&lab, "free", "--database", text, sizeof(text)), 0);
+    assert_int_equal(strncmp(text, "database: of ", 13), 0);
+    start(&lab, NULL);
+    snprintf(target, sizeof(target), "/v1/jobs/%s", job);
+    expect_status(&lab, "GET", target, 200);
+    close_lab(&lab);
+}
+
 /* ---- the database's file ---- */
 
 static void add_large_projects(struct lab *lab, char (*paths)[128], int n)
@@ -395,6 +456,7 @@ int main(void)
         cmocka_unit_test(the_reserve_is_given_up_and_made_again),
         cmocka_unit_test(below_the_floor_nothing_new_is_taken),
         cmocka_unit_test(an_upload_is_refused_before_its_body),
+        cmocka_unit_test(room_is_freed_without_a_server),
         cmocka_unit_test(the_database_shrinks_after_a_deletion),
     };
     return test_run(tests);
