@@ -9,6 +9,9 @@ import struct
 import sys
 import zlib
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "gate"))
+import gate
+
 FOLDER = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "corpus")
 
 
@@ -177,5 +180,17 @@ def texts():
     put("fuzz_manifest", "support", SET.replace('"image_id":"$i",', ""))
 
 
+# ---- the bytes of connections ----
+
+def connections():
+    """The gate's cases; the first two bytes choose the pieces, whose sizes differ from case to case."""
+    for number, path in enumerate(sorted(gate.CASES.glob("*.case"))):
+        steps = gate.read_case(path, "0.9", "chipshot_0123456789").steps
+        data = b"".join(sent for kind, sent in steps if kind == "send")
+        if len(data) <= 4096:
+            put("fuzz_head", path.stem, bytes([number * 5 % 61, number * 3 % 7]) + data)
+
+
 images()
 texts()
+connections()
