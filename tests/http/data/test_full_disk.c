@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -148,6 +149,28 @@ static void put_off_a_job(struct lab *lab, char cancel[128])
     snprintf(cancel, 128, "/v1/jobs/%s/cancel", job);
 }
 
+static void add_large_projects(struct lab *lab, char (*paths)[128], int n)
+{
+    enum { LABELS = 64, VALUE = 1000 };
+    json_t *labels = json_object();
+    char value[VALUE + 1], key[16];
+    memset(value, 'x', VALUE);
+    value[VALUE] = '\0';
+    for (int i = 0; i < LABELS; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        json_object_set_new(labels, key, json_string(value));
+    }
+    json_t *project = json_pack("{s:s, s:o}", "name", "large", "labels", labels);
+    char *body = json_dumps(project, 0);
+    for (int i = 0; i < n; i++) {
+        json_t *made = workflow_json(lab->client, "POST", "/v1/projects", body, 0, 201);
+        snprintf(paths[i], 128, "/v1/projects/%s", json_string_value(json_object_get(made, "id")));
+        json_decref(made);
+    }
+    free(body);
+    json_decref(project);
+}
+
 /* ---- on a disk that is full ---- */
 
 static void what_frees_room_works_on_a_full_disk(void **state)
@@ -226,6 +249,26 @@ static void a_server_starts_on_a_full_disk(void **state)
     expect_status(&lab, "GET", path, 404);
     server_empty_disk(&lab.server);
     expect_ready(&lab, 200, "\"status\":\"ready\"");
+    close_lab(&lab);
+}
+
+/* No file may grow: the database's log is written back and begun anew. */
+static void a_log_that_cannot_grow_is_begun_anew(void **state)
+{
+    (void)state;
+    enum { N = 10 };
+    struct lab lab = {.client = NULL};
+    char paths[N][128];
+    server_init(&lab.server);
+    server_start(&lab.server, &(struct server_options){.max_file_size = 1 << 30});
+    lab.client = client_create(lab.server.port);
+    add_large_projects(&lab, paths, N);
+    const rlim_t size = size_of(&lab, "chipshot.sqlite-wal", NULL);
+    assert_in_range(size, 700000, 4 * MIB);
+    const struct rlimit limit = {.rlim_cur = size, .rlim_max = 1 << 30};
+    assert_int_equal(prlimit(lab.server.pid, RLIMIT_FSIZE, &limit, NULL), 0);
+    for (int i = 0; i < N; i++)
+        expect_status(&lab, "DELETE", paths[i], 204);
     close_lab(&lab);
 }
 
@@ -385,28 +428,6 @@ static void room_is_freed_without_a_server(void **state)
 
 /* ---- the database's file ---- */
 
-static void add_large_projects(struct lab *lab, char (*paths)[128], int n)
-{
-    enum { LABELS = 64, VALUE = 1000 };
-    json_t *labels = json_object();
-    char value[VALUE + 1], key[16];
-    memset(value, 'x', VALUE);
-    value[VALUE] = '\0';
-    for (int i = 0; i < LABELS; i++) {
-        snprintf(key, sizeof(key), "k%d", i);
-        json_object_set_new(labels, key, json_string(value));
-    }
-    json_t *project = json_pack("{s:s, s:o}", "name", "large", "labels", labels);
-    char *body = json_dumps(project, 0);
-    for (int i = 0; i < n; i++) {
-        json_t *made = workflow_json(lab->client, "POST", "/v1/projects", body, 0, 201);
-        snprintf(paths[i], 128, "/v1/projects/%s", json_string_value(json_object_get(made, "id")));
-        json_decref(made);
-    }
-    free(body);
-    json_decref(project);
-}
-
 static void wait_until_smaller(const struct lab *lab, uint64_t size)
 {
     char path[700], event[4096];
@@ -453,6 +474,7 @@ int main(void)
         cmocka_unit_test(what_frees_room_works_on_a_full_disk),
         cmocka_unit_test(a_job_is_cancelled_on_a_full_disk),
         cmocka_unit_test(a_server_starts_on_a_full_disk),
+        cmocka_unit_test(a_log_that_cannot_grow_is_begun_anew),
         cmocka_unit_test(the_reserve_is_given_up_and_made_again),
         cmocka_unit_test(below_the_floor_nothing_new_is_taken),
         cmocka_unit_test(an_upload_is_refused_before_its_body),
