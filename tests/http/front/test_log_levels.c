@@ -3,7 +3,6 @@
 
 #include <ftw.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/image/png_write.h"
@@ -14,6 +13,8 @@
 #define HOST  "Host: localhost\r\n"
 #define CLOSE "Connection: close\r\n"
 #define JSON  "Content-Type: application/json\r\n"
+
+enum { N_GONE = 20 };
 
 static void what_clients_do_is_no_error(void **state)
 {
@@ -43,16 +44,23 @@ static void what_clients_do_is_no_error(void **state)
         if (status != trials[i].status)
             fail_msg("%d: %s", status, trials[i].text);
     }
-    /* One that goes in the middle of its body. */
-    int gone = raw_connect(server.port);
-    raw_print(gone, "POST /v1/projects HTTP/1.1\r\n" HOST JSON
-                    "Content-Length: 12\r\nExpect: 100-continue\r\n\r\n");
-    raw_read_until(gone, "100 Continue\r\n\r\n", out, sizeof(out));
-    raw_print(gone, "{\"na");
-    const struct linger at_once = {1, 0}; /* a reset: an end that no poll overlooks */
-    assert_int_equal(setsockopt(gone, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
-    close(gone);
-    server_wait_log(&server, "outcome=aborted");
+    /* Some that go in the middle of their bodies, with the last of their bytes. */
+    for (int i = 0; i < N_GONE; i++) {
+        int gone = raw_connect(server.port);
+        raw_print(gone, "POST /v1/projects HTTP/1.1\r\n" HOST JSON
+                        "Content-Length: 12\r\nExpect: 100-continue\r\n\r\n");
+        raw_read_until(gone, "100 Continue\r\n\r\n", out, sizeof(out));
+        raw_print(gone, "{\"na");
+        close(gone);
+    }
+    for (int n = 0; n < N_GONE;) {
+        server_wait_log(&server, "outcome=aborted");
+        server_read_log(&server, out, sizeof(out));
+        n = 0;
+        for (const char *at = out; (at = strstr(at, "outcome=aborted")) != NULL; at++)
+            n++;
+        assert_null(strstr(out, "outcome=timeout"));
+    }
     assert_int_equal(server_stop(&server, SIGTERM), 0);
     server_read_log(&server, out, sizeof(out));
     const char *loud = strstr(out, "level=error");
