@@ -220,7 +220,7 @@ static void a_list_of_large_jobs_is_as_small(void **state)
     const long grown = peak_memory(history) - before;
     const long ids = (long)N_JOBS * N_IMAGES * DB_ID_SIZE / 1024;
     print_message("note: %ld KiB more; the ids of all images are %ld KiB\n", grown, ids);
-    assert_true(grown < ids / 4);
+    assert_true(grown < ids / 2);
     stop(history);
 }
 
