@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -259,6 +260,25 @@ static int create_token(char token[DB_KEY_TOKEN_SIZE], struct error *err)
     return 0;
 }
 
+/* Whether a key can be written, as far as can be known without the lock: that lock tells a server
+ * that there are or were keys, and is not to stay where the first one could not be made. */
+static int require_writable(const char *directory, const struct db_key *key, struct error *err)
+{
+    char path[DB_PATH_SIZE];
+    struct db_key copy = *key;
+    const struct db_key_list list = {.items = &copy, .n_items = 1};
+    int rc = db_path(path, err, "%s/keys.XXXXXX", directory);
+    int fd = rc == 0 ? mkostemp(path, O_CLOEXEC) : -1;
+    if (rc == 0 && fd < 0)
+        rc = db_io_error(err, errno, "creating", path);
+    if (rc != 0)
+        return rc;
+    rc = write_list(fd, path, &list, err);
+    close(fd);
+    unlink(path);
+    return rc;
+}
+
 int db_key_create(const char *directory, const char *name, struct db_key *out,
                   char token[DB_KEY_TOKEN_SIZE], struct error *err)
 {
@@ -279,6 +299,8 @@ int db_key_create(const char *directory, const char *name, struct db_key *out,
     rc = db_directory_create_all(directory, err);
     if (rc == 0)
         rc = access_check_writers(directory, err);
+    if (rc == 0)
+        rc = require_writable(directory, &key, err);
     if (rc == 0)
         rc = lock(directory, &lock_fd, err);
     if (rc == 0)

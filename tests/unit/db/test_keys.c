@@ -1,6 +1,8 @@
 #include "tests/unit/db/fixture.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -370,6 +372,28 @@ static void no_key_is_made_where_everybody_writes(void **state)
     assert_ok(db_key_create(s->directory, "one", &key, token, &s->err));
 }
 
+/* A server takes the lock for a sign that there are keys, and would answer nobody from then on. */
+static void a_first_key_that_cannot_be_made_leaves_nothing(void **state)
+{
+    struct keys_state *s = *state;
+    struct db_keys *keys = NULL;
+    struct db_key key;
+    struct rlimit limit;
+    char token[DB_KEY_TOKEN_SIZE];
+    assert_ok(open_keys(s, &keys));
+    /* As on a full disk: files come to be, and no byte fits into them. */
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    assert_ok(getrlimit(RLIMIT_FSIZE, &limit));
+    assert_ok(setrlimit(RLIMIT_FSIZE, &(struct rlimit){.rlim_cur = 0, .rlim_max = limit.rlim_max}));
+    int rc = db_key_create(s->directory, "one", &key, token, &s->err);
+    assert_ok(setrlimit(RLIMIT_FSIZE, &limit));
+    assert_int_not_equal(rc, 0);
+    assert_ok(rmdir(s->directory)); /* it is empty */
+    assert_ok(mkdir(s->directory, 0700));
+    assert_int_equal(look(s, keys), DB_KEYS_NEVER);
+    db_keys_close(keys);
+}
+
 static void what_lies_in_the_way_is_not_written_to(void **state)
 {
     struct keys_state *s = *state;
@@ -464,6 +488,7 @@ int main(void)
         TEST(a_file_that_others_may_use_is_not_used),
         TEST(a_file_of_somebody_else_is_not_used),
         TEST(no_key_is_made_where_everybody_writes),
+        TEST(a_first_key_that_cannot_be_made_leaves_nothing),
         TEST(what_lies_in_the_way_is_not_written_to),
         TEST(a_database_that_cannot_be_told_is_said_once),
         TEST(changes_at_once_are_not_lost),
