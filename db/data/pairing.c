@@ -44,11 +44,16 @@ static int count_file(struct db_stmt *stmt, struct count *count, struct error *e
         return rc;
     count->n++;
     rc = store_file_size(count->store, sha256, &size, err);
-    if (rc == 0)
+    if (rc == 0) {
         count->n_there++;
-    else if (count->missing != NULL)
+        return 0;
+    }
+    /* One that cannot be opened is as good as none, and keeps the others from nobody. */
+    if (rc != ERROR_NOT_FOUND && rc != ERROR_IO)
+        return rc;
+    if (count->missing != NULL)
         count->missing(count->context, sha256);
-    return rc == ERROR_NOT_FOUND ? 0 : rc;
+    return 0;
 }
 
 static int count_files(struct db_connection *reader, const char *sql, struct count *count,

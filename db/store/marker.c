@@ -38,7 +38,9 @@ int db_marker_read(const char *directory, char out[DB_ID_SIZE], struct error *er
         return db_io_error(err, errno_value, "reading", path);
     text[strcspn(text, "\n")] = '\0';
     if (!db_id_is(text, prefix))
-        return error_set(err, ERROR_CORRUPT, "%s does not hold the name of a store", path);
+        return error_set(
+            err, ERROR_CORRUPT,
+            "%s does not hold the name of a store; 'chipshot data adopt' writes it again", path);
     memcpy(out, text, DB_ID_SIZE);
     return 0;
 }

@@ -93,6 +93,24 @@ static void one_of_a_version_before_is_paired_when_its_files_are_there(void **st
     expect_paired(f);
 }
 
+static void a_file_that_cannot_be_opened_keeps_no_version_before_away(void **state)
+{
+    struct fixture *f = *state;
+    char other[DB_ID_SIZE], sha256[DB_SHA256_SIZE], name[100], path[700];
+    fixture_fill(f);
+    assert_ok(fixture_add_image(f, f->project_id, "another", other));
+    fixture_close(f);
+    forget_setting(f);
+    remove_file(f, marker);
+    fixture_sha256("another", sha256);
+    snprintf(name, sizeof(name), "blobs/%.2s/%s", sha256, sha256);
+    remove_file(f, name);
+    fixture_path(f, name, path);
+    assert_ok(symlink("elsewhere", path));
+    assert_ok(fixture_open(f));
+    expect_paired(f);
+}
+
 static void one_whose_files_are_gone_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -196,6 +214,7 @@ static void a_damaged_name_is_refused(void **state)
     fixture_write_file(f, marker, "what?");
     assert_int_equal(fixture_open(f), ERROR_CORRUPT);
     assert_non_null(strstr(f->err.message, marker));
+    assert_non_null(strstr(f->err.message, "chipshot data adopt"));
     assert_ok(adopt(f));
     assert_ok(fixture_open(f));
     expect_paired(f);
@@ -246,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_directory_is_paired),
         TEST(one_of_a_version_before_is_paired_when_its_files_are_there),
+        TEST(a_file_that_cannot_be_opened_keeps_no_version_before_away),
         TEST(one_whose_files_are_gone_is_refused),
         TEST(an_encoder_alone_is_no_proof),
         TEST(files_without_their_database_are_refused),
