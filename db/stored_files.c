@@ -3,11 +3,11 @@
 
 #include "db/sql/connection.h"
 
-static int is_named(struct db_connection *connection, const char *sha256, bool *out,
-                    struct error *err)
+int db_stored_file_is_named(struct db_connection *reader, const char *sha256, bool *out,
+                            struct error *err)
 {
     struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, connection, "looking for rows of a file",
+    int rc = db_stmt_prepare(&stmt, reader, "looking for rows of a file",
                              "SELECT 1 FROM images WHERE sha256 = ?"
                              " UNION ALL SELECT 1 FROM encoders WHERE sha256 = ? LIMIT 1",
                              err);
@@ -24,7 +24,7 @@ int db_stored_file_is_needed(struct db *db, const char *sha256, bool *out, struc
     int rc = db_read_begin(db, &reader, err);
     if (rc != 0)
         return rc;
-    rc = is_named(reader, sha256, out, err);
+    rc = db_stored_file_is_named(reader, sha256, out, err);
     db_read_end(db, reader);
     return rc;
 }

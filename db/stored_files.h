@@ -12,6 +12,10 @@ struct db;
 /* What the store asks of the rows: an image's or an encoder's file is needed. It takes a reader. */
 int db_stored_file_is_needed(struct db *db, const char *sha256, bool *out, struct error *err);
 
+/* The same over a connection. */
+int db_stored_file_is_named(struct db_connection *reader, const char *sha256, bool *out,
+                            struct error *err);
+
 /* ERROR_INVALID unless the file is there: called before a row that names it is inserted. */
 int db_stored_file_require(struct store *store, const char *sha256, struct error *err);
 

@@ -10,6 +10,7 @@
 #include "db/store/files.h"
 #include "db/store/room.h"
 #include "db/store/temporary.h"
+#include "db/stored_files.h"
 #include "db/text.h"
 
 const char *upkeep_part_name(enum upkeep_part part)
@@ -30,7 +31,8 @@ enum walk_action { WALK_MEASURE, WALK_REMOVE };
 struct walk {
     const char *path; /* of the directory whose entries come */
     enum walk_action action;
-    int depth; /* of directories that are still gone into */
+    int depth;                  /* of directories that are still gone into */
+    struct db_connection *rows; /* what they name is not removed; NULL: names of something else */
     struct upkeep_use use;
 };
 
@@ -49,6 +51,24 @@ static void count(struct walk *walk, const struct stat *status)
     walk->use.size += (uint64_t)status->st_blocks * 512;
 }
 
+/* Removes a file of ours unless a row names it. */
+static int remove_file(struct walk *walk, const char *path, const char *name,
+                       const struct stat *status, struct error *err)
+{
+    bool is_named = false;
+    int rc = walk->rows != NULL ? db_stored_file_is_named(walk->rows, name, &is_named, err) : 0;
+    if (rc != 0)
+        return rc;
+    if (is_named) {
+        walk->use.n_kept++;
+        return 0;
+    }
+    if (unlink(path) != 0)
+        return db_io_error(err, errno, "removing", path);
+    count(walk, status);
+    return 0;
+}
+
 static int walk_entry(const char *name, void *context, struct error *err)
 {
     struct walk *walk = context;
@@ -58,29 +78,27 @@ static int walk_entry(const char *name, void *context, struct error *err)
     if (rc != 0 || lstat(path, &status) != 0)
         return rc; /* it may just have gone */
     if (S_ISDIR(status.st_mode) && walk->depth > 0) {
-        struct walk below = {.path = path, .action = walk->action, .depth = walk->depth - 1};
+        struct walk below = {
+            .path = path, .action = walk->action, .depth = walk->depth - 1, .rows = walk->rows};
         rc = db_directory_visit(path, walk_entry, &below, err);
         walk->use.n_files += below.use.n_files;
         walk->use.size += below.use.size;
+        walk->use.n_kept += below.use.n_kept;
         return rc;
     }
     if (!S_ISREG(status.st_mode))
         return 0;
-    if (walk->action == WALK_REMOVE) {
-        if (!is_ours(name))
-            return 0;
-        if (unlink(path) != 0)
-            return db_io_error(err, errno, "removing", path);
-    }
+    if (walk->action == WALK_REMOVE)
+        return is_ours(name) ? remove_file(walk, path, name, &status, err) : 0;
     count(walk, &status);
     return 0;
 }
 
 static int walk_part(const char *directory, enum upkeep_part part, enum walk_action action,
-                     struct upkeep_use *out, struct error *err)
+                     struct db_connection *rows, struct upkeep_use *out, struct error *err)
 {
     char path[DB_PATH_SIZE];
-    struct walk walk = {.path = path, .action = action, .depth = 1};
+    struct walk walk = {.path = path, .action = action, .depth = 1, .rows = rows};
     int rc = db_path(path, err, "%s/%s", directory, upkeep_part_name(part));
     if (rc == 0)
         rc = db_directory_visit(path, walk_entry, &walk, err);
@@ -115,7 +133,7 @@ int upkeep_measure(const char *directory, enum upkeep_part part, struct upkeep_u
         return measure_files(directory, database, out, err);
     if (part == UPKEEP_RESERVE)
         return measure_files(directory, reserve, out, err);
-    return walk_part(directory, part, WALK_MEASURE, out, err);
+    return walk_part(directory, part, WALK_MEASURE, NULL, out, err);
 }
 
 /* ---- projects ---- */
@@ -189,6 +207,31 @@ void upkeep_end(struct upkeep *upkeep)
     db_claim_release(&upkeep->claim);
 }
 
+/* Without a floor there is no reserve; the next start makes one. */
+static int give_up_reserve(const struct upkeep *upkeep, struct error *err)
+{
+    struct room *room = NULL;
+    int rc = room_create(&room, upkeep->directory, 0, err);
+    room_destroy(room);
+    return rc;
+}
+
+static int empty_quarantine(const struct upkeep *upkeep, struct upkeep_use *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    char path[DB_PATH_SIZE];
+    int rc = db_path(path, err, "%s/chipshot.sqlite", upkeep->directory);
+    if (rc == 0)
+        rc = give_up_reserve(upkeep, err);
+    if (rc == 0)
+        rc = db_connection_open(&reader, path, DB_CONNECTION_READER, err);
+    if (rc != 0)
+        return rc;
+    rc = walk_part(upkeep->directory, UPKEEP_QUARANTINE, WALK_REMOVE, reader, out, err);
+    db_connection_close(reader);
+    return rc;
+}
+
 static void pass_over(void *context, const char *name)
 {
     (void)context;
@@ -204,7 +247,8 @@ static int empty_tmp(const struct upkeep *upkeep, struct upkeep_use *out, struct
     if (rc == 0)
         rc = upkeep_measure(upkeep->directory, UPKEEP_TMP, &after, err);
     if (rc == 0)
-        *out = (struct upkeep_use){before.n_files - after.n_files, before.size - after.size};
+        *out = (struct upkeep_use){.n_files = before.n_files - after.n_files,
+                                   .size = before.size - after.size};
     return rc;
 }
 
@@ -213,8 +257,9 @@ int upkeep_empty(const struct upkeep *upkeep, enum upkeep_part part, struct upke
 {
     switch (part) {
     case UPKEEP_CACHE:
+        return walk_part(upkeep->directory, part, WALK_REMOVE, NULL, out, err);
     case UPKEEP_QUARANTINE:
-        return walk_part(upkeep->directory, part, WALK_REMOVE, out, err);
+        return empty_quarantine(upkeep, out, err);
     case UPKEEP_TMP:
         return empty_tmp(upkeep, out, err);
     case UPKEEP_DATABASE:
@@ -229,11 +274,8 @@ int upkeep_empty(const struct upkeep *upkeep, enum upkeep_part part, struct upke
 int upkeep_shrink(const struct upkeep *upkeep, struct db_shrunk *out, struct error *err)
 {
     char path[DB_PATH_SIZE];
-    struct room *room = NULL;
     int rc = db_path(path, err, "%s/chipshot.sqlite", upkeep->directory);
-    /* Without a floor there is no reserve; the next start makes one. */
     if (rc == 0)
-        rc = room_create(&room, upkeep->directory, 0, err);
-    room_destroy(room);
+        rc = give_up_reserve(upkeep, err);
     return rc != 0 ? rc : db_shrink_whole(upkeep->directory, path, out, err);
 }

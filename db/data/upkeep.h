@@ -25,7 +25,8 @@ const char *upkeep_part_name(enum upkeep_part part);
 
 struct upkeep_use {
     uint64_t n_files;
-    uint64_t size; /* bytes of the disk */
+    uint64_t size;   /* bytes of the disk */
+    uint64_t n_kept; /* files that were to go and that rows name */
 };
 
 /* Also while a server runs. ERROR_IO: also a symbolic link where a directory has to be. */
@@ -56,8 +57,9 @@ struct upkeep {
 int upkeep_begin(struct upkeep *out, const char *directory, struct error *err);
 void upkeep_end(struct upkeep *upkeep);
 
-/* Removes what this program put into the cache, into quarantine or into tmp; `out` is what went.
- * ERROR_INVALID: another part. */
+/* Removes what this program put into the cache, into quarantine or into tmp; `out` is what went. Of
+ * quarantine stays what the database knows, as one that was put back may: the next start brings it
+ * back. The reserve is given up for reading that. ERROR_INVALID: another part. */
 int upkeep_empty(const struct upkeep *upkeep, enum upkeep_part part, struct upkeep_use *out,
                  struct error *err);
 /* db_shrink_whole; the reserve is given up for it. */

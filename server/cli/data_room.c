@@ -43,6 +43,10 @@ static int free_part(const struct upkeep *upkeep, enum upkeep_part part, struct 
     int rc = upkeep_empty(upkeep, part, &gone, err);
     printf("%s: %" PRIu64 " files removed, %" PRIu64 " bytes\n", upkeep_part_name(part),
            gone.n_files, gone.size);
+    if (gone.n_kept > 0)
+        printf("%s: %" PRIu64
+               " files stay: the database knows them, and a start brings them back\n",
+               upkeep_part_name(part), gone.n_kept);
     return rc;
 }
 

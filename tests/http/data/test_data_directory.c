@@ -141,6 +141,15 @@ static void copy_file(const struct server_process *server, const char *from, con
 
 /* ---- databases older than the files ---- */
 
+static void free_quarantine(const struct filled *f, const char *expected)
+{
+    char text[1024];
+    const char *const arguments[] = {"data",         "free",         "--data",
+                                     f->server.data, "--quarantine", NULL};
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
+    assert_string_equal(text, expected);
+}
+
 static void what_an_older_database_does_not_know_comes_back(void **state)
 {
     (void)state;
@@ -170,6 +179,9 @@ static void what_an_older_database_does_not_know_comes_back(void **state)
     assert_int_equal(server_stop(&f.server, SIGTERM), 0);
 
     copy_file(&f.server, "newer", "chipshot.sqlite");
+    free_quarantine(&f, "quarantine: 0 files removed, 0 bytes\n"
+                        "quarantine: 1 files stay: the database knows them, and a start brings "
+                        "them back\n");
     server_start(&f.server, NULL);
     expect_contents(&f);
     assert_int_equal(content_status(&f.server, later), 200);
