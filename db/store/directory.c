@@ -235,8 +235,11 @@ static int file_move(void *place, enum store_shelf from, const char *sha256, boo
         rc = shelf_path(place, to, sha256, target, err);
     if (rc == 0)
         rc = make_folder(place, to, sha256, err);
-    if (rc != 0 || lstat(target, &status) == 0)
+    if (rc != 0)
         return rc;
+    /* Where both shelves have it, a whole one takes the place of the other, be that damaged. */
+    if (lstat(target, &status) == 0 && (!S_ISREG(status.st_mode) || !is_whole(source, sha256)))
+        return 0;
     if (rename(source, target) != 0)
         return errno == ENOENT ? 0 : db_io_error(err, errno, "renaming", source);
     *moved = true;

@@ -527,6 +527,32 @@ static void removing_the_lock_lets_no_second_server_in(void **state)
     server_clear(&server);
 }
 
+/* What was set aside under an older database, and uploaded again: neither is left over, and the
+ * whole one is kept. */
+static void what_is_in_quarantine_takes_the_place_of_what_is_damaged(void **state)
+{
+    (void)state;
+    struct filled f;
+    char place[80], aside[100];
+    fill(&f);
+    char(*names)[65] = list_blobs(&f);
+    for (size_t i = 0; names[i][0] != '\0'; i++) {
+        snprintf(place, sizeof(place), "quarantine/%.2s", names[i]);
+        assert_int_equal(mkdir(path_in(&f.server, place), 0700), 0);
+        snprintf(place, sizeof(place), "blobs/%.2s/%s", names[i], names[i]);
+        snprintf(aside, sizeof(aside), "quarantine/%.2s/%s", names[i], names[i]);
+        copy_file(&f.server, place, aside);
+        if (i % 2 == 0)
+            write_file(&f.server, place);
+    }
+    server_start(&f.server, NULL);
+    expect_contents(&f);
+    assert_int_equal(server_count_files(&f.server, "quarantine"), 0);
+    assert_int_equal(server_count_files(&f.server, "blobs"), f.n_blobs);
+    assert_int_equal(server_stop(&f.server, SIGTERM), 0);
+    server_clear(&f.server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +561,7 @@ int main(void)
         cmocka_unit_test(a_new_database_is_adopted_when_that_is_said),
         cmocka_unit_test(anothers_database_is_refused),
         cmocka_unit_test(what_an_older_database_does_not_know_comes_back),
+        cmocka_unit_test(what_is_in_quarantine_takes_the_place_of_what_is_damaged),
         cmocka_unit_test(only_its_own_files_of_tmp_are_removed),
         cmocka_unit_test(nothing_is_removed_through_a_link),
         cmocka_unit_test(the_directory_itself_may_be_a_link),
