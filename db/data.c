@@ -193,6 +193,15 @@ static int require_database(struct data *data, const char *path, enum data_purpo
     return rc == 0 && has_files ? pairing_refuse_unknown_files(data->directory, err) : rc;
 }
 
+/* Names the file, which SQLite's messages do not. */
+static int explain_corrupt(const char *path, struct error *err)
+{
+    struct error cause = {0};
+    if (err != NULL)
+        cause = *err;
+    return error_set(err, ERROR_CORRUPT, "%.300s: %.150s; put back a backup", path, cause.message);
+}
+
 static int open_database(struct data *data, enum data_purpose purpose, struct error *err)
 {
     char path[DB_PATH_SIZE];
@@ -203,7 +212,7 @@ static int open_database(struct data *data, enum data_purpose purpose, struct er
         rc = create_file(data, path, err);
     if (rc == 0)
         rc = db_open(&data->db, path, err);
-    return rc;
+    return rc == ERROR_CORRUPT ? explain_corrupt(path, err) : rc;
 }
 
 static int is_needed(void *context, const char *sha256, bool *out, struct error *err)

@@ -139,8 +139,9 @@ int cmd_data(int argc, char **argv)
         OPTION_FLAG("tmp", &chosen[UPKEEP_TMP], "free what a crash left in tmp"),
         OPTION_FLAG("cache", &chosen[UPKEEP_CACHE],
                     "free embeddings and views, which are made again when they are needed"),
-        OPTION_FLAG("quarantine", &chosen[UPKEEP_QUARANTINE],
-                    "delete for good the files that the database did not know at a start"),
+        OPTION_FLAG(
+            "quarantine", &chosen[UPKEEP_QUARANTINE],
+            "delete for good the files set aside at a start that the database does not know"),
         OPTION_FLAG("database", &chosen[UPKEEP_DATABASE],
                     "give back what deleted rows leave free in the database's file"),
     };

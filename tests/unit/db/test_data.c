@@ -180,6 +180,8 @@ static void leftovers_are_swept_at_start(void **state)
                        "not a database, and long enough to be looked at by SQLite:"
                        " a file of less than a page is taken for an empty one.....");
     assert_int_equal(fixture_open(f), ERROR_CORRUPT);
+    fixture_path(f, "chipshot.sqlite", path);
+    assert_non_null(strstr(f->err.message, path));
     assert_ok(rename_file(f, "aside", "chipshot.sqlite"));
     assert_ok(fixture_open(f));
     assert_false(fixture_blob_exists(f, "no row came"));
