@@ -122,12 +122,11 @@ static void log_and_destroy(struct errand *errand)
 }
 
 /* The end of a turn: the errand is the sockets' thread's again or, if that one has ended it, gone.
- */
-static void give_back(struct errand *errand)
+ * Under the mutex, which it frees. */
+static void give_back_locked(struct errand *errand)
 {
     const struct errand_context *context = errand->context;
     void *connection = errand->connection;
-    pthread_mutex_lock(&errand->mutex);
     errand->busy = false;
     bool resume = errand->suspended;
     errand->suspended = false;
@@ -137,6 +136,12 @@ static void give_back(struct errand *errand)
         log_and_destroy(errand);
     else if (resume)
         context->resume(connection);
+}
+
+static void give_back(struct errand *errand)
+{
+    pthread_mutex_lock(&errand->mutex);
+    give_back_locked(errand);
 }
 
 /* As give_back, but goes on to another stage. */
@@ -182,45 +187,39 @@ static void swap_buffers(struct errand *errand)
     errand->at_work = other;
 }
 
-enum after_piece { AFTER_NOTHING, AFTER_MORE, AFTER_FINISH };
-
-/* What there is to do after a piece was kept. If it is another one, the next may come in. */
-static enum after_piece look_after_piece(struct errand *errand)
+/* A piece was kept. If there is another one, the next may come in. Whether there is anything to do
+ * and, if not, that nobody does it, is one step: what comes in between would be left lying. */
+static void go_on_after_piece(struct errand *errand)
 {
     bool resume = false;
     pthread_mutex_lock(&errand->mutex);
-    enum after_piece after = errand->finishing ? AFTER_FINISH : AFTER_NOTHING;
     errand->at_work.size = 0;
-    if (errand->in_sight.size > 0) {
+    const bool more = errand->in_sight.size > 0;
+    if (!more && !errand->finishing) {
+        give_back_locked(errand);
+        return;
+    }
+    if (more) {
         swap_buffers(errand);
-        after = AFTER_MORE;
         resume = errand->suspended && !errand->finishing;
         errand->suspended = errand->suspended && !resume;
     }
     pthread_mutex_unlock(&errand->mutex);
     if (resume)
         errand->context->resume(errand->connection);
-    return after;
+    if (more)
+        go_on(errand, STAGE_KEEP);
+    else
+        turn_to_finish(errand);
 }
 
 static void keep_piece(struct errand *errand)
 {
     const struct buffer *piece = &errand->at_work;
-    if (exchange_keep(errand->exchange, piece->data, piece->size) == EXCHANGE_ANSWER_NOW) {
+    if (exchange_keep(errand->exchange, piece->data, piece->size) == EXCHANGE_READ)
+        go_on_after_piece(errand);
+    else
         give_back(errand);
-        return;
-    }
-    switch (look_after_piece(errand)) {
-    case AFTER_NOTHING:
-        give_back(errand);
-        break;
-    case AFTER_MORE:
-        go_on(errand, STAGE_KEEP);
-        break;
-    case AFTER_FINISH:
-        turn_to_finish(errand);
-        break;
-    }
 }
 
 static bool make_room(struct buffer *buffer, size_t size)
