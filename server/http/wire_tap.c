@@ -1,5 +1,6 @@
 #include "server/http/wire_tap.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -35,11 +36,24 @@ void wire_tap_close(int fd)
     free(wire);
 }
 
+/* The library takes a read that filled less than its room for all there is until epoll reports
+ * something new. When the client's end came together with what was just read, that has been
+ * reported: shutting the side that is shut already reports it again. */
+static void report_end_again(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLRDHUP};
+    if (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLRDHUP) != 0)
+        shutdown(fd, SHUT_RD);
+}
+
 ssize_t recv(int fd, void *buffer, size_t size, int flags)
 {
     ssize_t n = recvfrom(fd, buffer, size, flags, NULL, NULL);
     struct wire *wire = n > 0 && flags == 0 ? wire_tap_of(fd) : NULL;
-    if (wire != NULL)
+    if (wire != NULL) {
         wire_feed(wire, buffer, (size_t)n);
+        if ((size_t)n < size)
+            report_end_again(fd);
+    }
     return n;
 }

@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +67,45 @@ static void more_clients_than_connections_are_told_to_wait(void **state)
         status = raw_exchange(server.port, request, out, sizeof(out));
     assert_int_equal(status, 200);
     close(held[1]);
+    assert_int_equal(server_stop(&server, SIGTERM), 0);
+    server_clear(&server);
+}
+
+/* The end comes in one packet with the last bytes: there is no more to be told of afterwards. No
+ * timeout is what closes the connection. */
+static void a_client_that_sends_no_more_is_let_go(void **state)
+{
+    (void)state;
+    static const char *const patience[] = {
+        "--idle-timeout", "3600", "--header-timeout", "3600", "--body-timeout", "3600", NULL};
+    static const struct {
+        const char *sent;
+        size_t n_answers;
+    } trials[] = {
+        {"GET /livez HTTP/1.1\r\n" HOST "\r\n", 1},
+        {"GET /v1/projects HTTP/1.1\r\n" HOST "\r\nGET /livez HTTP/1.1\r\n" HOST "\r\n", 2},
+        {"GET /livez HTTP/1.1\r\n" HOST "\r\nGET /v1/pro", 1},
+        {"GET /livez HTTP/1.1\r\nHo", 0},
+        {"POST /v1/projects HTTP/1.1\r\n" HOST "Content-Type: application/json\r\n"
+         "Content-Length: 12\r\n\r\n{",
+         0},
+        {"POST /v1/projects HTTP/1.1\r\n" HOST "Content-Type: application/json\r\n"
+         "Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+         0},
+    };
+    struct server_process server;
+    char out[8192];
+    server_init(&server);
+    server_start(&server, &(struct server_options){.arguments = patience});
+    for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
+        const size_t size = strlen(trials[i].sent);
+        int fd = raw_connect(server.port);
+        assert_int_equal(send(fd, trials[i].sent, size, MSG_MORE), size);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        raw_read_to_end(fd, out, sizeof(out));
+        assert_int_equal(raw_count_answers(out), trials[i].n_answers);
+        close(fd);
+    }
     assert_int_equal(server_stop(&server, SIGTERM), 0);
     server_clear(&server);
 }
@@ -289,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_are_used_again),
         cmocka_unit_test(more_clients_than_connections_are_told_to_wait),
+        cmocka_unit_test(a_client_that_sends_no_more_is_let_go),
         cmocka_unit_test(running_requests_end_at_shutdown),
         cmocka_unit_test(a_second_signal_ends_the_wait),
         cmocka_unit_test(asking_for_readiness_is_not_writing),
