@@ -43,6 +43,7 @@ FOREIGN = {
     "curl/": ["tests/http/client.c"],
     "cmocka.h": ["tests/*"],
     "cblas.h": ["tests/bench/roofline.c"],
+    "dlfcn.h": ["tests/*"],
 }
 C_LIBRARY = re.compile(
     r"(sys|netinet|arpa|linux)/\w+\.h|(assert|ctype|dirent|errno|fcntl|float|ftw|getopt|glob|inttypes|limits|locale|math|"

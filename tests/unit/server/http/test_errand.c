@@ -83,8 +83,8 @@ static _Thread_local bool is_test_thread;
 
 static void intrude(void)
 {
-    struct errand *errand = intrusion.errand;
-    if (is_test_thread || errand == NULL || intrusion.n_steps-- > 0)
+    struct errand *errand = is_test_thread ? NULL : intrusion.errand;
+    if (errand == NULL || intrusion.n_steps-- > 0)
         return;
     intrusion.errand = NULL;
     assert_int_equal(errand_receive(errand, intrusion.byte, 1), ERRAND_GOES_ON);
