@@ -184,7 +184,9 @@ static bool lock_running(struct handlers *handlers)
     return false;
 }
 
-/* Frees the mutex; wakes a thread where one is wanted and none is on its way. */
+/* Frees the mutex; wakes a thread where one is wanted and none is on its way. It does so first: who
+ * ends waits for jobs is none of the threads that handlers_stop joins, and once the mutex is free
+ * the task may be done and the threads gone. */
 static void unlock_and_wake(struct lane *lane)
 {
     struct thread *thread = lane->first == NULL || lane->waking ? NULL : lane->sleeping;
@@ -192,10 +194,9 @@ static void unlock_and_wake(struct lane *lane)
         lane->sleeping = thread->next;
         lane->waking = true;
         thread->awake = true;
+        pthread_cond_signal(&thread->wake);
     }
     pthread_mutex_unlock(&lane->handlers->mutex);
-    if (thread != NULL)
-        pthread_cond_signal(&thread->wake);
 }
 
 int handlers_submit(struct handlers *handlers, enum handlers_lane lane, struct handlers_task *task,
