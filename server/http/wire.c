@@ -224,11 +224,6 @@ void wire_expect_body(struct wire *wire, enum wire_body body, uint64_t size)
     free(rest);
 }
 
-bool wire_is_amid_body(const struct wire *wire)
-{
-    return wire->state != WIRE_HEAD && wire->state != WIRE_BROKEN;
-}
-
 const char *wire_end_body(struct wire *wire)
 {
     if (wire->state != WIRE_HEAD && wire->state != WIRE_BROKEN)

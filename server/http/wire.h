@@ -14,7 +14,6 @@
 #ifndef CHIPSHOT_SERVER_WIRE_H
 #define CHIPSHOT_SERVER_WIRE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -70,9 +69,6 @@ enum wire_body {
 
 /* After wire_take_head: what follows the head, before the next one. */
 void wire_expect_body(struct wire *wire, enum wire_body body, uint64_t size);
-
-/* Whether of a body that has begun there is more to come. */
-bool wire_is_amid_body(const struct wire *wire);
 
 /* The library has read the body to its end: NULL when it ends here too, else why not, the same
  * however often it is asked before the next head is taken. */
