@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "server/http/errand.h"
@@ -74,8 +75,8 @@ static struct errand *begin_upload(struct place *place, const char *target, size
 /* A handler's step ends where it frees a mutex. What the test does there the thread that serves the
  * sockets could do there as well. */
 static struct {
-    struct errand *errand; /* NULL: nothing is to come in */
-    unsigned n_steps;      /* until it does */
+    _Atomic(struct errand *) errand; /* NULL: nothing is to come in */
+    unsigned n_steps;                /* until it does */
     const char *byte;
     enum errand_state state;
 } intrusion;
@@ -83,10 +84,10 @@ static _Thread_local bool is_test_thread;
 
 static void intrude(void)
 {
-    struct errand *errand = is_test_thread ? NULL : intrusion.errand;
+    struct errand *errand = is_test_thread ? NULL : atomic_load(&intrusion.errand);
     if (errand == NULL || intrusion.n_steps-- > 0)
         return;
-    intrusion.errand = NULL;
+    atomic_store(&intrusion.errand, NULL);
     assert_int_equal(errand_receive(errand, intrusion.byte, 1), ERRAND_GOES_ON);
     intrusion.state = errand_finish(errand, NULL);
 }
@@ -111,8 +112,7 @@ static void reach(struct handlers_task *task, enum handlers_turn turn)
 {
     struct marker *marker = (struct marker *)task;
     assert_int_equal(turn, HANDLERS_RUN);
-    marker->intruded = intrusion.errand == NULL;
-    intrusion.errand = NULL;
+    marker->intruded = atomic_exchange(&intrusion.errand, NULL) == NULL;
     sem_post(&marker->reached);
 }
 
@@ -129,7 +129,7 @@ static bool intrude_after(struct place *place, struct errand *errand, const char
         handlers_take_client(place->errands.handlers, &name, &marker.task.client, &err), 0);
     intrusion.n_steps = n_steps;
     intrusion.byte = bytes + size - 1;
-    intrusion.errand = errand;
+    atomic_store(&intrusion.errand, errand);
     assert_int_equal(errand_receive(errand, bytes, size - 1), ERRAND_GOES_ON);
     handlers_continue(place->errands.handlers, HANDLERS_CHEAP, &marker.task);
     while (sem_wait(&marker.reached) != 0)
