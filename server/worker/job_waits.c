@@ -15,6 +15,8 @@ struct job_waits {
     pthread_t keeper;
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t wake;   /* the keeper: a deadline earlier than its plan, or the end */
+    pthread_cond_t told;   /* job_waits_shutdown: n_telling is 0 */
+    uint32_t n_telling;    /* threads that call who waited, outside the mutex */
     struct job_wait *list;
     uint64_t n_published;
     /* How far the publications were at the last one for a job. Jobs share entries, by a hash of
@@ -53,13 +55,21 @@ static struct job_wait *take(struct job_waits *waits, const char *job_id, int64_
     return taken;
 }
 
-static void tell(struct job_wait *list)
+/* Tells who waited, without the mutex, which is held before and after. */
+static void tell(struct job_waits *waits, struct job_wait *list)
 {
+    if (list == NULL)
+        return;
+    waits->n_telling++;
+    pthread_mutex_unlock(&waits->mutex);
     while (list != NULL) {
         struct job_wait *wait = list;
         list = wait->next;
         wait->ended(wait, wait->result);
     }
+    pthread_mutex_lock(&waits->mutex);
+    if (--waits->n_telling == 0)
+        pthread_cond_broadcast(&waits->told);
 }
 
 static int64_t earliest(const struct job_waits *waits)
@@ -77,9 +87,7 @@ static void *keep_time(void *argument)
     while (!waits->stopping) {
         struct job_wait *overdue = take(waits, NULL, clock_now_ms(), JOB_WAIT_TIMEOUT);
         if (overdue != NULL) {
-            pthread_mutex_unlock(&waits->mutex);
-            tell(overdue);
-            pthread_mutex_lock(&waits->mutex);
+            tell(waits, overdue);
             continue;
         }
         waits->planned_ms = earliest(waits);
@@ -95,10 +103,12 @@ int job_waits_create(struct job_waits **out, struct error *err)
     if (waits == NULL)
         return error_set_nomem(err, "job waits");
     clock_cond_init(&waits->wake);
+    pthread_cond_init(&waits->told, NULL);
     pthread_mutex_init(&waits->mutex, NULL);
     int status = pthread_create(&waits->keeper, NULL, keep_time, waits);
     if (status != 0) {
         pthread_cond_destroy(&waits->wake);
+        pthread_cond_destroy(&waits->told);
         pthread_mutex_destroy(&waits->mutex);
         free(waits);
         return error_set_errno(err, status, "cannot start a thread");
@@ -117,6 +127,7 @@ void job_waits_destroy(struct job_waits *waits)
     pthread_mutex_unlock(&waits->mutex);
     pthread_join(waits->keeper, NULL);
     pthread_cond_destroy(&waits->wake);
+    pthread_cond_destroy(&waits->told);
     pthread_mutex_destroy(&waits->mutex);
     free(waits);
 }
@@ -125,9 +136,8 @@ void job_waits_publish(struct job_waits *waits, const char *job_id)
 {
     pthread_mutex_lock(&waits->mutex);
     *last_of(waits, job_id) = ++waits->n_published;
-    struct job_wait *ended = take(waits, job_id, 0, JOB_WAIT_PUBLISHED);
+    tell(waits, take(waits, job_id, 0, JOB_WAIT_PUBLISHED));
     pthread_mutex_unlock(&waits->mutex);
-    tell(ended);
 }
 
 uint64_t job_waits_mark(struct job_waits *waits)
@@ -211,9 +221,11 @@ void job_waits_shutdown(struct job_waits *waits)
 {
     pthread_mutex_lock(&waits->mutex);
     waits->shutdown = true;
-    struct job_wait *ended = take(waits, NULL, INT64_MAX, JOB_WAIT_SHUTDOWN);
+    tell(waits, take(waits, NULL, INT64_MAX, JOB_WAIT_SHUTDOWN));
+    /* Whoever is called may use what goes after this. */
+    while (waits->n_telling > 0)
+        pthread_cond_wait(&waits->told, &waits->mutex);
     pthread_mutex_unlock(&waits->mutex);
-    tell(ended);
 }
 
 bool job_waits_is_shutdown(struct job_waits *waits)

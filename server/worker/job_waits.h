@@ -59,7 +59,8 @@ typedef bool (*job_wait_predicate)(void *context, const char *job_id);
 enum job_wait_result job_waits_for(struct job_waits *waits, const char *job_id, uint32_t timeout_ms,
                                    job_wait_predicate done, void *context);
 
-/* Ends all waits; later ones end at once. */
+/* Ends all waits; later ones end at once. When it returns nobody is called any more by another
+ * thread. Not to be called from `ended`. */
 void job_waits_shutdown(struct job_waits *waits);
 /* True after job_waits_shutdown. */
 bool job_waits_is_shutdown(struct job_waits *waits);

@@ -1,6 +1,7 @@
 #include "tests/test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -227,6 +228,52 @@ static void each_wait_has_its_own_end(void **state)
     job_waits_destroy(waits);
 }
 
+/* A wait whose end takes its time, and a thread that shuts down meanwhile. */
+struct slow_wait {
+    struct job_wait wait;
+    struct job_waits *waits;
+    sem_t begun;
+    atomic_bool has_returned; /* the shutdown */
+    bool returned_early;
+};
+
+static void end_slowly(struct job_wait *wait, enum job_wait_result result)
+{
+    struct slow_wait *slow = (struct slow_wait *)wait; /* its first member */
+    (void)result;
+    sem_post(&slow->begun);
+    while (!job_waits_is_shutdown(slow->waits))
+        sched_yield();
+    for (int i = 0; i < 10000; i++)
+        sched_yield();
+    slow->returned_early = atomic_load(&slow->has_returned);
+}
+
+static void *publish_slow(void *context)
+{
+    job_waits_publish(((struct slow_wait *)context)->waits, "job_a");
+    return NULL;
+}
+
+static void shutdown_waits_for_who_is_being_told(void **state)
+{
+    (void)state;
+    struct slow_wait slow = {.wait = {.ended = end_slowly}};
+    pthread_t thread;
+    assert_int_equal(job_waits_create(&slow.waits, NULL), 0);
+    sem_init(&slow.begun, 0, 0);
+    job_waits_begin(slow.waits, &slow.wait, "job_a", clock_deadline_ms(60000),
+                    job_waits_mark(slow.waits));
+    assert_int_equal(pthread_create(&thread, NULL, publish_slow, &slow), 0);
+    sem_wait(&slow.begun);
+    job_waits_shutdown(slow.waits);
+    atomic_store(&slow.has_returned, true);
+    pthread_join(thread, NULL);
+    assert_false(slow.returned_early);
+    job_waits_destroy(slow.waits);
+    sem_destroy(&slow.begun);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +283,7 @@ int main(void)
         cmocka_unit_test(other_jobs_do_not_wake),
         cmocka_unit_test(many_threads_see_every_change),
         cmocka_unit_test(shutdown_wakes_all),
+        cmocka_unit_test(shutdown_waits_for_who_is_being_told),
         cmocka_unit_test(a_publication_ends_the_waits_for_its_job),
         cmocka_unit_test(what_was_published_since_the_mark_ends_a_wait_at_once),
         cmocka_unit_test(each_wait_has_its_own_end),
