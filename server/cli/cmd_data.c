@@ -1,7 +1,10 @@
 /* chipshot data ACTION: what an administrator does with a data directory whose server is stopped.
  * One row of the table an action. */
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <string.h>
 
 #include "db/data.h"
@@ -83,12 +86,27 @@ static bool print_summary(const struct inspection *found)
     return n_bad == 0 && found->database.code == 0;
 }
 
+/* A directory that is opened is made where it is absent; a check of the wrong one changes nothing.
+ */
+static int require_database(const char *directory, struct error *err)
+{
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof(path), "%s/chipshot.sqlite", directory);
+    if (length < 0 || (size_t)length >= sizeof(path))
+        return error_set(err, ERROR_INVALID, "data directory: the name is too long");
+    if (access(path, F_OK) != 0)
+        return error_set_errno(err, errno, "%s is no data directory: %s", directory, path);
+    return 0;
+}
+
 static int check(const char *directory)
 {
     static const struct inspect_observer observer = {.found = print_finding};
     struct data *data = NULL;
     struct inspection found;
     struct error err = {0};
+    if (require_database(directory, &err) != 0)
+        return command_fail(&err);
     int status = open_data(&data, directory, DATA_TO_INSPECT, NULL);
     if (status != 0)
         return status;

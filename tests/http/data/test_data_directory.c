@@ -218,6 +218,18 @@ static char (*list_blobs(const struct filled *f))[65]
     return names;
 }
 
+static void a_check_of_a_wrong_directory_makes_nothing(void **state)
+{
+    (void)state;
+    struct server_process server;
+    char text[4096];
+    server_init(&server);
+    const char *const arguments[] = {"data", "check", "--data", server.data, NULL};
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 1);
+    assert_int_equal(rmdir(server.data), 0); /* nothing is in it */
+    server_clear(&server);
+}
+
 static void a_check_names_what_is_wrong(void **state)
 {
     (void)state;
@@ -557,6 +569,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_check_names_what_is_wrong),
+        cmocka_unit_test(a_check_of_a_wrong_directory_makes_nothing),
         cmocka_unit_test(a_database_that_is_moved_aside_costs_nothing),
         cmocka_unit_test(a_new_database_is_adopted_when_that_is_said),
         cmocka_unit_test(anothers_database_is_refused),
