@@ -138,9 +138,9 @@ bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second and late
 bench-hostile: all ## one client's dear requests beside another's small ones, and SIGTERM amid them (3 minutes)
 	@python3 tests/bench/hostile.py $(BUILD)/chipshot
 
-same-results: all ## do a change's results keep their bytes? OLD=FILE is the program before it (a minute)
+same-results: all ## do a change's results keep their bytes? OLD=FILE is the program before it (a minute); BUT='overlay' leaves paths out
 	@$(if $(OLD),,echo "make: OLD=FILE names the program to compare with" >&2; exit 2)
-	@python3 tests/bench/same_results.py $(OLD) $(BUILD)/chipshot
+	@python3 tests/bench/same_results.py $(OLD) $(BUILD)/chipshot '$(BUT)'
 
 study: all ## prototypes against training from scratch and others; writes docs/accuracy.md (10 minutes)
 	@./deps.sh study

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Do two builds of chipshot give the same bytes? For a change that must not change any result.
 
-Usage: same_results.py OLD NEW   (the programs; python3 and its standard library)
+Usage: same_results.py OLD NEW [BUT]   (the programs; python3 and its standard library)
 
 The demo's three images and jobs with their options varied go through both services, each in a data directory of
 its own. Compared, byte for byte: the answers about the job, its images and support set, results as JSON and CSV,
 maps, probabilities and pictures. Then NEW opens OLD's directory: it must serve what OLD served, and the same jobs,
 run again there, must come out the same, whether or not it finds embeddings that OLD has cached. Last, `simulate` and
 `classify` of both write the same files. Prints a line a job; exits non-zero unless all are equal.
+
+Members of a JSON object that only NEW has are no difference: additions are allowed. BUT is a regular expression of
+paths that are not compared, for what a change draws anew on purpose ("preview|overlay").
 """
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from drawn_pngs import images
 # What differs from run to run: ids (ULIDs), times, versions.
 ID = re.compile(rb"\b(prj|img|sup|job|enc)_[0-9A-HJKMNP-TV-Z]{26}\b")
 TIME = re.compile(rb"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+BUT = sys.argv[3] if len(sys.argv) > 3 else ""
 VERSION = re.compile(rb'("version": ?)"[^"]*"')
 
 NOT_DONE = "not done"
@@ -193,12 +197,29 @@ def nameless(answers: Answers) -> Answers:
             for i, (path, text) in enumerate(answers.items())}
 
 
+def without_additions(old: object, new: object) -> object:
+    """What is new, less the members of objects that the old program did not have."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {key: without_additions(old[key], value) for key, value in new.items() if key in old}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [without_additions(a, b) for a, b in zip(old, new)]
+    return new
+
+
+def same(old: bytes, new: bytes) -> bool:
+    kind, _, body = old.partition(b"\n")
+    if old == new or not kind.endswith(b"json") or new.partition(b"\n")[0] != kind:
+        return old == new
+    before, after = json.loads(body), json.loads(new.partition(b"\n")[2])
+    return json.dumps(before) == json.dumps(without_additions(before, after))
+
+
 def difference(old: Answers, new: Answers) -> str:
     """The first difference, or nothing."""
     if list(old) != list(new):
         return f"answers {sorted(old.keys() ^ new.keys())} are only on one side"
     for path, text in old.items():
-        if text != new[path]:
+        if not same(text, new[path]) and not (BUT and re.search(BUT, path)):
             at = next((i for i, (a, b) in enumerate(zip(text, new[path])) if a != b), min(len(text), len(new[path])))
             return f"{path} at byte {at}: {text[at:at + 40]!r} and {new[path][at:at + 40]!r}"
     return ""
@@ -257,8 +278,8 @@ def main(old: str, new: str, work: Path) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        raise SystemExit("usage: same_results.py OLD NEW")
+    if len(sys.argv) not in (3, 4):
+        raise SystemExit("usage: same_results.py OLD NEW [BUT]")
     folder = Path(tempfile.mkdtemp(prefix="same-results-"))
     try:
         sys.exit(main(sys.argv[1], sys.argv[2], folder))
