@@ -281,6 +281,16 @@ static int count_one(const char *path, const struct stat *status, int kind, stru
     return 0;
 }
 
+void server_create_key(const struct server_process *server, char *token, size_t size)
+{
+    char said[1024];
+    const char *const arguments[] = {"key", "create", "test", "--data", server->data, NULL};
+    assert_int_equal(server_run_tool(arguments, said, sizeof(said)), 0);
+    const char *found = strstr(said, "chipshot_");
+    assert_non_null(found);
+    snprintf(token, size, "%.*s", (int)strcspn(found, " \r\n"), found);
+}
+
 size_t server_count_files(const struct server_process *server, const char *folder)
 {
     char path[600];

@@ -51,6 +51,9 @@ void server_clear(struct server_process *server);
 /* Runs `chipshot ARGUMENTS...` to its end, puts its stdout into `text` and returns the status. */
 int server_run_tool(const char *const *arguments, char *text, size_t size);
 
+/* Makes an API key for the data directory; its token. */
+void server_create_key(const struct server_process *server, char *token, size_t size);
+
 /* Files below a folder of the data directory; 0 when it is absent. */
 size_t server_count_files(const struct server_process *server, const char *folder);
 

@@ -1,5 +1,7 @@
 #include "tests/http/workflow.h"
 
+#include "tests/http/server.h"
+
 #include "tests/test.h"
 
 json_t *workflow_json(struct client *client, const char *method, const char *path, const char *body,
@@ -101,6 +103,22 @@ void workflow_support(struct client *client, const char *project, const char *im
     take_id(workflow_json(client, "POST", target, body, 0, 201), id);
     free(body);
     json_decref(set);
+}
+
+void workflow_scene(struct client *client, char project[WORKFLOW_ID_SIZE],
+                    char image[WORKFLOW_ID_SIZE], char set[WORKFLOW_ID_SIZE])
+{
+    const char *root = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    char directory[512], path[600], support[600], text[1024];
+    snprintf(directory, sizeof(directory), "%s/scene", root);
+    snprintf(path, sizeof(path), "%s/image.png", directory);
+    snprintf(support, sizeof(support), "%s/support.json", directory);
+    const char *arguments[] = {"simulate", "--scene", "perovskite-on-diamond",
+                               "--out",    directory, NULL};
+    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
+    workflow_project(client, project);
+    workflow_upload(client, project, path, image);
+    workflow_support(client, project, image, support, 0, set);
 }
 
 void workflow_submit(struct client *client, const char *project, const char *set, const char *image,

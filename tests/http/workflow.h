@@ -23,6 +23,9 @@ void workflow_upload(struct client *client, const char *project, const char *pat
  * only the first `max_examples` of each class (0: all). */
 void workflow_support(struct client *client, const char *project, const char *image,
                       const char *path, size_t max_examples, char id[WORKFLOW_ID_SIZE]);
+/* Draws perovskite-on-diamond in $TMPDIR and makes a project with its image and its support set. */
+void workflow_scene(struct client *client, char project[WORKFLOW_ID_SIZE],
+                    char image[WORKFLOW_ID_SIZE], char set[WORKFLOW_ID_SIZE]);
 /* Queues a job over one image with default parameters. */
 void workflow_submit(struct client *client, const char *project, const char *set, const char *image,
                      char id[WORKFLOW_ID_SIZE]);

@@ -61,17 +61,7 @@ static void close_lab(struct lab *lab)
 
 static void fill(struct lab *lab)
 {
-    const char *root = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    char directory[512], path[600], support[600], text[1024];
-    snprintf(directory, sizeof(directory), "%s/scene", root);
-    snprintf(path, sizeof(path), "%s/image.png", directory);
-    snprintf(support, sizeof(support), "%s/support.json", directory);
-    const char *arguments[] = {"simulate", "--scene", "perovskite-on-diamond",
-                               "--out",    directory, NULL};
-    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
-    workflow_project(lab->client, lab->project);
-    workflow_upload(lab->client, lab->project, path, lab->image);
-    workflow_support(lab->client, lab->project, lab->image, support, 0, lab->set);
+    workflow_scene(lab->client, lab->project, lab->image, lab->set);
 }
 
 /* Sends a request and returns its status; `detail` is the problem's. */

@@ -48,17 +48,7 @@ static int tear_down(void **state)
 
 static void fill(struct lab *lab)
 {
-    const char *root = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    char directory[512], path[600], support[600], text[1024];
-    snprintf(directory, sizeof(directory), "%s/scene", root);
-    snprintf(path, sizeof(path), "%s/image.png", directory);
-    snprintf(support, sizeof(support), "%s/support.json", directory);
-    const char *arguments[] = {"simulate", "--scene", "perovskite-on-diamond",
-                               "--out",    directory, NULL};
-    assert_int_equal(server_run_tool(arguments, text, sizeof(text)), 0);
-    workflow_project(lab->client, lab->project);
-    workflow_upload(lab->client, lab->project, path, lab->image);
-    workflow_support(lab->client, lab->project, lab->image, support, 0, lab->set);
+    workflow_scene(lab->client, lab->project, lab->image, lab->set);
 }
 
 /* The mode of the image's file. */

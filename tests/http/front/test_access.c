@@ -57,23 +57,13 @@ static void a_rebound_name_is_misdirected(void **state)
     server_clear(&server);
 }
 
-static void create_key(const struct server_process *server, char *token, size_t size)
-{
-    char said[1024];
-    const char *const arguments[] = {"key", "create", "test", "--data", server->data, NULL};
-    assert_int_equal(server_run_tool(arguments, said, sizeof(said)), 0);
-    const char *found = strstr(said, "chipshot_");
-    assert_non_null(found);
-    snprintf(token, size, "%.*s", (int)strcspn(found, " \r\n"), found);
-}
-
 static void keys_are_asked_for(void **state)
 {
     (void)state;
     struct server_process server;
     char out[16384], token[128], header[512];
     server_init(&server);
-    create_key(&server, token, sizeof(token));
+    server_create_key(&server, token, sizeof(token));
     server_start(&server, NULL);
 
     assert_int_equal(get_status(&server, "/livez", "Host: any\r\n", out, sizeof(out)), 200);
@@ -129,7 +119,7 @@ static void rows_say_who_asked(void **state)
         struct server_process server;
         server_init(&server);
         if (with_key)
-            create_key(&server, token, sizeof(token));
+            server_create_key(&server, token, sizeof(token));
         server_start(&server, NULL);
         snprintf(text, sizeof(text),
                  "POST /v1/projects HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -234,7 +224,7 @@ static void no_key_left_means_nobody(void **state)
         server_start(&server, NULL);
         assert_int_equal(
             get_status(&server, "/v1/projects", "Host: localhost\r\n", out, sizeof(out)), 200);
-        create_key(&server, token, sizeof(token));
+        server_create_key(&server, token, sizeof(token));
         snprintf(header, sizeof(header), "Host: localhost\r\nAuthorization: Bearer %s\r\n", token);
         assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 200);
         losses[i].lose(&server);
@@ -262,7 +252,7 @@ static void the_next_server_remembers_that_keys_were_used(void **state)
         struct server_process server;
         char out[16384], token[128], header[512], path[600];
         server_init(&server);
-        create_key(&server, token, sizeof(token));
+        server_create_key(&server, token, sizeof(token));
         server_start(&server, NULL);
         assert_int_equal(server_stop(&server, SIGTERM), 0);
         losses[i].lose(&server);
@@ -272,7 +262,7 @@ static void the_next_server_remembers_that_keys_were_used(void **state)
         expect_nobody_but_probes(&server, token);
         server_wait_log(&server, "effect=\"nobody is answered\"");
         /* A new key lets its owner in, without a restart. */
-        create_key(&server, token, sizeof(token));
+        server_create_key(&server, token, sizeof(token));
         snprintf(header, sizeof(header), "Host: localhost\r\nAuthorization: Bearer %s\r\n", token);
         assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 200);
         assert_int_equal(server_stop(&server, SIGTERM), 0);
@@ -293,7 +283,7 @@ static void what_others_may_use_is_refused_or_said(void **state)
     struct server_process server;
     char said[16384], token[128], path[600];
     server_init(&server);
-    create_key(&server, token, sizeof(token));
+    server_create_key(&server, token, sizeof(token));
     expose_keys(&server);
     assert_int_equal(server_refusal(&server, NULL, said, sizeof(said)), 1);
     assert_non_null(strstr(said, "/keys has mode 0644"));
@@ -332,7 +322,7 @@ static void two_authorizations_are_one_too_many(void **state)
         char out[8192], token[128] = "none", headers[512];
         server_init(&server);
         if (with_key)
-            create_key(&server, token, sizeof(token));
+            server_create_key(&server, token, sizeof(token));
         server_start(&server, NULL);
         const char *const pairs[][2] = {{token, "other"}, {"other", token}, {token, token}};
         for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
@@ -356,7 +346,7 @@ static void a_required_key_may_be_made_later(void **state)
     server_init(&server);
     server_start(&server, &(struct server_options){.arguments = required});
     expect_nobody_but_probes(&server, "chipshot_none");
-    create_key(&server, token, sizeof(token));
+    server_create_key(&server, token, sizeof(token));
     snprintf(header, sizeof(header), "Host: any\r\nAuthorization: Bearer %s\r\n", token);
     assert_int_equal(get_status(&server, "/v1/projects", header, out, sizeof(out)), 200);
     assert_int_equal(server_stop(&server, SIGTERM), 0);

@@ -157,16 +157,6 @@ static void an_address_has_its_share(void **state)
     stop(&server);
 }
 
-static void create_key(const struct server_process *server, char *token, size_t size)
-{
-    char said[1024];
-    const char *const arguments[] = {"key", "create", "test", "--data", server->data, NULL};
-    assert_int_equal(server_run_tool(arguments, said, sizeof(said)), 0);
-    const char *found = strstr(said, "chipshot_");
-    assert_non_null(found);
-    snprintf(token, size, "%.*s", (int)strcspn(found, " \r\n"), found);
-}
-
 static void a_key_counts_for_itself_behind_a_proxy(void **state)
 {
     (void)state;
@@ -174,7 +164,7 @@ static void a_key_counts_for_itself_behind_a_proxy(void **state)
     char tokens[2][128], out[4096];
     server_init(&server);
     for (int i = 0; i < 2; i++)
-        create_key(&server, tokens[i], sizeof(tokens[i]));
+        server_create_key(&server, tokens[i], sizeof(tokens[i]));
     setenv("CHIPSHOT_MAX_CONNECTIONS_PER_CLIENT", "4", 1);
     start(&server, "8");
     unsetenv("CHIPSHOT_MAX_CONNECTIONS_PER_CLIENT");
@@ -202,7 +192,7 @@ static void some_connections_are_kept_for_keys(void **state)
     struct server_process server;
     char token[128], out[4096];
     server_init(&server);
-    create_key(&server, token, sizeof(token));
+    server_create_key(&server, token, sizeof(token));
     start(&server, "16");
     int idle[MAX], keyed[MAX - OPEN];
     for (int i = 0; i < MAX; i++)
