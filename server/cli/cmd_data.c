@@ -150,10 +150,7 @@ int cmd_data(int argc, char **argv)
 {
     const char *directory = NULL;
     const struct command_option options[] = {
-        {.name = "data",
-         .argument = "DIR",
-         .value.text = &directory,
-         .help = "data directory (default: CHIPSHOT_DATA, else the server's default)"},
+        OPTION_DATA(&directory),
         OPTION_FLAG("tmp", &chosen[UPKEEP_TMP], "free what a crash left in tmp"),
         OPTION_FLAG("cache", &chosen[UPKEEP_CACHE],
                     "free embeddings and views, which are made again when they are needed"),

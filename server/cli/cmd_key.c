@@ -5,6 +5,7 @@
 
 #include "db/keys.h"
 #include "server/cli/command.h"
+#include "server/cli/common_options.h"
 #include "server/cli/config.h"
 
 static int create(const char *directory, const char *name)
@@ -48,10 +49,7 @@ int cmd_key(int argc, char **argv)
 {
     const char *directory = NULL;
     const struct command_option options[] = {
-        {.name = "data",
-         .argument = "DIR",
-         .value.text = &directory,
-         .help = "data directory (default: CHIPSHOT_DATA, else the server's default)"},
+        OPTION_DATA(&directory),
     };
     const struct command command = {
         .usage = "key create NAME | list | revoke ID [--data DIR]",

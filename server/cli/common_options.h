@@ -59,6 +59,10 @@ enum {
     OPTION_INTEGER("threads", 1, POOL_WORKERS_MAX, target,                                         \
                    "worker threads (default: one a processor)")
 
+#define OPTION_DATA(target)                                                                        \
+    OPTION_TEXT("data", "DIR", target,                                                             \
+                "data directory (default: CHIPSHOT_DATA, else the server's default)")
+
 /* ---- what is measured ---- */
 
 #define OPTION_ARCHITECTURE(target)                                                                \
