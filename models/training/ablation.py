@@ -21,8 +21,8 @@ import export
 
 HERE = Path(__file__).resolve().parent
 WORK = Path("build/ablation")
-# From nothing, and short: a rate that suits that, one cycle, and no questions afterwards.
-BUDGET = ["run.steps=250", "run.validation_episodes=0", "optimiser.cycles=1", "optimiser.peak_rate=0.1"]
+# From nothing, and short: fewer images a step, a quick rise of the rate, and no questions afterwards.
+BUDGET = ["run.steps=250", "run.validation_episodes=0", "episode.images=6", "optimiser.warm_up=100"]
 ROWS: list[tuple[str, list[str]]] = [
     ("the default: widths 32 64 128 256, two blocks a stage", []),
     ("the same with another seed", ["run.seed=2"]),

@@ -17,7 +17,7 @@ import config as configs
 import export
 from config import Config
 from model import Encoder
-from train import drawn
+from train import canvases, sheet
 
 STATISTICS_SEED, STATISTICS_EPISODES = 777, 100
 
@@ -38,7 +38,8 @@ def take_statistics(net: Encoder, config: Config) -> None:
             module.momentum = None  # a cumulative mean instead of an exponential one
     net.train()
     for number in range(STATISTICS_EPISODES):
-        net(drawn(config, STATISTICS_SEED, number, torch.device("cpu")))
+        seen, _, _ = canvases(config, sheet(config, STATISTICS_SEED, number, torch.device("cpu")))
+        net(seen)
 
 
 def main() -> None:

@@ -64,6 +64,7 @@ class Optimiser:
     cycles: int  # of the cosine, of equal length; the weights at the end of each are kept
     momentum: float
     weight_decay: float
+    average: float  # how much of the weights' exponential average a step keeps; the average is what is written
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class World:
     chips only if it stays."""
 
     chip_sizes: tuple[int, ...]  # native pixels a side; a size that stands twice is drawn twice as often
+    margin: float  # drawn beyond each side of a chip, as a share of it
+    neighbours_share: float  # of chips beside which another of the image is seen
+    neighbour_distance: tuple[float, float]  # of its edge from the chip's centre, as a share of the chip's side
+    edge_share: float  # of chips at an edge of their image
     uneven: tuple[float, ...]  # how much the ground under objects differs from chip to chip
     columns: tuple[float, ...]  # shares of 1, 2, 3, ... columns in a basis
     pitch: tuple[float, float]  # of lattices, pixels
@@ -194,6 +199,9 @@ def check(config: Config) -> None:
         "world.profiles must be two or more of disc, sphere, spot, ring, lobes, arcs, fringed": len(world.profiles) > 1
         and set(world.profiles) <= {"disc", "sphere", "spot", "ring", "lobes", "arcs", "fringed"},
         "world.chip_sizes must be at least 16": min(world.chip_sizes) >= 16,
+        "world.margin must be in 0..0.5 and whole pixels of every chip and input size": world.margin <= 0.5
+        and all((world.margin * size).is_integer() for size in world.chip_sizes + config.episode.input_sizes),
+        "optimiser.average must be below 1": config.optimiser.average < 1,
     }.items():
         if not good:
             raise ConfigError(key)

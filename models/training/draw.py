@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -33,13 +33,32 @@ from scenes import Crystal, Dice, Material, Scene, Shape, Texture, log_uniform, 
 CELL = 32  # samples along each edge of the tabulated unit cell
 
 
+@dataclass(frozen=True)
+class Field:
+    """A chip and what is drawn around it, about one centre. Sizes and places are those of the chip."""
+
+    chip: int
+    side: int
+
+
+def field_of(chip: int, margin: float) -> Field:
+    """`margin` is a share of the chip's side, drawn beyond each of its sides."""
+    return Field(chip, chip + 2 * round(margin * chip))
+
+
+def inner(fields: Tensor, side: int) -> Tensor:
+    """The chips of this side in the middle of fields (..., height, width)."""
+    margin = (fields.shape[-1] - side) // 2
+    return fields[..., margin : margin + side, margin : margin + side]
+
+
 def uniform(shape: tuple[int, ...], low: float, high: float) -> Tensor:
     return torch.rand(shape) * (high - low) + low
 
 
-def axes(chip: int) -> tuple[Tensor, Tensor]:
+def axes(field: Field) -> tuple[Tensor, Tensor]:
     """Pixel coordinates from the chip's centre: x along rows (1, 1, n) and y (1, n, 1)."""
-    r = torch.arange(chip, dtype=torch.float32) - (chip - 1) / 2
+    r = torch.arange(field.side, dtype=torch.float32) - (field.side - 1) / 2
     return r[None, None, :], r[None, :, None]
 
 
@@ -47,7 +66,7 @@ def per_chip(n: int, low: float, high: float) -> Tensor:
     return uniform((n, 1, 1), low, high)
 
 
-def draw_crystal(c: Crystal, n: int, chip: int) -> Tensor:
+def draw_crystal(c: Crystal, n: int, field: Field) -> Tensor:
     """Look up a tabulated unit cell at the fractional coordinates of every pixel.
 
     Through the table any displacement field costs the same as none. The table is the Fourier sum of the columns with
@@ -71,7 +90,7 @@ def draw_crystal(c: Crystal, n: int, chip: int) -> Tensor:
     cell = (cell - low) / (high - low + 1e-9)
 
     strain, spin, skew = 1 + 0.02 * random_normal(n), c.turn + 0.05 * random_normal(n), 0.015 * random_normal(n)
-    x, y = axes(chip)
+    x, y = axes(field)
     u = (x * torch.cos(spin) + y * torch.sin(spin)) * strain
     v = (-x * torch.sin(spin) + y * torch.cos(spin)) * strain + skew * u
     fy = v / by
@@ -80,7 +99,7 @@ def draw_crystal(c: Crystal, n: int, chip: int) -> Tensor:
     fx, fy = fx + start_x, fy + start_y
 
     if c.defect in ("dislocation", "fault"):
-        px, py = per_chip(n, -0.25, 0.25) * chip, per_chip(n, -0.25, 0.25) * chip
+        px, py = per_chip(n, -0.25, 0.25) * field.chip, per_chip(n, -0.25, 0.25) * field.chip
         if c.defect == "dislocation":
             # The displacement grows by one lattice vector around the core: no seam, but a lattice line ends there.
             slip = torch.atan2(y - py, x - px) / (2 * math.pi)
@@ -96,8 +115,8 @@ def draw_crystal(c: Crystal, n: int, chip: int) -> Tensor:
 
     if c.defect == "point":
         # The site of the first column nearest to a place near the chip's middle.
-        want_x = ((per_chip(n, -0.2, 0.2) * chip) / ax + start_x).round() - start_x
-        want_y = ((per_chip(n, -0.2, 0.2) * chip) / by + start_y).round() - start_y
+        want_x = ((per_chip(n, -0.2, 0.2) * field.chip) / ax + start_x).round() - start_x
+        want_y = ((per_chip(n, -0.2, 0.2) * field.chip) / by + start_y).round() - start_y
         du, dv = u - (want_x * ax + want_y * bx), v - want_y * by
         image = image + c.strength * torch.exp(-(du**2 + dv**2) / (2 * (1.2 * c.probe) ** 2))
     return image
@@ -107,40 +126,43 @@ def random_normal(n: int) -> Tensor:
     return torch.randn(n, 1, 1)
 
 
-def coloured(t: Texture, n: int, chip: int) -> Tensor:
+def coloured(t: Texture, n: int, field: Field) -> Tensor:
     """Gaussian noise with the texture's spectrum, of unit variance."""
-    fx, fy = torch.fft.rfftfreq(chip)[None, None, :], torch.fft.fftfreq(chip)[None, :, None]
+    side = field.side
+    fx, fy = torch.fft.rfftfreq(side)[None, None, :], torch.fft.fftfreq(side)[None, :, None]
     turn = t.turn + 0.06 * random_normal(n)
     u, v = fx * torch.cos(turn) + fy * torch.sin(turn), -fx * torch.sin(turn) + fy * torch.cos(turn)
-    radius = torch.sqrt(u**2 * (1 + 8 * t.stretch**2) + v**2 * (1 - 0.9 * t.stretch) + (0.3 / chip) ** 2)
+    radius = torch.sqrt(u**2 * (1 + 8 * t.stretch**2) + v**2 * (1 - 0.9 * t.stretch) + (0.3 / field.chip) ** 2)
     if t.centre:
         gain = torch.exp(-((radius / t.centre).log() ** 2) / (2 * t.width**2))
     else:
         gain = radius**-t.slope
-    field = torch.fft.irfft2(torch.fft.rfft2(torch.randn(n, chip, chip)) * gain, s=(chip, chip))
-    return field / (field.std((1, 2), keepdim=True) + 1e-6)
+    noise = torch.fft.irfft2(torch.fft.rfft2(torch.randn(n, side, side)) * gain, s=(side, side))
+    return noise / (noise.std((1, 2), keepdim=True) + 1e-6)
 
 
-def wandering(frequency: float, n: int, chip: int, stretch: float = 0.0, turn: float = 0.0) -> Tensor:
-    """A smooth random field about one frequency, in cycles per pixel. Of twice the side, of which a quarter is kept:
-    the field itself is periodic."""
-    return coloured(Texture(0.0, frequency, 0.5, stretch, turn, 1.0), n, 2 * chip)[:, :chip, :chip]
+def wandering(frequency: float, n: int, field: Field, stretch: float = 0.0, turn: float = 0.0) -> Tensor:
+    """A smooth random field about one frequency, in cycles per pixel. Of twice the chip's side, of which a part is
+    kept: the whole is periodic."""
+    twice = 2 * field.chip
+    whole = coloured(Texture(0.0, frequency, 0.5, stretch, turn, 1.0), n, Field(twice, twice))
+    return whole[:, : field.side, : field.side]
 
 
-def draw_material(m: Material, n: int, chip: int) -> Tensor:
+def draw_material(m: Material, n: int, field: Field) -> Tensor:
     if isinstance(m.pattern, Crystal):
-        pattern = draw_crystal(m.pattern, n, chip)
+        pattern = draw_crystal(m.pattern, n, field)
     elif isinstance(m.pattern, Texture):
-        pattern = torch.sigmoid(m.pattern.hardness * coloured(m.pattern, n, chip))
+        pattern = torch.sigmoid(m.pattern.hardness * coloured(m.pattern, n, field))
     else:
-        pattern = torch.full((n, chip, chip), 0.5)
+        pattern = torch.full((n, field.side, field.side), 0.5)
     # Mass thickness differs a little from place to place.
-    x, y = axes(chip)
-    bend = 1 + m.uneven / chip * (x * random_normal(n) + y * random_normal(n))
+    x, y = axes(field)
+    bend = 1 + m.uneven / field.chip * (x * random_normal(n) + y * random_normal(n))
     level = (m.level * (1 + m.uneven * random_normal(n)) * bend).clamp(min=0)
     if m.uneven > 0.1:  # a holey or lacey support, a wedge: some chips lie at its edge or beyond
-        turn, wide = per_chip(n, 0, 2 * math.pi), per_chip(n, 1.0, chip / 3)
-        across = x * torch.cos(turn) + y * torch.sin(turn) - per_chip(n, -0.8, 0.8) * chip
+        turn, wide = per_chip(n, 0, 2 * math.pi), per_chip(n, 1.0, field.chip / 3)
+        across = x * torch.cos(turn) + y * torch.sin(turn) - per_chip(n, -0.8, 0.8) * field.chip
         lost = (1 - per_chip(n, 0, 0.6)) * (per_chip(n, 0, 1) < 0.2)
         level = level * (1 - lost * torch.sigmoid(across / wide))
     contrast = m.contrast * (1 + 0.12 * random_normal(n))
@@ -156,14 +178,14 @@ def superellipse(u: Tensor, v: Tensor, power: float) -> Tensor:
     return ((u.abs() + 1e-3) ** power + (v.abs() + 1e-3) ** power) ** (1 / power)
 
 
-def draw_objects(s: Shape, n: int, chip: int) -> Tensor:
-    x, y = axes(chip)
-    whole = torch.zeros(n, chip, chip)
+def draw_objects(s: Shape, n: int, field: Field) -> Tensor:
+    x, y = axes(field)
+    whole = torch.zeros(n, field.side, field.side)
     for number in range(s.count):
         # The first has its middle inside, since a chip is labelled by what it shows; some of the others may be missing.
         reach = 0.4 if number == 0 else 0.5
         turn = s.turn + 0.1 * random_normal(n) if s.aligned else per_chip(n, 0, math.pi)
-        dx, dy = x - per_chip(n, -reach, reach) * chip, y - per_chip(n, -reach, reach) * chip
+        dx, dy = x - per_chip(n, -reach, reach) * field.chip, y - per_chip(n, -reach, reach) * field.chip
         radius = s.size * torch.exp(0.18 * random_normal(n))
         u = (dx * torch.cos(turn) + dy * torch.sin(turn)) / radius
         v = (-dx * torch.sin(turn) + dy * torch.cos(turn)) / radius * s.stretch
@@ -192,42 +214,42 @@ def draw_objects(s: Shape, n: int, chip: int) -> Tensor:
     return whole
 
 
-def draw_patches(s: Shape, n: int, chip: int) -> Tensor:
+def draw_patches(s: Shape, n: int, field: Field) -> Tensor:
     """Where a smooth random field is highest, of about the share `fill` of each chip."""
-    field = wandering(0.25 / s.size, n, chip, 1 - 1 / s.stretch, s.turn)
+    height = wandering(0.25 / s.size, n, field, 1 - 1 / s.stretch, s.turn)
     fill = (s.fill * torch.exp(0.4 * random_normal(n))).clamp(0.03, 0.9)
-    ranked = field.flatten(1).sort(1, descending=True).values
-    place = (fill[:, :, 0] * (chip * chip - 1)).long()
+    ranked = inner(height, field.chip).flatten(1).sort(1, descending=True).values
+    place = (fill[:, :, 0] * (field.chip**2 - 1)).long()
     level = ranked.gather(1, place)[:, :, None]
-    return torch.sigmoid((field - level) / s.soft) * per_chip(n, 0.5, 1.0)
+    return torch.sigmoid((height - level) / s.soft) * per_chip(n, 0.5, 1.0)
 
 
-def draw_lines(s: Shape, n: int, chip: int) -> Tensor:
+def draw_lines(s: Shape, n: int, field: Field) -> Tensor:
     """Dislocations seen by their strain: bent lines, some that end, dotted where they run through the foil."""
-    x, y = axes(chip)
-    whole = torch.zeros(n, chip, chip)
+    x, y = axes(field)
+    whole = torch.zeros(n, field.side, field.side)
     for number in range(s.count):
         turn = s.turn + 0.15 * random_normal(n) if s.aligned else per_chip(n, 0, 2 * math.pi)
         reach = 0.3 if number == 0 else 0.6
         along = x * torch.cos(turn) + y * torch.sin(turn)
-        bow = 0.25 * random_normal(n) * along**2 / chip
-        across = -x * torch.sin(turn) + y * torch.cos(turn) + bow - per_chip(n, -reach, reach) * chip
+        bow = 0.25 * random_normal(n) * along**2 / field.chip
+        across = -x * torch.sin(turn) + y * torch.cos(turn) + bow - per_chip(n, -reach, reach) * field.chip
         width = s.size * torch.exp(0.15 * random_normal(n))
         period, start = width * per_chip(n, 3.0, 8.0), per_chip(n, 0, 2 * math.pi)
         dots = 1 - s.waves * 0.5 * (1 + torch.cos(2 * math.pi * along / period + start))
-        end = torch.sigmoid(along - per_chip(n, -1.5, 0.1) * chip)
+        end = torch.sigmoid(along - per_chip(n, -1.5, 0.1) * field.chip)
         whole = torch.maximum(whole, torch.exp(-((across / width) ** 2)) * dots * end)
     return whole
 
 
-def draw_shape(s: Shape, n: int, chip: int) -> Tensor:
+def draw_shape(s: Shape, n: int, field: Field) -> Tensor:
     drawings = {"objects": draw_objects, "patches": draw_patches, "lines": draw_lines}
     if s.kind in drawings:
-        return drawings[s.kind](s, n, chip)
-    x, y = axes(chip)
+        return drawings[s.kind](s, n, field)
+    x, y = axes(field)
     turn = s.turn + 0.08 * random_normal(n) if s.aligned else per_chip(n, 0, 2 * math.pi)
     if s.kind in ("half", "stripe"):
-        across = x * torch.cos(turn) + y * torch.sin(turn) - per_chip(n, -0.25, 0.25) * chip
+        across = x * torch.cos(turn) + y * torch.sin(turn) - per_chip(n, -0.25, 0.25) * field.chip
         if s.kind == "half":
             return torch.sigmoid(across / s.soft)
         return torch.exp(-((across / s.size) ** 2))
@@ -235,32 +257,32 @@ def draw_shape(s: Shape, n: int, chip: int) -> Tensor:
         u = (x * torch.cos(turn) + y * torch.sin(turn)) / s.size + per_chip(n, 0, 1)
         v = (-x * torch.sin(turn) + y * torch.cos(turn)) / s.size * s.stretch + per_chip(n, 0, 1)
         wander = Texture(0.0, min(0.4, 0.6 / s.size), 0.5, 0.0, 0.0, 1.0)
-        u, v = u + 0.1 * coloured(wander, n, chip), v + 0.1 * coloured(wander, n, chip)
+        u, v = u + 0.1 * coloured(wander, n, field), v + 0.1 * coloured(wander, n, field)
         rho = superellipse(u - u.round(), v - v.round(), s.power)
         return torch.sigmoid((s.fill - rho) / max(s.soft, 0.5 / s.size))
-    count = max(2, min(24, round((1.5 * chip / s.size) ** 2)))
-    best, whole = torch.full((n, chip, chip), math.inf), torch.zeros(n, chip, chip)
+    count = max(2, min(24, round((1.5 * field.chip / s.size) ** 2)))
+    best, whole = torch.full((n, field.side, field.side), math.inf), torch.zeros(n, field.side, field.side)
     for _ in range(count):
-        d = (x - per_chip(n, -0.75, 0.75) * chip) ** 2 + (y - per_chip(n, -0.75, 0.75) * chip) ** 2
+        d = (x - per_chip(n, -0.75, 0.75) * field.chip) ** 2 + (y - per_chip(n, -0.75, 0.75) * field.chip) ** 2
         nearer = d < best
         whole, best = torch.where(nearer, per_chip(n, 0, 1), whole), torch.where(nearer, d, best)
     return whole
 
 
-def draw_scene(scene: Scene, n: int, chip: int) -> Tensor:
+def draw_scene(scene: Scene, n: int, field: Field) -> Tensor:
     if scene.also:
         kinds = (replace(scene, also=()), *scene.also)
-        return torch.cat([draw_scene(kinds[i % len(kinds)], 1, chip) for i in range(n)])
-    ground = draw_material(scene.ground, n, chip)
+        return torch.cat([draw_scene(kinds[i % len(kinds)], 1, field) for i in range(n)])
+    ground = draw_material(scene.ground, n, field)
     if scene.mottle:
-        field = wandering(scene.mottle_frequency, n, chip)
-        ground = ground * (1 + scene.mottle * per_chip(n, 0.3, 1.7) * field).clamp(min=0.02)
+        mottle = wandering(scene.mottle_frequency, n, field)
+        ground = ground * (1 + scene.mottle * per_chip(n, 0.3, 1.7) * mottle).clamp(min=0.02)
     if scene.shape.kind == "none":
         return ground
-    shape = draw_shape(scene.shape, n, chip)
+    shape = draw_shape(scene.shape, n, field)
     if any(scene.shade):
         return ground * (1 + per_chip(n, *scene.shade) * shape).clamp(min=0.02)
-    figure = draw_material(scene.figure, n, chip)
+    figure = draw_material(scene.figure, n, field)
     return ground + shape * (figure if scene.added else figure - ground)
 
 
@@ -275,17 +297,58 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
     return sum(tap * rows[:, i : i + side] for i, tap in enumerate(taps.tolist()))
 
 
-def taken(dice: Dice, chips: Tensor) -> Tensor:
+def surrounded(dice: Dice, fields: Tensor, field: Field) -> Tensor:
+    """Beyond a soft straight edge some chips see another of the image, of whatever class, brought nearer by half a
+    chip: what is drawn of a chip lies about its middle."""
+    world = dice.world
+    seeing = [i for i in range(len(fields)) if dice.random() < world.neighbours_share]
+    if not seeing:
+        return fields
+    n, side = len(seeing), field.side
+    x, y = axes(field)
+    turn = per_chip(n, 0, 2 * math.pi)
+    across, down = torch.cos(turn), torch.sin(turn)
+    far = per_chip(n, *world.neighbour_distance) * field.chip
+    share = torch.sigmoid((x * across + y * down - far) / per_chip(n, 0.5, max(0.5, field.chip / 12)))
+    others = torch.tensor([dice.randrange(len(fields)) for _ in seeing])[:, None, None]
+    pixels, near = torch.arange(side), field.chip / 2
+    rows = (pixels[None, :, None] - (near * down).round().long()) % side
+    columns = (pixels[None, None, :] - (near * across).round().long()) % side
+    own = torch.tensor(seeing)
+    return fields.index_copy(0, own, torch.lerp(fields[own], fields[others, rows, columns], share))
+
+
+def mirrored(dice: Dice, fields: Tensor, field: Field) -> Tensor:
+    """Some chips lie at an edge or in a corner of their image, beyond which the service mirrors it."""
+    side, margin = field.side, (field.side - field.chip) // 2
+    index, at_edge = list(range(side)), []
+    for number in range(len(fields)):
+        if dice.random() >= dice.world.edge_share:
+            continue
+        lines = [index, index]
+        sides = dice.choice(((0,), (1,), (0, 1)))
+        for axis in sides:
+            line = side - dice.randrange(margin + 1)  # the first pixel beyond the image
+            seen = [min(i, 2 * line - 1 - i) for i in index]
+            lines[axis] = seen if dice.random() < 0.5 else [side - 1 - i for i in reversed(seen)]
+        at_edge.append((number, *lines))
+    if not at_edge:
+        return fields
+    own, rows, columns = (torch.tensor(list(column)) for column in zip(*at_edge))
+    return fields.index_copy(0, own, fields[own[:, None, None], rows[:, :, None], columns[:, None, :]])
+
+
+def taken(dice: Dice, chips: Tensor, field: Field) -> Tensor:
     """What the microscope makes of the intensities of one image: probe, scan, dose, detector."""
     n, side, _ = chips.shape
-    x, y = axes(side)
+    x, y = axes(field)
     chips = chips.clamp(min=0)
-    slope = dice.choice((0.05, 0.15, 0.3)) / side  # thickness and illumination vary across an image
+    slope = dice.choice((0.05, 0.15, 0.3)) / field.chip  # thickness and illumination vary across an image
     chips = chips * (1 + slope * (x * random_normal(n) + y * random_normal(n))).clamp(min=0.2)
     world = dice.world
     if dice.random() < world.contours_share:  # a bent foil: bands of it scatter more, whatever is asked
-        turn, wide = per_chip(n, 0, math.pi), dice.uniform(0.4, 1.5) * side
-        across = x * torch.cos(turn) + y * torch.sin(turn) - per_chip(n, -2, 2) * side
+        turn, wide = per_chip(n, 0, math.pi), dice.uniform(0.4, 1.5) * field.chip
+        across = x * torch.cos(turn) + y * torch.sin(turn) - per_chip(n, -2, 2) * field.chip
         chips = chips * (1 - per_chip(n, 0, dice.uniform(0.1, 0.6)) * torch.exp(-((across / wide) ** 2)))
     if dice.random() < world.blur_share:
         chips = blurred(chips, log_uniform(dice, *world.blur))
@@ -314,26 +377,26 @@ def taken(dice: Dice, chips: Tensor) -> Tensor:
     return chips
 
 
-def normalise(dice: Dice, chips: Tensor, classes: int) -> Tensor:
+def normalise(dice: Dice, fields: Tensor, field: Field, classes: int) -> Tensor:
     """Stretch to 0..1 between percentiles of the image, in which the classes have very unequal areas."""
-    sample = chips.reshape(classes, -1)[:, ::29]
+    sample = inner(fields, field.chip).reshape(classes, -1)[:, ::29]
     count = sample.shape[1]
     shares = [max(0.02, dice.random() ** 2) for _ in range(classes)]
     seen = torch.cat([row[: max(8, int(count * share / max(shares)))] for row, share in zip(sample, shares)])
-    low, high = (torch.quantile(seen, percent / 100) for percent in dice.world.percentiles)
+    low, high = torch.quantile(seen, torch.tensor(dice.world.percentiles) / 100)
     # Parts of the image that no class shows may be darker or brighter than all classes.
     if dice.random() < dice.world.unseen_share:
         spread = high - low
         low, high = low - dice.uniform(0, 0.4) * spread, high + dice.uniform(0, 0.6) * spread
-    return ((chips - low) / (high - low + 1e-6)).clamp(0, 1)
+    return ((fields - low) / (high - low + 1e-6)).clamp(0, 1)
 
 
-def resized(chips: Tensor, input_size: int) -> Tensor:
+def resized(fields: Tensor, side: int) -> Tensor:
     """To the encoder's input, as the service does it: bilinear, with a wider triangle when shrinking."""
-    if chips.shape[-1] == input_size:
-        return chips[:, None]
-    size = (input_size, input_size)
-    return F.interpolate(chips[:, None], size, mode="bilinear", align_corners=False, antialias=True)
+    if fields.shape[-1] == side:
+        return fields
+    size = (side, side)
+    return F.interpolate(fields[:, None], size, mode="bilinear", align_corners=False, antialias=True)[:, 0]
 
 
 def placed(device: torch.device) -> AbstractContextManager:
@@ -348,17 +411,18 @@ def placed(device: torch.device) -> AbstractContextManager:
 def episode(
     world: World, layout: Episode, seed: int, number: int, input_size: int, device: torch.device = torch.device("cpu")
 ) -> Tensor:
-    """(images, ways, samples, input_size, input_size): chips of `ways` classes in each image. A function of its
-    arguments only; other devices have other random numbers."""
+    """(images, ways, samples, side, side): chips of `ways` classes in each image, with what surrounds them: the chip
+    is inner(fields, input_size). A function of its arguments only; other devices have other random numbers."""
     dice = Dice(seed * 1_000_003 + number)
     dice.world = world
     torch.manual_seed(dice.getrandbits(48))
-    ways, samples = layout.ways, layout.samples
+    ways, samples, out = layout.ways, layout.samples, field_of(input_size, world.margin)
     drawn = []
     with placed(device):
         for _ in range(layout.images):
-            side = dice.choice(world.chip_sizes)
-            chips = torch.cat([draw_scene(scene, samples, side) for scene in some_image(dice, ways, side)])
-            chips = normalise(dice, taken(dice, chips), ways)
-            drawn.append(resized(chips, input_size).reshape(ways, samples, input_size, input_size))
+            field = field_of(dice.choice(world.chip_sizes), world.margin)
+            fields = torch.cat([draw_scene(scene, samples, field) for scene in some_image(dice, ways, field.chip)])
+            fields = taken(dice, surrounded(dice, fields, field), field)
+            fields = resized(normalise(dice, fields, field, ways), out.side)
+            drawn.append(mirrored(dice, fields, out).reshape(ways, samples, out.side, out.side))
         return torch.stack(drawn)

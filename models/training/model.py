@@ -5,6 +5,9 @@ the weights: stride-2 stem, max-pooling, four stages of basic blocks, no classif
 """
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -103,6 +106,15 @@ def of_chip(chips: Tensor) -> Tensor:
                       contrast.expand(-1, CONTRAST_COPIES) / CONTRAST_COPIES**0.5], 1)
 
 
+def described(mean: Tensor, variance: Tensor) -> Tensor:
+    """Mean and standard deviation of a stage's channels, (n, channels) each, both of unit length."""
+    # The root's slope at zero is infinite, and a small number under it would do harm: what it leaves in a silent
+    # channel varies with the length of the whole vector, and standardising would raise that to the weight of a channel
+    # that sees something. So a silent channel gives zero, and learns nothing from it.
+    deviation = torch.where(variance > SILENT, variance.clamp(min=SILENT).sqrt(), 0 * variance)
+    return torch.cat([unit(mean), unit(deviation)], 1)
+
+
 def embed(maps: list[Tensor]) -> Tensor:
     """Mean and population standard deviation over positions of every pooled stage, each of unit length. A map of one
     channel is stage 0, the chip itself."""
@@ -113,14 +125,51 @@ def embed(maps: list[Tensor]) -> Tensor:
             parts.append(of_chip(m))
             continue
         mean = m.mean((2, 3), keepdim=True)
-        parts.append(unit(mean.flatten(1)))
-        # Of squares of differences, not by the library's var, which is slow for channels-last maps. The root's slope
-        # at zero is infinite, and a small number under it would do harm: what it leaves in a silent channel varies
-        # with the length of the whole vector, and standardising would raise that to the weight of a channel that
-        # sees something. So a silent channel gives zero, and learns nothing from it.
-        variance = ((m - mean) ** 2).mean((2, 3))
-        parts.append(unit(torch.where(variance > SILENT, variance.clamp(min=SILENT).sqrt(), 0 * variance)))
+        # Of squares of differences, not by the library's var, which is slow for channels-last maps.
+        parts.append(described(mean.flatten(1), ((m - mean) ** 2).mean((2, 3))))
     return torch.cat(parts, 1)
+
+
+def window_weights(positions: int, step: int, first: float, starts: Tensor, side: float) -> Tensor:
+    """(windows, positions): what each position of a map counts in the windows [start, start + side), along one axis.
+
+    A position stands for a cell as wide as the stage's step about its centre, the outermost for all that is beyond;
+    `first` is the centre of the first.
+    """
+    low = torch.arange(positions, device=starts.device, dtype=starts.dtype) * step + (first - step / 2)
+    high = low + step
+    low[0], high[-1] = -math.inf, math.inf
+    overlap = torch.minimum(high, starts[:, None] + side) - torch.maximum(low, starts[:, None])
+    return overlap.clamp(min=0) / side
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the chips of a canvas lie, row by row: the places of their tops and lefts, and their side, in pixels."""
+
+    tops: Tensor
+    lefts: Tensor
+    side: int
+
+    def pool(self, m: Tensor, stage: int) -> Tensor:
+        """A map (images, channels, height, width) of a stage of 1..4, to (images * windows, 2 * channels)."""
+        step = 2 ** (stage + 1)
+        rows = window_weights(m.shape[2], step, 0.5, self.tops, self.side)
+        columns = window_weights(m.shape[3], step, 0.5, self.lefts, self.side)
+        # About the image's own mean, since the difference of two large sums would lose a small variance.
+        m = m.float()
+        centre = m.detach().mean((2, 3), keepdim=True)
+        apart = m - centre
+        mean = torch.einsum("bcyx,iy,jx->bijc", apart, rows, columns)
+        square = torch.einsum("bcyx,iy,jx->bijc", apart**2, rows, columns)
+        variance = square - mean**2
+        return described((mean + centre.reshape(len(m), 1, 1, -1)).flatten(0, 2), variance.flatten(0, 2))
+
+
+def embed_windows(maps: list[Tensor], stages: tuple[int, ...], chips: Tensor, windows: Windows) -> Tensor:
+    """As embed, of chips seen within canvases. `chips` are those of the windows, in their order; `maps` of the pooled
+    stages of the canvases."""
+    return torch.cat([windows.pool(m, stage) if stage else of_chip(chips) for m, stage in zip(maps, stages)], 1)
 
 
 def standardise(vectors: Tensor, floor: float = FLOOR) -> Tensor:

@@ -2,13 +2,18 @@
 
     python3 models/training/train.py --out models/default.safetensors
 
+The network sees canvases: the drawn chips of an image with what surrounds each, side by side. Each chip is pooled
+from its own window of the maps, as the service does it for the chips of an image.
+
 Every choice stands in the config (default.toml, or --config FILE), which is stored in the weights. A checkpoint lies
 beside the output, and the same command goes on from it. Every step's chips depend on the seed and the step only, so
-on a CPU the same config gives the same file, with or without stops.
+on a CPU the same config gives the same file, with or without stops. What is written is the average of the weights
+over the last steps.
 """
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import math
 import os
@@ -17,6 +22,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +33,19 @@ import config as configs
 import draw
 import export
 from config import Config
-from model import FLOOR, TRAINING_FLOOR, Encoder, embed, standardise, unit
+from model import FLOOR, TRAINING_FLOOR, Encoder, Windows, embed, embed_windows, standardise
 
 VALIDATION_SEED = 987_654
 CPU = torch.device("cpu")
+
+
+class Sheet(NamedTuple):
+    """The chips of an episode, sorted by class, and how they are laid on canvases, one an image."""
+
+    fields: Tensor  # (images, chips, side, side) float16: chips with what surrounds them
+    order: Tensor  # (images, chips): which chip lies in each cell, row by row
+    top: int  # pixels cut off the canvas, which moves the chips against the network's steps
+    left: int
 
 
 class Episodes(Dataset):
@@ -42,15 +57,48 @@ class Episodes(Dataset):
     def __len__(self) -> int:
         return self.config.run.steps - self.first
 
-    def __getitem__(self, index: int) -> Tensor:
-        return drawn(self.config, self.config.run.seed, self.first + index, self.device)
+    def __getitem__(self, index: int) -> Sheet:
+        return sheet(self.config, self.config.run.seed, self.first + index, self.device)
+
+
+def dice_of(seed: int, number: int) -> random.Random:
+    return random.Random(seed * 1_000_033 + number)
+
+
+def input_side(config: Config, seed: int, number: int) -> int:
+    """One of the episode's input sizes."""
+    return dice_of(seed, number).choice(config.episode.input_sizes)
+
+
+def sheet(config: Config, seed: int, number: int, device: torch.device) -> Sheet:
+    side, dice = input_side(config, seed, number), dice_of(seed + 500_009, number)
+    fields = draw.episode(config.world, config.episode, seed, number, side, device).flatten(1, 2)
+    images, chips, outer, _ = fields.shape
+    order = torch.tensor([dice.sample(range(chips), chips) for _ in range(images)], device=device)
+    return Sheet(fields.half(), order, dice.randint(0, (outer - side) // 2), dice.randint(0, (outer - side) // 2))
+
+
+def canvases(config: Config, drawn: Sheet) -> tuple[Tensor, Tensor, Windows]:
+    """The canvases (images, 1, height, width), the chips (images * chips, 1, side, side) in the order of their
+    windows, and the windows."""
+    images, chips, outer, _ = drawn.fields.shape
+    side, ways = round(outer / (1 + 2 * config.world.margin)), config.episode.ways
+    margin = (outer - side) // 2
+    cells = torch.gather(drawn.fields.float(), 1, drawn.order[:, :, None, None].expand_as(drawn.fields))
+    canvas = cells.reshape(images, ways, chips // ways, outer, outer).transpose(2, 3).reshape(images, ways * outer, -1)
+    # All are cut to the same size, wherever the cut is.
+    height, width = canvas.shape[1] - margin, canvas.shape[2] - margin
+    canvas = canvas[:, None, drawn.top : drawn.top + height, drawn.left : drawn.left + width]
+    places = torch.arange(max(ways, chips // ways), device=canvas.device, dtype=torch.float32) * outer + margin
+    windows = Windows(places[:ways] - drawn.top, places[: chips // ways] - drawn.left, side)
+    return canvas, draw.inner(cells, side).reshape(-1, 1, side, side), windows
 
 
 def drawn(config: Config, seed: int, number: int, device: torch.device) -> Tensor:
-    """(chips, 1, side, side), the side one of the episode's input sizes"""
-    side = random.Random(seed * 1_000_033 + number).choice(config.episode.input_sizes)
-    chips = draw.episode(config.world, config.episode, seed, number, side, device)
-    return chips.reshape(-1, 1, *chips.shape[-2:])
+    """The chips of an episode alone: (chips, 1, side, side), the side one of the episode's input sizes"""
+    side = input_side(config, seed, number)
+    fields = draw.episode(config.world, config.episode, seed, number, side, device)
+    return draw.inner(fields, side).reshape(-1, 1, side, side)
 
 
 def one_thread(_: int) -> None:
@@ -98,12 +146,13 @@ class Objective(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.weights, self.episode = config.objective, config.episode
+        self.last_width = config.network.widths[config.network.pool_stages[-1] - 1]
         self.scales = nn.Parameter(torch.full((3,), config.objective.first_scale))
 
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """pooled: (images * ways * samples, dimensions), the vectors of the chips, sorted by image and class"""
         images, ways = self.episode.images, self.episode.ways
-        last = unit(maps[-1].float().mean((2, 3)))[None]
-        pooled = embed(maps)
+        last = pooled[None, :, -2 * self.last_width : -self.last_width]
         all_last, _ = cross_entropy(self.scales[0] * logits(last, images * ways))
         together = standardise(pooled, TRAINING_FLOOR)[None]
         all_pooled, right = cross_entropy(self.scales[1] * logits(together, images * ways))
@@ -141,6 +190,7 @@ class Trainer:
         self.checkpoint = out.with_name(out.name + ".checkpoint")
         torch.manual_seed(config.run.seed)
         self.net = Encoder(config.network).to(device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.net)
         self.objective = Objective(config).to(device)
         chosen = config.optimiser
         self.optimiser = torch.optim.SGD(
@@ -153,13 +203,14 @@ class Trainer:
         self.dtype = torch.float16 if narrow else torch.bfloat16
         self.scaler = getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)(enabled=narrow)  # moved in 2.3
         self.progress = Progress()
-        self.parts = {"net": self.net, "objective": self.objective, "optimiser": self.optimiser, "scaler": self.scaler}
+        self.parts = {"net": self.net, "average": self.average, "objective": self.objective, "optimiser": self.optimiser, "scaler": self.scaler}
 
     def begin(self, start: Path) -> None:
         """From other weights instead of random ones; what the optimiser knew of them is not among them."""
         tensors, _ = export.read(start)
         try:
             missing = self.net.load_state_dict(tensors, strict=False).missing_keys
+            self.average.load_state_dict(tensors, strict=False)
         except RuntimeError as error:
             raise SystemExit(f"{start}: {error}") from error
         if any(not key.endswith("num_batches_tracked") for key in missing):
@@ -186,7 +237,7 @@ class Trainer:
         os.replace(temporary, self.checkpoint)
         layout, step = self.config.episode, self.progress.step
         done = {"steps": step, "chips": step * layout.images * layout.ways * layout.samples}
-        export.write(self.out, self.net.state_dict(), self.config, {**done, **self.provenance})
+        export.write(self.out, self.average.state_dict(), self.config, {**done, **self.provenance})
 
     def cycle(self) -> int:
         """Steps of one cycle; the last may be cut short."""
@@ -205,48 +256,69 @@ class Trainer:
         cosine = 0.5 * (1 + math.cos(math.pi * step / length))
         return chosen.peak_rate * min(1.0, (step + 1) / chosen.warm_up) * cosine + chosen.last_rate
 
-    def learn(self, chips: Tensor) -> Tensor:
+    def learn(self, drawn: Sheet) -> Tensor:
         """One step; returns loss and the two shares of right answers, on the device."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
-        chips = chips.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        seen, chips, windows = canvases(self.config, drawn)
         with torch.autocast(self.device.type, dtype=self.dtype):
-            maps = self.net(chips)
-        loss, right, right_within = self.objective(maps)
+            maps = self.net(seen.contiguous(memory_format=torch.channels_last))
+        vectors = embed_windows(maps, self.config.network.pool_stages, chips, windows)
+        cells = drawn.order.argsort(1)[:, :, None].expand(-1, -1, vectors.shape[1])
+        sorted_vectors = torch.gather(vectors.reshape(*drawn.order.shape, -1), 1, cells).flatten(0, 1)
+        loss, right, right_within = self.objective(sorted_vectors)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.progress.step += 1
+        self.take_average()
         return torch.stack((loss.detach(), right, right_within))
 
-    def train(self, loader: DataLoader, until: int, tell: int) -> None:
-        """Up to step `until`, with a line each `tell` steps and a checkpoint each minute."""
-        layout, steps, progress = self.config.episode, self.config.run.steps, self.progress
-        started, first, saved = time.monotonic() - progress.spent, progress.step, time.monotonic()
-        told = (saved, first)
-        sums = torch.zeros(3, device=self.device)
-        self.net.train()
-        for chips in loader if first < until else ():
-            sums += self.learn(chips)
-            now = time.monotonic()
-            progress.spent = now - started
-            self.keep_cycle()
-            if progress.step % tell == 0:
-                done = progress.step - told[1]
-                rate = done / (now - told[0])
-                loss, right, within = (sums / done).tolist()
-                print(f"step {progress.step} of {steps}, {rate * layout.images * layout.ways * layout.samples:.0f} "
-                      f"chips/s, {(steps - progress.step) / rate / 60:.1f} min left, loss {loss:.3f}, "
-                      f"right {right:.3f}, within an image {within:.3f}", flush=True)
-                sums.zero_()
-                told = (now, progress.step)
-            if now - saved > 60:
-                self.save()
-                saved = now
-            if progress.step >= until:
-                break
-        self.save()
+    @torch.no_grad()
+    def take_average(self) -> None:
+        """Over about the last 1 / (1 - average) steps; at first over all there were."""
+        kept = min(self.config.optimiser.average, self.progress.step / (self.progress.step + 10))
+        pairs = zip(self.average.state_dict().values(), self.net.state_dict().values())
+        floating = [(mean, live) for mean, live in pairs if live.is_floating_point()]
+        means = [mean for mean, _ in floating]
+        torch._foreach_mul_(means, kept)
+        torch._foreach_add_(means, [live for _, live in floating], alpha=1 - kept)
+
+
+def train(trainers: list[Trainer], loader: DataLoader, until: int, tell: int) -> None:
+    """Up to step `until` on the same chips, with a line each `tell` steps and a checkpoint each minute."""
+    config, device, progress = trainers[0].config, trainers[0].device, trainers[0].progress
+    layout, steps = config.episode, config.run.steps
+    started, first, saved = time.monotonic() - progress.spent, progress.step, time.monotonic()
+    told = (saved, first)
+    sums = torch.zeros(len(trainers), 3, device=device)
+    for trainer in trainers:
+        trainer.net.train()
+    for drawn in loader if first < until else ():
+        drawn = Sheet(drawn.fields.to(device, non_blocking=True), drawn.order.to(device, non_blocking=True), *drawn[2:])
+        sums += torch.stack([trainer.learn(drawn) for trainer in trainers])
+        now = time.monotonic()
+        for trainer in trainers:
+            trainer.progress.spent = now - started
+            trainer.keep_cycle()
+        if progress.step % tell == 0:
+            done = progress.step - told[1]
+            rate = done / (now - told[0])
+            each = "; beside it ".join("loss {:.3f}, right {:.3f}, within an image {:.3f}".format(*row)
+                                       for row in (sums / done).tolist())
+            print(f"step {progress.step} of {steps}, {rate * layout.images * layout.ways * layout.samples:.0f} "
+                  f"chips/s, {(steps - progress.step) / rate / 60:.1f} min left, {each}", flush=True)
+            sums.zero_()
+            told = (now, progress.step)
+        if now - saved > 60:
+            for trainer in trainers:
+                trainer.save()
+            saved = now
+        if progress.step >= until:
+            break
+    for trainer in trainers:
+        trainer.save()
 
 
 def arguments() -> argparse.Namespace:
@@ -259,6 +331,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="short for --set run.seed=N")
     parser.add_argument("--start", type=Path, help="weights to start from instead of random ones; their SHA-256 becomes "
                         "run.start of the config")
+    parser.add_argument("--beside", nargs=3, action="append", default=[], metavar=("START", "OUT", "PEAK_RATE"),
+                        help="train another network on the same chips, from these weights, at its own rate")
     parser.add_argument("--until", type=int, help="stop after this step, to go on later (0: the untrained network)")
     parser.add_argument("--tell", type=int, default=100, help="steps from one line of progress to the next")
     parser.add_argument("--workers", type=int, help="processes that draw (default: 1 on a CPU; beside a GPU that does "
@@ -269,25 +343,38 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def trainer_of(options: argparse.Namespace, settings: list[str], start: Path | None, out: Path) -> Trainer:
+    """Ready to go on where it stopped."""
+    try:
+        if start:
+            settings = settings + [f'run.start="{hashlib.sha256(start.read_bytes()).hexdigest()}"']
+        config = configs.load(options.config, settings)
+    except (configs.ConfigError, OSError) as error:
+        raise SystemExit(f"{options.config}: {error}") from error
+    if config.run.start != "nothing" and not start:
+        raise SystemExit(f"{options.config}: run.start wants the weights of that SHA-256: name them by --start")
+    trainer = Trainer(config, out, torch.device(options.device))
+    if start:
+        trainer.begin(start)
+    trainer.resume()
+    return trainer
+
+
 def main() -> None:
     options = arguments()
     settings = options.set + [f"run.{key}={value}" for key in ("steps", "seed")
                               if (value := getattr(options, key)) is not None]
-    try:
-        if options.start:
-            settings.append(f'run.start="{hashlib.sha256(options.start.read_bytes()).hexdigest()}"')
-        config = configs.load(options.config, settings)
-    except (configs.ConfigError, OSError) as error:
-        raise SystemExit(f"{options.config}: {error}") from error
     device = torch.device(options.device)
     draw_device = torch.device(options.draw_device or options.device)
     torch.set_num_threads(options.threads)
-    if config.run.start != "nothing" and not options.start:
-        raise SystemExit(f"{options.config}: run.start wants the weights of that SHA-256: name them by --start")
-    trainer = Trainer(config, options.out, device)
-    if options.start:
-        trainer.begin(options.start)
-    trainer.resume()
+    torch.backends.cudnn.benchmark = True  # canvases have few sizes
+    trainer = trainer_of(options, settings, options.start, options.out)
+    trainers = [trainer]
+    for start, out, rate in options.beside:
+        trainers.append(trainer_of(options, settings + [f"optimiser.peak_rate={rate}"], Path(start), Path(out)))
+    if any(other.progress.step != trainer.progress.step for other in trainers):
+        raise SystemExit("networks trained beside each other must stand at the same step: remove their checkpoints")
+    config = trainer.config
 
     workers = options.workers
     if draw_device.type != "cpu":
@@ -297,11 +384,12 @@ def main() -> None:
     beside = {"worker_init_fn": one_thread, "prefetch_factor": 4, "pin_memory": device.type == "cuda"} if workers else {}
     episodes = Episodes(config, trainer.progress.step, draw_device)
     loader = DataLoader(episodes, batch_size=None, num_workers=workers, **beside)
-    trainer.train(loader, config.run.steps if options.until is None else options.until, options.tell)
+    train(trainers, loader, config.run.steps if options.until is None else options.until, options.tell)
     print(f"done: {trainer.progress.step} steps, {trainer.progress.spent / 60:.1f} minutes", flush=True)
     if config.run.validation_episodes and trainer.progress.step == config.run.steps:
-        every, within = validate(trainer.net, config, device)
-        print(f"on drawn validation episodes right {every:.3f}, within an image {within:.3f}")
+        for trainer in trainers:
+            every, within = validate(trainer.average, config, device)
+            print(f"{trainer.out}: on drawn validation episodes right {every:.3f}, within an image {within:.3f}")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Drawings(unittest.TestCase):
         ground = scenes.Material(scenes.Flat(), 0.8, 0.0, 0.0)
         shape = scenes.Shape("objects", size=40.0, soft=0.1)  # covers the chip
         scene = scenes.Scene(ground, ground, shape, shade=(-0.75, -0.25))
-        drawn = draw.draw_scene(scene, 200, 32).mean((1, 2)) / 0.8
+        drawn = draw.draw_scene(scene, 200, draw.Field(32, 32)).mean((1, 2)) / 0.8
         self.assertGreater(drawn.min().item(), 0.24)
         self.assertLess(drawn.max().item(), 0.8)
         self.assertGreater(drawn.std().item(), 0.1)
@@ -82,7 +82,7 @@ class Drawings(unittest.TestCase):
     def test_mottle_wanders_in_every_chip(self) -> None:
         torch.manual_seed(2)
         ground = scenes.Material(scenes.Flat(), 0.8, 0.0, 0.0)
-        drawn = draw.draw_scene(scenes.Scene(ground, ground, scenes.Shape("none"), mottle=0.1, mottle_frequency=0.05), 400, 64)
+        drawn = draw.draw_scene(scenes.Scene(ground, ground, scenes.Shape("none"), mottle=0.1, mottle_frequency=0.05), 400, draw.Field(64, 64))
         self.assertAlmostEqual((drawn / 0.8).var((1, 2)).mean().sqrt().item(), 0.1, delta=0.03)
         self.assertGreater(drawn.std((1, 2)).min().item(), 0.005)
         steps = (drawn[:, 1:] - drawn[:, :-1]).std().item()
@@ -102,7 +102,7 @@ class Drawings(unittest.TestCase):
             scenes.Scene(material, material, scenes.Shape("none"))
             for material in (scenes.Material(scenes.Flat(), level, 0.0, 0.0) for level in (0.2, 0.5, 0.8))
         )
-        drawn = draw.draw_scene(replace(first, also=tuple(others)), 6, 16)
+        drawn = draw.draw_scene(replace(first, also=tuple(others)), 6, draw.Field(16, 16))
         self.assertEqual(drawn.shape, (6, 16, 16))
         torch.testing.assert_close(drawn.mean((1, 2)), torch.tensor([0.2, 0.5, 0.8] * 2), atol=1e-5, rtol=0)
         self.assertLess(drawn.std((1, 2)).max().item(), 1e-5)
@@ -130,14 +130,14 @@ class Drawings(unittest.TestCase):
     def test_patches_cover_their_share(self) -> None:
         torch.manual_seed(1)
         for fill in (0.1, 0.5):
-            drawn = draw.draw_patches(scenes.Shape("patches", size=6.0, fill=fill, soft=0.01), 200, 48)
+            drawn = draw.draw_patches(scenes.Shape("patches", size=6.0, fill=fill, soft=0.01), 200, draw.Field(48, 48))
             self.assertAlmostEqual((drawn > 0.25).float().mean().item() / fill, 1.1, delta=0.2)
 
     def test_lines_are_thin_and_dotted_ones_thinner(self) -> None:
         covered = []
         for waves in (0.0, 1.0):
             torch.manual_seed(1)
-            drawn = draw.draw_lines(scenes.Shape("lines", size=1.0, count=1, waves=waves), 100, 64)
+            drawn = draw.draw_lines(scenes.Shape("lines", size=1.0, count=1, waves=waves), 100, draw.Field(64, 64))
             covered.append((drawn > 0.5).float().mean().item())
         self.assertLess(covered[0], 0.06)
         self.assertGreater(covered[0], 0.005)
