@@ -11,14 +11,14 @@ static json_t *encoder_json(const struct db_encoder *encoder)
 {
     char self[DB_ID_SIZE + 40];
     snprintf(self, sizeof(self), "/v1/encoders/%s", encoder->id);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:{s:s}}", "id",
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s, s:{s:s}}", "id",
                      encoder->id, "sha256", encoder->sha256, "name", encoder->name, "architecture",
                      encoder->architecture, "in_channels", (json_int_t)encoder->in_channels,
                      "input_size", (json_int_t)encoder->input_size, "dimension",
                      (json_int_t)encoder->dimension, "n_parameters",
                      (json_int_t)encoder->n_parameters, "byte_size", (json_int_t)encoder->byte_size,
-                     "is_default", (int)encoder->is_default, "created_at", encoder->created_at,
-                     "links", "self", self);
+                     "is_default", (int)encoder->is_default, "encoding", encoder->encoding,
+                     "created_at", encoder->created_at, "links", "self", self);
 }
 
 /* Loads the network once to see that it is one. */
@@ -39,6 +39,7 @@ static int fill(struct db_encoder *encoder, const struct encoder_info *info, uin
     if (encoder->name == NULL)
         return error_set_nomem(err, "an encoder's name");
     snprintf(encoder->architecture, sizeof(encoder->architecture), "%s", info->architecture);
+    snprintf(encoder->encoding, sizeof(encoder->encoding), "%s", encoding_name(info->encoding));
     encoder->in_channels = info->in_channels;
     encoder->input_size = info->input_size;
     encoder->dimension = info->dimension;

@@ -104,6 +104,27 @@ out:
     db_support_set_clear(&set);
 }
 
+/* What the encoder decides where the request does not. */
+static void take_defaults(struct reading *reading, const struct db_encoder *encoder)
+{
+    struct job_params *params = &reading->params;
+    struct error cause = {0};
+    const bool encoding_is_given = params->encoding != ENCODING_OWN;
+    if (params->input_sizes.n == 0)
+        params->input_sizes = (struct input_sizes){1, {encoder->input_size}};
+    if (!encoding_is_given && encoding_parse(encoder->encoding, &params->encoding, &cause) < 0) {
+        reading->code = error_set(&reading->error, ERROR_CORRUPT, "encoder %s: %.300s", encoder->id,
+                                  cause.message);
+        return;
+    }
+    const uint32_t largest = params->input_sizes.sides[params->input_sizes.n - 1];
+    if (encoding_check_side(params->encoding, largest, &cause) < 0)
+        FAULT(reading, encoding_is_given ? "encoding" : "input_sizes", "%s", cause.message);
+    if (params->grid.chip_width != 0 &&
+        encoding_check_stride(params->encoding, &params->grid, largest, &cause) < 0)
+        FAULT(reading, "stride", "%s", cause.message);
+}
+
 static void check_encoder(struct reading *reading)
 {
     struct db_encoder encoder = {0};
@@ -123,8 +144,7 @@ static void check_encoder(struct reading *reading)
         FAULT(reading, "encoder_id", "is no encoder: '%s'", id);
     if (rc == 0) {
         snprintf(reading->job->encoder_id, sizeof(reading->job->encoder_id), "%s", encoder.id);
-        if (reading->params.input_sizes.n == 0)
-            reading->params.input_sizes = (struct input_sizes){1, {encoder.input_size}};
+        take_defaults(reading, &encoder);
     }
     db_encoder_clear(&encoder);
 }
@@ -211,6 +231,7 @@ int job_request_read(struct api_call *call, json_t *json, const char *project_id
     struct reading reading = {.call = call, .project_id = project_id, .job = &job};
     reading.params.normalise = normalise_params_default;
     reading.params.classifier = classifier_params_default;
+    reading.params.encoding = ENCODING_OWN;
     read_fields(&reading, json);
     check_precision(&reading);
     if (reading.support_set_id != NULL)

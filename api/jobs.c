@@ -5,6 +5,7 @@
 #include <nettle/sha2.h>
 
 #include "api/call.h"
+#include "api/job/job_params.h"
 #include "api/job_request.h"
 #include "api/message/negotiate.h"
 #include "base/hex.h"
@@ -81,7 +82,7 @@ static json_t *summary_json(const struct api *api, const struct db_job *job)
                      (int)job->priority, "support_set_id", job->support_set_id,
                      "support_set_version", (json_int_t)job->support_set_version, "encoder_id",
                      job->encoder_id, "n_images", (json_int_t)job->n_images, "params",
-                     json_loads(job->params, 0, NULL), "error", error, "retry", retry_json(job),
+                     job_params_stored_json(job->params), "error", error, "retry", retry_json(job),
                      "created_at", job->created_at, "started_at", time_json(job->started_at),
                      "finished_at", time_json(job->finished_at), "links", links_json(job));
 }

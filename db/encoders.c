@@ -9,7 +9,7 @@
 
 #define COLUMNS                                                                                    \
     "id, sha256, name, architecture, in_channels, input_size, dimension, n_parameters, "           \
-    "byte_size, is_default, created_at, created_by"
+    "byte_size, is_default, created_at, created_by, encoding"
 
 static void read_encoder(struct db_stmt *stmt, void *item)
 {
@@ -26,6 +26,7 @@ static void read_encoder(struct db_stmt *stmt, void *item)
     out->is_default = db_column_int(stmt, "is_default", 0, 1) != 0;
     db_column_time(stmt, "created_at", out->created_at);
     db_column_copy(stmt, "created_by", out->created_by, sizeof(out->created_by));
+    db_column_copy(stmt, "encoding", out->encoding, sizeof(out->encoding));
 }
 
 static void clear_encoder(void *item)
@@ -46,7 +47,7 @@ static int insert_row(struct db_connection *writer, const struct db_encoder *enc
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(
         &stmt, writer, "storing an encoder",
-        "INSERT INTO encoders (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
+        "INSERT INTO encoders (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, encoder->id);
@@ -61,6 +62,7 @@ static int insert_row(struct db_connection *writer, const struct db_encoder *enc
     db_bind_int(stmt, encoder->is_default ? 1 : 0);
     db_bind_text(stmt, encoder->created_at);
     db_bind_text(stmt, encoder->created_by);
+    db_bind_text(stmt, encoder->encoding);
     return db_stmt_run(stmt, NULL, err);
 }
 

@@ -11,6 +11,7 @@ struct db_encoder {
     char *name;
     char architecture[32];
     uint32_t in_channels, input_size, dimension;
+    char encoding[16]; /* how jobs that do not say are encoded */
     uint64_t n_parameters;
     uint64_t byte_size;
     bool is_default; /* the one that jobs use when they name none; at most one */

@@ -26,6 +26,7 @@ struct embedder {
     struct pool *pool;
     const struct encoder *encoder;
     struct input_sizes sizes;
+    enum encoding encoding;
     enum precision precision;
     uint32_t n_workers;
     struct worker_memory workers[];
@@ -114,8 +115,8 @@ static int worker_init(struct worker_memory *worker, const struct embedder *embe
 }
 
 int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    const struct input_sizes *sizes, enum precision precision,
-                    const struct cancel *cancel, struct error *err)
+                    const struct input_sizes *sizes, enum encoding encoding,
+                    enum precision precision, const struct cancel *cancel, struct error *err)
 {
     if (sizes != NULL && input_sizes_check(sizes, err) < 0)
         return ERROR_INVALID;
@@ -125,13 +126,15 @@ int embedder_create(struct embedder **out, struct pool *pool, const struct encod
         return error_set_nomem(err, "an embedder");
     embedder->pool = pool;
     embedder->encoder = encoder;
+    embedder->encoding = encoding != ENCODING_OWN ? encoding : encoder_info(encoder)->encoding;
     embedder->precision = precision;
     if (sizes != NULL && sizes->n > 0)
         embedder->sizes = *sizes;
     else
         embedder->sizes = (struct input_sizes){1, {encoder_info(encoder)->input_size}};
     embedder->n_workers = n;
-    int rc = 0;
+    int rc =
+        encoding_check_side(embedder->encoding, embedder->sizes.sides[embedder->sizes.n - 1], err);
     for (uint32_t i = 0; i < n && rc == 0; i++)
         rc = worker_init(&embedder->workers[i], embedder, cancel, err);
     if (rc < 0) {
@@ -164,6 +167,11 @@ const struct encoder *embedder_encoder(const struct embedder *embedder)
 const struct input_sizes *embedder_input_sizes(const struct embedder *embedder)
 {
     return &embedder->sizes;
+}
+
+enum encoding embedder_encoding(const struct embedder *embedder)
+{
+    return embedder->encoding;
 }
 
 enum precision embedder_precision(const struct embedder *embedder)

@@ -37,16 +37,18 @@ struct embedder;
 
 /* An embedder holds one workspace a pool worker and input size for one encoder. `pool` and
  * `encoder` are borrowed; `sizes` is copied (NULL: the encoder's own). Any number of lanes may use
- * one embedder at the same time. ERROR_INVALID as input_sizes_check, precision_check and
- * encoder_workspace_create, and ERROR_CANCELLED as there.
+ * one embedder at the same time. ERROR_INVALID as input_sizes_check, encoding_check_side,
+ * precision_check and encoder_workspace_create, and ERROR_CANCELLED as there.
  */
 int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    const struct input_sizes *sizes, enum precision precision,
-                    const struct cancel *cancel, struct error *err);
+                    const struct input_sizes *sizes, enum encoding encoding,
+                    enum precision precision, const struct cancel *cancel, struct error *err);
 void embedder_destroy(struct embedder *embedder);
 const struct encoder *embedder_encoder(const struct embedder *embedder);
 /* As used: n > 0. */
 const struct input_sizes *embedder_input_sizes(const struct embedder *embedder);
+/* As used: never ENCODING_OWN. */
+enum encoding embedder_encoding(const struct embedder *embedder);
 enum precision embedder_precision(const struct embedder *embedder);
 /* Floats of an embedding: the encoder's dimension times the number of sizes. With several sizes
  * each size's part is divided by max(its Euclidean norm, 1e-12), so that none outweighs another. */

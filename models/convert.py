@@ -180,6 +180,7 @@ def describe(options: argparse.Namespace, channels: int) -> dict:
         "mean": mean,
         "std": std,
         "pool": {"stages": sorted(set(options.stages)), "statistics": sorted(set(options.statistics))},
+        "encoding": options.encoding,
         "licence": options.licence,
         "source": {
             "file": options.checkpoint.name,
@@ -212,6 +213,8 @@ def main() -> int:
     parser.add_argument("--stages", type=int, nargs="+", choices=range(5), default=[4],
                         help="pooled stages (0: the chip itself, beside others)")
     parser.add_argument("--statistics", nargs="+", choices=("mean", "std"), default=["mean"], help="of a pooled stage")
+    parser.add_argument("--encoding", choices=("chips", "dense"), default="chips",
+                        help="where a job does not say: each chip for itself, or the image as a whole (default: chips)")
     parser.add_argument("--licence", default="unknown", help="of the weights, to be stored with them")
     options = parser.parse_args()
     try:

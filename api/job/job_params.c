@@ -25,14 +25,23 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     return json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f}, s:o, s:{s:s, s:s, "
-        "s:o}, s:o*, s:s}",
+        "s:o}, s:o*, s:s, s:s}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
         normalise_method_name(normalise->method), "low", normalise->low, "high", normalise->high,
         "clahe", clahe, "classifier", "distance", classifier_distance_name(classifier->distance),
         "transform", classifier_transform_name(classifier->transform), "temperature", temperature,
-        "input_sizes", input_sizes, "precision", precision_name(params->precision));
+        "input_sizes", input_sizes, "encoding", encoding_name(params->encoding), "precision",
+        precision_name(params->precision));
+}
+
+json_t *job_params_stored_json(const char *text)
+{
+    json_t *json = json_loads(text, 0, NULL);
+    if (json != NULL && json_object_get(json, "encoding") == NULL)
+        json_object_set_new(json, "encoding", json_string(encoding_name(ENCODING_CHIPS)));
+    return json;
 }
 
 char *job_params_to_text(const struct job_params *params)
@@ -147,6 +156,14 @@ static void read_input_size(json_t *value, const struct json_at *at, void *conte
         sizes->sides[sizes->n++] = side;
 }
 
+static void read_encoding(json_t *value, const struct json_at *at, void *context)
+{
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) && encoding_parse(name, context, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
 static void read_precision(json_t *value, const struct json_at *at, void *context)
 {
     const char *name;
@@ -204,6 +221,7 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[6] = json_array_field("input_sizes", JSON_OPTIONAL, 1, INPUT_SIZES_MAX, read_input_size,
                                  &params->input_sizes);
     fields[7] = json_value_field("precision", JSON_OPTIONAL, read_precision, &params->precision);
+    fields[8] = json_value_field("encoding", JSON_OPTIONAL, read_encoding, &params->encoding);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)

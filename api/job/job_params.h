@@ -17,18 +17,24 @@ struct job_params {
     struct normalise_params normalise;
     struct classifier_params classifier;
     struct input_sizes input_sizes; /* filled in from the encoder; none: left out of the text */
+    enum encoding encoding;         /* likewise; ENCODING_OWN until then */
     enum precision precision;
 };
 
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
  *  "normalise":{"method","low","high"},"clahe":null|{"clip_limit","tiles"},
  *  "classifier":{"distance","transform","temperature":"auto"|number},
- *  "input_sizes":[pixels, ...],"precision":"float32"|"bfloat16"|"int8"} */
+ *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
+ *  "precision":"float32"|"bfloat16"|"int8"} */
 json_t *job_params_to_json(const struct job_params *params);
+/* A stored text as clients see it: what its time left unsaid is said. NULL on allocation failure,
+ * and when the text is no JSON. */
+json_t *job_params_stored_json(const char *text);
 /* malloc'd text, NULL on allocation failure. */
 char *job_params_to_text(const struct job_params *params);
 /* Reads a stored text. ERROR_CORRUPT. One without input sizes, as earlier versions wrote them, has
- * none, which stands for the encoder's own; one without a precision has float32. */
+ * none, which stands for the encoder's own; one without an encoding has chips, whatever the
+ * encoder's own is, and one without a precision float32. */
 int job_params_from_text(const char *text, struct job_params *out, struct error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/job/job_params.h"
 #include "api/results/statistics_json.h"
 
 /* ---- loading ---- */
@@ -172,9 +173,11 @@ int result_view_json(const struct db_job *job, const struct db_support_set *set,
         "{s:s, s:o, s:o, s:o, s:o}", "self", base, "csv", json_sprintf("%s.csv", base), "labels",
         json_sprintf("%s/labels.png", base), "overlay", json_sprintf("%s/overlay.png", base),
         "image", json_sprintf("/v1/images/%s", image->id));
-    *out = json_pack("{s:s, s:s, s:s, s:o, s:f, s:o, s:s, s:o}", "job_id", job->id, "image_id",
-                     image->id, "image_name", image->name, "grid", grid_json(result), "temperature",
-                     result->temperature, "classes", classes, "created_at", result->created_at,
-                     "links", links);
+    json_t *params = job_params_stored_json(job->params);
+    *out = json_pack("{s:s, s:s, s:s, s:o, s:O, s:f, s:o, s:s, s:o}", "job_id", job->id, "image_id",
+                     image->id, "image_name", image->name, "grid", grid_json(result), "encoding",
+                     json_object_get(params, "encoding"), "temperature", result->temperature,
+                     "classes", classes, "created_at", result->created_at, "links", links);
+    json_decref(params);
     return *out == NULL ? error_set_nomem(err, "a result") : 0;
 }

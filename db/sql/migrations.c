@@ -290,6 +290,9 @@ static const struct db_migration all[] = {
      "ALTER TABLE jobs ADD COLUMN not_before_ms BIGINT NOT NULL DEFAULT 0;"
      "ALTER TABLE jobs ADD COLUMN waiting_for TEXT;", /* NULL: its turn */
      DB_REFERENCES_HELD},
+    /* Those that are there were made when there were chips alone. */
+    {"what encoders encode",
+     "ALTER TABLE encoders ADD COLUMN encoding TEXT NOT NULL DEFAULT 'chips';", DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

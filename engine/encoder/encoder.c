@@ -154,6 +154,23 @@ static int read_pool(struct encoder_info *info, const json_t *pool, struct error
     return rc != 0 ? rc : read_statistics(info, statistics, err);
 }
 
+/* Absent: chips, which is what files had that were made before there was a choice. */
+static int read_encoding(struct encoder_info *info, const json_t *value, struct error *err)
+{
+    struct error inner = {0};
+    if (value == NULL)
+        return 0;
+    const char *name = json_string_value(value);
+    if (name == NULL)
+        return error_set(err, ERROR_INVALID, "metadata chipshot.encoding is not a string");
+    int rc = encoding_parse(name, &info->encoding, &inner);
+    if (rc == 0)
+        rc = encoding_check_side(info->encoding, info->input_size, &inner);
+    if (rc < 0)
+        error_set(err, ERROR_INVALID, "metadata chipshot.encoding: %.300s", inner.message);
+    return rc;
+}
+
 static int read_fields(struct encoder_info *info, const json_t *root, struct error *err)
 {
     if (!json_is_object(root))
@@ -172,6 +189,8 @@ static int read_fields(struct encoder_info *info, const json_t *root, struct err
                               STD_MIN, err);
     if (rc == 0)
         rc = read_pool(info, json_object_get(root, "pool"), err);
+    if (rc == 0)
+        rc = read_encoding(info, json_object_get(root, "encoding"), err);
     return rc;
 }
 

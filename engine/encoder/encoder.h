@@ -5,9 +5,9 @@
  * published ResNet-18/34/50/101/152 file works unchanged. Batch norm is folded at load.
  *
  * One metadata key, "chipshot", may hold a JSON object {"format": 1, "name", "input_size", "mean":
- * [..], "std": [..], "pool": {"stages": [2,3,4], "statistics": ["mean","std"]}, ...}; other keys in
- * it are information. Without it: input size 224, ImageNet mean and std for three channels (0 and 1
- * for one), last stage, mean.
+ * [..], "std": [..], "pool": {"stages": [2,3,4], "statistics": ["mean","std"]}, "encoding":
+ * "chips"|"dense", ...}; other keys in it are information. Without it: input size 224, ImageNet
+ * mean and std for three channels (0 and 1 for one), last stage, mean, chips.
  *
  * An encoder is immutable and shared by all threads; each thread has one workspace.
  */
@@ -21,6 +21,7 @@
 #include "base/cancel.h"
 #include "base/error.h"
 #include "engine/encoder/precision.h"
+#include "engine/encoding.h"
 
 enum {
     ENCODER_STAGES = 4,
@@ -47,8 +48,9 @@ struct encoder_info {
     float std[3];
     bool pool_stages[ENCODER_POOLED]; /* which stages are pooled; one of 1 to 4 at least */
     bool pool_mean;
-    bool pool_std;      /* population standard deviation over positions */
-    uint32_t dimension; /* floats of an embedding */
+    bool pool_std;          /* population standard deviation over positions */
+    enum encoding encoding; /* chips or dense: how jobs that do not say are encoded */
+    uint32_t dimension;     /* floats of an embedding */
     uint64_t n_parameters;
     uint64_t flops_per_chip; /* multiply-adds x 2 of direct convolution at input_size */
 };

@@ -28,6 +28,8 @@ struct request {
     const char *edge;
     const char *input_size;
     struct input_sizes input_sizes; /* read from it */
+    const char *encoding_name;
+    enum encoding encoding; /* read from it */
     const char *precision_name;
     enum precision precision; /* read from it */
     uint64_t stride;
@@ -44,6 +46,17 @@ struct run {
     uint32_t *class_of;
     struct analysis result;
 };
+
+static int check_stride(const struct run *run, struct error *err)
+{
+    const struct embedder *embedder = run->session.embedder;
+    const struct input_sizes *sizes = embedder_input_sizes(embedder);
+    struct error inner = {0};
+    if (encoding_check_stride(embedder_encoding(embedder), &run->grid.params,
+                              sizes->sides[sizes->n - 1], &inner) < 0)
+        return error_set(err, ERROR_INVALID, "--stride: %.300s", inner.message);
+    return 0;
+}
 
 static int load(const struct request *request, struct run *run, struct error *err)
 {
@@ -62,8 +75,8 @@ static int load(const struct request *request, struct run *run, struct error *er
                    err);
     if (rc == 0)
         rc = session_create(&run->session, request->encoder_path, request->n_threads,
-                            &request->input_sizes, request->precision, err);
-    return rc;
+                            &request->input_sizes, request->encoding, request->precision, err);
+    return rc == 0 ? check_stride(run, err) : rc;
 }
 
 /* The examples' embeddings: from the grid where an example is one of its chips, else embedded
@@ -174,8 +187,9 @@ static int write_statistics(const struct run *run, const char *directory, struct
 {
     json_t *classes = json_array();
     int rc = classes_to_json(run, classes, err);
-    json_t *root = json_pack("{s:{s:i, s:i}, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
-                             "columns", (int)run->grid.columns, "temperature",
+    json_t *root = json_pack("{s:{s:i, s:i}, s:s, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
+                             "columns", (int)run->grid.columns, "encoding",
+                             encoding_name(embedder_encoding(run->session.embedder)), "temperature",
                              run->result.chips.temperature, "classes", classes);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     if (rc == 0)
@@ -229,19 +243,14 @@ static const struct command_option known_options[] = {
      .value.text = &given.directory,
      .required = true,
      .help = "where to write; created when absent"},
-    {.name = "stride",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.stride,
-     .min = 1,
-     .max = CHIP_SIDE_MAX,
-     .help = "pixels from chip to chip (default: the chip's size)"},
+    OPTION_STRIDE(&given.stride),
     {.name = "edge",
      .argument = "POLICY",
      .value.text = &given.edge,
      .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
     OPTION_ENCODER(&given.encoder_path),
     OPTION_INPUT_SIZES(&given.input_size),
+    OPTION_ENCODING(&given.encoding_name),
     OPTION_PRECISION(&given.precision_name),
     OPTION_WORKERS(&given.n_threads),
 };
@@ -261,6 +270,7 @@ int cmd_classify(int argc, char **argv)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
     if (embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
+        embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
         embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)
         return command_fail_usage(&err);
     return run_request(&given, &err) == 0 ? 0 : command_fail(&err);

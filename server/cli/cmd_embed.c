@@ -72,6 +72,7 @@ static const struct command_option known_options[] = {
      .help = "NumPy file to write: float32, one row a chip, in the manifest's order"},
     OPTION_ENCODER(&given.encoder),
     OPTION_INPUT_SIZES(&given.choice.input_sizes),
+    OPTION_ENCODING(&given.choice.encoding),
     OPTION_PRECISION(&given.choice.precision),
     OPTION_STAGES(&given.choice.stages),
     OPTION_STATISTICS(&given.choice.statistics),

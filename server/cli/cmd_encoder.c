@@ -38,6 +38,7 @@ static void print_info(const struct encoder_info *info)
         printf(" %g", (double)info->std[i]);
     printf("\n");
     print_pool(info);
+    printf("encoding:     %s\n", encoding_name(info->encoding));
     printf("parameters:   %" PRIu64 "\n", info->n_parameters);
     printf("work:         %.1f MFLOP a chip (direct convolution)\n",
            (double)info->flops_per_chip / 1e6);

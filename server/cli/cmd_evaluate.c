@@ -198,6 +198,7 @@ static const struct command_option known_options[] = {
      .max = UINT64_MAX,
      .help = "of the draws (default 0)"},
     OPTION_INPUT_SIZES(&given.choice.input_sizes),
+    OPTION_ENCODING(&given.choice.encoding),
     OPTION_PRECISION(&given.choice.precision),
     OPTION_STAGES(&given.choice.stages),
     OPTION_STATISTICS(&given.choice.statistics),

@@ -4,6 +4,7 @@
 #define CHIPSHOT_SERVER_COMMON_OPTIONS_H
 
 #include "engine/encoder/encoder.h"
+#include "engine/image/chip_grid.h"
 #include "engine/pool.h"
 #include "server/cli/command.h"
 
@@ -43,6 +44,13 @@ enum {
     OPTION_TEXT("input-size", "N[,N]", target,                                                     \
                 "pixels a side that chips are resampled to (default: the encoder's); the "         \
                 "embeddings of\n                           several sizes are concatenated")
+#define OPTION_STRIDE(target)                                                                      \
+    OPTION_INTEGER("stride", 1, CHIP_SIDE_MAX, target,                                             \
+                   "pixels from chip to chip (default: the chip's size)")
+#define OPTION_ENCODING(target)                                                                    \
+    OPTION_TEXT("encoding", "NAME", target,                                                        \
+                "chips: each for itself; dense: the image as a whole, so that a chip sees its "    \
+                "surroundings\n                           (default: the encoder's)")
 #define OPTION_PRECISION(target)                                                                   \
     OPTION_TEXT("precision", "NAME", target,                                                       \
                 "float32 (default); faster and less exact, if the processor has AVX512_BF16 or "   \

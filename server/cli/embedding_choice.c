@@ -55,6 +55,16 @@ int embedding_parse_input_sizes(const char *text, struct input_sizes *out, struc
     return 0;
 }
 
+int embedding_parse_encoding(const char *text, enum encoding *out, struct error *err)
+{
+    struct error inner = {0};
+    enum encoding encoding = ENCODING_OWN;
+    if (text != NULL && encoding_parse(text, &encoding, &inner) < 0)
+        return error_set(err, ERROR_INVALID, "--encoding: %.300s", inner.message);
+    *out = encoding;
+    return 0;
+}
+
 int embedding_parse_precision(const char *text, enum precision *out, struct error *err)
 {
     struct error inner = {0};
@@ -106,11 +116,11 @@ static int parse_kind(const struct embedding_options *options, struct embedding_
     if (strcmp(options->kind, "mean-std") != 0)
         return error_set(err, ERROR_INVALID, "--features: '%.100s' is not encoder or mean-std",
                          options->kind);
-    if (options->input_sizes != NULL || options->precision != NULL || options->stages != NULL ||
-        options->statistics != NULL)
+    if (options->input_sizes != NULL || options->encoding != NULL || options->precision != NULL ||
+        options->stages != NULL || options->statistics != NULL)
         return error_set(err, ERROR_INVALID,
                          "--features mean-std has no encoder: it takes none of --input-size, "
-                         "--precision, --stages and --statistics");
+                         "--encoding, --precision, --stages and --statistics");
     choice->kind = EMBEDDING_MEAN_STD;
     return 0;
 }
@@ -122,6 +132,8 @@ int embedding_choice_parse(const struct embedding_options *options, struct embed
     int rc = parse_kind(options, &choice, err);
     if (rc == 0)
         rc = embedding_parse_input_sizes(options->input_sizes, &choice.input_sizes, err);
+    if (rc == 0)
+        rc = embedding_parse_encoding(options->encoding, &choice.encoding, err);
     if (rc == 0)
         rc = embedding_parse_precision(options->precision, &choice.precision, err);
     if (rc == 0)
@@ -213,7 +225,7 @@ static int compute_encoder(const struct embedding_choice *choice, const struct m
 {
     struct session session = {0};
     int rc = session_create(&session, encoder_path, n_threads, &choice->input_sizes,
-                            choice->precision, err);
+                            choice->encoding, choice->precision, err);
     if (rc < 0)
         return rc;
     const uint32_t whole = embedder_dimension(session.embedder);

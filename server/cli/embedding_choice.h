@@ -17,6 +17,7 @@ enum embedding_kind { EMBEDDING_ENCODER, EMBEDDING_MEAN_STD };
 struct embedding_options {
     const char *kind;        /* "encoder" or "mean-std" */
     const char *input_sizes; /* "48,96" */
+    const char *encoding;    /* "chips" or "dense" */
     const char *precision;   /* "bfloat16" or "int8" */
     const char *stages;      /* "2,3,4" */
     const char *statistics;  /* "mean,std" */
@@ -25,6 +26,7 @@ struct embedding_options {
 struct embedding_choice {
     enum embedding_kind kind;
     struct input_sizes input_sizes;
+    enum encoding encoding; /* ENCODING_OWN: the encoder's own */
     enum precision precision;
     bool some_stages; /* false: all that the encoder pools */
     bool stages[ENCODER_POOLED];
@@ -39,6 +41,9 @@ int embedding_choice_parse(const struct embedding_options *options, struct embed
 
 /* "48,96"; NULL: the encoder's own. ERROR_INVALID names the option --input-size. */
 int embedding_parse_input_sizes(const char *text, struct input_sizes *out, struct error *err);
+
+/* NULL: ENCODING_OWN. ERROR_INVALID names the option --encoding. */
+int embedding_parse_encoding(const char *text, enum encoding *out, struct error *err);
 
 /* NULL: float32. ERROR_INVALID, naming --precision, also when the processor does not offer it. */
 int embedding_parse_precision(const char *text, enum precision *out, struct error *err);

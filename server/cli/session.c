@@ -27,8 +27,8 @@ int session_load_encoder(const char *path, struct encoder **out, struct error *e
 }
 
 int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
-                   const struct input_sizes *input_sizes, enum precision precision,
-                   struct error *err)
+                   const struct input_sizes *input_sizes, enum encoding encoding,
+                   enum precision precision, struct error *err)
 {
     struct session session = {0};
     uint32_t n = n_threads != 0 ? (uint32_t)n_threads : pool_n_workers_default();
@@ -39,7 +39,7 @@ int session_create(struct session *out, const char *encoder_path, uint64_t n_thr
         rc = pool_lane_create(&session.lane, session.pool, err);
     if (rc == 0)
         rc = embedder_create(&session.embedder, session.pool, session.encoder, input_sizes,
-                             precision, NULL, err);
+                             encoding, precision, NULL, err);
     if (rc < 0)
         session_clear(&session);
     else

@@ -17,11 +17,11 @@ struct session {
     struct embedder *embedder;
 };
 
-/* encoder_path NULL: the default encoder. n_threads 0: one a processor. input_sizes and
- * precision as embedder_create. */
+/* encoder_path NULL: the default encoder. n_threads 0: one a processor. input_sizes,
+ * encoding and precision as embedder_create. */
 int session_create(struct session *out, const char *encoder_path, uint64_t n_threads,
-                   const struct input_sizes *input_sizes, enum precision precision,
-                   struct error *err);
+                   const struct input_sizes *input_sizes, enum encoding encoding,
+                   enum precision precision, struct error *err);
 void session_clear(struct session *session);
 
 /* Loads an encoder from a file, or the default one (path NULL). */

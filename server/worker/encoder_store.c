@@ -1,6 +1,6 @@
-/* An entry is one encoder at one choice of input sizes and precision; entries of one encoder share
- * its weights, which go with the last of them. One mutex guards the list and is held while an
- * encoder loads, so that two jobs that want the same one load it once.
+/* An entry is one encoder at one choice of input sizes, encoding and precision; entries of one
+ * encoder share its weights, which go with the last of them. One mutex guards the list and is held
+ * while an encoder loads, so that two jobs that want the same one load it once.
  */
 #include "server/worker/encoder_store.h"
 
@@ -18,10 +18,11 @@ struct weights {
     uint32_t n_entries;
 };
 
-/* One encoder at one choice of input sizes and precision. */
+/* One encoder at one choice of input sizes, encoding and precision. */
 struct entry {
     struct loaded_encoder loaded; /* first: a loaded_encoder pointer is an entry pointer */
     struct input_sizes sizes;     /* as asked for */
+    enum encoding encoding;       /* as asked for */
     enum precision precision;
     struct weights *weights;
     uint32_t n_users;
@@ -127,21 +128,22 @@ static int fill_entry(struct encoder_store *store, const struct db_encoder *row,
     if (cancel_is_asked(cancel))
         return error_set(err, ERROR_CANCELLED, "%s: loading it was called off", what);
     int rc = embedder_create(&entry->loaded.embedder, store->pool, entry->weights->encoder,
-                             &entry->sizes, entry->precision, cancel, &inner);
+                             &entry->sizes, entry->encoding, entry->precision, cancel, &inner);
     if (rc < 0)
         error_set(err, inner.code, "%s: %.400s", what, inner.message);
     return rc;
 }
 
 static int load_entry(struct encoder_store *store, const char *id, const struct input_sizes *sizes,
-                      enum precision precision, const struct cancel *cancel, struct entry **out,
-                      struct error *err)
+                      enum encoding encoding, enum precision precision, const struct cancel *cancel,
+                      struct entry **out, struct error *err)
 {
     struct db_encoder row = {0};
     struct entry *entry = calloc(1, sizeof(*entry));
     if (entry == NULL)
         return error_set_nomem(err, "an encoder");
     entry->sizes = *sizes;
+    entry->encoding = encoding;
     entry->precision = precision;
     int rc = db_encoder_get(store->db, id, &row, err);
     if (rc == 0)
@@ -158,30 +160,31 @@ static int load_entry(struct encoder_store *store, const char *id, const struct 
 }
 
 static struct entry *find_entry(struct encoder_store *store, const char *id,
-                                const struct input_sizes *sizes, enum precision precision)
+                                const struct input_sizes *sizes, enum encoding encoding,
+                                enum precision precision)
 {
     struct entry *entry = store->entries;
     while (entry != NULL &&
-           (strcmp(entry->loaded.id, id) != 0 || entry->precision != precision ||
-            entry->sizes.n != sizes->n ||
+           (strcmp(entry->loaded.id, id) != 0 || entry->encoding != encoding ||
+            entry->precision != precision || entry->sizes.n != sizes->n ||
             memcmp(entry->sizes.sides, sizes->sides, sizes->n * sizeof(sizes->sides[0])) != 0))
         entry = entry->next;
     return entry;
 }
 
 int encoder_store_acquire(struct encoder_store *store, const char *id,
-                          const struct input_sizes *sizes, enum precision precision,
-                          const struct cancel *cancel, const struct loaded_encoder **out,
-                          struct error *err)
+                          const struct input_sizes *sizes, enum encoding encoding,
+                          enum precision precision, const struct cancel *cancel,
+                          const struct loaded_encoder **out, struct error *err)
 {
     static const struct input_sizes own = {0};
     int rc = 0;
     if (sizes == NULL)
         sizes = &own;
     pthread_mutex_lock(&store->mutex);
-    struct entry *entry = find_entry(store, id, sizes, precision);
+    struct entry *entry = find_entry(store, id, sizes, encoding, precision);
     if (entry == NULL) {
-        rc = load_entry(store, id, sizes, precision, cancel, &entry, err);
+        rc = load_entry(store, id, sizes, encoding, precision, cancel, &entry, err);
         if (rc == 0) {
             entry->next = store->entries;
             store->entries = entry;
@@ -240,6 +243,7 @@ static int insert_default(struct db *db, struct store *files, struct store_write
         .created_by = PRINCIPAL_SYSTEM,
     };
     snprintf(row.architecture, sizeof(row.architecture), "%s", info->architecture);
+    snprintf(row.encoding, sizeof(row.encoding), "%s", encoding_name(info->encoding));
     store_writer_sha256(writer, row.sha256);
     int rc = row.name == NULL ? error_set_nomem(err, "an encoder's name")
                               : store_writer_commit(writer, err);

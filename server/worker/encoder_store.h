@@ -10,8 +10,8 @@
 
 struct encoder_store;
 
-/* One loaded encoder, ready for its input sizes and precision; borrowed between acquire and
- * release. */
+/* One loaded encoder, ready for its input sizes, encoding and precision; borrowed between acquire
+ * and release. */
 struct loaded_encoder {
     char id[DB_ID_SIZE];
     char sha256[DB_SHA256_SIZE];
@@ -24,15 +24,16 @@ int encoder_store_create(struct encoder_store **out, struct db *db, struct store
 /* Every encoder must have been released. */
 void encoder_store_destroy(struct encoder_store *store);
 
-/* Thread-safe; loading one encoder holds up other loads. `sizes` NULL or none: the encoder's own.
- * The same encoder at other input sizes or precisions shares the weights. ERROR_NOT_FOUND: no such
- * encoder. ERROR_INVALID or ERROR_CORRUPT: its file is not what it was. ERROR_INVALID: input sizes
- * that it cannot run at, or a precision that the processor does not offer. ERROR_CANCELLED:
- * `cancel` (NULL: never) was asked while it was loaded; reading its weights is one step. */
+/* Thread-safe; loading one encoder holds up other loads. `sizes` NULL or none, ENCODING_OWN: the
+ * encoder's own. The same encoder at other input sizes, encodings or precisions shares the weights.
+ * ERROR_NOT_FOUND: no such encoder. ERROR_INVALID or ERROR_CORRUPT: its file is not what it was.
+ * ERROR_INVALID: input sizes that it cannot run at, alone or in this encoding, or a precision that
+ * the processor does not offer. ERROR_CANCELLED: `cancel` (NULL: never) was asked while it was
+ * loaded; reading its weights is one step. */
 int encoder_store_acquire(struct encoder_store *store, const char *id,
-                          const struct input_sizes *sizes, enum precision precision,
-                          const struct cancel *cancel, const struct loaded_encoder **out,
-                          struct error *err);
+                          const struct input_sizes *sizes, enum encoding encoding,
+                          enum precision precision, const struct cancel *cancel,
+                          const struct loaded_encoder **out, struct error *err);
 void encoder_store_release(struct encoder_store *store, const struct loaded_encoder *encoder);
 
 /* Stores weights (the built-in ones or a file's) as the default encoder of the database. */

@@ -24,14 +24,18 @@ static void write_key(const struct job_state *state, const struct job_image *ima
                       const char *window, char out[KEY_SIZE])
 {
     const struct normalise_params *n = &state->params.normalise;
-    char sizes[INPUT_SIZES_TEXT], frame[16] = "";
+    char sizes[INPUT_SIZES_TEXT], frame[16] = "", encoding[1 + ENCODING_NAME_SIZE] = "";
+    const struct embedder *embedder = state->encoder->embedder;
     /* The first frame has no number in its key: so it was when files had one image. */
     if (image->row.frame > 0)
         snprintf(frame, sizeof(frame), "#%" PRIu32, image->row.frame);
-    input_sizes_text(embedder_input_sizes(state->encoder->embedder), sizes);
-    snprintf(out, KEY_SIZE, "4|%s%s|%s|%s %s|%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
+    /* Chips have no name in theirs: so it was when there were chips alone. */
+    if (embedder_encoding(embedder) != ENCODING_CHIPS)
+        snprintf(encoding, sizeof(encoding), " %s", encoding_name(embedder_encoding(embedder)));
+    input_sizes_text(embedder_input_sizes(embedder), sizes);
+    snprintf(out, KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
              image->row.sha256, frame, state->encoder->sha256, encoder_kernels(),
-             precision_name(embedder_precision(state->encoder->embedder)), sizes, window,
+             precision_name(embedder_precision(embedder)), sizes, encoding, window,
              normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
              n->clahe.clip_limit, n->clahe.tiles);
 }

@@ -239,8 +239,8 @@ static int load_inputs(struct job_state *state, struct error *err)
         rc = load_images(state, err);
     if (rc == 0)
         rc = encoder_store_acquire(state->engine->encoders, job->encoder_id,
-                                   &state->params.input_sizes, state->params.precision,
-                                   &state->cancel, &state->encoder, err);
+                                   &state->params.input_sizes, state->params.encoding,
+                                   state->params.precision, &state->cancel, &state->encoder, err);
     if (rc == 0) {
         state->dimension = embedder_dimension(state->encoder->embedder);
         rc = pool_lane_create(&state->lane, state->engine->pool, err);

@@ -301,7 +301,7 @@ void *rig_png(uint32_t width, uint32_t height, unsigned seed, size_t *size)
     return png.data;
 }
 
-static void add_encoder(struct rig *rig)
+void rig_add_encoder(struct rig *rig, const char *encoding)
 {
     struct db_encoder encoder = {.name = (char *)"test",
                                  .architecture = "resnet18",
@@ -309,12 +309,14 @@ static void add_encoder(struct rig *rig)
                                  .input_size = 32,
                                  .dimension = 8,
                                  .n_parameters = 100,
-                                 .byte_size = 4,
+                                 .byte_size = strlen(encoding),
                                  .is_default = true};
     struct store_writer *writer = NULL;
     bool existed;
+    snprintf(encoder.encoding, sizeof(encoder.encoding), "%s", encoding);
     assert_int_equal(store_writer_create(&writer, rig->data->store, &rig->err), 0);
-    assert_int_equal(store_writer_write(writer, "fake", 4, &rig->err), 0);
+    /* Other bytes for another encoder; they are never read. */
+    assert_int_equal(store_writer_write(writer, encoding, strlen(encoding), &rig->err), 0);
     store_writer_sha256(writer, encoder.sha256);
     assert_int_equal(store_writer_commit(writer, &rig->err), 0);
     assert_int_equal(db_encoder_insert(rig->db, rig->data->store, &encoder, &existed, &rig->err),
@@ -345,7 +347,7 @@ void rig_fill(struct rig *rig)
     assert_int_equal(rig_send(rig, "POST", body, "/v1/projects/%s/support-sets", rig->project),
                      201);
     snprintf(rig->set, sizeof(rig->set), "%s", rig_text(rig, "/id"));
-    add_encoder(rig);
+    rig_add_encoder(rig, "chips");
 }
 
 static void add_job(struct rig *rig, const char *image, char id[DB_ID_SIZE])

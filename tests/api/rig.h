@@ -79,6 +79,9 @@ void *rig_png(uint32_t width, uint32_t height, unsigned seed, size_t *size);
 
 /* A project with an image, a support set and a default encoder (a row alone). */
 void rig_fill(struct rig *rig);
+/* Another encoder, the default from now on, that is encoded so where a job does not say; in
+ * rig->encoder. It has no weights. */
+void rig_add_encoder(struct rig *rig, const char *encoding);
 /* Makes a job of the filled things and returns its id in `id`. */
 void rig_add_job(struct rig *rig, char id[DB_ID_SIZE]);
 /* Claims the oldest job, stores a result for its first image (labels alternate by chip: 0, 1, ...)

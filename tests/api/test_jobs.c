@@ -150,6 +150,75 @@ static void precisions_are_checked(void **state)
     }
 }
 
+/* A job says how it is encoded; what it leaves open, the encoder decides. */
+static void encodings_are_filled_in(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    assert_int_equal(post(rig, ""), 202);
+    assert_string_equal(rig_text(rig, "/params/encoding"), "chips");
+    assert_int_equal(post(rig, ",\"encoding\":\"dense\""), 202);
+    assert_string_equal(rig_text(rig, "/params/encoding"), "dense");
+    rig_add_encoder(rig, "dense");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/encoders/%s", rig->encoder), 200);
+    assert_string_equal(rig_text(rig, "/encoding"), "dense");
+    assert_int_equal(post(rig, ""), 202);
+    assert_string_equal(rig_text(rig, "/encoder_id"), rig->encoder);
+    assert_string_equal(rig_text(rig, "/params/encoding"), "dense");
+    assert_int_equal(post(rig, ",\"encoding\":\"chips\""), 202);
+    assert_string_equal(rig_text(rig, "/params/encoding"), "chips");
+    /* A row that no version of this program wrote. */
+    rig_add_encoder(rig, "sparse");
+    assert_int_equal(post(rig, ""), 500);
+    assert_int_equal(post(rig, ",\"encoding\":\"dense\""), 202);
+}
+
+/* Chips of 8 pixels: the finest step is 1 pixel at an input of 32, the encoder's, and 2 at 16. */
+static void encodings_are_checked(void **state)
+{
+    struct rig *rig = *state;
+    static const struct {
+        const char *more, *pointer, *detail;
+    } cases[] = {
+        {"\"encoding\":\"tiles\"", "/encoding", "encoding 'tiles' is not chips or dense"},
+        {"\"encoding\":\"Dense\"", "/encoding", "encoding 'Dense' is not chips or dense"},
+        {"\"encoding\":\"\"", "/encoding", ""},
+        {"\"encoding\":1", "/encoding", "must be a string"},
+        {"\"encoding\":null", "/encoding", "must be a string"},
+        {"\"encoding\":\"dense\",\"input_sizes\":[48,385]", "/encoding",
+         "input size 385 is above 384, the largest that dense encoding takes"},
+        {"\"encoding\":\"dense\",\"input_sizes\":[16],\"stride\":1", "/stride",
+         "1 pixels along x is below the finest step of dense encoding, 2.00 pixels for 8 pixel "
+         "chips"},
+        {"\"encoding\":\"dense\",\"input_sizes\":[16],\"stride\":{\"x\":2,\"y\":1}", "/stride",
+         "1 pixels along y is below"},
+    };
+    static const char *const right[] = {
+        "\"encoding\":\"chips\",\"input_sizes\":[48,385]",
+        "\"encoding\":\"chips\",\"input_sizes\":[16],\"stride\":1",
+        "\"encoding\":\"dense\",\"input_sizes\":[16],\"stride\":2",
+        "\"encoding\":\"dense\",\"input_sizes\":[16,32],\"stride\":1",
+        "\"encoding\":\"dense\",\"stride\":1",
+    };
+    char more[200];
+    rig_fill(rig);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(more, sizeof(more), ",%s", cases[i].more);
+        post(rig, more);
+        rig_assert_problem(rig, 422, "invalid");
+        rig_assert_fault(rig, 1, cases[i].pointer, cases[i].detail);
+    }
+    for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
+        snprintf(more, sizeof(more), ",%s", right[i]);
+        assert_int_equal(post(rig, more), 202);
+    }
+    /* The encoder chose dense, the request what it cannot have: that is named. */
+    rig_add_encoder(rig, "dense");
+    post(rig, ",\"input_sizes\":[385]");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 1, "/input_sizes", "input size 385 is above 384");
+}
+
 static void images_are_checked_one_by_one(void **state)
 {
     struct rig *rig = *state;
@@ -342,6 +411,8 @@ int main(void)
         TEST(every_faulty_parameter_is_named),
         TEST(input_sizes_are_checked),
         TEST(precisions_are_checked),
+        TEST(encodings_are_filled_in),
+        TEST(encodings_are_checked),
         TEST(images_are_checked_one_by_one),
         TEST(limits_are_the_configured_ones),
         TEST(an_encoder_is_needed),

@@ -23,6 +23,7 @@ static void the_list_has_grid_and_statistics(void **state)
     assert_int_equal((int)rig_number(rig, "/items/0/grid/columns"), 5);
     assert_int_equal((int)rig_number(rig, "/items/0/grid/stride/x"), 8);
     assert_string_equal(rig_text(rig, "/items/0/grid/edge"), "drop");
+    assert_string_equal(rig_text(rig, "/items/0/encoding"), "chips");
     assert_string_equal(rig_text(rig, "/items/0/classes/0/name"), "film");
     assert_int_equal((int)rig_number(rig, "/items/0/classes/0/n_chips"), 8);
     /* 8 chips of 8 x 8 pixels of 0.5 nm */

@@ -105,7 +105,7 @@ SET = ('{"name":"s","chip":{"width":8,"height":8},"classes":[{"name":"film","col
 JOB = ('{"support_set_id":"$s","support_set_version":1,"image_ids":["$i"],"stride":{"x":4,"y":4},"offset":{"x":0,'
        '"y":0},"edge":"cover","normalise":{"method":"percentile","low":0.5,"high":99.5},"clahe":{"clip_limit":2,'
        '"tiles":8},"encoder_id":"$e","classifier":{"distance":"cosine","transform":"cl2n","temperature":"auto"},'
-       '"input_sizes":[32],"precision":"float32","priority":10}')
+       '"input_sizes":[32],"encoding":"dense","precision":"float32","priority":10}')
 
 REQUESTS = {
     "livez": "GET /livez\n\n",

@@ -147,7 +147,7 @@ static int read_files(const struct bench_job_options *options, struct input *out
 
 /* ---- the encoder alone ---- */
 
-struct encoding {
+struct chips_alone {
     const struct encoder *encoder;
     const float *chips; /* a batch; borrowed */
     uint64_t n_chips;
@@ -155,7 +155,7 @@ struct encoding {
 };
 
 struct encoding_thread {
-    struct encoding *encoding;
+    struct chips_alone *work;
     struct encoder_workspace *workspace;
     float *out;
     pthread_t id;
@@ -164,13 +164,13 @@ struct encoding_thread {
 static void *encode_batches(void *argument)
 {
     const struct encoding_thread *thread = argument;
-    struct encoding *encoding = thread->encoding;
+    struct chips_alone *work = thread->work;
     for (;;) {
-        uint64_t first = atomic_fetch_add(&encoding->next, ENCODER_BATCH);
-        if (first >= encoding->n_chips)
+        uint64_t first = atomic_fetch_add(&work->next, ENCODER_BATCH);
+        if (first >= work->n_chips)
             return NULL;
-        uint64_t left = encoding->n_chips - first;
-        encoder_embed(encoding->encoder, thread->workspace, encoding->chips,
+        uint64_t left = work->n_chips - first;
+        encoder_embed(work->encoder, thread->workspace, work->chips,
                       left < ENCODER_BATCH ? (uint32_t)left : ENCODER_BATCH, thread->out);
     }
 }
@@ -191,7 +191,8 @@ static int run_threads(struct encoding_thread *threads, uint32_t n, double *seco
     return rc == 0 ? 0 : error_set_errno(err, rc, "starting a thread");
 }
 
-/* Seconds that `n_threads` threads need to encode as many chips, in batches as a job's. */
+/* Seconds that `n_threads` threads need to encode as many chips, each for itself, in batches as a
+ * job's. */
 static int encode_alone(const struct bench_rig *rig, uint32_t n_threads, uint64_t n_chips,
                         double *seconds, struct error *err)
 {
@@ -200,14 +201,14 @@ static int encode_alone(const struct bench_rig *rig, uint32_t n_threads, uint64_
     const size_t n_pixels = (size_t)ENCODER_BATCH * info->input_size * info->input_size;
     struct encoding_thread *threads = calloc(n_threads, sizeof(threads[0]));
     float *chips = calloc(n_pixels, sizeof(float));
-    struct encoding encoding = {.encoder = encoder, .chips = chips, .n_chips = n_chips};
+    struct chips_alone work = {.encoder = encoder, .chips = chips, .n_chips = n_chips};
     struct random random;
     random_seed(&random, 1, 0);
     for (size_t i = 0; chips != NULL && i < n_pixels; i++)
         chips[i] = (float)random_uniform(&random);
     int rc = threads == NULL || chips == NULL ? error_set_nomem(err, "a batch of chips") : 0;
     for (uint32_t i = 0; i < n_threads && rc == 0; i++) {
-        threads[i].encoding = &encoding;
+        threads[i].work = &work;
         threads[i].out = calloc((size_t)ENCODER_BATCH * info->dimension, sizeof(float));
         rc = threads[i].out == NULL ? error_set_nomem(err, "embeddings")
                                     : encoder_workspace_create(&threads[i].workspace, encoder, 0,
@@ -245,6 +246,7 @@ static int run_round(struct bench_rig *rig, const struct bench_image *image,
                      const struct bench_support *support, char (*sets)[DB_ID_SIZE],
                      uint32_t variant, struct round *out, uint64_t *peak, struct error *err)
 {
+    /* Side by side, whatever the job's stride and encoding: a measure that stays the same. */
     const uint64_t n_chips =
         (uint64_t)(image->width / support->chip_width) * (image->height / support->chip_height);
     int rc = encode_alone(rig, pool_n_workers(rig->service.pool), n_chips, &out->encode, err);
@@ -388,7 +390,9 @@ static int open_rig(const struct bench_job_options *options, struct bench_rig *r
     struct file_bytes weights = {0};
     int rc = load_weights(options, &weights, err);
     if (rc == 0)
-        rc = bench_rig_open(rig, weights.data, weights.size, options->n_threads, err);
+        rc = bench_rig_open(rig, weights.data, weights.size, options->n_threads, options->encoding,
+                            err);
+    rig->stride = options->stride;
     file_bytes_clear(&weights);
     return rc;
 }
@@ -425,6 +429,7 @@ int bench_job(const struct bench_job_options *options, struct bench_job_report *
     if (rc == 0) {
         report.load_seconds = rig.encoder_seconds;
         report.input_size = embedder_input_sizes(rig.encoder->embedder)->sides[0];
+        report.encoding = embedder_encoding(rig.encoder->embedder);
         rc = measure_main(&rig, options, &report, err);
     }
     if (rc == 0)

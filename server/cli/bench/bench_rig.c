@@ -51,7 +51,7 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 }
 
 static int add_project_and_encoder(struct bench_rig *rig, const void *weights, size_t size,
-                                   struct error *err)
+                                   enum encoding encoding, struct error *err)
 {
     struct db_project project = {.name = (char *)"bench", .created_by = PRINCIPAL_COMMAND_LINE};
     struct db_encoder encoder = {0};
@@ -67,14 +67,14 @@ static int add_project_and_encoder(struct bench_rig *rig, const void *weights, s
     memcpy(rig->encoder_id, encoder.id, sizeof(rig->encoder_id));
     db_encoder_clear(&encoder);
     const double start = clock_now_seconds();
-    rc = encoder_store_acquire(rig->service.encoders, rig->encoder_id, NULL, PRECISION_FLOAT32,
-                               NULL, &rig->encoder, err);
+    rc = encoder_store_acquire(rig->service.encoders, rig->encoder_id, NULL, encoding,
+                               PRECISION_FLOAT32, NULL, &rig->encoder, err);
     rig->encoder_seconds = clock_now_seconds() - start;
     return rc;
 }
 
 int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_size,
-                   uint32_t n_threads, struct error *err)
+                   uint32_t n_threads, enum encoding encoding, struct error *err)
 {
     *rig = (struct bench_rig){.limits = api_limits_default, .weights_size = weights_size};
     const struct service_config config = {.directory = rig->directory,
@@ -87,7 +87,7 @@ int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_si
     if (rc == 0)
         rc = service_open(&rig->service, &config, err);
     if (rc == 0)
-        rc = add_project_and_encoder(rig, weights, weights_size, err);
+        rc = add_project_and_encoder(rig, weights, weights_size, encoding, err);
     if (rc == 0)
         rc = service_start(&rig->service, &work, err);
     return rc;
@@ -219,11 +219,16 @@ static int plan(const struct bench_rig *rig, const struct bench_image *image,
                 uint64_t *n_chips, struct error *err)
 {
     struct grid grid;
+    struct error inner = {0};
     *out = (struct job_params){
-        .grid = {.chip_width = support->chip_width, .chip_height = support->chip_height},
+        .grid = {.chip_width = support->chip_width,
+                 .chip_height = support->chip_height,
+                 .stride_x = rig->stride,
+                 .stride_y = rig->stride},
         .normalise = normalise_params_default,
         .classifier = classifier_params_default,
         .input_sizes = *embedder_input_sizes(rig->encoder->embedder),
+        .encoding = embedder_encoding(rig->encoder->embedder),
     };
     out->normalise.low += variant * 1e-9;
     int rc = grid_plan(&out->grid, image->width, image->height, rig->limits.max_chips_per_image,
@@ -231,6 +236,9 @@ static int plan(const struct bench_rig *rig, const struct bench_image *image,
     if (rc == 0) {
         out->grid = grid.params;
         *n_chips = grid_n_chips(&grid);
+        rc = encoding_check_stride(out->encoding, &out->grid, out->input_sizes.sides[0], &inner);
+        if (rc < 0)
+            error_set(err, rc, "stride: %.300s", inner.message);
     }
     return rc;
 }

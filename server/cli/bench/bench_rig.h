@@ -35,15 +35,16 @@ struct bench_rig {
     char project_id[DB_ID_SIZE];
     char encoder_id[DB_ID_SIZE];
     uint64_t weights_size; /* bytes of the encoder's file */
+    uint32_t stride; /* of its jobs in pixels, to be set by who wants another; 0: the chip's size */
     const struct loaded_encoder *encoder;
     double encoder_seconds; /* what loading it took */
     struct job_times times; /* of the last job */
 };
 
 /* `weights`: a safetensors file's bytes, borrowed. The encoder is loaded, as it is in a server that
- * has had a job. To be closed also after a failure. */
+ * has had a job; its jobs are encoded as `encoding` says. To be closed also after a failure. */
 int bench_rig_open(struct bench_rig *rig, const void *weights, size_t weights_size,
-                   uint32_t n_threads, struct error *err);
+                   uint32_t n_threads, enum encoding encoding, struct error *err);
 /* Removes the directory. */
 void bench_rig_close(struct bench_rig *rig);
 

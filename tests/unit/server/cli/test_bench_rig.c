@@ -44,8 +44,8 @@ static void jobs_that_follow_at_once_have_times_that_fit(void **state)
     const struct bench_support support = {CHIP, CHIP, 2, examples, 2};
     char set[DB_ID_SIZE];
     take_one_processor();
-    assert_ok(
-        bench_rig_open(&rig, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), 2, &err));
+    assert_ok(bench_rig_open(&rig, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), 2,
+                             ENCODING_OWN, &err));
     add_image(&rig, &image, &err);
     assert_ok(bench_rig_add_support(&rig, &image, &support, BENCH_SET_AS_GIVEN, set, &err));
     for (int i = 0; i < RUNS; i++) {
@@ -70,8 +70,8 @@ static void a_refused_picture_is_told_with_its_status(void **state)
     const struct bench_image image = {.id = "img_00000000000000000000000000"};
     const struct bench_run run = {.job_id = "job_00000000000000000000000000"};
     double seconds;
-    assert_ok(
-        bench_rig_open(&rig, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), 1, &err));
+    assert_ok(bench_rig_open(&rig, asset_encoder, (size_t)(asset_encoder_end - asset_encoder), 1,
+                             ENCODING_OWN, &err));
     assert_int_equal(bench_rig_render(&rig, &image, &run, &seconds, &err), ERROR_INVALID);
     assert_string_equal(err.message, "/v1/jobs/job_00000000000000000000000000/results/"
                                      "img_00000000000000000000000000/labels.png: status 404");

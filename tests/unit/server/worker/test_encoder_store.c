@@ -33,8 +33,8 @@ static void file_path(struct rig *rig, const char *id, char path[700])
 static const struct loaded_encoder *acquire(struct rig *rig, const char *id)
 {
     const struct loaded_encoder *encoder = NULL;
-    if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL, &encoder,
-                              &rig->err) < 0)
+    if (encoder_store_acquire(rig->encoders, id, NULL, ENCODING_OWN, PRECISION_FLOAT32, NULL,
+                              &encoder, &rig->err) < 0)
         fail_msg("%s", rig->err.message);
     assert_string_equal(encoder->id, id);
     return encoder;
@@ -43,8 +43,8 @@ static const struct loaded_encoder *acquire(struct rig *rig, const char *id)
 static bool is_refused(struct rig *rig, const char *id)
 {
     const struct loaded_encoder *encoder = NULL;
-    int rc = encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL, &encoder,
-                                   &rig->err);
+    int rc = encoder_store_acquire(rig->encoders, id, NULL, ENCODING_OWN, PRECISION_FLOAT32, NULL,
+                                   &encoder, &rig->err);
     if (rc == 0)
         encoder_store_release(rig->encoders, encoder);
     return rc < 0;
@@ -96,13 +96,13 @@ static void a_damaged_file_is_named(void **state)
     /* Good weights, but of another encoder. */
     assert_ok(unlink(path));
     assert_ok(link(other_path, path));
-    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL,
-                                           &encoder, &rig->err),
+    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, ENCODING_OWN, PRECISION_FLOAT32,
+                                           NULL, &encoder, &rig->err),
                      ERROR_CORRUPT);
     assert_non_null(strstr(rig->err.message, id));
     assert_ok(unlink(path));
-    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL,
-                                           &encoder, &rig->err),
+    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, ENCODING_OWN, PRECISION_FLOAT32,
+                                           NULL, &encoder, &rig->err),
                      ERROR_CORRUPT);
     assert_non_null(strstr(rig->err.message, id));
     assert_null(encoder);
@@ -115,8 +115,8 @@ static void an_unknown_encoder_is_not_found(void **state)
     const struct loaded_encoder *encoder = NULL;
     char id[DB_ID_SIZE];
     db_id_create("enc_", id);
-    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL,
-                                           &encoder, &rig->err),
+    assert_int_equal(encoder_store_acquire(rig->encoders, id, NULL, ENCODING_OWN, PRECISION_FLOAT32,
+                                           NULL, &encoder, &rig->err),
                      ERROR_NOT_FOUND);
     assert_null(encoder);
 }
@@ -141,8 +141,8 @@ static void *use_often(void *argument)
     for (size_t i = 0; i < 30; i++) {
         const struct loaded_encoder *encoder = NULL;
         const char *id = list.items[1 + i % (list.n_items - 1)].id;
-        if (encoder_store_acquire(rig->encoders, id, NULL, PRECISION_FLOAT32, NULL, &encoder,
-                                  NULL) < 0 ||
+        if (encoder_store_acquire(rig->encoders, id, NULL, ENCODING_OWN, PRECISION_FLOAT32, NULL,
+                                  &encoder, NULL) < 0 ||
             strcmp(encoder->id, id) != 0)
             return argument;
         encoder_store_release(rig->encoders, encoder);
@@ -183,7 +183,7 @@ static void loading_can_be_called_off(void **state)
         int n_left = n_no;
         const struct cancel cancel = {is_over, &n_left};
         const struct loaded_encoder *encoder = NULL;
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, NULL,
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, ENCODING_OWN,
                                                PRECISION_FLOAT32, &cancel, &encoder, &rig->err),
                          ERROR_CANCELLED);
         assert_null(encoder);

@@ -108,13 +108,13 @@ static void weights_are_shared_and_freed_last(void **state)
     const struct input_sizes one = {1, {32}}, two = {2, {32, 64}};
     const struct loaded_encoder *a = NULL, *b = NULL, *c = NULL;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one,
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one, ENCODING_OWN,
                                                PRECISION_FLOAT32, NULL, &a, NULL),
                          0);
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &two,
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &two, ENCODING_OWN,
                                                PRECISION_FLOAT32, NULL, &b, NULL),
                          0);
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one,
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one, ENCODING_OWN,
                                                PRECISION_FLOAT32, NULL, &c, NULL),
                          0);
         assert_ptr_equal(a, c);
@@ -126,9 +126,22 @@ static void weights_are_shared_and_freed_last(void **state)
         encoder_store_release(rig->encoders, i == 0 ? a : b);
         encoder_store_release(rig->encoders, i == 0 ? b : a);
     }
+    /* Likewise at two encodings. */
+    assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one, ENCODING_CHIPS,
+                                           PRECISION_FLOAT32, NULL, &a, NULL),
+                     0);
+    assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &one, ENCODING_DENSE,
+                                           PRECISION_FLOAT32, NULL, &b, NULL),
+                     0);
+    assert_ptr_not_equal(a, b);
+    assert_ptr_equal(embedder_encoder(a->embedder), embedder_encoder(b->embedder));
+    assert_int_equal(embedder_encoding(a->embedder), ENCODING_CHIPS);
+    assert_int_equal(embedder_encoding(b->embedder), ENCODING_DENSE);
+    encoder_store_release(rig->encoders, a);
+    encoder_store_release(rig->encoders, b);
     struct error err = {0};
     const struct input_sizes wrong = {1, {513}};
-    assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &wrong,
+    assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, &wrong, ENCODING_OWN,
                                            PRECISION_FLOAT32, NULL, &a, &err),
                      ERROR_INVALID);
     assert_non_null(strstr(err.message, "input size 513"));
