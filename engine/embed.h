@@ -1,10 +1,14 @@
-/* Embedding of many chips of one image on the pool.
+/* Embedding of many chips of one image on the pool, in one of two ways (engine/encoding.h).
  *
- * Chips are embedded in batches of ENCODER_BATCH consecutive grid chips, the last one shorter: the
- * same batches whatever the number of threads or other jobs, hence the same bytes. At the end, when
- * there is less than a batch for each worker, they share batches, so that all end at about the same
- * time: that is the same bytes, too, since only a chip that is alone in a call is encoded otherwise
- * than among others, and a shared batch has none alone.
+ * Densely, the image goes through the network as a whole and each chip is a window of its feature
+ * maps (engine/dense/run.h).
+ *
+ * Alone, chips are cut out, scaled and encoded, each as if it were an image. They are embedded in
+ * batches of ENCODER_BATCH consecutive grid chips, the last one shorter: the same batches whatever
+ * the number of threads or other jobs, hence the same bytes. At the end, when there is less than a
+ * batch for each worker, they share batches, so that all end at about the same time: that is the
+ * same bytes, too, since only a chip that is alone in a call is encoded otherwise than among
+ * others, and a shared batch has none alone.
  */
 #ifndef CHIPSHOT_ENGINE_EMBED_H
 #define CHIPSHOT_ENGINE_EMBED_H
@@ -13,112 +17,60 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/encoder/encoder.h"
+#include "engine/embed_output.h"
+#include "engine/embedder.h"
 #include "engine/image/chip_grid.h"
 #include "engine/pool.h"
 
-enum { INPUT_SIZES_MAX = 3, INPUT_SIZES_TEXT = 16 };
-
-/* The sides in pixels that chips are resampled to before they are encoded. With several, a chip is
- * encoded at each, which shows the encoder its details and its surroundings at different scales,
- * and the embeddings are concatenated in this order. */
-struct input_sizes {
-    uint32_t n; /* 0: one, the encoder's own */
-    uint32_t sides[INPUT_SIZES_MAX];
-};
-
-/* ERROR_INVALID unless there are at most INPUT_SIZES_MAX sides within the encoder's range, each
- * larger than the one before: equal choices are then equal texts. */
-int input_sizes_check(const struct input_sizes *sizes, struct error *err);
-/* "48" or "48+96"; returns `text`. */
-const char *input_sizes_text(const struct input_sizes *sizes, char text[INPUT_SIZES_TEXT]);
-
-struct embedder;
-
-/* An embedder holds one workspace a pool worker and input size for one encoder. `pool` and
- * `encoder` are borrowed; `sizes` is copied (NULL: the encoder's own). Any number of lanes may use
- * one embedder at the same time. ERROR_INVALID as input_sizes_check, encoding_check_side,
- * precision_check and encoder_workspace_create, and ERROR_CANCELLED as there.
- */
-int embedder_create(struct embedder **out, struct pool *pool, const struct encoder *encoder,
-                    const struct input_sizes *sizes, enum encoding encoding,
-                    enum precision precision, const struct cancel *cancel, struct error *err);
-void embedder_destroy(struct embedder *embedder);
-const struct encoder *embedder_encoder(const struct embedder *embedder);
-/* As used: n > 0. */
-const struct input_sizes *embedder_input_sizes(const struct embedder *embedder);
-/* As used: never ENCODING_OWN. */
-enum encoding embedder_encoding(const struct embedder *embedder);
-enum precision embedder_precision(const struct embedder *embedder);
-/* Floats of an embedding: the encoder's dimension times the number of sizes. With several sizes
- * each size's part is divided by max(its Euclidean norm, 1e-12), so that none outweighs another. */
-uint32_t embedder_dimension(const struct embedder *embedder);
-
-/* Called after each batch with the number of chips it had, on a worker's thread, one call at a time
- * per embed call. Returns false to cancel the rest. */
-typedef bool (*embed_progress)(void *context, uint64_t n_chips);
-
-/* Takes the embeddings of the `n` chips of a batch, from chip `first` on, a multiple of
- * ENCODER_BATCH; on a worker's thread, several calls at once. Batches are whole, but for the last
- * one. A failure cancels the rest and is what embed_finish returns. */
-typedef int (*embed_store)(void *context, uint64_t first, uint32_t n, const float *embeddings,
-                           struct error *err);
-
-/* Where the embeddings go. */
-struct embed_output {
-    float *embeddings; /* n_chips x embedder_dimension; NULL: to `store` */
-    embed_store store;
-    void *context;               /* of store */
-    const struct cancel *cancel; /* asked within batches, too, which are then left: nothing that was
-                                    not stored is to be used. NULL: never; borrowed */
-};
-
 /* Embeds every chip of `grid` of a normalised plane (borrowed) into out (grid_n_chips x
  * embedder_dimension).
- * ERROR_CANCELLED when progress said so. Blocks until done. */
+ * ERROR_CANCELLED when progress said so. Blocks until done. ERROR_INVALID: dense encoding at an
+ * input size above DENSE_INPUT_MAX. */
 int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
                const struct grid *grid, embed_progress progress, void *context, float *out,
                struct error *err);
 
 /* The same without blocking, from floats or samples (`source`, copied; what it points to is used,
  * as that of `output`, until embed_finish, which must be called once for *out). Only the first
- * `n_allowed` chips are there to be embedded yet: the thread may go on decoding this image, or the
+ * `n_rows` rows of the image are there yet: the thread may go on decoding this image, or the
  * next, while the workers embed. The lane must not be cancelled meanwhile; several runs may share
  * it. */
 struct embed_run;
 int embed_grid_begin(struct embed_run **out, struct embedder *embedder, struct pool_lane *lane,
-                     const struct chip_source *source, const struct grid *grid, uint64_t n_allowed,
+                     const struct chip_source *source, const struct grid *grid, uint32_t n_rows,
                      embed_progress progress, void *context, const struct embed_output *output,
                      struct error *err);
 
-/* The pixels of the first `n_chips` chips are there; never fewer than before. Not together with
- * embed_finish. */
-void embed_allow(struct embed_run *run, uint64_t n_chips);
+/* How many rows of an image a source must hold at least, so that reading can go on while others are
+ * embedded. ERROR_INVALID as embed_grid. */
+int embed_rows_held(const struct embedder *embedder, const struct grid *grid, uint64_t *out,
+                    struct error *err);
 
-/* Waits until the pixels of the first `n_chips` chips, all of which are allowed, are not needed any
- * more; the chips that share a batch with them must be allowed, too. False: the run is cancelled.
- */
-bool embed_wait(struct embed_run *run, uint64_t n_chips);
+/* The first `n_rows` rows are there; never fewer than before. Not together with embed_finish. */
+void embed_allow(struct embed_run *run, uint32_t n_rows);
+
+/* Waits until the rows above `first_row` are not needed any more; what needs them must be allowed.
+ * False: the run is cancelled. */
+bool embed_wait(struct embed_run *run, uint32_t first_row);
 
 /* Batches that have not begun are left out: embed_finish returns soon, with ERROR_CANCELLED. */
 void embed_cancel(struct embed_run *run);
 
-/* Seconds of worker threads, all together. */
-struct embed_times {
-    double resample;
-    double encode;
-    double store;
-};
-
-/* Waits for the end of a run, all chips of which are allowed unless it was cancelled, and frees it
+/* Waits for the end of a run, all rows of which are allowed unless it was cancelled, and frees it
  * (NULL: does nothing). `times`: NULL or where to. */
 int embed_finish(struct embed_run *run, struct embed_times *times, struct error *err);
 
-/* Embeds `n_rects` windows in batches of `batch` (1..ENCODER_BATCH) consecutive ones. With a batch
- * of 1 a window's embedding does not depend on which others there are. All have the size of the
- * first and must lie inside the image. */
+/* Embeds `n_rects` windows of a normalised plane (borrowed) of image_width x image_height. Chips
+ * alone in batches of `batch` (1..ENCODER_BATCH) consecutive ones: with a batch of 1 a window's
+ * embedding does not depend on which others there are. Densely it never does. All have the size of
+ * the first and must lie inside the image. */
 int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
-                uint32_t image_width, const struct chip_rect *rects, uint32_t n_rects,
-                uint32_t batch, float *out, struct error *err);
+                uint32_t image_width, uint32_t image_height, const struct chip_rect *rects,
+                uint32_t n_rects, uint32_t batch, float *out, struct error *err);
+
+/* The embedding of the window whose corner is pixel (x, y) from its image's maps; the caller's
+ * thread. The maps need hold no more than what the window sees. */
+void embed_from_maps(const struct embedder *embedder, const struct embed_maps *maps, uint32_t x,
+                     uint32_t y, float *out);
 
 #endif

@@ -256,7 +256,7 @@ int encoder_create(struct encoder **out, const void *data, size_t size, struct e
     if (rc != 0)
         goto out;
     /* An encoder that cannot run at its own input size is refused now, not at the first job. */
-    rc = plan_init(&plan, encoder, encoder->info.input_size, PRECISION_FLOAT32, err);
+    rc = plan_init(&plan, encoder, encoder->info.input_size, ENCODER_BATCH, PRECISION_FLOAT32, err);
     if (rc != 0)
         goto out;
     encoder->info.dimension = embedding_dimension(&encoder->info);

@@ -79,6 +79,10 @@ uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
 int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
                              uint32_t input_size, enum precision precision,
                              const struct cancel *cancel, struct error *err);
+/* The same for encoder_run_tile: tiles of `side` pixels, one at a time. */
+int encoder_workspace_create_tile(struct encoder_workspace **out, const struct encoder *encoder,
+                                  uint32_t side, enum precision precision,
+                                  const struct cancel *cancel, struct error *err);
 void encoder_workspace_destroy(struct encoder_workspace *workspace);
 /* From now on encoder_embed asks `cancel` (borrowed; NULL: never, as at first) before each layer
  * and leaves out the rest once it says yes: then the embeddings mean nothing. */
@@ -121,5 +125,30 @@ bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t
  * allocation. */
 void encoder_embed(const struct encoder *encoder, struct encoder_workspace *workspace,
                    const float *chips, uint32_t n, float *out);
+
+/* A stage's map of a tile: side x side positions of `stride` floats, of which the first n_channels
+ * count and none is negative or, but for weights that overflow float32, not finite. Borrowed. */
+struct encoder_map {
+    const float *values;
+    uint32_t side;
+    uint32_t n_channels;
+    uint32_t stride;
+};
+
+/* Takes the map of a pooled stage, 1 to 4. */
+typedef void (*encoder_take_map)(void *context, uint32_t stage, const struct encoder_map *map);
+
+/* Runs the network on one tile (side x side, as the chips of encoder_embed) and hands over the maps
+ * of the stages that are pooled, in order. Position i of a stage's map, along either axis, is
+ * centred on pixel i * encoder_stage_step. The result depends on the tile alone. Leaves out what
+ * remains once the workspace's cancel says so. No allocation. */
+void encoder_run_tile(const struct encoder *encoder, struct encoder_workspace *workspace,
+                      const float *tile, encoder_take_map take, void *context);
+
+/* Pixels from position to position in a stage's map, 1 to 4. */
+static inline uint32_t encoder_stage_step(uint32_t stage)
+{
+    return UINT32_C(2) << stage;
+}
 
 #endif

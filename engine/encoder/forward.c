@@ -194,7 +194,7 @@ void encoder_embed(const struct encoder *encoder, struct encoder_workspace *work
                    const float *chips, uint32_t n, float *out)
 {
     assert(workspace->encoder == encoder);
-    assert(n >= 1 && n <= ENCODER_BATCH);
+    assert(n >= 1 && n <= workspace->plan.batch);
     const struct plan *plan = &workspace->plan;
     const size_t chip_floats = (size_t)plan->input_size * plan->input_size;
     const uint32_t dimension = encoder->info.dimension;
@@ -207,5 +207,23 @@ void encoder_embed(const struct encoder *encoder, struct encoder_workspace *work
     for (size_t i = 0; i < (size_t)n * dimension; i++) {
         if (!isfinite(out[i]))
             out[i] = 0.0f;
+    }
+}
+
+void encoder_run_tile(const struct encoder *encoder, struct encoder_workspace *workspace,
+                      const float *tile, encoder_take_map take, void *context)
+{
+    assert(workspace->encoder == encoder);
+    const struct plan *plan = &workspace->plan;
+    workspace->alone = true;
+    run_stem(encoder, workspace, tile, 1, workspace->boundaries[0]);
+    for (uint32_t stage = 1; stage <= plan->last_stage && !cancel_is_asked(workspace->cancel);
+         stage++) {
+        float *maps = workspace->boundaries[stage];
+        run_stage(encoder, workspace, stage, workspace->boundaries[stage - 1], 1, maps);
+        const uint32_t width = encoder->info.widths[stage - 1];
+        const struct encoder_map map = {maps, plan->sides[stage], width, padded_channels(width)};
+        if (encoder->info.pool_stages[stage] && !cancel_is_asked(workspace->cancel))
+            take(context, stage, &map);
     }
 }

@@ -183,7 +183,7 @@ static bool plan_check(const struct plan *plan, const struct encoder *encoder)
         /* A segment's maps are read by the next one's group. */
         const uint32_t reader = segment < plan->last_stage ? segment + 1 : segment;
         const uint64_t group = plan->segment_groups[reader];
-        if (group < plan->segment_groups[segment] || group > ENCODER_BATCH ||
+        if (group < plan->segment_groups[segment] || group > plan->batch ||
             plan->boundary_floats[segment] < group * plan->map_floats[segment])
             return false;
         if (segment > 0 && !stage_check(plan, encoder, segment))
@@ -223,7 +223,7 @@ static void size_buffers(struct plan *plan, const struct encoder *encoder,
         const uint64_t for_cache = SCRATCH_FLOATS_GOAL / cost->map_floats;
         const uint64_t for_rows = (ROWS_GOAL + cost->n_positions - 1) / cost->n_positions;
         const uint64_t wanted = segment == 0 ? for_cache : larger(for_cache, for_rows);
-        group = clamp(wanted, group, ENCODER_BATCH);
+        group = clamp(wanted, group, plan->batch);
         plan->segment_groups[segment] = (uint32_t)group;
         plan->scratch_floats = larger(plan->scratch_floats, group * cost->map_floats);
         if (segment > 0) {
@@ -234,13 +234,13 @@ static void size_buffers(struct plan *plan, const struct encoder *encoder,
     plan->boundary_floats[plan->last_stage] = group * costs[plan->last_stage].output_floats;
 }
 
-int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_size,
+int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_size, uint32_t batch,
               enum precision precision, struct error *err)
 {
     if (input_size < ENCODER_INPUT_SIZE_MIN || input_size > ENCODER_INPUT_SIZE_MAX)
         return error_set(err, ERROR_INVALID, "input size %u is not in %d..%d", input_size,
                          ENCODER_INPUT_SIZE_MIN, ENCODER_INPUT_SIZE_MAX);
-    struct plan made = {.input_size = input_size, .precision = precision};
+    struct plan made = {.input_size = input_size, .batch = batch, .precision = precision};
     struct segment_cost costs[1 + ENCODER_STAGES] = {{0}};
     made.layers = calloc(encoder->n_layers, sizeof(*made.layers));
     if (made.layers == NULL)

@@ -60,11 +60,12 @@ struct layer {
  * cache, but not so few that fetching the weights costs more than the products. They never get
  * fewer from segment to segment: what one hands on fits in the next one's group.
  *
- * Invariant (plan_check): groups are within 1..ENCODER_BATCH and never fall; the buffers hold, for
+ * Invariant (plan_check): groups are within 1..batch and never fall; the buffers hold, for
  * each segment that runs, its group's maps and, for each of its layers, what the algorithms chosen
  * for the group and for a chip alone need; no layer uses a tile beyond the first n_winograd. */
 struct plan {
     uint32_t input_size;
+    uint32_t batch; /* chips of a call at most */
     enum precision precision;
     uint32_t sides[1 + ENCODER_STAGES];      /* map side at the end of each segment */
     uint64_t map_floats[1 + ENCODER_STAGES]; /* of the map there */
@@ -82,7 +83,7 @@ struct plan {
 };
 
 /* ERROR_INVALID: the size is out of range, or a workspace would need too much memory. */
-int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_size,
+int plan_init(struct plan *plan, const struct encoder *encoder, uint32_t input_size, uint32_t batch,
               enum precision precision, struct error *err);
 void plan_clear(struct plan *plan);
 /* Bytes of the arena of a workspace. */

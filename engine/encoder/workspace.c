@@ -65,9 +65,9 @@ static int lay_out(struct encoder_workspace *workspace, struct error *err)
     return 0;
 }
 
-int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
-                             uint32_t input_size, enum precision precision,
-                             const struct cancel *cancel, struct error *err)
+static int create(struct encoder_workspace **out, const struct encoder *encoder, uint32_t size,
+                  uint32_t batch, enum precision precision, const struct cancel *cancel,
+                  struct error *err)
 {
     if (precision_check(precision, err) != 0)
         return ERROR_INVALID;
@@ -80,8 +80,7 @@ int encoder_workspace_create(struct encoder_workspace **out, const struct encode
         workspace->conv.bfloat16 = kernels_bfloat16();
     if (precision == PRECISION_INT8)
         workspace->conv.int8 = int8_kernels();
-    const uint32_t size = input_size == 0 ? encoder->info.input_size : input_size;
-    int rc = plan_init(&workspace->plan, encoder, size, precision, err);
+    int rc = plan_init(&workspace->plan, encoder, size, batch, precision, err);
     if (rc == 0)
         rc = stem_plan_init(&workspace->stem, &encoder->stem, size, err);
     if (rc == 0)
@@ -94,6 +93,21 @@ int encoder_workspace_create(struct encoder_workspace **out, const struct encode
     }
     encoder_workspace_destroy(workspace);
     return rc;
+}
+
+int encoder_workspace_create(struct encoder_workspace **out, const struct encoder *encoder,
+                             uint32_t input_size, enum precision precision,
+                             const struct cancel *cancel, struct error *err)
+{
+    const uint32_t size = input_size == 0 ? encoder->info.input_size : input_size;
+    return create(out, encoder, size, ENCODER_BATCH, precision, cancel, err);
+}
+
+int encoder_workspace_create_tile(struct encoder_workspace **out, const struct encoder *encoder,
+                                  uint32_t side, enum precision precision,
+                                  const struct cancel *cancel, struct error *err)
+{
+    return create(out, encoder, side, 1, precision, cancel, err);
 }
 
 void encoder_workspace_set_cancel(struct encoder_workspace *workspace, const struct cancel *cancel)

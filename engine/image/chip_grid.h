@@ -77,7 +77,25 @@ struct chip_resampler;
 /* Sides are 1..CHIP_SIDE_MAX (ERROR_INVALID otherwise). ERROR_NOMEM. */
 int chip_resampler_create(struct chip_resampler **out, uint32_t width, uint32_t height,
                           uint32_t out_width, uint32_t out_height, struct error *err);
+
+/* Outputs along an axis of a whole image that is resampled by the same definition: output `j` is
+ * centred on input coordinate (j + 0.5) * scale, and samples beyond the axis weigh nothing. */
+struct resample_span {
+    uint32_t n_in;           /* samples of the image along the axis */
+    double scale;            /* input samples per output */
+    const uint32_t *outputs; /* n_out, in any order, any of them more than once; borrowed */
+    uint32_t n_out;
+};
+
+/* Plan of resampling a part of an image: out[y][x] is output (horizontal->outputs[x],
+ * vertical->outputs[y]). Reads the window that chip_resampler_window tells and is used with its
+ * corner. ERROR_INVALID: an output whose centre is a sample or more beyond the image. */
+int chip_resampler_create_part(struct chip_resampler **out, const struct resample_span *horizontal,
+                               const struct resample_span *vertical, struct error *err);
 void chip_resampler_destroy(struct chip_resampler *resampler);
+
+/* The input of a resampler: of one made by chip_resampler_create it begins at 0, 0. */
+struct chip_rect chip_resampler_window(const struct chip_resampler *resampler);
 
 /* Floats that chip_resample needs as scratch: at most (height + 15) x (out_width + 15) + 16 x
  * (width + 15). */

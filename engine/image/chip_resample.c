@@ -36,6 +36,7 @@ struct axis {
     uint32_t *first; /* n_out: the first input sample; first + n_taps <= n_in */
     float *weights;  /* n_out x n_taps */
     uint32_t n_taps;
+    uint32_t begin; /* where the input begins on the image */
     uint32_t n_in;
     uint32_t n_out;
 };
@@ -79,30 +80,82 @@ static uint32_t plan_taps(uint32_t n_in, double centre, double half_width, uint3
     return n;
 }
 
-static int axis_init(struct axis *axis, uint32_t n_in, uint32_t n_out, struct error *err)
+static int axis_allocate(struct axis *axis, uint32_t n_out, struct error *err)
 {
-    const double scale = (double)n_in / n_out;
-    const double half_width = fmax(1, scale);
-    axis->n_in = n_in;
     axis->n_out = n_out;
     axis->first = calloc(n_out, sizeof(*axis->first));
-    if (axis->first == NULL)
-        return error_set_nomem(err, "the resampling weights");
-    for (uint32_t i = 0; i < n_out; i++) {
-        const uint32_t n = plan_taps(n_in, (i + 0.5) * scale, half_width, &axis->first[i], NULL);
+    return axis->first == NULL ? error_set_nomem(err, "the resampling weights") : 0;
+}
+
+/* The centre of one of a span's outputs. */
+static double centre_of(const struct resample_span *span, uint32_t i)
+{
+    return (span->outputs[i] + 0.5) * span->scale;
+}
+
+/* Finds the taps of every output, and the input that they need. */
+static int find_taps(struct axis *axis, const struct resample_span *span, double half_width,
+                     struct error *err)
+{
+    uint32_t begin = UINT32_MAX, end = 0;
+    for (uint32_t i = 0; i < span->n_out; i++) {
+        const uint32_t n =
+            plan_taps(span->n_in, centre_of(span, i), half_width, &axis->first[i], NULL);
+        if (n == 0)
+            return error_set(err, ERROR_INVALID,
+                             "resampling: output %u lies beyond the image's %u samples",
+                             span->outputs[i], span->n_in);
         axis->n_taps = n > axis->n_taps ? n : axis->n_taps;
+        begin = axis->first[i] < begin ? axis->first[i] : begin;
+        end = axis->first[i] + n > end ? axis->first[i] + n : end;
     }
-    axis->weights = calloc((size_t)n_out * axis->n_taps, sizeof(*axis->weights));
+    /* Outputs at an end of the image have fewer taps than those that set their number. */
+    if (end - begin < axis->n_taps)
+        begin = end > axis->n_taps ? end - axis->n_taps : 0;
+    if (end - begin < axis->n_taps)
+        end = begin + axis->n_taps;
+    axis->begin = begin;
+    axis->n_in = end - begin;
+    return 0;
+}
+
+static int axis_init(struct axis *axis, const struct resample_span *span, struct error *err)
+{
+    const double half_width = fmax(1, span->scale);
+    int rc = axis_allocate(axis, span->n_out, err);
+    if (rc == 0)
+        rc = find_taps(axis, span, half_width, err);
+    if (rc != 0)
+        return rc;
+    axis->weights = calloc((size_t)axis->n_out * axis->n_taps, sizeof(*axis->weights));
     if (axis->weights == NULL)
         return error_set_nomem(err, "the resampling weights");
-    for (uint32_t i = 0; i < n_out; i++) {
-        /* At the far edge the weights of 0 come first. */
-        const uint32_t room = n_in - axis->n_taps;
+    for (uint32_t i = 0; i < axis->n_out; i++) {
+        /* At the far end the weights of 0 come first. */
+        const uint32_t room = axis->begin + axis->n_in - axis->n_taps;
         const uint32_t shift = axis->first[i] > room ? axis->first[i] - room : 0;
-        plan_taps(n_in, (i + 0.5) * scale, half_width, &axis->first[i],
+        plan_taps(span->n_in, centre_of(span, i), half_width, &axis->first[i],
                   axis->weights + (size_t)i * axis->n_taps + shift);
-        axis->first[i] -= shift;
+        axis->first[i] -= shift + axis->begin;
     }
+    return 0;
+}
+
+/* All outputs of an axis that is scaled as a whole; the whole input is its
+ * window. */
+static int axis_init_whole(struct axis *axis, uint32_t n_in, uint32_t n_out, struct error *err)
+{
+    uint32_t outputs[CHIP_SIDE_MAX];
+    for (uint32_t i = 0; i < n_out; i++)
+        outputs[i] = i;
+    const struct resample_span span = {n_in, (double)n_in / n_out, outputs, n_out};
+    int rc = axis_init(axis, &span, err);
+    if (rc != 0)
+        return rc;
+    for (uint32_t i = 0; i < n_out; i++)
+        axis->first[i] += axis->begin;
+    axis->begin = 0;
+    axis->n_in = n_in;
     return 0;
 }
 
@@ -132,15 +185,38 @@ int chip_resampler_create(struct chip_resampler **out, uint32_t width, uint32_t 
     struct chip_resampler *resampler = calloc(1, sizeof(*resampler));
     if (resampler == NULL)
         return error_set_nomem(err, "the resampler");
-    rc = axis_init(&resampler->horizontal, width, out_width, err);
+    rc = axis_init_whole(&resampler->horizontal, width, out_width, err);
     if (rc == 0)
-        rc = axis_init(&resampler->vertical, height, out_height, err);
+        rc = axis_init_whole(&resampler->vertical, height, out_height, err);
     if (rc != 0) {
         chip_resampler_destroy(resampler);
         return rc;
     }
     *out = resampler;
     return 0;
+}
+
+int chip_resampler_create_part(struct chip_resampler **out, const struct resample_span *horizontal,
+                               const struct resample_span *vertical, struct error *err)
+{
+    struct chip_resampler *resampler = calloc(1, sizeof(*resampler));
+    if (resampler == NULL)
+        return error_set_nomem(err, "the resampler");
+    int rc = axis_init(&resampler->horizontal, horizontal, err);
+    if (rc == 0)
+        rc = axis_init(&resampler->vertical, vertical, err);
+    if (rc != 0) {
+        chip_resampler_destroy(resampler);
+        return rc;
+    }
+    *out = resampler;
+    return 0;
+}
+
+struct chip_rect chip_resampler_window(const struct chip_resampler *resampler)
+{
+    const struct axis *horizontal = &resampler->horizontal, *vertical = &resampler->vertical;
+    return (struct chip_rect){horizontal->begin, vertical->begin, horizontal->n_in, vertical->n_in};
 }
 
 void chip_resampler_destroy(struct chip_resampler *resampler)

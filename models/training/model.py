@@ -63,7 +63,7 @@ class Encoder(nn.Module):
         x = (chips - self.network.mean) / self.network.std
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         maps = [chips] if 0 in self.network.pool_stages else []
-        for number in range(1, len(self.network.widths) + 1):
+        for number in range(1, self.network.pool_stages[-1] + 1):
             x = getattr(self, f"layer{number}")(x)
             if number in self.network.pool_stages:
                 maps.append(x)

@@ -331,8 +331,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="short for --set run.seed=N")
     parser.add_argument("--start", type=Path, help="weights to start from instead of random ones; their SHA-256 becomes "
                         "run.start of the config")
-    parser.add_argument("--beside", nargs=3, action="append", default=[], metavar=("START", "OUT", "PEAK_RATE"),
-                        help="train another network on the same chips, from these weights, at its own rate")
+    parser.add_argument("--beside", nargs="+", action="append", default=[], metavar="WORD",
+                        help="START OUT [KEY=VALUE]...: train another network on the same chips, from these weights "
+                        "or nothing, with values of its own")
     parser.add_argument("--until", type=int, help="stop after this step, to go on later (0: the untrained network)")
     parser.add_argument("--tell", type=int, default=100, help="steps from one line of progress to the next")
     parser.add_argument("--workers", type=int, help="processes that draw (default: 1 on a CPU; beside a GPU that does "
@@ -370,8 +371,11 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True  # canvases have few sizes
     trainer = trainer_of(options, settings, options.start, options.out)
     trainers = [trainer]
-    for start, out, rate in options.beside:
-        trainers.append(trainer_of(options, settings + [f"optimiser.peak_rate={rate}"], Path(start), Path(out)))
+    for start, *out in options.beside:
+        if not out:
+            raise SystemExit("--beside wants START and OUT")
+        weights = None if start == "nothing" else Path(start)
+        trainers.append(trainer_of(options, settings + out[1:], weights, Path(out[0])))
     if any(other.progress.step != trainer.progress.step for other in trainers):
         raise SystemExit("networks trained beside each other must stand at the same step: remove their checkpoints")
     config = trainer.config

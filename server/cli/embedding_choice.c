@@ -215,8 +215,8 @@ static int encode(void *context, const struct image *image, const struct chip_re
                   uint32_t n, float *out, struct error *err)
 {
     struct session *session = context;
-    return embed_rects(session->embedder, session->lane, image->pixels, image->info.width, rects, n,
-                       ENCODER_BATCH, out, err);
+    return embed_rects(session->embedder, session->lane, image->pixels, image->info.width,
+                       image->info.height, rects, n, ENCODER_BATCH, out, err);
 }
 
 static int compute_encoder(const struct embedding_choice *choice, const struct manifest *manifest,

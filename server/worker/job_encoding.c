@@ -27,16 +27,16 @@ static void note_first_batch(struct job_state *state)
         times->first_batch = clock_now_seconds();
 }
 
-/* Sets the workers on the first `n_allowed` chips. */
+/* Sets the workers on what lies in the first `n_rows` rows. */
 static int begin_embedding(struct job_encoding *encoding, const struct chip_source *source,
-                           uint64_t n_allowed, struct error *err)
+                           uint32_t n_rows, struct error *err)
 {
     struct job_state *state = encoding->state;
-    if (n_allowed > 0)
+    if (n_rows > 0)
         note_first_batch(state);
     const struct embed_output output = job_embeddings_output(&encoding->embeddings);
     return embed_grid_begin(&encoding->run, state->encoder->embedder, state->lane, source,
-                            &encoding->image->grid, n_allowed, on_progress, encoding, &output, err);
+                            &encoding->image->grid, n_rows, on_progress, encoding, &output, err);
 }
 
 /* ERROR_CORRUPT when an image's file is not what it was when it was uploaded: whoever changed it
@@ -84,7 +84,7 @@ static int begin_pixels(struct job_encoding *encoding, const struct store_file *
         return rc;
     const struct chip_source source = {.pixels = encoding->pixels.pixels,
                                        .image_width = grid->image_width};
-    return begin_embedding(encoding, &source, grid_n_chips(grid), err);
+    return begin_embedding(encoding, &source, grid->image_height, err);
 }
 
 /* ---- samples, row by row ---- */
@@ -155,20 +155,16 @@ static int wait_for_room(struct job_encoding *encoding, uint32_t n_rows, struct 
     if (n_next <= samples->n_held)
         return 0;
     const uint32_t first_kept = (uint32_t)(n_next - samples->n_held);
-    if (embed_wait(encoding->run, grid_chips_above(&encoding->image->grid, first_kept)))
+    if (embed_wait(encoding->run, first_kept))
         return 0;
     return error_set(err, ERROR_CANCELLED, "stopped on request");
 }
 
-/* The chips that end within the rows read so far, `first` of them before. */
-static void allow_rows(struct job_encoding *encoding, uint32_t first, uint32_t n_rows)
+static void allow_rows(struct job_encoding *encoding, uint32_t n_rows)
 {
-    const struct grid *grid = &encoding->image->grid;
-    const uint64_t n_chips = grid_chips_within(grid, n_rows);
-    if (n_chips == grid_chips_within(grid, first))
-        return;
-    note_first_batch(encoding->state);
-    embed_allow(encoding->run, n_chips);
+    if (n_rows >= encoding->image->grid.params.chip_height)
+        note_first_batch(encoding->state);
+    embed_allow(encoding->run, n_rows);
 }
 
 static int embed_rows(struct job_encoding *encoding, const struct store_file *file,
@@ -182,7 +178,7 @@ static int embed_rows(struct job_encoding *encoding, const struct store_file *fi
         if (rc == 0)
             rc = read_rows(encoding, file, source, err);
         if (rc == 0)
-            allow_rows(encoding, first, source->n_rows);
+            allow_rows(encoding, source->n_rows);
     }
     job_time(encoding->state, JOB_PART_DECODE, start);
     return rc;
@@ -237,7 +233,7 @@ static int begin_rows(struct job_encoding *encoding, const struct store_file *fi
                                       .levels = encoding->levels,
                                       .image_width = grid->image_width,
                                       .n_held = is_whole ? 0 : samples->n_held};
-    int rc = begin_embedding(encoding, &chips, is_there ? grid_n_chips(grid) : 0, err);
+    int rc = begin_embedding(encoding, &chips, is_there ? grid->image_height : 0, err);
     if (rc < 0 || is_there)
         return rc;
     if (was_counted) {
@@ -247,18 +243,18 @@ static int begin_rows(struct job_encoding *encoding, const struct store_file *fi
     return rc < 0 ? rc : embed_rows(encoding, file, source, err);
 }
 
-/* How many rows of an image's samples are held: of a large one as many as a batch for each worker
- * and one more reach over, so that reading goes on while they are embedded. */
-static uint32_t rows_held(const struct job_state *state, const struct job_image *image)
+/* How many rows of an image's samples are held: of a large one as many as the workers embed while
+ * reading goes on. */
+static int find_rows_held(const struct job_state *state, const struct job_image *image,
+                          uint32_t *out, struct error *err)
 {
-    if (job_image_is_small(state, image))
-        return image->row.height;
-    const struct grid *grid = &image->grid;
-    const uint64_t n_chips = (uint64_t)ENCODER_BATCH * (pool_n_workers(state->engine->pool) + 1);
-    const uint64_t n_steps = (n_chips - 1) / grid->columns + 2;
-    const uint64_t rows =
-        grid->params.chip_height + n_steps * grid->params.stride_y + SOURCE_BLOCK_ROWS;
-    return rows < image->row.height ? (uint32_t)rows : image->row.height;
+    uint64_t n_rows = image->row.height;
+    int rc = 0;
+    if (!job_image_is_small(state, image))
+        rc = embed_rows_held(state->encoder->embedder, &image->grid, &n_rows, err);
+    if (rc == 0)
+        *out = n_rows < image->row.height ? (uint32_t)n_rows : image->row.height;
+    return rc;
 }
 
 static int begin_samples(struct job_encoding *encoding, const struct store_file *file,
@@ -266,8 +262,10 @@ static int begin_samples(struct job_encoding *encoding, const struct store_file 
 {
     const struct image_info info = source->info;
     struct error inner = {0};
-    int rc = samples_create(&info, rows_held(encoding->state, encoding->image), &encoding->samples,
-                            &inner);
+    uint32_t n_held = 0;
+    int rc = find_rows_held(encoding->state, encoding->image, &n_held, &inner);
+    if (rc == 0)
+        rc = samples_create(&info, n_held, &encoding->samples, &inner);
     if (rc < 0)
         return job_image_fail(encoding->image, &inner, err);
     rc = job_image_check_size(encoding->image, info.width, info.height, err);

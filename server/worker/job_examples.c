@@ -80,8 +80,8 @@ static int embed_window(struct job_state *state, const struct job_image *image,
     if (rc < 0)
         return rc;
     const double start = clock_now_seconds();
-    rc = embed_rects(state->encoder->embedder, state->lane, pixels->pixels, image->row.width, rect,
-                     1, 1, out, err);
+    rc = embed_rects(state->encoder->embedder, state->lane, pixels->pixels, image->row.width,
+                     image->row.height, rect, 1, 1, out, err);
     job_time(state, JOB_PART_ENCODE, start);
     if (rc == 0) {
         metrics_add(state->engine->metrics, METRIC_CHIPS_ENCODED, 1);

@@ -188,7 +188,7 @@ static void batches_are_those_of_one_thread(void **state)
             struct stage stage;
             stage_set(&stage, n_threads);
             memset(found, 0, n * dimension * sizeof(float));
-            assert_int_equal(embed_rects(stage.embedder, stage.lane, pixels, SIDE, rects, n,
+            assert_int_equal(embed_rects(stage.embedder, stage.lane, pixels, SIDE, SIDE, rects, n,
                                          ENCODER_BATCH, found, NULL),
                              0);
             assert_memory_equal(expected, found, n * dimension * sizeof(float));
@@ -248,20 +248,20 @@ static void other_jobs_do_not_change_the_bytes(void **state)
     pool_destroy(pool);
 }
 
-static int stage_begin(struct stage *stage, uint64_t n_allowed, struct embed_run **run)
+static int stage_begin(struct stage *stage, uint32_t n_rows, struct embed_run **run)
 {
     const struct embed_output output = {.embeddings = stage->out};
-    return embed_grid_begin(run, stage->embedder, stage->lane, &stage->source, &stage->grid,
-                            n_allowed, NULL, NULL, &output, NULL);
+    return embed_grid_begin(run, stage->embedder, stage->lane, &stage->source, &stage->grid, n_rows,
+                            NULL, NULL, &output, NULL);
 }
 
-/* Chips become available in steps that are no multiple of a batch. */
-static void chips_allowed_bit_by_bit_give_the_same_bytes(void **state)
+/* Rows become available in steps that are no multiple of a chip's. */
+static void rows_allowed_bit_by_bit_give_the_same_bytes(void **state)
 {
     (void)state;
     int rc = 0;
     float *at_once = embed(1, NULL, NULL, &rc);
-    static const uint64_t steps[] = {1, 7, 33, GRID_CHIPS};
+    static const uint32_t steps[] = {1, 7, 33, SIDE};
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         for (uint32_t n_threads = 1; n_threads <= 3; n_threads++) {
             struct stage stage;
@@ -269,9 +269,9 @@ static void chips_allowed_bit_by_bit_give_the_same_bytes(void **state)
             struct embed_times times = {-1, -1, -1};
             stage_set(&stage, n_threads);
             assert_int_equal(stage_begin(&stage, 0, &run), 0);
-            for (uint64_t n = steps[i]; n < GRID_CHIPS; n += steps[i])
+            for (uint32_t n = steps[i]; n < SIDE; n += steps[i])
                 embed_allow(run, n);
-            embed_allow(run, GRID_CHIPS);
+            embed_allow(run, SIDE);
             assert_int_equal(embed_finish(run, &times, NULL), 0);
             assert_memory_equal(at_once, stage.out, matrix_size());
             assert_true(times.resample > 0 && times.encode > 0 && times.store == 0);
@@ -287,7 +287,7 @@ static void a_run_that_is_cancelled_waits_for_no_pixels(void **state)
     struct stage stage;
     struct embed_run *run = NULL;
     stage_set(&stage, 2);
-    assert_int_equal(stage_begin(&stage, ENCODER_BATCH, &run), 0);
+    assert_int_equal(stage_begin(&stage, SIDE / 2, &run), 0);
     embed_cancel(run);
     assert_int_equal(embed_finish(run, NULL, NULL), ERROR_CANCELLED);
     assert_int_equal(embed_finish(NULL, NULL, NULL), 0);
@@ -310,7 +310,7 @@ static void a_batch_is_left_when_it_is_called_off(void **state)
         const struct embed_output output = {.embeddings = stage.out, .cancel = &cancel};
         struct embed_run *run = NULL;
         int rc = embed_grid_begin(&run, stage.embedder, stage.lane, &stage.source, &stage.grid,
-                                  GRID_CHIPS, NULL, NULL, &output, NULL);
+                                  SIDE, NULL, NULL, &output, NULL);
         assert_int_equal(rc, 0);
         assert_int_equal(embed_finish(run, NULL, NULL), ERROR_CANCELLED);
     }
@@ -330,10 +330,10 @@ static void a_wait_is_for_the_first_chips(void **state)
         stage_set(&stage, n_threads);
         assert_int_equal(stage_begin(&stage, 0, &run), 0);
         assert_true(embed_wait(run, 0));
-        embed_allow(run, GRID_CHIPS);
-        for (uint64_t n = 0; n <= GRID_CHIPS; n += n + 1) {
+        embed_allow(run, SIDE);
+        for (uint32_t n = 0; n <= SIDE; n += n + 1) {
             assert_true(embed_wait(run, n));
-            assert_memory_equal(at_once, stage.out, n * vector_size);
+            assert_memory_equal(at_once, stage.out, grid_chips_above(&stage.grid, n) * vector_size);
         }
         embed_cancel(run);
         assert_false(embed_wait(run, 0));
@@ -353,9 +353,9 @@ static void two_runs_share_a_lane(void **state)
     stage_set(&stage, 2);
     float *out = calloc(1, matrix_size());
     const struct embed_output output = {.embeddings = out};
-    assert_int_equal(stage_begin(&stage, GRID_CHIPS, &first), 0);
+    assert_int_equal(stage_begin(&stage, SIDE, &first), 0);
     assert_int_equal(embed_grid_begin(&second, stage.embedder, stage.lane, &stage.source,
-                                      &stage.grid, GRID_CHIPS, NULL, NULL, &output, NULL),
+                                      &stage.grid, SIDE, NULL, NULL, &output, NULL),
                      0);
     assert_int_equal(embed_finish(second, NULL, NULL), 0);
     assert_int_equal(embed_finish(first, NULL, NULL), 0);
@@ -399,7 +399,7 @@ static int run_stored(uint32_t n_threads, const struct input_sizes *sizes, struc
     store->vector_size = embedder_dimension(stage.embedder) * sizeof(float);
     const struct embed_output output = {.store = store_batch, .context = store};
     assert_int_equal(embed_grid_begin(&run, stage.embedder, stage.lane, &stage.source, &stage.grid,
-                                      GRID_CHIPS, NULL, NULL, &output, err),
+                                      SIDE, NULL, NULL, &output, err),
                      0);
     const int rc = embed_finish(run, &times, err);
     assert_true(times.store > 0);
@@ -478,9 +478,10 @@ static void a_window_alone_does_not_depend_on_the_others(void **state)
     assert_int_equal(make_embedder(&embedder, pool, NULL), 0);
     float *all = calloc(3 * dimension, sizeof(float));
     float *one = calloc(dimension, sizeof(float));
-    assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, rects, 3, 1, all, NULL), 0);
+    assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, SIDE, rects, 3, 1, all, NULL), 0);
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, &rects[i], 1, 1, one, NULL), 0);
+        assert_int_equal(
+            embed_rects(embedder, lane, pixels, SIDE, SIDE, &rects[i], 1, 1, one, NULL), 0);
         assert_memory_equal(one, all + i * dimension, dimension * sizeof(float));
     }
     free(all);
@@ -554,7 +555,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_change_the_bytes),
         cmocka_unit_test(batches_are_those_of_one_thread),
         cmocka_unit_test(other_jobs_do_not_change_the_bytes),
-        cmocka_unit_test(chips_allowed_bit_by_bit_give_the_same_bytes),
+        cmocka_unit_test(rows_allowed_bit_by_bit_give_the_same_bytes),
         cmocka_unit_test(a_run_that_is_cancelled_waits_for_no_pixels),
         cmocka_unit_test(a_batch_is_left_when_it_is_called_off),
         cmocka_unit_test(a_wait_is_for_the_first_chips),

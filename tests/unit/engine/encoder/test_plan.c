@@ -121,7 +121,7 @@ static bool plans(const struct shape *shape, uint32_t size)
     struct plan plan;
     struct error err = {0};
     make_encoder(&encoder, shape);
-    const int rc = plan_init(&plan, &encoder, size, PRECISION_FLOAT32, &err);
+    const int rc = plan_init(&plan, &encoder, size, ENCODER_BATCH, PRECISION_FLOAT32, &err);
     if (rc == 0) {
         if (shape->first_width <= shape->width || shape->depth == 1)
             assert_int_equal(plan.widest, padded_channels(shape->width));
@@ -183,8 +183,9 @@ static void tiles_are_granted_by_the_memory_of_their_weights(void **state)
         struct encoder encoder;
         struct plan plan;
         make_encoder(&encoder, &shape);
-        assert_int_equal(
-            plan_init(&plan, &encoder, ENCODER_INPUT_SIZE_MIN, PRECISION_FLOAT32, NULL), 0);
+        assert_int_equal(plan_init(&plan, &encoder, ENCODER_INPUT_SIZE_MIN, ENCODER_BATCH,
+                                   PRECISION_FLOAT32, NULL),
+                         0);
         assert_int_equal(plan.n_winograd, cases[i].n_winograd);
         plan_clear(&plan);
         free(encoder.blocks);
