@@ -21,8 +21,8 @@ for argument in "$@"; do
     keep) after= && protocol="$protocol $argument" && continue ;;
     esac
     case $argument in
-    --encoder=* | --input-size=* | --stages=* | --statistics=* | --features=* | --precision=*) ;;
-    --encoder | --input-size | --stages | --statistics | --features | --precision) after=skip ;;
+    --encoder=* | --input-size=* | --stages=* | --statistics=* | --features=* | --precision=* | --encoding=*) ;;
+    --encoder | --input-size | --stages | --statistics | --features | --precision | --encoding) after=skip ;;
     *=*) protocol="$protocol $argument" ;;
     *) protocol="$protocol $argument" after=keep ;;
     esac

@@ -228,6 +228,9 @@ static void wrong_choices_are_refused(void **state)
         {"--input-size", "99999999999999999999"},
         {"--precision", ""},
         {"--precision", "int4"},
+        {"--encoding", ""},
+        {"--encoding", "tiles"},
+        {"--encoding", "dense", "--input-size", "48,385"},
         {"--stages", ""},
         {"--stages", "5"},
         {"--stages", "0,0"},
@@ -242,6 +245,7 @@ static void wrong_choices_are_refused(void **state)
         {"--features", "mean"},
         {"--features", "mean-std", "--input-size", "48"},
         {"--features", "mean-std", "--precision", "float32"},
+        {"--features", "mean-std", "--encoding", "chips"},
         {"--features", "mean-std", "--stages", "4"},
         {"--features", "mean-std", "--statistics", "mean"},
     };

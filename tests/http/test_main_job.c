@@ -200,6 +200,52 @@ static void second_support_set_encodes_nothing(void **state)
     server_clear(&server);
 }
 
+/* The encoding that a job names, or that of its encoder, stands in the job and in its results. */
+static void a_job_and_its_results_say_the_encoding(void **state)
+{
+    (void)state;
+    static const char *const encodings[] = {"chips", "dense"};
+    char project[WORKFLOW_ID_SIZE], image[WORKFLOW_ID_SIZE], set[WORKFLOW_ID_SIZE],
+        job[WORKFLOW_ID_SIZE], path[256], body[512];
+    struct server_process server;
+    server_init(&server);
+    server_start(&server, NULL);
+    struct client *client = client_create(server.port);
+    workflow_scene(client, project, image, set);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "/v1/projects/%s/jobs", project);
+        snprintf(body, sizeof(body),
+                 "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\"],\"encoding\":\"%s\"}", set,
+                 image, encodings[i]);
+        json_t *json = workflow_json(client, "POST", path, body, 0, 202);
+        snprintf(job, sizeof(job), "%s", json_string_value(json_object_get(json, "id")));
+        assert_string_equal(
+            json_string_value(json_object_get(json_object_get(json, "params"), "encoding")),
+            encodings[i]);
+        json_decref(json);
+        workflow_wait(client, job, "succeeded");
+        snprintf(path, sizeof(path), "/v1/jobs/%s/results/%s", job, image);
+        json = workflow_json(client, "GET", path, NULL, 0, 200);
+        assert_string_equal(json_string_value(json_object_get(json, "encoding")), encodings[i]);
+        json_decref(json);
+    }
+    /* None is named: the encoder's own. */
+    workflow_submit(client, project, set, image, job);
+    snprintf(path, sizeof(path), "/v1/jobs/%s", job);
+    json_t *made = workflow_json(client, "GET", path, NULL, 0, 200);
+    snprintf(path, sizeof(path), "/v1/encoders/%s",
+             json_string_value(json_object_get(made, "encoder_id")));
+    json_t *encoder = workflow_json(client, "GET", path, NULL, 0, 200);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(made, "params"), "encoding")),
+        json_string_value(json_object_get(encoder, "encoding")));
+    json_decref(made);
+    json_decref(encoder);
+    workflow_wait(client, job, "succeeded");
+    client_destroy(client);
+    server_clear(&server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +254,7 @@ int main(void)
         cmocka_unit_test(real_micrograph_is_mapped),
         cmocka_unit_test(threads_and_neighbours_do_not_change_the_bytes),
         cmocka_unit_test(second_support_set_encodes_nothing),
+        cmocka_unit_test(a_job_and_its_results_say_the_encoding),
     };
     return test_run(tests);
 }

@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <jansson.h>
+#include <math.h>
 
 #include "engine/encoder/precision.h"
 #include "tests/http/server.h"
@@ -211,6 +212,28 @@ static void a_job_is_measured(void **state)
     json_decref(report);
 }
 
+/* Half the chip's size from chip to chip is four times as many chips, but for the edges. */
+static void a_job_takes_encoding_and_stride(void **state)
+{
+    (void)state;
+    static const char *const encodings[] = {"chips", "dense"};
+    char image[512], support[512];
+    draw_scene(image, support, sizeof(image));
+    for (size_t i = 0; i < 2; i++) {
+        json_t *report = bench_job((const char *[]){"--image", image, "--support", support,
+                                                    "--encoding", encodings[i], NULL});
+        json_t *finer =
+            bench_job((const char *[]){"--image", image, "--support", support, "--encoding",
+                                       encodings[i], "--stride", "40", NULL});
+        assert_string_equal(json_string_value(json_object_get(report, "encoding")), encodings[i]);
+        const double n = number(json_object_get(report, "image"), "chips");
+        assert_int_equal((int)number(json_object_get(finer, "image"), "chips"),
+                         (int)((2 * sqrt(n) - 1) * (2 * sqrt(n) - 1)));
+        json_decref(report);
+        json_decref(finer);
+    }
+}
+
 static void a_jobs_report_can_be_read(void **state)
 {
     (void)state;
@@ -249,6 +272,9 @@ static void wrong_options_are_refused(void **state)
         {"bench", "job", "more"},
         {"bench", "job", "--rounds", "0"},
         {"bench", "job", "--threads", "257"},
+        {"bench", "job", "--encoding", "tiles"},
+        {"bench", "job", "--stride", "0"},
+        {"bench", "job", "--stride", "6", "--encoding", "dense"}, /* the finest is 6.67 */
         {"bench", "job", "--chips", "1000,"},
         {"bench", "job", "--chips", "0"},
         {"bench", "job", "--chips", "-5"},
@@ -275,6 +301,7 @@ int main(void)
         cmocka_unit_test(the_report_can_be_read),
         cmocka_unit_test(each_offered_precision_is_measured),
         cmocka_unit_test(a_job_is_measured),
+        cmocka_unit_test(a_job_takes_encoding_and_stride),
         cmocka_unit_test(a_jobs_report_can_be_read),
         cmocka_unit_test(wrong_options_are_refused),
     };

@@ -76,6 +76,8 @@ static void mistakes_are_named_in_one_line(void **state)
     tool_assert_refused(2, "input size 513 is not within 16..512");
     tool_run("classify", "--image", "i", "--support", "s", "--out", "o", "--precision", "int4");
     tool_assert_refused(2, "--precision: precision 'int4' is not float32, bfloat16 or int8");
+    tool_run("evaluate", "--manifest", "m", "--root", "r", "--encoding", "tiles");
+    tool_assert_refused(2, "--encoding: encoding 'tiles' is not chips or dense");
     tool_run("embed", "--manifest", "m", "--root", "r", "--out", "o", "--threads", "2x");
     tool_assert_refused(2, "'2x'");
     tool_run("serve", "--no-such-option");
@@ -266,6 +268,13 @@ static void classify_says_what_is_wrong(void **state)
     tool_assert_refused(1, "wrap");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoder", image);
     tool_assert_refused(1, "image.png: ");
+    tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoding",
+             "dense", "--stride", "7");
+    tool_assert_refused(1, "--stride: 7 pixels along x is below the finest step of dense encoding, "
+                           "8.00 pixels for 96 pixel chips");
+    tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoding",
+             "dense", "--input-size", "385");
+    tool_assert_refused(1, "input size 385 is above 384");
     assert_int_equal(access(out, F_OK), -1);
     tool_run("classify", "--image", image, "--support", support, "--out", support);
     tool_assert_refused(1, "wrong.json");
@@ -280,6 +289,7 @@ static void the_built_in_encoder_is_described(void **state)
     tool_assert_done();
     assert_non_null(strstr(tool_outcome.out, "architecture: resnet"));
     assert_non_null(strstr(tool_outcome.out, "dimension "));
+    assert_non_null(strstr(tool_outcome.out, "\nencoding:     "));
     static char described[TOOL_TEXT_SIZE];
     memcpy(described, tool_outcome.out, TOOL_TEXT_SIZE);
     tool_run("encoder", "info", "models/default.safetensors");
