@@ -42,7 +42,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers \
+.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers bench-dense \
 	same-results bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -158,6 +158,10 @@ parity: $(BUILD)/tests/parity/parity_embed all ## compare the encoder with PyTor
 bench-peers: $(BUILD)/tests/parity/parity_embed all ## speed against ONNX Runtime and PyTorch (5 to 15 minutes; OPTIONS='--rows resnet50 --rounds 3')
 	@./deps.sh parity
 	@/usr/bin/python3 tests/bench/peers.py $(BUILD)/chipshot $< $(OPTIONS)
+
+bench-dense: all ## dense encoding against chips, whole jobs; OLD=FILE is a program from before it (3 minutes; OPTIONS='--rounds 9 --threads 2')
+	@$(if $(OLD),,echo "make: OLD=FILE names the program to compare with" >&2; exit 2)
+	@python3 tests/bench/dense_speed.py $(BUILD)/chipshot $(OLD) $(OPTIONS)
 
 bench-smoke: $(BUILD)/tests/parity/parity_embed all ## try the programs that measure speed
 	@./deps.sh parity bench

@@ -91,9 +91,11 @@ static int print_json(const struct bench_job_options *options,
                   "weights_bytes", (json_int_t)report->weights_size, "pixels_bytes",
                   (json_int_t)report->pixels_size, "limit_bytes", (json_int_t)report->memory_limit);
     json_t *root = json_pack(
-        "{s:{s:I, s:I, s:I}, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:o, s:o}",
+        "{s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:f, s:f, "
+        "s:o, s:o}",
         "image", "width", (json_int_t)report->width, "height", (json_int_t)report->height, "chips",
-        (json_int_t)report->n_chips, "input_size", (json_int_t)report->input_size, "encoding",
+        (json_int_t)report->n_chips, "chip", "width", (json_int_t)report->chip_width, "height",
+        (json_int_t)report->chip_height, "input_size", (json_int_t)report->input_size, "encoding",
         encoding_name(report->encoding), "threads", (json_int_t)options->n_threads, "rounds",
         (json_int_t)options->n_rounds, "encoder_load_seconds", report->load_seconds,
         "encoder_seconds", report->encode_seconds, "render_seconds", report->render_seconds, "cold",

@@ -226,6 +226,7 @@ static void a_job_takes_encoding_and_stride(void **state)
             bench_job((const char *[]){"--image", image, "--support", support, "--encoding",
                                        encodings[i], "--stride", "40", NULL});
         assert_string_equal(json_string_value(json_object_get(report, "encoding")), encodings[i]);
+        assert_int_equal((int)number(json_object_get(report, "chip"), "width"), 80);
         const double n = number(json_object_get(report, "image"), "chips");
         assert_int_equal((int)number(json_object_get(finer, "image"), "chips"),
                          (int)((2 * sqrt(n) - 1) * (2 * sqrt(n) - 1)));
