@@ -232,7 +232,9 @@ def compare_commands(old: str, new: str, name: str, folder: Path, work: Path) ->
         subprocess.run([program, "classify", "--image", folder / "image.png", "--support", folder / "support.json",
                         "--out", out / "classify", "--edge", "cover"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run([program, "simulate", "--scene", name, "--out", out / "simulate", "--seed", "3"], check=True)
-        made[side] = {str(f.relative_to(out)): f.read_bytes() for f in sorted(out.rglob("*")) if f.is_file()}
+        # The kind first, as in answers: members may be added to JSON.
+        made[side] = {str(f.relative_to(out)): f.suffix.encode() + b"\n" + f.read_bytes()
+                      for f in sorted(out.rglob("*")) if f.is_file()}
     return difference(made["old"], made["new"])
 
 
