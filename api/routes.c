@@ -61,6 +61,11 @@ static const struct route_query support_set_version[] = {
     {"version", ROUTE_QUERY_UINT, .min = 1, .max = 1000000000, .standard = 0},
     {NULL},
 };
+/* Of a label map: 0, which none can ask for, is one pixel a cell. */
+static const struct route_query labels_size[] = {
+    {"max_side", ROUTE_QUERY_UINT, .min = 1, .max = 8192, .standard = 0},
+    {NULL},
+};
 static const struct route_query overlay_size[] = {
     {"max_side", ROUTE_QUERY_UINT, .min = 1, .max = 8192, .standard = 2048},
     {NULL},
@@ -107,7 +112,7 @@ const struct route routes[] = {
     {"GET", "/v1/jobs/{job_id}/results", "listJobResults", results_list, CHEAP, NO_BODY, json, results_page},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}.csv", "getJobResultCsv", results_csv, CHEAP, NO_BODY, csv, NULL},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}", "getJobResult", results_get, CHEAP, NO_BODY, json_or_csv, NULL},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, DEAR, NO_BODY, png, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, DEAR, NO_BODY, png, labels_size},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, DEAR, NO_BODY, png, overlay_size},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, DEAR, NO_BODY, png, NULL},
 

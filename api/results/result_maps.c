@@ -15,15 +15,28 @@ static void get_colors(const struct db_support_set *set, struct rgb *out)
                               set->classes[i].color[2]};
 }
 
-static int draw_labels(struct api_call *call, struct result_view *view, struct png_bytes *out,
-                       struct error *err)
+/* What the maps of a loaded result are made of. */
+static struct fine_source source_of(const struct api_call *call, const struct result_view *view)
+{
+    return (struct fine_source){.grid = &view->grid,
+                                .labels = view->result.labels,
+                                .probabilities = view->result.probabilities,
+                                .n_classes = view->result.n_classes,
+                                .cancel = call->request->cancel};
+}
+
+/* max_side 0: one pixel a cell. */
+static int draw_labels(struct api_call *call, struct result_view *view, uint32_t max_side,
+                       struct png_bytes *out, struct error *err)
 {
     struct rgb colors[CLASSIFIER_CLASSES_MAX];
     get_colors(&view->set, colors);
     int rc = result_view_load(call, view, err);
     if (rc != 0)
         return rc;
-    return maps_labels(&view->grid, view->result.labels, colors, view->result.n_classes, out, err);
+    const struct fine_source source = source_of(call, view);
+    return max_side == 0 ? maps_labels(&source, colors, out, err)
+                         : maps_labels_laid(&source, colors, max_side, out, err);
 }
 
 int result_maps_labels(struct api_call *call, struct error *err)
@@ -34,8 +47,10 @@ int result_maps_labels(struct api_call *call, struct error *err)
     if (rc != 0)
         return rc;
     response_immutable(call->response);
-    if (!call_not_modified(call, "%s-%s-labels" RENDER_REVISION, view.job.id, view.image.id)) {
-        rc = draw_labels(call, &view, &png, err);
+    const uint32_t max_side = call_query(call, "max_side")->number;
+    if (!call_not_modified(call, "%s-%s-labels" RENDER_REVISION "-%u", view.job.id, view.image.id,
+                           max_side)) {
+        rc = draw_labels(call, &view, max_side, &png, err);
         if (rc == 0)
             render_answer(call, &png);
     }
@@ -63,9 +78,10 @@ static int draw_overlay(struct api_call *call, struct result_view *view, struct 
         rc = render_preview(call, image, &params.normalise, width, height, &grey, err);
     if (rc == 0)
         rc = result_view_load(call, view, err);
-    if (rc == 0)
-        rc = maps_overlay(&view->grid, grey, view->result.labels, colors, view->result.n_classes,
-                          max_side, out, err);
+    if (rc == 0) {
+        const struct fine_source source = source_of(call, view);
+        rc = maps_overlay(&source, grey, colors, max_side, out, err);
+    }
     free(grey);
     return rc;
 }
@@ -115,8 +131,8 @@ static int draw_probability(struct api_call *call, struct result_view *view, uin
     int rc = result_view_load(call, view, err);
     if (rc != 0)
         return rc;
-    return maps_probability(&view->grid, view->result.probabilities, view->result.n_classes, index,
-                            out, err);
+    const struct fine_source source = source_of(call, view);
+    return maps_probability(&source, index, out, err);
 }
 
 int result_maps_probability(struct api_call *call, struct error *err)

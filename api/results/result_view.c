@@ -7,30 +7,41 @@
 #include <string.h>
 
 #include "api/job/job_params.h"
+#include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
 
 /* ---- loading ---- */
 
 /* Plans the grid again from the stored geometry: it must come out as it was. */
-static int plan(struct result_view *view, struct error *err)
+static int plan(const struct db_result *result, const struct db_image *image, struct grid *out,
+                struct error *err)
 {
-    const struct db_result *result = &view->result;
     struct grid_params params = {.chip_width = result->chip_width,
                                  .chip_height = result->chip_height,
                                  .stride_x = result->stride_x,
                                  .stride_y = result->stride_y,
                                  .offset_x = result->offset_x,
                                  .offset_y = result->offset_y};
-    struct error cause = {.message = "another grid or another number of classes"};
+    struct error cause = {.message = "another grid"};
+    struct grid grid = {0};
     int rc = grid_edge_parse(result->edge, &params.edge, &cause);
     if (rc == 0)
-        rc = grid_plan(&params, view->image.width, view->image.height, UINT64_MAX, &view->grid,
-                       &cause);
-    if (rc != 0 || view->grid.rows != result->rows || view->grid.columns != result->columns ||
-        view->set.n_classes != result->n_classes || result->n_classes > CLASSIFIER_CLASSES_MAX)
+        rc = grid_plan(&params, image->width, image->height, UINT64_MAX, &grid, &cause);
+    if (rc != 0 || grid.rows != result->rows || grid.columns != result->columns)
         return error_set(err, ERROR_CORRUPT, "the stored result of job %s, image %s: %s",
                          result->job_id, result->image_id, cause.message);
+    *out = grid;
     return 0;
+}
+
+static int check_classes(const struct result_view *view, struct error *err)
+{
+    const struct db_result *result = &view->result;
+    if (view->set.n_classes == result->n_classes && result->n_classes <= CLASSIFIER_CLASSES_MAX)
+        return 0;
+    return error_set(err, ERROR_CORRUPT,
+                     "the stored result of job %s, image %s: another number of classes",
+                     result->job_id, result->image_id);
 }
 
 static int get_result(struct api_call *call, struct result_view *view, enum db_result_maps maps,
@@ -61,7 +72,9 @@ int result_view_open(struct api_call *call, struct result_view *out, struct erro
         rc = db_support_set_get_classes(db, view.job.support_set_id, view.job.support_set_version,
                                         &view.set, err);
     if (rc == 0)
-        rc = plan(&view, err);
+        rc = check_classes(&view, err);
+    if (rc == 0)
+        rc = plan(&view.result, &view.image, &view.grid, err);
     if (rc == 0)
         *out = view;
     else
@@ -130,13 +143,13 @@ static int classes_json(const struct db_support_set *set, const struct db_image 
                         struct error *err)
 {
     struct statistics statistics = {0};
-    const double chip_area =
-        statistics_chip_area_nm2(image->pixel_size_nm, result->stride_x, result->stride_y);
+    const double cell_area =
+        statistics_cell_area_nm2(image->pixel_size_nm, result->stride_x, result->stride_y);
     int rc = get_statistics(result, &statistics, err);
     for (uint32_t i = 0; i < result->n_classes && rc == 0; i++) {
         json_t *class = class_json(&set->classes[i]);
         rc = json_array_append_new(out, class) == 0
-                 ? statistics_json_add(class, &statistics, i, chip_area, err)
+                 ? statistics_json_add(class, &statistics, i, cell_area, err)
                  : error_set_nomem(err, "a result's classes");
         if (rc == 0 &&
             json_object_set_new(class, "links", class_links(&set->classes[i], base)) != 0)
@@ -162,8 +175,12 @@ int result_view_json(const struct db_job *job, const struct db_support_set *set,
     char base[2 * DB_ID_SIZE + 40];
     snprintf(base, sizeof(base), "/v1/jobs/%s/results/%s", job->id, image->id);
     struct error cause = {0};
+    struct grid grid;
+    int rc = plan(result, image, &grid, err);
+    if (rc != 0)
+        return rc;
     json_t *classes = json_array();
-    int rc = classes_json(set, image, result, base, classes, &cause);
+    rc = classes_json(set, image, result, base, classes, &cause);
     if (rc != 0) {
         json_decref(classes);
         return error_set(err, cause.code, "the stored result of job %s, image %s: %s", job->id,
@@ -174,10 +191,11 @@ int result_view_json(const struct db_job *job, const struct db_support_set *set,
         json_sprintf("%s/labels.png", base), "overlay", json_sprintf("%s/overlay.png", base),
         "image", json_sprintf("/v1/images/%s", image->id));
     json_t *params = job_params_stored_json(job->params);
-    *out = json_pack("{s:s, s:s, s:s, s:o, s:O, s:f, s:o, s:s, s:o}", "job_id", job->id, "image_id",
-                     image->id, "image_name", image->name, "grid", grid_json(result), "encoding",
-                     json_object_get(params, "encoding"), "temperature", result->temperature,
-                     "classes", classes, "created_at", result->created_at, "links", links);
+    *out = json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:f, s:o, s:s, s:o}", "job_id", job->id,
+                     "image_id", image->id, "image_name", image->name, "grid", grid_json(result),
+                     "map", map_json_create(&grid), "encoding", json_object_get(params, "encoding"),
+                     "temperature", result->temperature, "classes", classes, "created_at",
+                     result->created_at, "links", links);
     json_decref(params);
     return *out == NULL ? error_set_nomem(err, "a result") : 0;
 }

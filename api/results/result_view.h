@@ -10,6 +10,9 @@
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
 
+/* Part of the entity tag of a result as JSON: to be raised when it gets another form. */
+#define RESULT_JSON_REVISION "2"
+
 struct result_view {
     struct db_job job;
     struct db_support_set set; /* the job's version: names and colours of the classes */
@@ -25,8 +28,8 @@ int result_view_open(struct api_call *call, struct result_view *out, struct erro
 int result_view_load(struct api_call *call, struct result_view *view, struct error *err);
 void result_view_clear(struct result_view *view);
 
-/* Grid, statistics and links of a result; the caller's. ERROR_CORRUPT: a statistic is missing.
- * ERROR_NOMEM. */
+/* Grid, the place of the maps' cells, statistics and links of a result; the caller's.
+ * ERROR_CORRUPT: a statistic is missing, or the grid is not that of the image. ERROR_NOMEM. */
 int result_view_json(const struct db_job *job, const struct db_support_set *set,
                      const struct db_image *image, const struct db_result *result, json_t **out,
                      struct error *err);

@@ -83,8 +83,8 @@ int results_list(struct api_call *call, struct error *err)
         api_response_header(call->response, "Cache-Control", "no-store");
     } else {
         response_immutable(call->response);
-        if (call_not_modified(call, "%s-%u-%s", job.id, call_query(call, "limit")->number,
-                              call->cursor))
+        if (call_not_modified(call, "%s-" RESULT_JSON_REVISION "-%u-%s", job.id,
+                              call_query(call, "limit")->number, call->cursor))
             goto out;
     }
     rc = list_page(call, &job, err);
@@ -322,7 +322,8 @@ static int name_file(struct api_call *call, const struct result_view *view, stru
 
 static int answer(struct api_call *call, enum result_form form, struct error *err)
 {
-    static const char *const kinds[] = {[RESULT_JSON] = "json", [RESULT_CSV] = "csv"};
+    static const char *const kinds[] = {
+        [RESULT_JSON] = "json" RESULT_JSON_REVISION, [RESULT_CSV] = "csv"};
     struct result_view view;
     int rc = result_view_open(call, &view, err);
     if (rc != 0)

@@ -5,20 +5,22 @@
 
 enum kind { COUNT, NUMBER, AREA };
 
-/* In the order of the answer. */
-static const struct {
+/* In the order of the answer. Results that were stored before there were cells have no areas:
+ * theirs are those of the chips that `earlier` counts. */
+static const struct member {
     const char *key;
     const char *statistic;
     enum kind kind;
+    const char *earlier; /* NULL: each result has the statistic */
 } members[] = {
-    {"n_chips", STATISTIC_CHIPS, COUNT},
-    {"area_fraction", STATISTIC_AREA_FRACTION, NUMBER},
-    {"area_nm2", STATISTIC_CHIPS, AREA},
-    {"mean_probability", STATISTIC_MEAN_PROBABILITY, NUMBER},
-    {"n_regions_4", STATISTIC_REGIONS_4, COUNT},
-    {"n_regions_8", STATISTIC_REGIONS_8, COUNT},
-    {"mean_region_chips", STATISTIC_MEAN_REGION_CHIPS, NUMBER},
-    {"mean_region_area_nm2", STATISTIC_MEAN_REGION_CHIPS, AREA},
+    {"n_chips", STATISTIC_CHIPS, COUNT, NULL},
+    {"area_fraction", STATISTIC_AREA_FRACTION, NUMBER, NULL},
+    {"area_nm2", STATISTIC_AREA_CELLS, AREA, STATISTIC_CHIPS},
+    {"mean_probability", STATISTIC_MEAN_PROBABILITY, NUMBER, NULL},
+    {"n_regions_4", STATISTIC_REGIONS_4, COUNT, NULL},
+    {"n_regions_8", STATISTIC_REGIONS_8, COUNT, NULL},
+    {"mean_region_chips", STATISTIC_MEAN_REGION_CHIPS, NUMBER, NULL},
+    {"mean_region_area_nm2", STATISTIC_MEAN_REGION_CELLS, AREA, STATISTIC_MEAN_REGION_CHIPS},
 };
 
 /* Whole numbers up to here are exact in a double. */
@@ -27,7 +29,7 @@ static bool is_count(double value)
     return value >= 0.0 && value <= 0x1p53;
 }
 
-static json_t *to_json(enum kind kind, double value, double chip_area_nm2)
+static json_t *to_json(enum kind kind, double value, double cell_area_nm2)
 {
     switch (kind) {
     case COUNT:
@@ -35,12 +37,21 @@ static json_t *to_json(enum kind kind, double value, double chip_area_nm2)
     case NUMBER:
         return json_real(value);
     case AREA:
-        return isnan(chip_area_nm2) ? json_null() : json_real(value * chip_area_nm2);
+        return isnan(cell_area_nm2) ? json_null() : json_real(value * cell_area_nm2);
     }
     return NULL;
 }
 
-double statistics_chip_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_t stride_y)
+static const struct statistic *find(const struct statistics *statistics, int32_t class_index,
+                                    const struct member *member)
+{
+    const struct statistic *item = statistics_find(statistics, class_index, member->statistic);
+    return item == NULL && member->earlier != NULL
+               ? statistics_find(statistics, class_index, member->earlier)
+               : item;
+}
+
+double statistics_cell_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_t stride_y)
 {
     if (!(pixel_size_nm > 0))
         return NAN;
@@ -48,16 +59,15 @@ double statistics_chip_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_
 }
 
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
-                        double chip_area_nm2, struct error *err)
+                        double cell_area_nm2, struct error *err)
 {
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
-        const struct statistic *item =
-            statistics_find(statistics, (int32_t)class_index, members[i].statistic);
+        const struct statistic *item = find(statistics, (int32_t)class_index, &members[i]);
         if (item == NULL || (members[i].kind == COUNT && !is_count(item->value)))
             return error_set(err, ERROR_CORRUPT, "class %u has no %s", class_index,
                              members[i].statistic);
         if (json_object_set_new(object, members[i].key,
-                                to_json(members[i].kind, item->value, chip_area_nm2)) != 0)
+                                to_json(members[i].kind, item->value, cell_area_nm2)) != 0)
             return error_set_nomem(err, "a class' statistics");
     }
     return 0;

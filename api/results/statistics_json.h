@@ -8,13 +8,13 @@
 #include "base/error.h"
 #include "engine/fewshot/statistics.h"
 
-/* What each chip stands for: stride x stride pixels, as chips that overlap share theirs. NaN:
- * unknown, since pixel_size_nm is 0. */
-double statistics_chip_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_t stride_y);
+/* Of a cell of the map, or of what a chip that overlaps no other stands for: stride x stride
+ * pixels. NaN: unknown, since pixel_size_nm is 0. */
+double statistics_cell_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_t stride_y);
 
-/* Adds them to an object (borrowed), behind what it has. Where `chip_area_nm2` is NaN, areas
+/* Adds them to an object (borrowed), behind what it has. Where `cell_area_nm2` is NaN, areas
  * are null. ERROR_CORRUPT: a statistic is missing. ERROR_NOMEM. */
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
-                        double chip_area_nm2, struct error *err);
+                        double cell_area_nm2, struct error *err);
 
 #endif

@@ -10,6 +10,17 @@ static int check(const struct analysis_input *input, struct error *err)
     return 0;
 }
 
+static int describe(const struct analysis_input *input, const struct classification *chips,
+                    struct statistics *out, struct error *err)
+{
+    const struct fine_source source = {.grid = input->grid,
+                                       .labels = chips->labels,
+                                       .probabilities = chips->probabilities,
+                                       .n_classes = chips->n_classes,
+                                       .cancel = input->chips->cancel};
+    return statistics_compute(&source, out, err);
+}
+
 int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,
                  struct error *err)
 {
@@ -19,8 +30,7 @@ int analysis_run(const struct analysis_input *input, struct pool_lane *lane, str
     if (rc == 0)
         rc = classifier_run(input->classifier, input->support, input->chips, lane, chips, err);
     if (rc == 0)
-        rc = statistics_compute(chips->labels, chips->probabilities, input->grid->rows,
-                                input->grid->columns, chips->n_classes, &analysis.statistics, err);
+        rc = describe(input, chips, &analysis.statistics, err);
     if (rc == 0)
         *out = analysis;
     else

@@ -1,5 +1,5 @@
-/* Maps of the grid are one pixel a chip and hold what there is; the overlay is a picture of the
- * image and asks, pixel by pixel, which chip is nearest. All on the calling thread.
+/* Maps are one pixel a cell; what is laid over the image asks, pixel by pixel, which cell is there.
+ * Labels are held as the bytes that an indexed map has. All on the calling thread.
  */
 #include "engine/fewshot/maps.h"
 
@@ -62,124 +62,200 @@ struct rgb maps_default_color(uint32_t index)
     return from_hue((step + depth / 3.0) / 20.0, saturations[depth], values[depth]);
 }
 
-static int check_classes(uint32_t n_classes, struct error *err)
+static struct rgb palette_color(const struct rgb *colors, uint8_t index)
 {
-    if (n_classes == 0 || n_classes > CLASSIFIER_CLASSES_MAX)
-        return error_set(err, ERROR_INVALID, "classes: %u, from 1 to %d are allowed", n_classes,
-                         CLASSIFIER_CLASSES_MAX);
-    return 0;
+    switch (index) {
+    case UNKNOWN_INDEX:
+        return unknown_color;
+    case NOT_ANALYSED_INDEX:
+        return not_analysed_color;
+    default:
+        return colors[index];
+    }
 }
 
-static int check_labels(const struct grid *grid, const uint16_t *labels, uint32_t n_classes,
-                        struct error *err)
+/* ---- one pixel a cell ---- */
+
+/* The map's cells as a picture is made of them. */
+struct cells {
+    struct fine_map map;
+    uint8_t *bytes; /* rows x columns; owned */
+};
+
+static int cells_init(struct cells *cells, const struct fine_source *source, const char *what,
+                      struct error *err)
 {
-    int rc = check_classes(n_classes, err);
-    if (rc < 0)
-        return rc;
-    return labels_check(labels, 0, grid_n_chips(grid), n_classes, err);
+    fine_map_plan(source->grid, &cells->map);
+    cells->bytes = malloc(fine_map_n_cells(&cells->map));
+    return cells->bytes == NULL ? error_set_nomem(err, what) : 0;
 }
 
-int maps_labels(const struct grid *grid, const uint16_t *labels, const struct rgb *colors,
-                uint32_t n_classes, struct png_bytes *out, struct error *err)
+static void take_labels(void *context, uint32_t row, const uint16_t *labels)
 {
-    int rc = check_labels(grid, labels, n_classes, err);
+    const struct cells *cells = context;
+    uint8_t *bytes = cells->bytes + (size_t)row * cells->map.x.n_cells;
+    for (uint32_t i = 0; i < cells->map.x.n_cells; i++)
+        bytes[i] = (uint8_t)labels[i];
+}
+
+static void take_probabilities(void *context, uint32_t row, const float *probabilities)
+{
+    const struct cells *cells = context;
+    uint8_t *bytes = cells->bytes + (size_t)row * cells->map.x.n_cells;
+    for (uint32_t i = 0; i < cells->map.x.n_cells; i++)
+        bytes[i] = to_byte(probabilities[i]);
+}
+
+/* On success the caller frees cells->bytes. */
+static int label_cells(const struct fine_source *source, struct cells *cells, struct error *err)
+{
+    int rc = cells_init(cells, source, "the label map", err);
+    if (rc == 0)
+        rc = fine_map_visit_labels(source, take_labels, cells, err);
     if (rc < 0)
-        return rc;
-    uint64_t n_chips = grid_n_chips(grid);
-    uint8_t *indices = malloc(n_chips);
-    if (indices == NULL)
-        return error_set_nomem(err, "the label map");
+        free(cells->bytes);
+    return rc;
+}
+
+static int write_indices(const uint8_t *indices, uint32_t width, uint32_t height,
+                         const struct rgb *colors, uint32_t n_classes, struct png_bytes *out,
+                         struct error *err)
+{
     struct rgb palette[PALETTE_SIZE] = {0};
     memcpy(palette, colors, n_classes * sizeof(*colors));
     palette[UNKNOWN_INDEX] = unknown_color;
     palette[NOT_ANALYSED_INDEX] = not_analysed_color;
+    const size_t n = (size_t)width * height;
     uint32_t n_colors = n_classes;
-    for (uint64_t i = 0; i < n_chips; i++) {
-        indices[i] = (uint8_t)labels[i];
-        if (labels[i] >= n_classes)
+    for (size_t i = 0; i < n && n_colors < PALETTE_SIZE; i++) {
+        if (indices[i] >= n_classes)
             n_colors = PALETTE_SIZE;
     }
-    rc = png_write_indexed(indices, grid->columns, grid->rows, palette, n_colors, out, err);
-    free(indices);
-    return rc;
+    return png_write_indexed(indices, width, height, palette, n_colors, out, err);
 }
 
-int maps_probability(const struct grid *grid, const float *probabilities, uint32_t n_classes,
-                     uint32_t class_index, struct png_bytes *out, struct error *err)
+int maps_labels(const struct fine_source *source, const struct rgb *colors, struct png_bytes *out,
+                struct error *err)
 {
-    int rc = check_classes(n_classes, err);
+    struct cells cells;
+    int rc = label_cells(source, &cells, err);
     if (rc < 0)
         return rc;
-    if (class_index >= n_classes)
-        return error_set(err, ERROR_INVALID, "class: %u, the last one is %u", class_index,
-                         n_classes - 1);
-    uint64_t n_chips = grid_n_chips(grid);
-    uint8_t *grey = malloc(n_chips);
-    if (grey == NULL)
-        return error_set_nomem(err, "the probability map");
-    for (uint64_t i = 0; i < n_chips; i++)
-        grey[i] = to_byte(probabilities[i * n_classes + class_index]);
-    rc = png_write_grey8(grey, grid->columns, grid->rows, out, err);
-    free(grey);
+    rc = write_indices(cells.bytes, cells.map.x.n_cells, cells.map.y.n_cells, colors,
+                       source->n_classes, out, err);
+    free(cells.bytes);
     return rc;
 }
 
-/* For each of n_out pixels along one axis of the output: the grid line (column or row) whose chip
- * covers it with the nearest centre, or -1. The grid is a product of its columns and its rows, so
- * the nearest chip is the nearest column in the nearest row. Chips of a line have one size and
- * rising places: nearest centre is first to last in one sweep; a tie goes to the lower index. */
-static void nearest_lines(const uint32_t *starts, uint32_t n_lines, uint32_t size,
-                          uint32_t image_size, uint32_t n_out, int64_t *lines)
+int maps_probability(const struct fine_source *source, uint32_t class_index, struct png_bytes *out,
+                     struct error *err)
 {
-    uint32_t line = 0;
+    struct cells cells;
+    int rc = cells_init(&cells, source, "the probability map", err);
+    if (rc < 0)
+        return rc;
+    rc = fine_map_visit_probability(source, class_index, take_probabilities, &cells, err);
+    if (rc == 0)
+        rc = png_write_grey8(cells.bytes, cells.map.x.n_cells, cells.map.y.n_cells, out, err);
+    free(cells.bytes);
+    return rc;
+}
+
+/* ---- laid over the image ---- */
+
+static double centre(const struct fine_axis *axis, uint32_t cell)
+{
+    return 0.5 * ((double)fine_axis_begin(axis, cell) + fine_axis_end(axis, cell));
+}
+
+/* For each of n_out pixels along one axis of the picture: the cell (column or row) that covers its
+ * centre, or -1. A map is a product of its columns and its rows, so the nearest window is the
+ * nearest column in the nearest row. Cells rise: one sweep finds them all; a tie goes to the lower
+ * index. */
+static void find_cells(const struct fine_axis *axis, uint32_t image_side, uint32_t n_out,
+                       int64_t *out)
+{
+    uint32_t cell = 0;
     for (uint32_t i = 0; i < n_out; i++) {
-        double at = (i + 0.5) * image_size / n_out;
-        while (line + 1 < n_lines &&
-               fabs(starts[line + 1] + 0.5 * size - at) < fabs(starts[line] + 0.5 * size - at))
-            line++;
-        bool covered = at >= starts[line] && at < (double)starts[line] + size;
-        lines[i] = covered ? (int64_t)line : -1;
+        const double at = (i + 0.5) * image_side / n_out;
+        while (cell + 1 < axis->n_cells && at >= fine_axis_begin(axis, cell + 1) &&
+               (at >= fine_axis_end(axis, cell) ||
+                fabs(centre(axis, cell + 1) - at) < fabs(centre(axis, cell) - at)))
+            cell++;
+        const bool covered = at >= fine_axis_begin(axis, cell) && at < fine_axis_end(axis, cell);
+        out[i] = covered ? (int64_t)cell : -1;
     }
 }
 
-struct overlay {
+/* A label map as large as the picture. */
+struct laid {
     uint32_t width, height;
-    int64_t *columns;    /* width: grid column of each output column, or -1; owned */
-    int64_t *rows;       /* height; owned */
-    const uint8_t *grey; /* height x width; borrowed */
-    uint8_t *pixels;     /* height x width x 3; owned */
+    uint8_t *indices; /* height x width; owned */
 };
 
-static void overlay_clear(struct overlay *overlay)
+static void lay_rows(struct laid *laid, const struct cells *cells, const int64_t *rows,
+                     const int64_t *columns)
 {
-    free(overlay->columns);
-    free(overlay->rows);
-    free(overlay->pixels);
+    for (uint32_t y = 0; y < laid->height; y++) {
+        uint8_t *out = laid->indices + (size_t)y * laid->width;
+        if (rows[y] < 0) {
+            memset(out, NOT_ANALYSED_INDEX, laid->width);
+            continue;
+        }
+        const uint8_t *row = cells->bytes + (size_t)rows[y] * cells->map.x.n_cells;
+        for (uint32_t x = 0; x < laid->width; x++)
+            out[x] = columns[x] < 0 ? NOT_ANALYSED_INDEX : row[columns[x]];
+    }
 }
 
-static int overlay_plan(struct overlay *overlay, const struct grid *grid, struct error *err)
+static int lay_cells(struct laid *laid, const struct grid *grid, const struct cells *cells,
+                     struct error *err)
 {
-    size_t n_pixels = (size_t)overlay->width * overlay->height;
-    uint32_t longest = grid->columns > grid->rows ? grid->columns : grid->rows;
-    uint32_t *starts = calloc(longest, sizeof(*starts));
-    overlay->columns = calloc(overlay->width, sizeof(*overlay->columns));
-    overlay->rows = calloc(overlay->height, sizeof(*overlay->rows));
-    overlay->pixels = n_pixels <= SIZE_MAX / 3 ? malloc(n_pixels * 3) : NULL;
-    if (starts == NULL || overlay->columns == NULL || overlay->rows == NULL ||
-        overlay->pixels == NULL) {
-        free(starts);
-        return error_set_nomem(err, "the overlay");
+    int64_t *columns = calloc(laid->width, sizeof(*columns));
+    int64_t *rows = calloc(laid->height, sizeof(*rows));
+    laid->indices = malloc((size_t)laid->width * laid->height);
+    int rc = 0;
+    if (columns == NULL || rows == NULL || laid->indices == NULL) {
+        free(laid->indices);
+        rc = error_set_nomem(err, "the label map");
+        goto out;
     }
-    for (uint32_t c = 0; c < grid->columns; c++)
-        starts[c] = grid_chip(grid, c).x;
-    nearest_lines(starts, grid->columns, grid->params.chip_width, grid->image_width, overlay->width,
-                  overlay->columns);
-    for (uint32_t r = 0; r < grid->rows; r++)
-        starts[r] = grid_chip(grid, (uint64_t)r * grid->columns).y;
-    nearest_lines(starts, grid->rows, grid->params.chip_height, grid->image_height, overlay->height,
-                  overlay->rows);
-    free(starts);
-    return 0;
+    find_cells(&cells->map.x, grid->image_width, laid->width, columns);
+    find_cells(&cells->map.y, grid->image_height, laid->height, rows);
+    lay_rows(laid, cells, rows, columns);
+out:
+    free(columns);
+    free(rows);
+    return rc;
+}
+
+/* On success the caller frees out->indices. */
+static int lay_labels(const struct fine_source *source, uint32_t max_side, struct laid *out,
+                      struct error *err)
+{
+    const struct grid *grid = source->grid;
+    struct cells cells;
+    if (max_side == 0)
+        return error_set(err, ERROR_INVALID, "max_side: 0, at least 1 is needed");
+    int rc = label_cells(source, &cells, err);
+    if (rc < 0)
+        return rc;
+    preview_size(grid->image_width, grid->image_height, max_side, &out->width, &out->height);
+    rc = lay_cells(out, grid, &cells, err);
+    free(cells.bytes);
+    return rc;
+}
+
+int maps_labels_laid(const struct fine_source *source, const struct rgb *colors, uint32_t max_side,
+                     struct png_bytes *out, struct error *err)
+{
+    struct laid laid;
+    int rc = lay_labels(source, max_side, &laid, err);
+    if (rc < 0)
+        return rc;
+    rc = write_indices(laid.indices, laid.width, laid.height, colors, source->n_classes, out, err);
+    free(laid.indices);
+    return rc;
 }
 
 /* Opacity 0.4, rounded half up. */
@@ -188,46 +264,38 @@ static uint8_t blend(uint8_t grey, uint8_t color)
     return (uint8_t)((6u * grey + 4u * color + 5u) / 10u);
 }
 
-static void overlay_paint(struct overlay *overlay, const struct grid *grid, const uint16_t *labels,
-                          const struct rgb *colors)
+static void paint(const struct laid *laid, const uint8_t *grey, const struct rgb *colors,
+                  uint8_t *pixels)
 {
-    for (uint32_t y = 0; y < overlay->height; y++) {
-        for (uint32_t x = 0; x < overlay->width; x++) {
-            size_t i = (size_t)y * overlay->width + x;
-            uint8_t grey = overlay->grey[i];
-            uint8_t *pixel = overlay->pixels + i * 3;
-            pixel[0] = pixel[1] = pixel[2] = grey;
-            int64_t row = overlay->rows[y], column = overlay->columns[x];
-            if (row < 0 || column < 0)
-                continue;
-            const uint16_t label = labels[(uint64_t)row * grid->columns + (uint64_t)column];
-            if (label == LABEL_NOT_ANALYSED)
-                continue;
-            const struct rgb color = label == LABEL_UNKNOWN ? unknown_color : colors[label];
-            pixel[0] = blend(grey, color.r);
-            pixel[1] = blend(grey, color.g);
-            pixel[2] = blend(grey, color.b);
-        }
+    const size_t n = (size_t)laid->width * laid->height;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *pixel = pixels + i * 3;
+        pixel[0] = pixel[1] = pixel[2] = grey[i];
+        if (laid->indices[i] == NOT_ANALYSED_INDEX)
+            continue;
+        const struct rgb color = palette_color(colors, laid->indices[i]);
+        pixel[0] = blend(grey[i], color.r);
+        pixel[1] = blend(grey[i], color.g);
+        pixel[2] = blend(grey[i], color.b);
     }
 }
 
-int maps_overlay(const struct grid *grid, const uint8_t *grey, const uint16_t *labels,
-                 const struct rgb *colors, uint32_t n_classes, uint32_t max_side,
-                 struct png_bytes *out, struct error *err)
+int maps_overlay(const struct fine_source *source, const uint8_t *grey, const struct rgb *colors,
+                 uint32_t max_side, struct png_bytes *out, struct error *err)
 {
-    int rc = check_labels(grid, labels, n_classes, err);
+    struct laid laid;
+    int rc = lay_labels(source, max_side, &laid, err);
     if (rc < 0)
         return rc;
-    if (max_side == 0)
-        return error_set(err, ERROR_INVALID, "max_side: 0, at least 1 is needed");
-    struct overlay overlay = {.grey = grey};
-    preview_size(grid->image_width, grid->image_height, max_side, &overlay.width, &overlay.height);
-    rc = overlay_plan(&overlay, grid, err);
-    if (rc < 0)
+    uint8_t *pixels = reallocarray(NULL, (size_t)laid.width * laid.height, 3);
+    if (pixels == NULL) {
+        rc = error_set_nomem(err, "the overlay");
         goto out;
-    overlay_paint(&overlay, grid, labels, colors);
-    rc = png_write_rgb8(overlay.pixels, overlay.width, overlay.height, out, err);
+    }
+    paint(&laid, grey, colors, pixels);
+    rc = png_write_rgb8(pixels, laid.width, laid.height, out, err);
 out:
-    overlay_clear(&overlay);
+    free(pixels);
+    free(laid.indices);
     return rc;
 }

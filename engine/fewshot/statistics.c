@@ -1,62 +1,103 @@
-/* Everything is counted first, in one walk over the chips and one over their neighbourhoods, and
- * then written down class by class. */
+/* Everything is counted first, in one walk over the chips, one over the map's cells and one over
+ * their neighbourhoods, and then written down class by class. */
 #include "engine/fewshot/statistics.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fewshot/classifier.h"
 #include "engine/fewshot/labels.h"
 #include "engine/fewshot/regions.h"
 
-enum { PER_CLASS = 6 };
-
-static int check(const uint16_t *labels, uint64_t n_chips, uint32_t n_classes, struct error *err)
-{
-    if (n_classes == 0 || n_classes > CLASSIFIER_CLASSES_MAX)
-        return error_set(err, ERROR_INVALID, "classes: %u, from 1 to %d are allowed", n_classes,
-                         CLASSIFIER_CLASSES_MAX);
-    if (n_chips > UINT32_MAX)
-        return error_set(err, ERROR_INVALID, "chips: %llu, at most %u are allowed",
-                         (unsigned long long)n_chips, UINT32_MAX);
-    return labels_check(labels, 0, n_chips, n_classes, err);
-}
+enum { PER_CLASS = 8 };
 
 /* What is counted of a class. */
 struct count {
     uint64_t n_chips;
     uint64_t n_regions_4, n_regions_8;
+    uint64_t n_pixels;  /* of its cells */
     double probability; /* sum over its chips */
 };
 
-/* *n_analysed: all chips but those that were left out. */
-static void count_chips(const uint16_t *labels, const float *probabilities, uint64_t n_chips,
-                        uint32_t n_classes, struct count *counts, uint64_t *n_analysed)
+/* The map, and what its cells add up to. */
+struct areas {
+    struct fine_map map;
+    uint16_t *labels; /* of its cells; owned */
+    uint32_t n_classes;
+    struct count *counts;
+    uint64_t n_pixels; /* of all cells but those that were left out */
+};
+
+static void count_chips(const struct fine_source *source, struct count *counts)
 {
-    *n_analysed = 0;
+    const uint64_t n_chips = grid_n_chips(source->grid);
+    const uint32_t n_classes = source->n_classes;
     for (uint64_t i = 0; i < n_chips; i++) {
-        *n_analysed += labels[i] != LABEL_NOT_ANALYSED;
-        if (labels[i] >= n_classes)
+        const uint16_t label = source->labels[i];
+        if (label >= n_classes)
             continue;
-        struct count *count = &counts[labels[i]];
-        count->n_chips++;
-        count->probability += probabilities[i * n_classes + labels[i]];
+        counts[label].n_chips++;
+        counts[label].probability += source->probabilities[i * n_classes + label];
     }
 }
 
-static int count_regions(const uint16_t *labels, uint32_t rows, uint32_t columns,
-                         uint32_t n_classes, struct count *counts, struct error *err)
+/* A chip that overlaps no other along an axis stands for its stride there, gap and all. */
+static uint32_t length(const struct fine_axis *axis, uint32_t cell)
+{
+    return fine_axis_is_fine(axis) ? fine_axis_end(axis, cell) - fine_axis_begin(axis, cell)
+                                   : axis->step;
+}
+
+static void take_row(void *context, uint32_t row, const uint16_t *labels)
+{
+    struct areas *areas = context;
+    const struct fine_map *map = &areas->map;
+    const uint64_t height = length(&map->y, row);
+    for (uint32_t column = 0; column < map->x.n_cells; column++) {
+        const uint64_t n_pixels = height * length(&map->x, column);
+        if (labels[column] < areas->n_classes)
+            areas->counts[labels[column]].n_pixels += n_pixels;
+        if (labels[column] != LABEL_NOT_ANALYSED)
+            areas->n_pixels += n_pixels;
+    }
+    memcpy(areas->labels + (size_t)row * map->x.n_cells, labels, map->x.n_cells * sizeof(*labels));
+}
+
+static int count_regions(const struct areas *areas, struct error *err)
 {
     uint64_t regions_4[CLASSIFIER_CLASSES_MAX], regions_8[CLASSIFIER_CLASSES_MAX];
-    int rc = regions_count(labels, rows, columns, n_classes, regions_4, regions_8, err);
+    int rc = regions_count(areas->labels, areas->map.y.n_cells, areas->map.x.n_cells,
+                           areas->n_classes, regions_4, regions_8, err);
     if (rc < 0)
         return rc;
-    for (uint32_t k = 0; k < n_classes; k++) {
-        counts[k].n_regions_4 = regions_4[k];
-        counts[k].n_regions_8 = regions_8[k];
+    for (uint32_t k = 0; k < areas->n_classes; k++) {
+        areas->counts[k].n_regions_4 = regions_4[k];
+        areas->counts[k].n_regions_8 = regions_8[k];
     }
     return 0;
+}
+
+/* Fills the counts (zero before); *n_pixels: of all cells that were analysed. */
+static int count_areas(const struct fine_source *source, struct count *counts, uint64_t *n_pixels,
+                       struct error *err)
+{
+    struct areas areas = {.n_classes = source->n_classes, .counts = counts};
+    fine_map_plan(source->grid, &areas.map);
+    const uint64_t n_cells = fine_map_n_cells(&areas.map);
+    if (n_cells > UINT32_MAX)
+        return error_set(err, ERROR_INVALID, "cells of the map: %llu, at most %u are allowed",
+                         (unsigned long long)n_cells, UINT32_MAX);
+    areas.labels = calloc(n_cells, sizeof(*areas.labels));
+    if (areas.labels == NULL)
+        return error_set_nomem(err, "the statistics");
+    int rc = fine_map_visit_labels(source, take_row, &areas, err);
+    if (rc == 0)
+        rc = count_regions(&areas, err);
+    if (rc == 0)
+        *n_pixels = areas.n_pixels;
+    free(areas.labels);
+    return rc;
 }
 
 static void add(struct statistics *statistics, uint32_t class_index, const char *name, double value)
@@ -70,39 +111,40 @@ static void add(struct statistics *statistics, uint32_t class_index, const char 
                            .high = NAN};
 }
 
-/* At most PER_CLASS numbers. */
+/* At most PER_CLASS numbers. Of a class that wins no cell, chips may be left, and the other way
+ * round: overlapping windows outvote each other. */
 static void describe(struct statistics *statistics, uint32_t class_index, const struct count *count,
-                     uint64_t n_analysed)
+                     uint64_t n_pixels, double pixels_per_cell)
 {
-    const double n = (double)count->n_chips;
-    const bool any = count->n_chips > 0;
+    const double n = (double)count->n_chips, n_regions = (double)count->n_regions_8;
+    const double area = (double)count->n_pixels / pixels_per_cell;
     add(statistics, class_index, STATISTIC_CHIPS, n);
-    add(statistics, class_index, STATISTIC_AREA_FRACTION, any ? n / (double)n_analysed : 0.0);
-    add(statistics, class_index, STATISTIC_MEAN_PROBABILITY, any ? count->probability / n : 0.0);
+    add(statistics, class_index, STATISTIC_AREA_FRACTION,
+        count->n_pixels > 0 ? (double)count->n_pixels / (double)n_pixels : 0.0);
+    add(statistics, class_index, STATISTIC_AREA_CELLS, area);
+    add(statistics, class_index, STATISTIC_MEAN_PROBABILITY, n > 0 ? count->probability / n : 0.0);
     add(statistics, class_index, STATISTIC_REGIONS_4, (double)count->n_regions_4);
-    add(statistics, class_index, STATISTIC_REGIONS_8, (double)count->n_regions_8);
-    add(statistics, class_index, STATISTIC_MEAN_REGION_CHIPS,
-        any ? n / (double)count->n_regions_8 : 0.0);
+    add(statistics, class_index, STATISTIC_REGIONS_8, n_regions);
+    add(statistics, class_index, STATISTIC_MEAN_REGION_CHIPS, n_regions > 0 ? n / n_regions : 0.0);
+    add(statistics, class_index, STATISTIC_MEAN_REGION_CELLS,
+        n_regions > 0 ? area / n_regions : 0.0);
 }
 
-int statistics_compute(const uint16_t *labels, const float *probabilities, uint32_t rows,
-                       uint32_t columns, uint32_t n_classes, struct statistics *out,
-                       struct error *err)
+int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err)
 {
-    uint64_t n_chips = (uint64_t)rows * columns, n_analysed = 0;
+    const struct grid_params *grid = &source->grid->params;
     struct count counts[CLASSIFIER_CLASSES_MAX] = {0};
     struct statistics statistics = {0};
-    int rc = check(labels, n_chips, n_classes, err);
-    if (rc == 0)
-        rc = count_regions(labels, rows, columns, n_classes, counts, err);
+    uint64_t n_pixels = 0;
+    int rc = count_areas(source, counts, &n_pixels, err);
     if (rc < 0)
         return rc;
-    statistics.items = calloc((size_t)n_classes * PER_CLASS, sizeof(*statistics.items));
+    statistics.items = calloc((size_t)source->n_classes * PER_CLASS, sizeof(*statistics.items));
     if (statistics.items == NULL)
         return error_set_nomem(err, "the statistics");
-    count_chips(labels, probabilities, n_chips, n_classes, counts, &n_analysed);
-    for (uint32_t k = 0; k < n_classes; k++)
-        describe(&statistics, k, &counts[k], n_analysed);
+    count_chips(source, counts);
+    for (uint32_t k = 0; k < source->n_classes; k++)
+        describe(&statistics, k, &counts[k], n_pixels, (double)grid->stride_x * grid->stride_y);
     *out = statistics;
     return 0;
 }

@@ -8,21 +8,29 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/fewshot/classifier.h"
+#include "engine/fewshot/fine_map.h"
 
-/* Of a class. Means are 0 when there is nothing to average. */
+/* Of a class. Means are 0 when there is nothing to average. What is about places is read off the
+ * map (fine_map.h): where windows overlap, its cells and not the chips part the image. */
 #define STATISTIC_CHIPS "n_chips"
-/* n_chips / all chips that were analysed, unknown ones too */
+/* area of the class / area of all cells that were analysed, unknown ones too */
 #define STATISTIC_AREA_FRACTION "area_fraction"
+/* area in cells of stride x stride pixels: one that is cut short counts as its part of them. A
+ * chip that overlaps no other stands for one */
+#define STATISTIC_AREA_CELLS "area_cells"
 /* of the class, over the chips that carry its label */
 #define STATISTIC_MEAN_PROBABILITY "mean_probability"
-/* connected regions of the label map, 4- and 8-neighbour */
+/* connected regions of the map, 4- and 8-neighbour */
 #define STATISTIC_REGIONS_4 "n_regions_4"
 #define STATISTIC_REGIONS_8 "n_regions_8"
-/* n_chips / n_regions_8 */
+/* n_chips / n_regions_8, and area_cells / n_regions_8 */
 #define STATISTIC_MEAN_REGION_CHIPS "mean_region_chips"
+#define STATISTIC_MEAN_REGION_CELLS "mean_region_cells"
 
 enum { STATISTIC_OF_IMAGE = -1 }; /* class_index of a number about the image as a whole */
+
+/* A label, and a node of the trees of regions. */
+enum { STATISTICS_CELL_SIZE = sizeof(uint16_t) + sizeof(uint32_t) };
 
 struct statistic {
     int32_t class_index;
@@ -38,11 +46,9 @@ struct statistics {
     size_t n_items;
 };
 
-/* labels: rows x columns labels (labels.h), row-major; probabilities: rows x columns x n_classes.
- * Both borrowed. ERROR_INVALID: a label that may not be. ERROR_NOMEM. */
-int statistics_compute(const uint16_t *labels, const float *probabilities, uint32_t rows,
-                       uint32_t columns, uint32_t n_classes, struct statistics *out,
-                       struct error *err);
+/* Beside the source it takes memory for the map: STATISTICS_CELL_SIZE bytes a cell. ERROR_INVALID:
+ * a label that may not be, more than UINT32_MAX cells. ERROR_NOMEM, ERROR_CANCELLED. */
+int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err);
 void statistics_clear(struct statistics *statistics);
 
 /* NULL: there is none. */

@@ -1,12 +1,13 @@
-/* chipshot classify: one image and one support set, no server: labels.csv, overlay.png and
- * statistics.json, with the same engine and the same rules as a job: an example that is a chip of
- * the grid takes its embedding from there, any other is embedded in a batch of its own. */
+/* chipshot classify: one image and one support set, no server: labels.csv, labels.png, overlay.png
+ * and statistics.json, with the same engine and the same rules as a job: an example that is a chip
+ * of the grid takes its embedding from there, any other is embedded in a batch of its own. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/results/labels_csv.h"
+#include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/maps.h"
@@ -147,9 +148,29 @@ static int write_labels(const struct run *run, const char *directory, struct err
     return rc;
 }
 
+static struct fine_source source_of(const struct run *run)
+{
+    return (struct fine_source){.grid = &run->grid,
+                                .labels = run->result.chips.labels,
+                                .probabilities = run->result.chips.probabilities,
+                                .n_classes = run->support.n_classes};
+}
+
+static int write_map(const struct run *run, const char *directory, struct error *err)
+{
+    const struct fine_source source = source_of(run);
+    struct png_bytes png = {0};
+    int rc = maps_labels(&source, run->support.colors, &png, err);
+    if (rc == 0)
+        rc = file_write(directory, "labels.png", png.data, png.size, err);
+    png_bytes_clear(&png);
+    return rc;
+}
+
 static int write_overlay(const struct run *run, const char *directory, struct error *err)
 {
     const struct image_info *info = &run->image.info;
+    const struct fine_source source = source_of(run);
     struct png_bytes png = {0};
     uint32_t width, height;
     preview_size(info->width, info->height, OVERLAY_MAX_SIDE, &width, &height);
@@ -158,8 +179,7 @@ static int write_overlay(const struct run *run, const char *directory, struct er
                           : preview_of_plane(run->image.pixels, info->width, info->height, width,
                                              height, grey, err);
     if (rc == 0)
-        rc = maps_overlay(&run->grid, grey, run->result.chips.labels, run->support.colors,
-                          run->support.n_classes, OVERLAY_MAX_SIDE, &png, err);
+        rc = maps_overlay(&source, grey, run->support.colors, OVERLAY_MAX_SIDE, &png, err);
     if (rc == 0)
         rc = file_write(directory, "overlay.png", png.data, png.size, err);
     png_bytes_clear(&png);
@@ -171,13 +191,13 @@ static int write_overlay(const struct run *run, const char *directory, struct er
 static int classes_to_json(const struct run *run, json_t *out, struct error *err)
 {
     const struct grid_params *grid = &run->grid.params;
-    const double chip_area = statistics_chip_area_nm2(
+    const double cell_area = statistics_cell_area_nm2(
         image_calibration_square_nm(&run->image.info.calibration), grid->stride_x, grid->stride_y);
     int rc = 0;
     for (uint32_t i = 0; i < run->support.n_classes && rc == 0; i++) {
         json_t *class = json_pack("{s:s}", "name", run->support.names[i]);
         rc = json_array_append_new(out, class) == 0
-                 ? statistics_json_add(class, &run->result.statistics, i, chip_area, err)
+                 ? statistics_json_add(class, &run->result.statistics, i, cell_area, err)
                  : error_set_nomem(err, "statistics.json");
     }
     return rc;
@@ -187,10 +207,11 @@ static int write_statistics(const struct run *run, const char *directory, struct
 {
     json_t *classes = json_array();
     int rc = classes_to_json(run, classes, err);
-    json_t *root = json_pack("{s:{s:i, s:i}, s:s, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
-                             "columns", (int)run->grid.columns, "encoding",
-                             encoding_name(embedder_encoding(run->session.embedder)), "temperature",
-                             run->result.chips.temperature, "classes", classes);
+    json_t *root =
+        json_pack("{s:{s:i, s:i}, s:o, s:s, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
+                  "columns", (int)run->grid.columns, "map", map_json_create(&run->grid), "encoding",
+                  encoding_name(embedder_encoding(run->session.embedder)), "temperature",
+                  run->result.chips.temperature, "classes", classes);
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     if (rc == 0)
         rc = text == NULL ? error_set_nomem(err, "statistics.json")
@@ -210,6 +231,8 @@ static int run_request(const struct request *request, struct error *err)
         rc = file_make_directory(request->directory, err);
     if (rc == 0)
         rc = write_labels(&run, request->directory, err);
+    if (rc == 0)
+        rc = write_map(&run, request->directory, err);
     if (rc == 0)
         rc = write_overlay(&run, request->directory, err);
     if (rc == 0)
@@ -258,7 +281,7 @@ static const struct command_option known_options[] = {
 static const struct command description = {
     .usage = "classify --image FILE --support FILE.json --out DIR [OPTION]...",
     .summary = "Classifies every chip of an image by its nearest prototype; writes labels.csv, "
-               "overlay.png\nand statistics.json.",
+               "labels.png,\noverlay.png and statistics.json.",
     .options = known_options,
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };

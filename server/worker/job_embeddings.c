@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "engine/encoder/encoder.h"
+#include "engine/fewshot/statistics.h"
 
 enum { KEY_SIZE = 512 };
 
@@ -77,18 +78,20 @@ static int name_embeddings(const struct job_embeddings *embeddings, const struct
 
 /* A job that the kernel kills would take the server with it, at every start again. What grows with
  * the image whatever is done are the results of its chips: a label, a distance and the
- * probabilities, as they are, encoded, and in the database's row; and, beside the first, a node of
- * the trees of regions. */
+ * probabilities, as they are, encoded, and in the database's row; and, beside the first, the map
+ * that the statistics are read off. */
 static int check_results(const struct job_embeddings *embeddings, struct error *err)
 {
     const struct job_state *state = embeddings->state;
     const uint64_t n = grid_n_chips(&embeddings->image->grid);
     const uint64_t result_size =
         sizeof(uint16_t) + sizeof(float) + state->set.n_classes * sizeof(float);
-    const uint64_t chip_size = 3 * result_size + sizeof(uint32_t);
+    struct fine_map map;
+    fine_map_plan(&embeddings->image->grid, &map);
+    const uint64_t map_size = fine_map_n_cells(&map) * STATISTICS_CELL_SIZE;
     const uint64_t max_size =
         state->engine->max_result_size > 0 ? state->engine->max_result_size : half_of_memory();
-    if (n <= max_size / chip_size)
+    if (map_size <= max_size && n <= (max_size - map_size) / (3 * result_size))
         return 0;
     return error_set(err, ERROR_INVALID,
                      "image %s: the labels and probabilities of %" PRIu64

@@ -24,9 +24,14 @@ static void the_list_has_grid_and_statistics(void **state)
     assert_int_equal((int)rig_number(rig, "/items/0/grid/stride/x"), 8);
     assert_string_equal(rig_text(rig, "/items/0/grid/edge"), "drop");
     assert_string_equal(rig_text(rig, "/items/0/encoding"), "chips");
+    assert_int_equal((int)rig_number(rig, "/items/0/map/rows"), 3);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/columns"), 5);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/cell/width"), 8);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/end/y"), 24);
     assert_string_equal(rig_text(rig, "/items/0/classes/0/name"), "film");
     assert_int_equal((int)rig_number(rig, "/items/0/classes/0/n_chips"), 8);
-    /* 8 chips of 8 x 8 pixels of 0.5 nm */
+    /* 8 chips of 8 x 8 pixels of 0.5 nm. The rig stores no areas, as it was before there were
+     * cells. */
     assert_true(rig_number(rig, "/items/0/classes/0/area_nm2") == 128);
     assert_true(rig_number(rig, "/items/0/classes/1/mean_region_area_nm2") == 112);
     char link[300];
@@ -263,6 +268,16 @@ static void maps_are_drawn(void **state)
     assert_int_equal(image.info.height, 15);
     assert_int_equal(image.info.n_channels, 3);
     image_clear(&image);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/labels.png?max_side=20", id, rig->image);
+    decode_answer(rig, &image);
+    assert_int_equal(image.info.width, 20);
+    assert_int_equal(image.info.height, 15);
+    assert_true(image.pixels[0] == image.pixels[3] && image.pixels[3] != image.pixels[4]);
+    assert_int_equal((int)image.pixels[20 * 14], 0); /* below the last row of chips */
+    image_clear(&image);
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/labels.png?max_side=0", id, rig->image);
+    rig_assert_fault(rig, 1, "max_side", "1");
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png?max_side=20", id, rig->image);
     char *etag = strdup(rig_got(rig, "ETag"));
     rig_header(rig, "If-None-Match", etag);
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png?max_side=20",
@@ -275,6 +290,43 @@ static void maps_are_drawn(void **state)
     rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/probability/2.png", id, rig->image);
     rig_assert_problem(rig, 404, "not-found");
     assert_non_null(strstr(rig_text(rig, "/detail"), "0 to 1"));
+}
+
+/* Chips of 8 at a stride of 1, whose classes alternate along a row: cells are pixels, the first and
+ * last of a row have one column of chips, the next ones two, of both classes. */
+static void maps_are_finer_where_chips_overlap(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE], image_id[DB_ID_SIZE];
+    struct image image;
+    rig_fill(rig);
+    rig_add_large_result(rig, LARGE_WIDTH, LARGE_HEIGHT, id, image_id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results", id), 200);
+    assert_int_equal((int)rig_number(rig, "/items/0/grid/columns"), LARGE_COLUMNS);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/columns"), LARGE_WIDTH);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/rows"), LARGE_HEIGHT);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/step/x"), 1);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/cell/height"), 1);
+    assert_int_equal((int)rig_number(rig, "/items/0/map/end/x"), LARGE_WIDTH);
+    static const char *const targets[] = {"labels.png", "labels.png?max_side=8192",
+                                          "probability/0.png"};
+    for (int i = 0; i < 3; i++) {
+        rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/%s", id, image_id, targets[i]);
+        decode_answer(rig, &image);
+        assert_int_equal(image.info.width, LARGE_WIDTH);
+        assert_int_equal(image.info.height, LARGE_HEIGHT);
+        const float *row = image.pixels + (size_t)200 * LARGE_WIDTH;
+        assert_true(row[0] != row[LARGE_WIDTH - 1]);
+        if (i == 2) {
+            assert_int_equal((int)row[0], 191);
+            assert_int_equal((int)row[1], 128);
+            assert_int_equal((int)row[LARGE_WIDTH - 1], 64);
+        } else {
+            assert_true(row[1] == row[0]); /* equal means: the lower class */
+            assert_true(row[LARGE_WIDTH - 2] == row[0]);
+        }
+        image_clear(&image);
+    }
 }
 
 static void chips_without_a_class_are_shown(void **state)
@@ -342,6 +394,7 @@ int main(void)
         TEST(a_large_json_is_a_stream_of_every_chip),
         TEST(a_stream_of_a_deleted_job_fails),
         TEST(maps_are_drawn),
+        TEST(maps_are_finer_where_chips_overlap),
         TEST(chips_without_a_class_are_shown),
         TEST(unknown_results_are_not_found),
     };

@@ -6,7 +6,8 @@
 
 enum { N = 7 };
 
-/* Of two classes, the second one whole; what nobody asks for does not disturb. */
+/* Of two classes, the second one whole, as results were stored before there were cells; what nobody
+ * asks for does not disturb. */
 static struct statistic items[N] = {
     {0, STATISTIC_CHIPS, "", 3, NAN, NAN},
     {1, "a statistic that came later", "nm", 0.5, 0.25, 0.75},
@@ -16,7 +17,7 @@ static struct statistic items[N] = {
     {1, STATISTIC_REGIONS_4, "", 4, NAN, NAN},
     {1, STATISTIC_REGIONS_8, "", 2, NAN, NAN},
 };
-static struct statistic with_chips[N + 1];
+static struct statistic with_chips[N + 3];
 static struct statistics statistics = {with_chips, N + 1};
 
 static int set_up(void **state)
@@ -24,13 +25,14 @@ static int set_up(void **state)
     (void)state;
     memcpy(with_chips, items, sizeof(items));
     with_chips[N] = (struct statistic){1, STATISTIC_CHIPS, "", 3, NAN, NAN};
+    statistics.n_items = N + 1;
     return 0;
 }
 
-static void assert_text(double chip_area_nm2, const char *expected)
+static void assert_text(double cell_area_nm2, const char *expected)
 {
     json_t *object = json_pack("{s:s}", "name", "film");
-    assert_int_equal(statistics_json_add(object, &statistics, 1, chip_area_nm2, NULL), 0);
+    assert_int_equal(statistics_json_add(object, &statistics, 1, cell_area_nm2, NULL), 0);
     char *text = json_dumps(object, JSON_COMPACT);
     assert_string_equal(text, expected);
     free(text);
@@ -46,6 +48,18 @@ static void a_class_is_told_in_one_order(void **state)
     assert_text(NAN, "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_nm2\":null,"
                      "\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
                      "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":null}");
+}
+
+/* Where chips overlap, they have no area of their own. */
+static void areas_are_those_of_the_cells(void **state)
+{
+    (void)state;
+    with_chips[N + 1] = (struct statistic){1, STATISTIC_AREA_CELLS, "", 2.5, NAN, NAN};
+    with_chips[N + 2] = (struct statistic){1, STATISTIC_MEAN_REGION_CELLS, "", 1.25, NAN, NAN};
+    statistics.n_items = N + 3;
+    assert_text(2.0, "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_nm2\":5.0,"
+                     "\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
+                     "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":2.5}");
 }
 
 static void assert_corrupt(uint32_t class_index, const char *message)
@@ -74,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_class_is_told_in_one_order, set_up),
+        cmocka_unit_test_setup(areas_are_those_of_the_cells, set_up),
         cmocka_unit_test_setup(what_is_missing_or_no_count_is_corrupt, set_up),
     };
     return test_run(tests);

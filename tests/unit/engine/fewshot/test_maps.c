@@ -37,13 +37,20 @@ static struct grid plan(uint32_t width, uint32_t height, uint32_t chip, uint32_t
     return grid;
 }
 
+/* Without probabilities: of a grid whose chips do not overlap. */
+static struct fine_source source_of(const struct grid *grid, const uint16_t *labels)
+{
+    return (struct fine_source){.grid = grid, .labels = labels, .n_classes = 3};
+}
+
 static void labels_are_one_pixel_a_chip(void **state)
 {
     (void)state;
     struct grid grid = plan(30, 20, 10, 0, GRID_EDGE_DROP);
     const uint16_t labels[] = {0, 1, 2, 2, 1, 0};
     struct png_bytes bytes;
-    assert_int_equal(maps_labels(&grid, labels, colors, 3, &bytes, NULL), 0);
+    struct fine_source source = source_of(&grid, labels);
+    assert_int_equal(maps_labels(&source, colors, &bytes, NULL), 0);
     assert_int_equal(bytes.data[25], 3); /* IHDR colour type: indexed */
     uint32_t width, height;
     uint8_t *pixels = decode(&bytes, &width, &height);
@@ -55,7 +62,8 @@ static void labels_are_one_pixel_a_chip(void **state)
     png_bytes_clear(&bytes);
     const uint16_t beyond[] = {0, 1, 2, 2, 3, 0};
     struct error err;
-    assert_int_equal(maps_labels(&grid, beyond, colors, 3, &bytes, &err), ERROR_INVALID);
+    source.labels = beyond;
+    assert_int_equal(maps_labels(&source, colors, &bytes, &err), ERROR_INVALID);
 }
 
 static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
@@ -66,7 +74,8 @@ static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
     const uint8_t expected[] = {0, 0, 250, 128, 128, 128, 0, 0, 0};
     struct png_bytes bytes;
     uint32_t width, height;
-    assert_int_equal(maps_labels(&grid, labels, colors, 3, &bytes, NULL), 0);
+    struct fine_source source = source_of(&grid, labels);
+    assert_int_equal(maps_labels(&source, colors, &bytes, NULL), 0);
     uint8_t *pixels = decode(&bytes, &width, &height);
     assert_memory_equal(pixels, expected, sizeof(expected));
     free(pixels);
@@ -74,7 +83,7 @@ static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
 
     static const uint8_t plane[30 * 10];
     const uint8_t blended[] = {0, 0, 100, 51, 51, 51, 0, 0, 0}; /* 0.4 of a colour over black */
-    assert_int_equal(maps_overlay(&grid, plane, labels, colors, 3, 30, &bytes, NULL), 0);
+    assert_int_equal(maps_overlay(&source, plane, colors, 30, &bytes, NULL), 0);
     pixels = decode(&bytes, &width, &height);
     for (int i = 0; i < 3; i++)
         assert_memory_equal(pixels + 3 * (10 * i + 5), blended + 3 * i, 3);
@@ -83,9 +92,11 @@ static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
 
     const uint16_t between[] = {0, 1, LABEL_UNKNOWN - 1};
     struct error err;
-    assert_int_equal(maps_labels(&grid, between, colors, 3, &bytes, &err), ERROR_INVALID);
-    assert_int_equal(maps_overlay(&grid, plane, between, colors, 3, 30, &bytes, &err),
-                     ERROR_INVALID);
+    source.labels = between;
+    assert_int_equal(maps_labels(&source, colors, &bytes, &err), ERROR_INVALID);
+    assert_int_equal(maps_overlay(&source, plane, colors, 30, &bytes, &err), ERROR_INVALID);
+    source.labels = labels;
+    assert_int_equal(maps_overlay(&source, plane, colors, 0, &bytes, &err), ERROR_INVALID);
 }
 
 static void probabilities_fill_the_grey_range(void **state)
@@ -94,7 +105,9 @@ static void probabilities_fill_the_grey_range(void **state)
     struct grid grid = plan(20, 20, 10, 0, GRID_EDGE_DROP);
     const float probabilities[] = {1.0f, 0.0f, 0.5f, 0.5f, 0.25f, 0.75f, 0.0f, 1.0f};
     struct png_bytes bytes;
-    assert_int_equal(maps_probability(&grid, probabilities, 2, 1, &bytes, NULL), 0);
+    const uint16_t labels[4] = {0};
+    const struct fine_source source = {&grid, labels, probabilities, 2, NULL};
+    assert_int_equal(maps_probability(&source, 1, &bytes, NULL), 0);
     assert_int_equal(bytes.data[25], 0); /* grey */
     uint32_t width, height;
     uint8_t *pixels = decode(&bytes, &width, &height);
@@ -104,20 +117,23 @@ static void probabilities_fill_the_grey_range(void **state)
     free(pixels);
     png_bytes_clear(&bytes);
     struct error err;
-    assert_int_equal(maps_probability(&grid, probabilities, 2, 2, &bytes, &err), ERROR_INVALID);
+    assert_int_equal(maps_probability(&source, 2, &bytes, &err), ERROR_INVALID);
 }
 
-/* The rule as the header states it, by brute force over all chips. */
-static int64_t nearest_chip(const struct grid *grid, double x, double y)
+/* The rule as the header states it, by brute force over all cells. */
+static int64_t cell_at(const struct fine_map *map, double x, double y)
 {
     int64_t nearest = -1;
     double smallest = 0.0;
-    for (uint64_t i = 0; i < grid_n_chips(grid); i++) {
-        struct chip_rect r = grid_chip(grid, i);
-        if (x < r.x || y < r.y || x >= r.x + r.width || y >= r.y + r.height)
+    for (uint64_t i = 0; i < fine_map_n_cells(map); i++) {
+        const uint32_t row = (uint32_t)(i / map->x.n_cells),
+                       column = (uint32_t)(i % map->x.n_cells);
+        const double x0 = fine_axis_begin(&map->x, column), x1 = fine_axis_end(&map->x, column);
+        const double y0 = fine_axis_begin(&map->y, row), y1 = fine_axis_end(&map->y, row);
+        if (x < x0 || y < y0 || x >= x1 || y >= y1)
             continue;
-        double dx = r.x + 0.5 * r.width - x, dy = r.y + 0.5 * r.height - y;
-        double squared = dx * dx + dy * dy;
+        const double dx = 0.5 * (x0 + x1) - x, dy = 0.5 * (y0 + y1) - y;
+        const double squared = dx * dx + dy * dy;
         if (nearest < 0 || squared < smallest) {
             nearest = (int64_t)i;
             smallest = squared;
@@ -126,50 +142,83 @@ static int64_t nearest_chip(const struct grid *grid, double x, double y)
     return nearest;
 }
 
-static void check_overlay(const struct grid *grid, uint32_t max_side)
+/* A picture of pixels whose centres lie in cells with these labels. */
+static void check_laid(const struct fine_source *source, const uint16_t *labels, uint32_t max_side)
 {
-    uint64_t n_chips = grid_n_chips(grid);
-    uint16_t *labels = calloc(n_chips, sizeof(*labels));
-    for (uint64_t i = 0; i < n_chips; i++)
-        labels[i] = (uint16_t)(i * 7 % 11 % 3);
-    size_t n_pixels = (size_t)grid->image_width * grid->image_height;
+    const struct grid *grid = source->grid;
+    const size_t n_pixels = (size_t)grid->image_width * grid->image_height;
     uint8_t *plane = malloc(n_pixels);
+    struct png_bytes bytes, laid_bytes;
+    struct fine_map map;
+    uint32_t width, height, laid_width, laid_height;
+    fine_map_plan(grid, &map);
     memset(plane, 100, n_pixels);
-    struct png_bytes bytes;
-    assert_int_equal(maps_overlay(grid, plane, labels, colors, 3, max_side, &bytes, NULL), 0);
-    uint32_t width, height;
+    assert_int_equal(maps_overlay(source, plane, colors, max_side, &bytes, NULL), 0);
+    assert_int_equal(maps_labels_laid(source, colors, max_side, &laid_bytes, NULL), 0);
     uint8_t *pixels = decode(&bytes, &width, &height);
+    uint8_t *laid = decode(&laid_bytes, &laid_width, &laid_height);
     assert_true(width <= max_side && height <= max_side);
+    assert_true(laid_width == width && laid_height == height);
     for (uint32_t y = 0; y < height; y++) {
         for (uint32_t x = 0; x < width; x++) {
-            int64_t chip = nearest_chip(grid, (x + 0.5) * grid->image_width / width,
-                                        (y + 0.5) * grid->image_height / height);
+            const int64_t cell = cell_at(&map, (x + 0.5) * grid->image_width / width,
+                                         (y + 0.5) * grid->image_height / height);
+            const struct rgb none = {0, 0, 0}, c = cell >= 0 ? colors[labels[cell]] : none;
             uint8_t expected[3] = {100, 100, 100};
-            if (chip >= 0) {
-                struct rgb c = colors[labels[chip]];
+            if (cell >= 0) {
                 expected[0] = (uint8_t)(60 + c.r * 2 / 5);
                 expected[1] = (uint8_t)(60 + c.g * 2 / 5);
                 expected[2] = (uint8_t)(60 + c.b * 2 / 5);
             }
             assert_memory_equal(pixels + 3 * (y * width + x), expected, 3);
+            assert_memory_equal(laid + 3 * (y * width + x), &c, 3);
         }
     }
+    free(laid);
     free(pixels);
     free(plane);
-    free(labels);
     png_bytes_clear(&bytes);
+    png_bytes_clear(&laid_bytes);
 }
 
-static void overlay_takes_the_nearest_centre(void **state)
+enum { CELLS_MAX = 400 };
+
+struct kept {
+    uint32_t n_columns;
+    uint16_t labels[CELLS_MAX];
+};
+
+static void keep_labels(void *context, uint32_t row, const uint16_t *labels)
+{
+    struct kept *kept = context;
+    memcpy(kept->labels + (size_t)row * kept->n_columns, labels, kept->n_columns * sizeof(*labels));
+}
+
+static void pixels_take_the_label_of_their_cell(void **state)
 {
     (void)state;
     const uint32_t strides[] = {3, 5, 8, 11}; /* overlapping, touching, with gaps */
+    static uint16_t labels[CELLS_MAX];
+    static float probabilities[CELLS_MAX * 3];
+    static struct kept kept;
     for (int i = 0; i < 4; i++) {
         for (int edge = GRID_EDGE_DROP; edge <= GRID_EDGE_COVER; edge++) {
-            struct grid grid = plan(61, 47, 8, strides[i], (enum grid_edge)edge);
-            check_overlay(&grid, 61);
-            check_overlay(&grid, 1000); /* never enlarged */
-            check_overlay(&grid, 23);
+            const struct grid grid = plan(61, 47, 8, strides[i], (enum grid_edge)edge);
+            const struct fine_source source = {&grid, labels, probabilities, 3, NULL};
+            struct fine_map map;
+            assert_true(grid_n_chips(&grid) <= CELLS_MAX);
+            memset(probabilities, 0, sizeof(probabilities));
+            for (uint64_t k = 0; k < grid_n_chips(&grid); k++) {
+                labels[k] = (uint16_t)(k * 7 % 11 % 3);
+                probabilities[3 * k + labels[k]] = 1.0f;
+            }
+            fine_map_plan(&grid, &map);
+            assert_true(fine_map_n_cells(&map) <= CELLS_MAX);
+            kept.n_columns = map.x.n_cells;
+            assert_int_equal(fine_map_visit_labels(&source, keep_labels, &kept, NULL), 0);
+            check_laid(&source, kept.labels, 61);
+            check_laid(&source, kept.labels, 1000); /* never enlarged */
+            check_laid(&source, kept.labels, 23);
         }
     }
 }
@@ -194,7 +243,7 @@ int main(void)
         cmocka_unit_test(labels_are_one_pixel_a_chip),
         cmocka_unit_test(chips_without_a_class_are_grey_black_or_left_alone),
         cmocka_unit_test(probabilities_fill_the_grey_range),
-        cmocka_unit_test(overlay_takes_the_nearest_centre),
+        cmocka_unit_test(pixels_take_the_label_of_their_cell),
         cmocka_unit_test(default_colors_are_distinct),
     };
     return test_run(tests);

@@ -22,6 +22,17 @@ static uint64_t count(const struct statistics *s, uint32_t class_index, const ch
     return (uint64_t)number;
 }
 
+/* Chips of 4 x 4 pixels that touch: a map of rows x columns cells. */
+static int compute(const uint16_t *labels, const float *probabilities, uint32_t rows,
+                   uint32_t columns, uint32_t n_classes, struct statistics *out, struct error *err)
+{
+    const struct grid_params params = {.chip_width = 4, .chip_height = 4};
+    struct grid grid;
+    assert_int_equal(grid_plan(&params, 4 * columns, 4 * rows, UINT64_MAX, &grid, NULL), 0);
+    const struct fine_source source = {&grid, labels, probabilities, n_classes, NULL};
+    return statistics_compute(&source, out, err);
+}
+
 static void counts_match_a_drawn_map(void **state)
 {
     (void)state;
@@ -37,7 +48,7 @@ static void counts_match_a_drawn_map(void **state)
             probabilities[i * 4 + k] = k == labels[i] ? 0.5f + 0.02f * (float)i : 0.0f;
     }
     struct statistics s;
-    assert_int_equal(statistics_compute(labels, probabilities, 4, 5, 4, &s, NULL), 0);
+    assert_int_equal(compute(labels, probabilities, 4, 5, 4, &s, NULL), 0);
     assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 10);
     assert_int_equal(count(&s, 1, STATISTIC_CHIPS), 8);
     assert_int_equal(count(&s, 2, STATISTIC_CHIPS), 2);
@@ -50,6 +61,8 @@ static void counts_match_a_drawn_map(void **state)
     assert_int_equal(count(&s, 2, STATISTIC_REGIONS_4), 2);
     assert_int_equal(count(&s, 2, STATISTIC_REGIONS_8), 1);
     assert_true(value(&s, 2, STATISTIC_MEAN_REGION_CHIPS) == 2.0);
+    assert_true(value(&s, 0, STATISTIC_AREA_CELLS) == 10.0);
+    assert_true(value(&s, 2, STATISTIC_MEAN_REGION_CELLS) == 2.0);
     assert_true(fabs(value(&s, 2, STATISTIC_MEAN_PROBABILITY) - (0.5 + 0.02 * 15)) <
                 1e-6); /* chips 13 and 17 */
     /* A class without chips has zeros, not NaN. */
@@ -76,14 +89,14 @@ static void rings_spirals_and_checkers_are_counted(void **state)
     for (int i = 0; i < 128; i++)
         probabilities[i] = 0.5f;
     struct statistics s;
-    assert_int_equal(statistics_compute(spiral, probabilities, 7, 7, 2, &s, NULL), 0);
+    assert_int_equal(compute(spiral, probabilities, 7, 7, 2, &s, NULL), 0);
     assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 1);
     assert_int_equal(count(&s, 1, STATISTIC_REGIONS_4), 1);
     statistics_clear(&s);
     uint16_t checkers[64];
     for (int i = 0; i < 64; i++)
         checkers[i] = (uint16_t)((i / 8 + i) % 2);
-    assert_int_equal(statistics_compute(checkers, probabilities, 8, 8, 2, &s, NULL), 0);
+    assert_int_equal(compute(checkers, probabilities, 8, 8, 2, &s, NULL), 0);
     assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 32);
     assert_int_equal(count(&s, 0, STATISTIC_REGIONS_8), 1);
     assert_true(value(&s, 1, STATISTIC_MEAN_REGION_CHIPS) == 32.0);
@@ -141,8 +154,7 @@ static void random_maps_agree_with_a_flood_fill(void **state)
         for (uint32_t i = 0; i < rows * columns; i++)
             labels[i] = (uint16_t)random_below(&random, CLASSES);
         struct statistics s;
-        assert_int_equal(
-            statistics_compute(labels, probabilities, rows, columns, CLASSES, &s, NULL), 0);
+        assert_int_equal(compute(labels, probabilities, rows, columns, CLASSES, &s, NULL), 0);
         for (uint16_t k = 0; k < CLASSES; k++) {
             assert_int_equal(count(&s, k, STATISTIC_REGIONS_4),
                              flood_count(labels, rows, columns, k, false));
@@ -165,7 +177,7 @@ static void a_million_chips_take_no_stack_and_little_time(void **state)
     for (uint32_t i = 0; i < SIDE * SIDE; i++)
         labels[i] = i % SIDE % 2 == 1 && i / SIDE != SIDE - 1;
     struct statistics s;
-    assert_int_equal(statistics_compute(labels, probabilities, SIDE, SIDE, 2, &s, NULL), 0);
+    assert_int_equal(compute(labels, probabilities, SIDE, SIDE, 2, &s, NULL), 0);
     assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 1);
     assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), SIDE / 2);
     statistics_clear(&s);
@@ -187,7 +199,7 @@ static void chips_without_a_class_are_no_class(void **state)
     for (int i = 0; i < 24; i++)
         probabilities[i] = i % 2 == 0 ? 0.75f : 0.25f;
     struct statistics s;
-    assert_int_equal(statistics_compute(labels, probabilities, 3, 4, 2, &s, NULL), 0);
+    assert_int_equal(compute(labels, probabilities, 3, 4, 2, &s, NULL), 0);
     assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 6);
     assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 6.0 / 9.0);
     assert_true(value(&s, 1, STATISTIC_AREA_FRACTION) == 2.0 / 9.0);
@@ -200,13 +212,67 @@ static void chips_without_a_class_are_no_class(void **state)
     statistics_clear(&s);
 
     const uint16_t nothing[] = {none, none};
-    assert_int_equal(statistics_compute(nothing, probabilities, 1, 2, 2, &s, NULL), 0);
+    assert_int_equal(compute(nothing, probabilities, 1, 2, 2, &s, NULL), 0);
     assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 0);
     assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 0.0 &&
                 value(&s, 0, STATISTIC_MEAN_PROBABILITY) == 0.0);
     assert_int_equal(count(&s, 1, STATISTIC_REGIONS_4), 0);
     assert_null(statistics_find(&s, STATISTIC_OF_IMAGE, STATISTIC_CHIPS));
     assert_null(statistics_find(&s, 2, STATISTIC_CHIPS));
+    statistics_clear(&s);
+}
+
+/* Four windows of 8 at a stride of 4, in one row, and a fifth that was shifted inwards: the image
+ * ends 3 pixels after the last but one. */
+static void areas_are_those_of_the_cells_where_chips_overlap(void **state)
+{
+    (void)state;
+    const struct grid_params params = {
+        .chip_width = 8, .chip_height = 8, .stride_x = 4, .stride_y = 8, .edge = GRID_EDGE_COVER};
+    const uint16_t labels[] = {0, 0, 1, 0, 1};
+    const float probabilities[] = {0.75f, 0.25f, 0.75f, 0.25f, 0.0f,
+                                   1.0f,  0.75f, 0.25f, 0.0f,  1.0f};
+    struct grid grid;
+    struct statistics s;
+    assert_int_equal(grid_plan(&params, 23, 8, 100, &grid, NULL), 0);
+    assert_int_equal(grid.columns, 5);
+    const struct fine_source source = {&grid, labels, probabilities, 2, NULL};
+    assert_int_equal(statistics_compute(&source, &s, NULL), 0);
+    /* Cells end at 4, 8, 12, 16, 20 and 23; windows begin at 0, 4, 8, 12 and 15. The mean
+     * probabilities of class 0 are 0.75, 0.75, 0.375, 0.375, 0.375 and 0. */
+    assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 3);
+    assert_int_equal(count(&s, 1, STATISTIC_CHIPS), 2);
+    assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 8.0 / 23.0);
+    assert_true(value(&s, 1, STATISTIC_AREA_FRACTION) == 15.0 / 23.0);
+    assert_true(value(&s, 0, STATISTIC_AREA_CELLS) == 2.0);
+    assert_true(value(&s, 1, STATISTIC_AREA_CELLS) == 3.75);
+    assert_true(value(&s, 0, STATISTIC_MEAN_PROBABILITY) == 0.75);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 1);
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), 1);
+    assert_true(value(&s, 0, STATISTIC_MEAN_REGION_CHIPS) == 3.0);
+    assert_true(value(&s, 1, STATISTIC_MEAN_REGION_CELLS) == 3.75);
+    statistics_clear(&s);
+}
+
+/* Its one chip is outvoted by the two that overlap it. */
+static void a_class_may_have_chips_and_no_area(void **state)
+{
+    (void)state;
+    const struct grid_params params = {
+        .chip_width = 8, .chip_height = 8, .stride_x = 4, .stride_y = 8};
+    const uint16_t labels[] = {0, 1, 0};
+    const float probabilities[] = {1.0f, 0.0f, 0.25f, 0.75f, 1.0f, 0.0f};
+    struct grid grid;
+    struct statistics s;
+    assert_int_equal(grid_plan(&params, 16, 8, 100, &grid, NULL), 0);
+    const struct fine_source source = {&grid, labels, probabilities, 2, NULL};
+    assert_int_equal(statistics_compute(&source, &s, NULL), 0);
+    assert_int_equal(count(&s, 1, STATISTIC_CHIPS), 1);
+    assert_true(value(&s, 1, STATISTIC_MEAN_PROBABILITY) == 0.75);
+    assert_true(value(&s, 1, STATISTIC_AREA_FRACTION) == 0.0);
+    assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), 0);
+    assert_true(value(&s, 1, STATISTIC_MEAN_REGION_CHIPS) == 0.0);
+    assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 1.0);
     statistics_clear(&s);
 }
 
@@ -217,11 +283,10 @@ static void bad_labels_are_refused(void **state)
     const float probabilities[4] = {0};
     struct statistics s;
     struct error err;
-    assert_int_equal(statistics_compute(labels, probabilities, 1, 2, 2, &s, &err), ERROR_INVALID);
+    assert_int_equal(compute(labels, probabilities, 1, 2, 2, &s, &err), ERROR_INVALID);
     assert_string_equal(err.message, "chip 1: label 2, the last class is 1");
     const uint16_t below_the_reserved[] = {0, 65533};
-    assert_int_equal(statistics_compute(below_the_reserved, probabilities, 1, 2, 2, &s, &err),
-                     ERROR_INVALID);
+    assert_int_equal(compute(below_the_reserved, probabilities, 1, 2, 2, &s, &err), ERROR_INVALID);
 }
 
 int main(void)
@@ -232,6 +297,8 @@ int main(void)
         cmocka_unit_test(random_maps_agree_with_a_flood_fill),
         cmocka_unit_test(a_million_chips_take_no_stack_and_little_time),
         cmocka_unit_test(chips_without_a_class_are_no_class),
+        cmocka_unit_test(areas_are_those_of_the_cells_where_chips_overlap),
+        cmocka_unit_test(a_class_may_have_chips_and_no_area),
         cmocka_unit_test(bad_labels_are_refused),
     };
     return test_run(tests);
