@@ -43,7 +43,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
 .PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers bench-dense \
-	same-results bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
+	bench-borders same-results bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -137,6 +137,10 @@ bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second and late
 
 bench-hostile: all ## one client's dear requests beside another's small ones, and SIGTERM amid them (3 minutes)
 	@python3 tests/bench/hostile.py $(BUILD)/chipshot
+
+bench-borders: all ## accuracy near borders of the coarse and the fine map, on drawn scenes (2 minutes)
+	@./deps.sh borders
+	@/usr/bin/python3 tests/bench/borders.py $(BUILD)/chipshot $(OPTIONS)
 
 same-results: all ## do a change's results keep their bytes? OLD=FILE is the program before it (a minute); BUT='overlay' leaves paths out
 	@$(if $(OLD),,echo "make: OLD=FILE names the program to compare with" >&2; exit 2)

@@ -110,6 +110,8 @@ static int label_scene(struct scene *scene, const struct specimen *specimen, uin
         rc = error_set_nomem(err, "a scene's truth");
         goto out;
     }
+    for (size_t i = 0; i < (size_t)scene->width * scene->height; i++)
+        scene->pixel_truth[i] = (uint8_t)specimen->materials[specimen->regions[i]].class_index;
     find_truth(scene, specimen, whole);
     struct random random;
     random_seed(&random, seed, STREAM_EXAMPLES);
@@ -136,9 +138,11 @@ static int scene_allocate(struct scene *scene, const struct scene_recipe *recipe
     };
     scene->pixels = calloc((size_t)scene->width * scene->height, sizeof(*scene->pixels));
     scene->truth = calloc((size_t)scene->rows * scene->columns, sizeof(*scene->truth));
+    scene->pixel_truth = calloc((size_t)scene->width * scene->height, sizeof(*scene->pixel_truth));
     scene->examples =
         calloc((size_t)scene->n_classes * EXAMPLES_PER_CLASS, sizeof(*scene->examples));
-    if (scene->pixels == NULL || scene->truth == NULL || scene->examples == NULL)
+    if (scene->pixels == NULL || scene->truth == NULL || scene->pixel_truth == NULL ||
+        scene->examples == NULL)
         return error_set_nomem(err, "a scene");
     return 0;
 }
@@ -201,6 +205,7 @@ void scene_clear(struct scene *scene)
 {
     free(scene->pixels);
     free(scene->truth);
+    free(scene->pixel_truth);
     free(scene->examples);
     memset(scene, 0, sizeof(*scene));
 }

@@ -24,6 +24,7 @@ struct scene {
     uint32_t n_classes;
     const char *const *class_names; /* n_classes; static */
     uint16_t *truth;                /* rows x columns: class index, or SCENE_MIXED; owned */
+    uint8_t *pixel_truth;           /* height x width: class index; owned */
     struct scene_example *examples; /* five a class, on the grid; owned */
     uint32_t n_examples;
 };

@@ -1,4 +1,6 @@
-/* chipshot simulate: draws a synthetic scene: image.png (16-bit), truth.csv, support.json. */
+/* chipshot simulate: draws a synthetic scene: image.png (16-bit), truth.csv, truth.png,
+ * support.json.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +42,17 @@ static int write_truth(const struct scene *scene, const char *directory, struct 
     if (rc == 0)
         rc = file_write(directory, "truth.csv", text, size, err);
     free(text);
+    return rc;
+}
+
+/* Of each pixel: grey value k is class k, in the order of support.json. */
+static int write_pixel_truth(const struct scene *scene, const char *directory, struct error *err)
+{
+    struct png_bytes png = {0};
+    int rc = png_write_grey8(scene->pixel_truth, scene->width, scene->height, &png, err);
+    if (rc == 0)
+        rc = file_write(directory, "truth.png", png.data, png.size, err);
+    png_bytes_clear(&png);
     return rc;
 }
 
@@ -98,6 +111,8 @@ static int simulate(const char *name, uint64_t seed, const char *dose, const cha
     if (rc == 0)
         rc = write_truth(&scene, directory, err);
     if (rc == 0)
+        rc = write_pixel_truth(&scene, directory, err);
+    if (rc == 0)
         rc = write_support(&scene, directory, err);
     scene_clear(&scene);
     return rc;
@@ -133,9 +148,10 @@ int cmd_simulate(int argc, char **argv)
     };
     const struct command command = {
         .usage = "simulate --scene NAME --out DIR [--seed N] [--dose ELECTRONS]",
-        .summary = "Draws a synthetic STEM image with known truth: image.png, truth.csv (an empty "
-                   "label\nmarks a chip that holds a boundary) and support.json with five examples "
-                   "a class.",
+        .summary =
+            "Draws a synthetic STEM image with known truth: image.png, truth.csv (an empty "
+            "label\nmarks a chip that holds a boundary), truth.png (each pixel's class by its "
+            "index) and\nsupport.json with five examples a class.",
         .options = options,
         .n_options = sizeof(options) / sizeof(options[0]),
     };

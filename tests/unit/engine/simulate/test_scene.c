@@ -89,6 +89,34 @@ static void truth_and_examples_are_well_formed_for_many_seeds(void **state)
     }
 }
 
+/* A chip with a truth has nearly all of its pixels in that class, and classes have borders within
+ * the chips that have none. */
+static void the_truth_of_pixels_is_that_of_chips(void **state)
+{
+    (void)state;
+    for (const char *const *name = scene_names(); *name != NULL; name++) {
+        struct scene s = draw(*name, 3);
+        uint32_t n_parted = 0;
+        for (uint32_t i = 0; i < s.rows * s.columns; i++) {
+            const size_t x0 = (size_t)(i % s.columns) * s.chip, y0 = i / s.columns * s.chip;
+            uint32_t counts[8] = {0}, most = 0;
+            for (size_t k = 0; k < (size_t)s.chip * s.chip; k++) {
+                const size_t at = (y0 + k / s.chip) * s.width + x0 + k % s.chip;
+                assert_true(s.pixel_truth[at] < s.n_classes);
+                counts[s.pixel_truth[at]]++;
+            }
+            for (uint32_t c = 0; c < s.n_classes; c++)
+                most = counts[c] > most ? counts[c] : most;
+            if (s.truth[i] != SCENE_MIXED)
+                assert_true(counts[s.truth[i]] >= 0.95 * s.chip * s.chip);
+            else
+                n_parted += most < s.chip * s.chip;
+        }
+        assert_true(n_parted > 0);
+        scene_clear(&s);
+    }
+}
+
 static void the_detector_is_not_saturated(void **state)
 {
     (void)state;
@@ -360,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_seed_decides_every_byte),
         cmocka_unit_test(truth_and_examples_are_well_formed_for_many_seeds),
+        cmocka_unit_test(the_truth_of_pixels_is_that_of_chips),
         cmocka_unit_test(the_detector_is_not_saturated),
         cmocka_unit_test(brightness_follows_the_scattering),
         cmocka_unit_test(ordering_keeps_the_mean),
