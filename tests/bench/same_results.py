@@ -9,7 +9,7 @@ maps, probabilities and pictures. Then NEW opens OLD's directory: it must serve 
 run again there, must come out the same, whether or not it finds embeddings that OLD has cached. Last, `simulate` and
 `classify` of both write the same files. Prints a line a job; exits non-zero unless all are equal.
 
-Members of a JSON object that only NEW has are no difference: additions are allowed. BUT is a regular expression of
+Members of a JSON object, and files, that only NEW has are no difference: additions are allowed. BUT is a regular expression of
 paths that are not compared, for what a change draws anew on purpose ("preview|overlay").
 """
 from __future__ import annotations
@@ -216,8 +216,8 @@ def same(old: bytes, new: bytes) -> bool:
 
 def difference(old: Answers, new: Answers) -> str:
     """The first difference, or nothing."""
-    if list(old) != list(new):
-        return f"answers {sorted(old.keys() ^ new.keys())} are only on one side"
+    if list(old) != [path for path in new if path in old]:
+        return f"answers {sorted(old.keys() - new.keys())} are missing, or in another order"
     for path, text in old.items():
         if not same(text, new[path]) and not (BUT and re.search(BUT, path)):
             at = next((i for i, (a, b) in enumerate(zip(text, new[path])) if a != b), min(len(text), len(new[path])))
