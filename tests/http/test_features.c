@@ -71,8 +71,8 @@ static int tear_down(void **state)
     (void)state;
     char path[700];
     static const char *const names[] = {
-        "image.png",       "manifest.csv",     "support.json",        "vectors.npy",
-        "maps/labels.csv", "maps/overlay.png", "maps/statistics.json"};
+        "image.png",       "manifest.csv",    "support.json",     "vectors.npy",
+        "maps/labels.csv", "maps/labels.png", "maps/overlay.png", "maps/statistics.json"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
         remove(path);

@@ -115,7 +115,7 @@ static void output_that_is_lost_is_a_failure(void **state)
 static void scenes_depend_on_their_seed_alone(void **state)
 {
     (void)state;
-    static const char *const files[] = {"image.png", "truth.csv", "support.json"};
+    static const char *const files[] = {"image.png", "truth.csv", "truth.png", "support.json"};
     static const char *const folders[] = {"seed7/a", "seed7b", "seed8"};
     static const char *const seeds[] = {"7", "7", "8"};
     for (int i = 0; i < 3; i++) {
@@ -123,7 +123,7 @@ static void scenes_depend_on_their_seed_alone(void **state)
                  tool_path(folders[i]));
         tool_assert_done();
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         char a[64], b[64];
         snprintf(a, sizeof(a), "%s/%s", folders[0], files[i]);
         snprintf(b, sizeof(b), "%s/%s", folders[1], files[i]);
@@ -228,6 +228,65 @@ static void a_drawn_scene_is_classified(void **state)
     image_clear(&image);
 }
 
+static void decode_file(const char *path, struct image *out)
+{
+    size_t size = 0;
+    char *png = workflow_read_file(path, &size);
+    const struct image_request request = {
+        .data = png, .size = size, .limits = &image_limits_default};
+    assert_int_equal(image_decode(&request, out, NULL), 0);
+    free(png);
+}
+
+/* A map of cells of `side` pixels beside the class of each pixel, asked for at the cells' centres.
+ * A palette is decoded to grey: whichever a class has first is its own. */
+static void assert_near_truth(const char *map_path, const char *truth_path, uint32_t side)
+{
+    struct image map, truth;
+    float grey_of[256];
+    decode_file(map_path, &map);
+    decode_file(truth_path, &truth);
+    assert_int_equal(truth.info.width, side * map.info.width);
+    assert_int_equal(truth.info.height, side * map.info.height);
+    const uint32_t n_cells = map.info.width * map.info.height;
+    uint32_t n_right = 0;
+    for (int k = 0; k < 256; k++)
+        grey_of[k] = -1.0f;
+    for (uint32_t i = 0; i < n_cells; i++) {
+        const size_t x = i % map.info.width * side + side / 2,
+                     y = i / map.info.width * side + side / 2;
+        float *grey = &grey_of[(int)truth.pixels[y * truth.info.width + x]];
+        *grey = *grey < 0.0f ? map.pixels[i] : *grey;
+        n_right += map.pixels[i] == *grey;
+    }
+    assert_true(n_right >= 0.9 * n_cells);
+    image_clear(&map);
+    image_clear(&truth);
+}
+
+/* Half a chip from window to window: cells are as large, and lie over the truth of the pixels. */
+static void overlapping_chips_give_a_finer_map(void **state)
+{
+    (void)state;
+    tool_run("simulate", "--scene", "perovskite-on-diamond", "--out", tool_path("fine"));
+    tool_assert_done();
+    tool_run("classify", "--image", tool_path("fine/image.png"), "--support",
+             tool_path("fine/support.json"), "--out", tool_path("fine/out"), "--stride", "40");
+    tool_assert_done();
+    json_t *json = json_load_file(tool_path("fine/out/statistics.json"), 0, NULL);
+    int grid_rows = 0, rows = 0, columns = 0, step = 0, width = 0, end = 0;
+    assert_non_null(json);
+    assert_int_equal(json_unpack(json, "{s:{s:i}, s:{s:i, s:i, s:{s:i}, s:{s:i}, s:{s:i}}}", "grid",
+                                 "rows", &grid_rows, "map", "rows", &rows, "columns", &columns,
+                                 "step", "x", &step, "cell", "width", &width, "end", "y", &end),
+                     0);
+    json_decref(json);
+    assert_int_equal(grid_rows, 31);
+    assert_true(rows == 32 && columns == 32);
+    assert_true(step == 40 && width == 40 && end == 1280);
+    assert_near_truth(tool_path("fine/out/labels.png"), tool_path("fine/truth.png"), 40);
+}
+
 static void classify_says_what_is_wrong(void **state)
 {
     (void)state;
@@ -320,6 +379,7 @@ int main(void)
         cmocka_unit_test(scenes_depend_on_their_seed_alone),
         cmocka_unit_test(an_unknown_scene_lists_the_names),
         cmocka_unit_test(a_drawn_scene_is_classified),
+        cmocka_unit_test(overlapping_chips_give_a_finer_map),
         cmocka_unit_test(classify_says_what_is_wrong),
         cmocka_unit_test(the_built_in_encoder_is_described),
         cmocka_unit_test(what_is_no_encoder_is_refused),
