@@ -132,13 +132,20 @@ def coloured(t: Texture, n: int, field: Field) -> Tensor:
     fx, fy = torch.fft.rfftfreq(side)[None, None, :], torch.fft.fftfreq(side)[None, :, None]
     turn = t.turn + 0.06 * random_normal(n)
     u, v = fx * torch.cos(turn) + fy * torch.sin(turn), -fx * torch.sin(turn) + fy * torch.cos(turn)
-    radius = torch.sqrt(u**2 * (1 + 8 * t.stretch**2) + v**2 * (1 - 0.9 * t.stretch) + (0.3 / field.chip) ** 2)
+    square = u**2 * (1 + 8 * t.stretch**2) + v**2 * (1 - 0.9 * t.stretch) + (0.3 / field.chip) ** 2
     if t.centre:
-        gain = torch.exp(-((radius / t.centre).log() ** 2) / (2 * t.width**2))
+        gain = torch.exp(-((0.5 * square.log() - math.log(t.centre)) ** 2) / (2 * t.width**2))
     else:
-        gain = radius**-t.slope
-    noise = torch.fft.irfft2(torch.fft.rfft2(torch.randn(n, side, side)) * gain, s=(side, side))
-    return noise / (noise.std((1, 2), keepdim=True) + 1e-6)
+        gain = torch.exp(-0.5 * t.slope * square.log())
+    # White noise is white in its spectrum too, where it may be drawn at once. Columns that are their own mirror image
+    # lose half of it on the way back, which takes the real part.
+    gain[:, :, 0] *= math.sqrt(2)
+    if side % 2 == 0:
+        gain[:, :, -1] *= math.sqrt(2)
+    white = torch.randn(n, side, side // 2 + 1, dtype=torch.complex64)
+    noise = torch.fft.irfft(torch.fft.ifft(white.mul_(gain), dim=1), n=side)
+    apart = noise - noise.mean((1, 2), keepdim=True)
+    return noise / ((apart * apart).mean((1, 2), keepdim=True).sqrt() + 1e-9)
 
 
 def wandering(frequency: float, n: int, field: Field, stretch: float = 0.0, turn: float = 0.0) -> Tensor:
@@ -150,12 +157,6 @@ def wandering(frequency: float, n: int, field: Field, stretch: float = 0.0, turn
 
 
 def draw_material(m: Material, n: int, field: Field) -> Tensor:
-    if isinstance(m.pattern, Crystal):
-        pattern = draw_crystal(m.pattern, n, field)
-    elif isinstance(m.pattern, Texture):
-        pattern = torch.sigmoid(m.pattern.hardness * coloured(m.pattern, n, field))
-    else:
-        pattern = torch.full((n, field.side, field.side), 0.5)
     # Mass thickness differs a little from place to place.
     x, y = axes(field)
     bend = 1 + m.uneven / field.chip * (x * random_normal(n) + y * random_normal(n))
@@ -169,13 +170,21 @@ def draw_material(m: Material, n: int, field: Field) -> Tensor:
     if m.fading:
         lost = m.fading * per_chip(n, 0, 1)
         level, contrast = level * (1 - lost), contrast * (1 - 0.5 * lost)
-    return level * (1 + contrast * (2 * pattern - 1))
+    if isinstance(m.pattern, Crystal):
+        pattern = draw_crystal(m.pattern, n, field)
+    elif isinstance(m.pattern, Texture):
+        pattern = torch.sigmoid(m.pattern.hardness * coloured(m.pattern, n, field))
+    else:
+        return level
+    return pattern.mul_(2 * contrast).add_(1 - contrast).mul_(level)
 
 
 def superellipse(u: Tensor, v: Tensor, power: float) -> Tensor:
     if power == 2.0:
         return torch.sqrt(u**2 + v**2 + 1e-6)
-    return ((u.abs() + 1e-3) ** power + (v.abs() + 1e-3) ** power) ** (1 / power)
+    # By logarithms, which are quicker than powers.
+    whole = torch.exp(power * torch.log(u.abs() + 1e-3)) + torch.exp(power * torch.log(v.abs() + 1e-3))
+    return torch.exp(torch.log(whole) / power)
 
 
 def draw_objects(s: Shape, n: int, field: Field) -> Tensor:
@@ -210,7 +219,10 @@ def draw_objects(s: Shape, n: int, field: Field) -> Tensor:
             one = 1.6 * u * torch.exp(-(rho**2) / 2)
         if number:
             one = one * (per_chip(n, 0, 1) < 0.75)
-        whole = torch.where(one.abs() > whole.abs(), one, whole)
+        if s.profile in ("fringed", "lobes"):  # of both signs
+            whole = torch.where(one.abs() > whole.abs(), one, whole)
+        else:
+            whole = torch.maximum(one, whole)
     return whole
 
 
@@ -218,8 +230,8 @@ def draw_patches(s: Shape, n: int, field: Field) -> Tensor:
     """Where a smooth random field is highest, of about the share `fill` of each chip."""
     height = wandering(0.25 / s.size, n, field, 1 - 1 / s.stretch, s.turn)
     fill = (s.fill * torch.exp(0.4 * random_normal(n))).clamp(0.03, 0.9)
-    ranked = inner(height, field.chip).flatten(1).sort(1, descending=True).values
-    place = (fill[:, :, 0] * (field.chip**2 - 1)).long()
+    ranked = inner(height, field.chip)[:, ::2, ::2].flatten(1).sort(1, descending=True).values
+    place = (fill[:, :, 0] * (ranked.shape[1] - 1)).long()
     level = ranked.gather(1, place)[:, :, None]
     return torch.sigmoid((height - level) / s.soft) * per_chip(n, 0.5, 1.0)
 
@@ -271,8 +283,12 @@ def draw_shape(s: Shape, n: int, field: Field) -> Tensor:
 
 def draw_scene(scene: Scene, n: int, field: Field) -> Tensor:
     if scene.also:
-        kinds = (replace(scene, also=()), *scene.also)
-        return torch.cat([draw_scene(kinds[i % len(kinds)], 1, field) for i in range(n)])
+        kinds = (replace(scene, also=()), *scene.also)[:n]
+        fields = torch.empty(n, field.side, field.side)
+        for i, kind in enumerate(kinds):
+            shown = fields[i :: len(kinds)]
+            shown.copy_(draw_scene(kind, len(shown), field))
+        return fields
     ground = draw_material(scene.ground, n, field)
     if scene.mottle:
         mottle = wandering(scene.mottle_frequency, n, field)
@@ -289,12 +305,17 @@ def draw_scene(scene: Scene, n: int, field: Field) -> Tensor:
 def blurred(image: Tensor, sigma: float) -> Tensor:
     reach = max(1, math.ceil(2.5 * sigma))
     taps = torch.exp(-(torch.arange(-reach, reach + 1, device="cpu") ** 2) / (2 * sigma**2))
-    taps = taps / taps.sum()
+    taps = (taps / taps.sum()).tolist()
     side = image.shape[-1]
     # Shifted sums: for one channel several times as fast as the library's convolution.
     padded = F.pad(image[:, None], (reach,) * 4, mode="reflect")[:, 0]
-    rows = sum(tap * padded[:, :, i : i + side] for i, tap in enumerate(taps.tolist()))
-    return sum(tap * rows[:, i : i + side] for i, tap in enumerate(taps.tolist()))
+    rows = taps[0] * padded[:, :, :side]
+    for i, tap in enumerate(taps[1:], start=1):
+        rows.add_(padded[:, :, i : i + side], alpha=tap)
+    whole = taps[0] * rows[:, :side]
+    for i, tap in enumerate(taps[1:], start=1):
+        whole.add_(rows[:, i : i + side], alpha=tap)
+    return whole
 
 
 def surrounded(dice: Dice, fields: Tensor, field: Field) -> Tensor:
@@ -304,18 +325,18 @@ def surrounded(dice: Dice, fields: Tensor, field: Field) -> Tensor:
     seeing = [i for i in range(len(fields)) if dice.random() < world.neighbours_share]
     if not seeing:
         return fields
-    n, side = len(seeing), field.side
     x, y = axes(field)
-    turn = per_chip(n, 0, 2 * math.pi)
-    across, down = torch.cos(turn), torch.sin(turn)
-    far = per_chip(n, *world.neighbour_distance) * field.chip
-    share = torch.sigmoid((x * across + y * down - far) / per_chip(n, 0.5, max(0.5, field.chip / 12)))
-    others = torch.tensor([dice.randrange(len(fields)) for _ in seeing])[:, None, None]
-    pixels, near = torch.arange(side), field.chip / 2
-    rows = (pixels[None, :, None] - (near * down).round().long()) % side
-    columns = (pixels[None, None, :] - (near * across).round().long()) % side
+    turns = [dice.uniform(0, 2 * math.pi) for _ in seeing]
+    others = []
+    for turn in turns:
+        nearer = round(math.sin(turn) * field.chip / 2), round(math.cos(turn) * field.chip / 2)
+        others.append(torch.roll(fields[dice.randrange(len(fields))], nearer, (0, 1)))
+    turn = torch.tensor(turns)[:, None, None]
+    far = per_chip(len(seeing), *world.neighbour_distance) * field.chip
+    soft = per_chip(len(seeing), 0.5, field.chip / 12)
+    share = torch.sigmoid((x * torch.cos(turn) + y * torch.sin(turn) - far) / soft)
     own = torch.tensor(seeing)
-    return fields.index_copy(0, own, torch.lerp(fields[own], fields[others, rows, columns], share))
+    return fields.index_copy(0, own, torch.lerp(fields[own], torch.stack(others), share))
 
 
 def mirrored(dice: Dice, fields: Tensor, field: Field) -> Tensor:

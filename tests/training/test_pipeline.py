@@ -19,7 +19,7 @@ import draw  # noqa: E402
 import export  # noqa: E402
 import scenes  # noqa: E402
 import train  # noqa: E402
-from model import CONTRAST_COPIES, MEAN_COPIES, Encoder, embed, standardise  # noqa: E402
+from model import CONTRAST_COPIES, MEAN_COPIES, Encoder, Windows, embed, embed_windows, standardise, window_weights  # noqa: E402
 
 SMOKE = configs.DEFAULT.with_name("smoke.toml")
 CPU = torch.device("cpu")
@@ -67,6 +67,46 @@ class Vectors(unittest.TestCase):
         for part, copies, wanted in ((mean, MEAN_COPIES, [0.25, 0.25 + 0.5 * 18 / 48]), (contrast, CONTRAST_COPIES, [0, 0.5])):
             expected = torch.tensor(wanted)[:, None].expand(-1, copies)
             torch.testing.assert_close(part * copies**0.5, expected, atol=1e-4, rtol=0)
+
+
+class Canvases(unittest.TestCase):
+    def test_a_position_counts_what_its_cell_shares_with_the_window(self) -> None:
+        weights = window_weights(4, 8, 0.5, torch.tensor([0.0, 6.5, 20.0]), 12)  # cells -3.5..4.5..12.5..20.5..28.5
+        expected = torch.tensor([[4.5, 7.5, 0, 0], [0, 6, 6, 0], [0, 0, 0.5, 11.5]]) / 12
+        torch.testing.assert_close(weights, expected)
+
+    def test_a_window_of_whole_cells_is_pooled_as_a_chip_is(self) -> None:
+        maps = 100 + torch.rand(2, 5, 9, 9)
+        windows = Windows(torch.tensor([0.5 - 2, 16.5 - 2]), torch.tensor([0.5 - 2, 8.5 - 2]), 16)
+        pooled = windows.pool(maps, 1)
+        parts = [maps[:, :, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 2)]
+        expected = torch.stack([embed([part]) for part in parts], 1).flatten(0, 1)
+        torch.testing.assert_close(pooled, expected, atol=1e-4, rtol=1e-4)
+
+    def test_every_chip_lies_in_its_window(self) -> None:
+        chosen = smoke("episode.images=2", "episode.ways=3", "episode.samples=4", "episode.input_sizes=[32]")
+        for number in range(4):
+            drawn = train.sheet(chosen, 1, number, CPU)
+            seen, chips, windows = train.canvases(chosen, drawn)
+            self.assertEqual(seen.shape, (2, 1, 3 * 48 - 8, 4 * 48 - 8))
+            alone = draw.inner(drawn.fields, 32).float()
+            places = [(y, x) for y in windows.tops.long().tolist() for x in windows.lefts.long().tolist()]
+            for image in range(2):
+                self.assertEqual(sorted(drawn.order[image].tolist()), list(range(12)))
+                for cell, (y, x) in enumerate(places):
+                    window = seen[image, 0, y : y + 32, x : x + 32]
+                    self.assertTrue(torch.equal(window, chips[image * 12 + cell, 0]))
+                    self.assertTrue(torch.equal(window, alone[image, drawn.order[image, cell]]))
+
+    def test_the_vectors_of_a_canvas_are_of_the_chips_kind(self) -> None:
+        chosen = smoke("episode.images=2")
+        net = Encoder(chosen.network).eval()
+        seen, chips, windows = train.canvases(chosen, train.sheet(chosen, 1, 0, CPU))
+        with torch.no_grad():
+            within = embed_windows(net(seen), chosen.network.pool_stages, chips, windows)
+            alone = embed(net(chips))
+        self.assertEqual(within.shape, alone.shape)
+        self.assertGreater(torch.nn.functional.cosine_similarity(within, alone).min().item(), 0.8)
 
 
 class Drawings(unittest.TestCase):
@@ -127,6 +167,33 @@ class Drawings(unittest.TestCase):
             self.assertEqual(len(made), 12)
             self.assertEqual(sum(bool(scene.also) for scene in made), 1)
 
+    def test_a_margin_leaves_the_chip_as_it_is(self) -> None:
+        scene = scenes.Scene(scenes.Material(scenes.Flat(), 0.8, 0.3, 0.0), scenes.Material(scenes.Flat(), 0.2, 0.3, 0.0),
+                             scenes.Shape("half", soft=2.0))
+        drawn = []
+        for side in (32, 48):
+            torch.manual_seed(3)
+            drawn.append(draw.inner(draw.draw_scene(scene, 8, draw.Field(32, side)), 32))
+        torch.testing.assert_close(drawn[0], drawn[1])
+
+    def test_neighbours_are_seen_beyond_the_chip(self) -> None:
+        dice = scenes.Dice(6)
+        dice.world = smoke("world.neighbours_share=1.0", "world.neighbour_distance=[0.6, 0.7]").world
+        fields = torch.arange(40.0)[:, None, None].expand(40, 96, 96).contiguous()
+        apart = draw.surrounded(dice, fields, draw.field_of(64, 0.25)) - fields
+        self.assertGreater((apart.abs() > 0.5).any(-1).any(-1).float().mean().item(), 0.8)
+        self.assertLess(draw.inner(apart, 32).abs().max().item(), 0.5)
+
+    def test_the_image_is_mirrored_beyond_its_edge(self) -> None:
+        dice = scenes.Dice(7)
+        dice.world = smoke("world.edge_share=1.0").world
+        fields = torch.rand(200, 24, 24)
+        seen = draw.mirrored(dice, fields, draw.Field(16, 24))
+        self.assertTrue(torch.equal(draw.inner(seen, 16), draw.inner(fields, 16)))
+        at_edge = [torch.equal(m[20:], m[16:20].flip(0)) for m in seen]
+        self.assertGreater(sum(at_edge), 5)
+        self.assertLess(sum(at_edge), 60)
+
     def test_patches_cover_their_share(self) -> None:
         torch.manual_seed(1)
         for fill in (0.1, 0.5):
@@ -174,6 +241,9 @@ class Choices(unittest.TestCase):
             ("network.widths=[32, 1, 8, 8]", "network.widths"),
             ("network.depths=[2, 2, 2]", "network.depths"),
             ("world.unrelated_share=-1.0", "world.unrelated_share"),
+            ("world.margin=0.2", "world.margin"),
+            ("world.margin=0.75", "world.margin"),
+            ("optimiser.average=1.0", "optimiser.average"),
         ):
             with self.assertRaisesRegex(configs.ConfigError, word):
                 smoke(setting)
@@ -245,6 +315,21 @@ class Training(unittest.TestCase):
         name = "layer1.0.conv1.weight"
         torch.testing.assert_close(tensors[name], (first[name] + second[name]) / 2, atol=1e-3, rtol=1e-3)
         self.assertGreater((tensors["bn1.running_mean"] - first["bn1.running_mean"]).abs().max().item(), 0)
+
+    def test_the_average_is_written(self) -> None:
+        chosen = ("run.steps=3", "episode.images=2", "optimiser.warm_up=1")
+        written = []
+        for average in ("0.0", "0.999"):
+            trainer = self.trainer(*chosen, f"optimiser.average={average}")
+            trainer.net.train()
+            before = trainer.net.conv1.weight.detach().clone()
+            trainer.learn(train.sheet(trainer.config, 1, 0, CPU))
+            live = trainer.net.conv1.weight.detach().clone()
+            expected = live if average == "0.0" else before / 11 + live * 10 / 11
+            torch.testing.assert_close(trainer.average.conv1.weight.detach(), expected)
+            trainer.save()
+            written.append(export.read(self.out)[0]["conv1.weight"])
+        self.assertFalse(torch.equal(*written))
 
     def test_input_sizes_are_those_of_the_config(self) -> None:
         chosen = smoke("episode.input_sizes=[32, 40]")
