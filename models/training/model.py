@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -130,32 +131,36 @@ def embed(maps: list[Tensor]) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def window_weights(positions: int, step: int, first: float, starts: Tensor, side: float) -> Tensor:
+@lru_cache(maxsize=1024)
+def window_weights(
+    positions: int, step: int, first: float, starts: tuple[float, ...], side: float, device: torch.device
+) -> Tensor:
     """(windows, positions): what each position of a map counts in the windows [start, start + side), along one axis.
 
     A position stands for a cell as wide as the stage's step about its centre, the outermost for all that is beyond;
-    `first` is the centre of the first.
+    `first` is the centre of the first. Kept, because a training asks for the same ones again and again.
     """
-    low = torch.arange(positions, device=starts.device, dtype=starts.dtype) * step + (first - step / 2)
+    low = torch.arange(positions, dtype=torch.float64) * step + (first - step / 2)
     high = low + step
     low[0], high[-1] = -math.inf, math.inf
-    overlap = torch.minimum(high, starts[:, None] + side) - torch.maximum(low, starts[:, None])
-    return overlap.clamp(min=0) / side
+    start = torch.tensor(starts, dtype=torch.float64)[:, None]
+    overlap = torch.minimum(high, start + side) - torch.maximum(low, start)
+    return (overlap.clamp(min=0) / side).float().to(device)
 
 
 @dataclass(frozen=True)
 class Windows:
     """Where the chips of a canvas lie, row by row: the places of their tops and lefts, and their side, in pixels."""
 
-    tops: Tensor
-    lefts: Tensor
+    tops: tuple[float, ...]
+    lefts: tuple[float, ...]
     side: int
 
     def pool(self, m: Tensor, stage: int) -> Tensor:
         """A map (images, channels, height, width) of a stage of 1..4, to (images * windows, 2 * channels)."""
         step = 2 ** (stage + 1)
-        rows = window_weights(m.shape[2], step, 0.5, self.tops, self.side)
-        columns = window_weights(m.shape[3], step, 0.5, self.lefts, self.side)
+        rows = window_weights(m.shape[2], step, 0.5, self.tops, self.side, m.device)
+        columns = window_weights(m.shape[3], step, 0.5, self.lefts, self.side, m.device)
         # About the image's own mean, since the difference of two large sums would lose a small variance.
         m = m.float()
         centre = m.detach().mean((2, 3), keepdim=True)

@@ -91,9 +91,9 @@ def canvases(config: Config, drawn: Sheet) -> tuple[Tensor, Tensor, Windows]:
     # All are cut to the same size, wherever the cut is.
     height, width = canvas.shape[1] - margin, canvas.shape[2] - margin
     canvas = canvas[:, None, drawn.top : drawn.top + height, drawn.left : drawn.left + width]
-    places = torch.arange(max(ways, chips // ways), device=canvas.device, dtype=torch.float32) * outer + margin
-    windows = Windows(places[:ways] - drawn.top, places[: chips // ways] - drawn.left, side)
-    return canvas, draw.inner(cells, side).reshape(-1, 1, side, side), windows
+    tops = tuple(float(row * outer + margin - drawn.top) for row in range(ways))
+    lefts = tuple(float(column * outer + margin - drawn.left) for column in range(chips // ways))
+    return canvas, draw.inner(cells, side).reshape(-1, 1, side, side), Windows(tops, lefts, side)
 
 
 def drawn(config: Config, seed: int, number: int, device: torch.device) -> Tensor:
@@ -231,7 +231,8 @@ class Trainer:
         # float16, whose small gradients must be scaled up.
         narrow = device.type == "cuda" and not torch.cuda.is_bf16_supported()
         self.dtype = torch.float16 if narrow else torch.bfloat16
-        self.scaler = getattr(torch.amp, "GradScaler", torch.cuda.amp.GradScaler)(enabled=narrow)  # moved in 2.3
+        grad_scaler = torch.amp.GradScaler if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler  # before 2.3
+        self.scaler = grad_scaler(enabled=narrow)
         self.progress = Progress()
         self.parts = {"net": self.net, "average": self.average, "objective": self.objective, "optimiser": self.optimiser, "scaler": self.scaler}
 

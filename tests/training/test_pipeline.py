@@ -71,13 +71,13 @@ class Vectors(unittest.TestCase):
 
 class Canvases(unittest.TestCase):
     def test_a_position_counts_what_its_cell_shares_with_the_window(self) -> None:
-        weights = window_weights(4, 8, 0.5, torch.tensor([0.0, 6.5, 20.0]), 12)  # cells -3.5..4.5..12.5..20.5..28.5
+        weights = window_weights(4, 8, 0.5, (0.0, 6.5, 20.0), 12, CPU)  # cells -3.5..4.5..12.5..20.5..28.5
         expected = torch.tensor([[4.5, 7.5, 0, 0], [0, 6, 6, 0], [0, 0, 0.5, 11.5]]) / 12
         torch.testing.assert_close(weights, expected)
 
     def test_a_window_of_whole_cells_is_pooled_as_a_chip_is(self) -> None:
         maps = 100 + torch.rand(2, 5, 9, 9)
-        windows = Windows(torch.tensor([0.5 - 2, 16.5 - 2]), torch.tensor([0.5 - 2, 8.5 - 2]), 16)
+        windows = Windows((0.5 - 2, 16.5 - 2), (0.5 - 2, 8.5 - 2), 16)
         pooled = windows.pool(maps, 1)
         parts = [maps[:, :, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 2)]
         expected = torch.stack([embed([part]) for part in parts], 1).flatten(0, 1)
@@ -90,7 +90,7 @@ class Canvases(unittest.TestCase):
             seen, chips, windows = train.canvases(chosen, drawn)
             self.assertEqual(seen.shape, (2, 1, 3 * 48 - 8, 4 * 48 - 8))
             alone = draw.inner(drawn.fields, 32).float()
-            places = [(y, x) for y in windows.tops.long().tolist() for x in windows.lefts.long().tolist()]
+            places = [(y, x) for y in map(int, windows.tops) for x in map(int, windows.lefts)]
             for image in range(2):
                 self.assertEqual(sorted(drawn.order[image].tolist()), list(range(12)))
                 for cell, (y, x) in enumerate(places):
