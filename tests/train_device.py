@@ -28,7 +28,7 @@ class OneDevice(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-choices = config.load(config.DEFAULT)
+choices = config.load(config.DEFAULT, ["episode.images=6"])
 EPISODES = 40
 with OneDevice():
     for number in range(EPISODES):

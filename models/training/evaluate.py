@@ -2,8 +2,10 @@
 
     CHIPSHOT_SHARED=../shared python3 models/training/evaluate.py [models/default.safetensors]
     python3 models/training/evaluate.py --manifest FILE.csv --root DIR [WEIGHTS]
+    python3 models/training/evaluate.py --encoding chips ...    each chip alone, whatever the weights say
     python3 models/training/evaluate.py --drawn [WEIGHTS]       on drawn episodes that training never saw
 
+Weights say themselves whether chips are encoded alone ("chips") or from maps of their image ("dense").
 Measures only: nothing of the pipeline is fitted to these images. The word mean-std in place of WEIGHTS measures the
 baseline that an encoder must beat: mean and standard deviation of the chip's grey values. The random shots are not
 those of `chipshot evaluate`; a task's score differs by up to 0.015, the mean of the tasks by 0.003.
@@ -18,6 +20,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +30,29 @@ from PIL import Image
 from torch import Tensor
 
 import config as configs
+import dense
 import export
 import train
 from model import Encoder, embed, network_of, standardise
 
 SHOTS, EPISODES, FEWEST = 5, 20, 12
 
+
+@dataclass(frozen=True)
+class Chip:
+    """A square of an image; chips of one image share the tensor."""
+
+    image: Tensor
+    x: int
+    y: int
+    size: int
+
+    def window(self) -> Tensor:
+        return self.image[self.y : self.y + self.size, self.x : self.x + self.size]
+
+
 # Turns the chips of a group into vectors, of which the nearest prototype decides.
-Describe = Callable[[list[Tensor]], Tensor]
+Describe = Callable[[list[Chip]], Tensor]
 
 
 def load_image(path: Path) -> Tensor:
@@ -47,9 +65,10 @@ def load_image(path: Path) -> Tensor:
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, windows: list[Tensor]) -> Tensor:
-    """Windows (height, width) to standardised embeddings, by way of the encoder's input size."""
+def encode_alone(encoder: Encoder, shown: list[Chip]) -> Tensor:
+    """Standardised embeddings, by way of the encoder's input size."""
     encoder.eval()
+    windows = [chip.window() for chip in shown]
     size = (encoder.network.input_size,) * 2
     chips = [
         F.interpolate(w[None, None], size, mode="bilinear", align_corners=False, antialias=True)[0]
@@ -59,8 +78,23 @@ def encode(encoder: Encoder, windows: list[Tensor]) -> Tensor:
     return standardise(torch.cat([embed(encoder(part)) for part in torch.stack(chips).split(128)]))
 
 
-def mean_and_std(windows: list[Tensor]) -> Tensor:
+def encode_dense(encoder: Encoder, shown: list[Chip]) -> Tensor:
+    """Standardised embeddings, from maps of the whole images."""
+    by_image: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, chip in enumerate(shown):
+        by_image[id(chip.image), chip.size].append(i)
+    vectors: list[Tensor] = [torch.empty(0)] * len(shown)
+    for (_, size), members in by_image.items():
+        corners = [(shown[i].x, shown[i].y) for i in members]
+        image = shown[members[0]].image.numpy()
+        for i, found in zip(members, dense.embed_image(encoder, image, (size, size), corners)):
+            vectors[i] = found
+    return standardise(torch.stack(vectors))
+
+
+def mean_and_std(shown: list[Chip]) -> Tensor:
     """Standardised, but not to unit length, which would leave one number of the two."""
+    windows = [chip.window() for chip in shown]
     vectors = torch.stack([torch.stack((w.mean(), w.std(unbiased=False))) for w in windows])
     return (vectors - vectors.mean(0)) / (vectors.std(0, unbiased=False) + 1e-6)
 
@@ -79,18 +113,17 @@ def recall(vectors: Tensor, labels: list[str], shots: dict[str, list[int]], aske
 
 def task_score(describe: Describe, manifest: Path, root: Path, seed: int = 0) -> float:
     images: dict[str, Tensor] = {}
-    groups: dict[str, list[tuple[Tensor, str]]] = defaultdict(list)
+    groups: dict[str, list[tuple[Chip, str]]] = defaultdict(list)
     with open(manifest, newline="") as file:
         for row in csv.DictReader(file):
             if row["image"] not in images:
                 images[row["image"]] = load_image(root / row["image"])
             x, y, size = (int(row[key]) for key in ("x", "y", "size"))
-            window = images[row["image"]][y : y + size, x : x + size]
-            groups[row["group"]].append((window, row["label"]))
+            groups[row["group"]].append((Chip(images[row["image"]], x, y, size), row["label"]))
     rng = random.Random(seed)
     scores = []
     for members in groups.values():
-        vectors = describe([window for window, _ in members])
+        vectors = describe([chip for chip, _ in members])
         labels = [label for _, label in members]
         places: dict[str, list[int]] = defaultdict(list)
         for i, label in enumerate(labels):
@@ -113,7 +146,7 @@ def sto_ge_score(describe: Describe, folder: Path) -> tuple[float, float]:
     support = json.loads((folder / "support.json").read_text())
     size, side = support["chip"]["width"], 32
     grid = [(column * size, row * size) for row in range(side) for column in range(side)]
-    vectors = describe([image[y : y + size, x : x + size] for x, y in grid])
+    vectors = describe([Chip(image, x, y, size) for x, y in grid])
     place = {corner: i for i, corner in enumerate(grid)}
     shots = {c["name"]: [place[e["x"], e["y"]] for e in c["examples"]] for c in support["classes"]}
     labels = [""] * len(grid)
@@ -145,12 +178,13 @@ def report_drawn(encoder: Encoder) -> None:
         print(f"{side} px: right {every:.3f}, within an image {within:.3f}", flush=True)
 
 
-def load(path: Path) -> Encoder:
+def load(path: Path) -> tuple[Encoder, str]:
+    """The encoder, and how the file says it is used."""
     tensors, described = export.read(path)
     encoder = Encoder(network_of(tensors, described))
     missing = encoder.load_state_dict(tensors, strict=False).missing_keys
     assert all(key.endswith("num_batches_tracked") for key in missing), missing
-    return encoder
+    return encoder, described.get("encoding", "chips")
 
 
 def main() -> None:
@@ -159,11 +193,16 @@ def main() -> None:
     parser.add_argument("weights", nargs="?", default=default, help="a file, or mean-std")
     parser.add_argument("--manifest", type=Path, help="CSV with the columns image,x,y,size,label,group")
     parser.add_argument("--drawn", action="store_true", help="score on drawn episodes")
+    parser.add_argument("--encoding", choices=("chips", "dense"), help="instead of what the weights say")
     parser.add_argument("--root", type=Path, help="directory that the manifest's images are relative to")
     options = parser.parse_args()
     if options.drawn:
-        return report_drawn(load(Path(options.weights)))
-    describe = mean_and_std if options.weights == "mean-std" else functools.partial(encode, load(Path(options.weights)))
+        return report_drawn(load(Path(options.weights))[0])
+    describe: Describe = mean_and_std
+    if options.weights != "mean-std":
+        encoder, encoding = load(Path(options.weights))
+        describe = functools.partial({"chips": encode_alone, "dense": encode_dense}[options.encoding or encoding],
+                                     encoder)
     if options.manifest:
         print(f"{task_score(describe, options.manifest, options.root or options.manifest.parent):.4f}")
     else:

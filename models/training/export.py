@@ -62,6 +62,7 @@ def write(path: Path, tensors: dict[str, Tensor], config: Config, training: dict
         "mean": [config.network.mean],
         "std": [config.network.std],
         "pool": {"stages": list(config.network.pool_stages), "statistics": ["mean", "std"]},
+        "encoding": "dense",  # what it was trained for: chips within what surrounds them
         "licence": "Apache-2.0",
         "training": training,
     }

@@ -104,8 +104,8 @@ def drawn(config: Config, seed: int, number: int, device: torch.device) -> Tenso
 
 
 def begin_drawing(_: int) -> None:
-    """In a process that draws: one thread, which lets the process that trains go first, and memory is kept that is asked for again at once; otherwise a fifth of the
-    time goes to the kernel, which clears it."""
+    """In a process that draws: one thread, which lets the process that trains go first, and memory is kept that is
+    asked for again at once; otherwise a fifth of the time goes to the kernel, which clears it."""
     torch.set_num_threads(1)
     os.nice(5)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # the C library's, where it has it
@@ -231,10 +231,10 @@ class Trainer:
         # float16, whose small gradients must be scaled up.
         narrow = device.type == "cuda" and not torch.cuda.is_bf16_supported()
         self.dtype = torch.float16 if narrow else torch.bfloat16
-        grad_scaler = torch.amp.GradScaler if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler  # before 2.3
-        self.scaler = grad_scaler(enabled=narrow)
+        self.scaler = (torch.amp if hasattr(torch.amp, "GradScaler") else torch.cuda.amp).GradScaler(enabled=narrow)
         self.progress = Progress()
-        self.parts = {"net": self.net, "average": self.average, "objective": self.objective, "optimiser": self.optimiser, "scaler": self.scaler}
+        self.parts = {"net": self.net, "average": self.average, "objective": self.objective,
+                      "optimiser": self.optimiser, "scaler": self.scaler}
 
     def begin(self, start: Path) -> None:
         """From other weights instead of random ones; what the optimiser knew of them is not among them."""

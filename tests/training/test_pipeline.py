@@ -9,17 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models" / "training"))
 import ablation  # noqa: E402  (the path is set above)
 import average  # noqa: E402
 import config as configs  # noqa: E402
+import dense  # noqa: E402
 import draw  # noqa: E402
 import export  # noqa: E402
 import scenes  # noqa: E402
 import train  # noqa: E402
-from model import CONTRAST_COPIES, MEAN_COPIES, Encoder, Windows, embed, embed_windows, standardise, window_weights  # noqa: E402
+from model import CONTRAST_COPIES, MEAN_COPIES, Encoder, Windows, embed, embed_windows, of_chip, standardise, window_weights  # noqa: E402
 
 SMOKE = configs.DEFAULT.with_name("smoke.toml")
 CPU = torch.device("cpu")
@@ -106,7 +109,68 @@ class Canvases(unittest.TestCase):
             within = embed_windows(net(seen), chosen.network.pool_stages, chips, windows)
             alone = embed(net(chips))
         self.assertEqual(within.shape, alone.shape)
-        self.assertGreater(torch.nn.functional.cosine_similarity(within, alone).min().item(), 0.8)
+        self.assertGreater(F.cosine_similarity(within, alone).min().item(), 0.8)
+
+
+class CentrePixels:
+    """In place of a network: each position of its maps says which grey value it is centred on."""
+
+    network = smoke("network.pool_stages=[0, 1, 2, 3, 4]").network
+
+    def eval(self) -> None:
+        pass
+
+    def __call__(self, tile: torch.Tensor) -> list[torch.Tensor]:
+        return [tile] + [tile[:, :, ::step, ::step].expand(-1, 3, -1, -1) for step in (4, 8, 16, 32)]
+
+
+class Images(unittest.TestCase):
+    """How the chips of a whole image are encoded."""
+
+    def test_an_image_is_scaled_as_a_chip_is(self) -> None:
+        for height, width, chip in ((96, 192, 64), (60, 40, 20), (48, 96, 48)):
+            image = torch.rand(height, width)
+            size = (height * 48 // chip, width * 48 // chip)
+            expected = F.interpolate(image[None, None], size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+            torch.testing.assert_close(torch.from_numpy(dense.scaled(image.numpy(), 48, (chip, chip))), expected)
+        self.assertEqual(dense.scaled(np.ones((65, 100), np.float32), 48, (64, 50)).shape, (49, 96))
+
+    def test_tiles_are_of_the_size_that_computes_least(self) -> None:
+        for n, core in ((48, 64), (96, 96), (97, 128), (480, 480), (481, 256)):
+            self.assertEqual(dense.core_of(n, n, 16), core, n)
+        self.assertEqual(dense.core_of(4000, 4000, 128) % 32, 0)
+
+    def test_every_position_is_centred_on_its_own_pixel(self) -> None:
+        for height, width in ((30, 700), (130, 517), (300, 300)):
+            image = np.random.default_rng(1).random((height, width)).astype(np.float32)
+            stages = dense.stages_of(CentrePixels(), image)
+            for number in range(1, 5):
+                stage = stages[number]
+                y, x = (int(stage.first) + stage.step * np.arange(n) for n in stage.map.shape[1:])
+                self.assertEqual(stage.map.shape[1:], (max(1, len(range(int(y[0]), height, stage.step))),
+                                                       max(1, len(range(int(x[0]), width, stage.step)))))
+                expected = image[np.ix_(np.minimum(y, height - 1), np.minimum(x, width - 1))]
+                np.testing.assert_allclose(stage.map[2], expected, atol=1e-3)
+
+    def test_windows_are_pooled_as_in_training(self) -> None:
+        m = torch.rand(1, 6, 13, 13)
+        starts = (0.0, 5.25, 56.0)
+        pooled = Windows(starts, starts, 48).pool(m, 2)
+        stage = dense.Stage(m[0].numpy(), 8, 0.5)
+        for i, (top, left) in enumerate((top, left) for top in starts for left in starts):
+            mean, variance = stage.moments(top, left, 48)
+            expected = np.concatenate([dense.unit(mean), dense.unit(np.sqrt(variance))])
+            np.testing.assert_allclose(pooled[i].numpy(), expected, atol=1e-5)
+
+    def test_stage_0_of_whole_cells_is_the_chips_own(self) -> None:
+        chosen = smoke("network.pool_stages=[0, 4]")
+        net, image = Encoder(chosen.network).eval(), torch.rand(96, 144)
+        vectors = dense.embed_image(net, image.numpy(), (48, 48), [(0, 0), (48, 24), (96, 48)])
+        chips = torch.stack([image[y : y + 48, x : x + 48] for x, y in ((0, 0), (48, 24), (96, 48))])[:, None]
+        self.assertEqual(vectors.shape, (3, MEAN_COPIES + CONTRAST_COPIES + 2 * 128))
+        torch.testing.assert_close(vectors[:, :MEAN_COPIES], of_chip(chips)[:, :MEAN_COPIES], atol=1e-4, rtol=0)
+        apart = vectors[:, :112] - of_chip(chips)
+        self.assertLess(apart.abs().max().item(), 0.01)  # the chip's own windows start at whole pixels, not cells
 
 
 class Drawings(unittest.TestCase):
