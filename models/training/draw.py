@@ -6,9 +6,6 @@ is said by scenes.py. A chip is a ground material, a figure material, and a shap
     value = (1 - shape) * ground + shape * figure    or, where thicknesses add up,    ground + shape * figure
     or, where planes bend and scatter more or less,    ground * (1 + shade * shape)
 
-Around each chip a margin is drawn, in which other chips of the image may be seen, since the network sees chips within
-their image.
-
 Materials are flat, a random texture (amorphous film, speckle, two-phase structures), or a crystal. Units: native
 pixels for lengths, 0..1 for intensities, radians for angles.
 
