@@ -62,6 +62,16 @@ uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct enc
     return (uint64_t)maps.n_strips * maps.strip_values * sizeof(*maps.values);
 }
 
+static int allocate(struct dense_maps *out, struct dense_maps made, struct error *err)
+{
+    /* Zeros: of the padding, and of rows that no tile has. */
+    made.values = calloc(made.n_held, made.strip_values * sizeof(*made.values));
+    if (made.values == NULL)
+        return error_set_nomem(err, "an image's feature maps");
+    *out = made;
+    return 0;
+}
+
 int dense_maps_init(struct dense_maps *out, const struct dense_geometry *geometry,
                     const struct encoder_info *info, const struct dense_tiles *tiles,
                     uint32_t n_held, struct error *err)
@@ -69,12 +79,19 @@ int dense_maps_init(struct dense_maps *out, const struct dense_geometry *geometr
     struct dense_maps made;
     lay_out(&made, geometry, info, tiles);
     made.n_held = n_held < made.n_strips ? n_held : made.n_strips;
-    /* Zeros: of the padding, and of rows that no tile has. */
-    made.values = calloc(made.n_held, made.strip_values * sizeof(*made.values));
-    if (made.values == NULL)
-        return error_set_nomem(err, "an image's feature maps");
-    *out = made;
-    return 0;
+    return allocate(out, made, err);
+}
+
+int dense_maps_init_strips(struct dense_maps *out, const struct dense_geometry *geometry,
+                           const struct encoder_info *info, uint32_t first, uint32_t end,
+                           struct error *err)
+{
+    struct dense_maps made;
+    const struct dense_tiles tiles = dense_tiles_all(geometry);
+    lay_out(&made, geometry, info, &tiles);
+    made.first_strip = first;
+    made.n_strips = made.n_held = end - first;
+    return allocate(out, made, err);
 }
 
 void dense_maps_clear(struct dense_maps *maps)

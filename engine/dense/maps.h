@@ -46,6 +46,10 @@ uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct enc
 int dense_maps_init(struct dense_maps *out, const struct dense_geometry *geometry,
                     const struct encoder_info *info, const struct dense_tiles *tiles,
                     uint32_t n_held, struct error *err);
+/* Room for the strips first .. end - 1 of an image alone, to be filled in. */
+int dense_maps_init_strips(struct dense_maps *out, const struct dense_geometry *geometry,
+                           const struct encoder_info *info, uint32_t first, uint32_t end,
+                           struct error *err);
 void dense_maps_clear(struct dense_maps *maps);
 
 /* Puts in what the network made of a tile, stage by stage, and its pixels (side x side) as stage 0.

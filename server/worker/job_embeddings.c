@@ -2,65 +2,18 @@
 #include "server/worker/job_embeddings.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "engine/encoder/encoder.h"
 #include "engine/fewshot/statistics.h"
-
-enum { KEY_SIZE = 512 };
+#include "server/worker/job_keys.h"
 
 /* A batch that is encoded is a block that is written, and later read. */
 _Static_assert((int)ENCODER_BATCH == (int)CACHE_BLOCK_ROWS &&
                    (int)EMBEDDINGS_BLOCK == (int)CACHE_BLOCK_ROWS,
                "one size of blocks");
-
-/* ---- keys of the embedding cache ---- */
-
-/* All that an embedding depends on besides the window. The kernels are part of it: others round
- * differently, and the chips of an image must not mix them. */
-static void write_key(const struct job_state *state, const struct job_image *image,
-                      const char *window, char out[KEY_SIZE])
-{
-    const struct normalise_params *n = &state->params.normalise;
-    char sizes[INPUT_SIZES_TEXT], frame[16] = "", encoding[1 + ENCODING_NAME_SIZE] = "";
-    const struct embedder *embedder = state->encoder->embedder;
-    /* The first frame has no number in its key: so it was when files had one image. */
-    if (image->row.frame > 0)
-        snprintf(frame, sizeof(frame), "#%" PRIu32, image->row.frame);
-    /* Chips have no name in theirs: so it was when there were chips alone. */
-    if (embedder_encoding(embedder) != ENCODING_CHIPS)
-        snprintf(encoding, sizeof(encoding), " %s", encoding_name(embedder_encoding(embedder)));
-    input_sizes_text(embedder_input_sizes(embedder), sizes);
-    snprintf(out, KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
-             image->row.sha256, frame, state->encoder->sha256, encoder_kernels(),
-             precision_name(embedder_precision(embedder)), sizes, encoding, window,
-             normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
-             n->clahe.clip_limit, n->clahe.tiles);
-}
-
-static void write_grid_key(const struct job_state *state, const struct job_image *image,
-                           char out[KEY_SIZE])
-{
-    char window[128];
-    const struct grid_params *g = &image->grid.params;
-    snprintf(window, sizeof(window),
-             "grid %" PRIu32 "x%" PRIu32 " %" PRIu32 ",%" PRIu32 " %" PRIu32 ",%" PRIu32 " %s",
-             g->chip_width, g->chip_height, g->stride_x, g->stride_y, g->offset_x, g->offset_y,
-             grid_edge_name(g->edge));
-    write_key(state, image, window, out);
-}
-
-static void write_chip_key(const struct job_state *state, const struct job_image *image,
-                           const struct chip_rect *rect, char out[KEY_SIZE])
-{
-    char window[128];
-    snprintf(window, sizeof(window), "chip %" PRIu32 "x%" PRIu32 " %" PRIu32 ",%" PRIu32,
-             rect->width, rect->height, rect->x, rect->y);
-    write_key(state, image, window, out);
-}
 
 /* ---- chips of a grid ---- */
 
@@ -128,12 +81,12 @@ static int begin_in_file(struct job_embeddings *embeddings, const char *key, str
 int job_embeddings_begin(struct job_embeddings *out, struct job_state *state,
                          const struct job_image *image, struct error *err)
 {
-    char key[KEY_SIZE];
+    char key[JOB_KEY_SIZE];
     *out = (struct job_embeddings){.state = state, .image = image};
     int rc = check_results(out, err);
     if (rc < 0)
         return rc;
-    write_grid_key(state, image, key);
+    job_key_of_grid(state, image, key);
     const double start = clock_now_seconds();
     rc = job_image_is_small(state, image) ? begin_in_memory(out, key, err)
                                           : begin_in_file(out, key, err);
@@ -195,9 +148,9 @@ bool job_embeddings_were_lost(const struct job_embeddings *embeddings)
 
 void job_embeddings_keep(const struct job_embeddings *embeddings)
 {
-    char key[KEY_SIZE];
+    char key[JOB_KEY_SIZE];
     const struct job_state *state = embeddings->state;
-    write_grid_key(state, embeddings->image, key);
+    job_key_of_grid(state, embeddings->image, key);
     /* Without the entry nothing is lost but time. */
     if (embeddings->stored != NULL)
         cache_entry_keep(embeddings->stored, NULL);
@@ -219,8 +172,8 @@ void job_embeddings_clear(struct job_embeddings *embeddings)
 bool job_embeddings_get_window(struct job_state *state, const struct job_image *image,
                                const struct chip_rect *rect, float *out)
 {
-    char key[KEY_SIZE];
-    write_chip_key(state, image, rect, key);
+    char key[JOB_KEY_SIZE];
+    job_key_of_window(state, image, rect, key);
     const double start = clock_now_seconds();
     const bool is_there = cache_get(state->engine->cache, key, 1, state->dimension, out, NULL) == 0;
     job_time(state, JOB_PART_CACHE, start);
@@ -231,8 +184,8 @@ bool job_embeddings_get_window(struct job_state *state, const struct job_image *
 void job_embeddings_put_window(struct job_state *state, const struct job_image *image,
                                const struct chip_rect *rect, const float *embedding)
 {
-    char key[KEY_SIZE];
-    write_chip_key(state, image, rect, key);
+    char key[JOB_KEY_SIZE];
+    job_key_of_window(state, image, rect, key);
     const double start = clock_now_seconds();
     cache_put(state->engine->cache, key, 1, state->dimension, embedding, NULL);
     job_time(state, JOB_PART_CACHE, start);

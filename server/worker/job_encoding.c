@@ -7,14 +7,17 @@
 #include "api/job/image_counts.h"
 #include "base/clock.h"
 #include "engine/image/normalise.h"
+#include "server/worker/job_maps.h"
 #include "server/worker/stored_file.h"
 
 static bool on_progress(void *context, uint64_t n_chips)
 {
     struct job_encoding *encoding = context;
     struct job_state *state = encoding->state;
-    metrics_add(state->engine->metrics, METRIC_CHIPS_ENCODED, (double)n_chips);
-    atomic_fetch_add(&state->control->n_chips_encoded, n_chips);
+    if (!encoding->maps_were_there) {
+        metrics_add(state->engine->metrics, METRIC_CHIPS_ENCODED, (double)n_chips);
+        atomic_fetch_add(&state->control->n_chips_encoded, n_chips);
+    }
     encoding->n_encoded += n_chips;
     job_count_done(state, encoding->image, encoding->n_encoded);
     return atomic_load(&state->control->stop) == JOB_STOP_NONE;
@@ -34,7 +37,12 @@ static int begin_embedding(struct job_encoding *encoding, const struct chip_sour
     struct job_state *state = encoding->state;
     if (n_rows > 0)
         note_first_batch(state);
-    const struct embed_output output = job_embeddings_output(&encoding->embeddings);
+    struct embed_output output = job_embeddings_output(&encoding->embeddings);
+    output.windows = encoding->windows.rects;
+    output.n_windows = encoding->windows.n;
+    output.window_embeddings = encoding->windows.embeddings;
+    output.maps = &encoding->maps;
+    output.max_maps_size = job_maps_max_size(state);
     return embed_grid_begin(&encoding->run, state->encoder->embedder, state->lane, source,
                             &encoding->image->grid, n_rows, on_progress, encoding, &output, err);
 }
@@ -298,14 +306,34 @@ static int begin_decoding(struct job_encoding *encoding, const struct store_file
     return has_levels ? rc : begin_pixels(encoding, file, err);
 }
 
+/* Pools the chips from maps that are there. */
+static int begin_pooling(struct job_encoding *encoding, struct error *err)
+{
+    const struct grid *grid = &encoding->image->grid;
+    const struct chip_source none = {.image_width = grid->image_width};
+    return begin_embedding(encoding, &none, grid->image_height, err);
+}
+
+static bool find_maps(struct job_encoding *encoding)
+{
+    const double start = clock_now_seconds();
+    encoding->maps_were_there = job_maps_load(encoding->state, encoding->image, &encoding->maps);
+    job_time(encoding->state, JOB_PART_CACHE, start);
+    return encoding->maps_were_there;
+}
+
 int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,
-                       struct error *err)
+                       const struct job_windows *windows, struct error *err)
 {
     struct store_file file = {0};
     *out = (struct job_encoding){.state = state, .image = image};
     int rc = job_embeddings_begin(&out->embeddings, state, image, err);
     if (rc < 0 || out->embeddings.is_cached)
         return rc;
+    if (embedder_encoding(state->encoder->embedder) == ENCODING_DENSE)
+        out->windows = *windows;
+    if (find_maps(out))
+        return begin_pooling(out, err);
     char text[JOB_IMAGE_TEXT];
     rc = stored_file_open_unchecked(state->engine->store, job_image_text(image, text),
                                     image->row.sha256, &file, err);
@@ -343,6 +371,8 @@ static void keep(void *context)
     struct job_encoding *encoding = context;
     const double start = clock_now_seconds();
     job_embeddings_keep(&encoding->embeddings);
+    if (!encoding->maps_were_there)
+        job_maps_keep(encoding->state, encoding->image, &encoding->maps);
     encoding->keep_seconds = clock_now_seconds() - start;
 }
 
@@ -376,6 +406,7 @@ void job_encoding_clear(struct job_encoding *encoding)
         job_add_time(encoding->state, JOB_PART_CACHE, encoding->keep_seconds);
     }
     clear_pixels(encoding);
+    embed_maps_clear(&encoding->maps);
     job_embeddings_clear(&encoding->embeddings);
     *encoding = (struct job_encoding){0};
 }

@@ -8,9 +8,19 @@
 #include "server/worker/job_embeddings.h"
 #include "server/worker/job_pixels.h"
 
+/* Examples that are no chips of the image's grid, which dense encoding pools on its way. */
+struct job_windows {
+    const struct chip_rect *rects; /* borrowed */
+    float *embeddings;             /* n x dimension, the caller's */
+    uint32_t n;
+};
+
 struct job_encoding {
     struct job_state *state; /* NULL: not begun */
     struct job_image *image;
+    struct job_windows windows; /* n is 0 where no run fills their embeddings */
+    struct embed_maps maps;     /* of an image small enough */
+    bool maps_were_there;       /* in the cache */
     struct job_embeddings embeddings;
     struct pool_errand check;      /* of the file's hash, while it is open; function NULL: none */
     const struct store_file *file; /* what is checked; borrowed */
@@ -26,10 +36,11 @@ struct job_encoding {
 };
 
 /* Reads the cache, or else decodes the image and sets the workers on it. `out` is to be cleared,
- * also after a failure, and stays where it is until then. */
+ * also after a failure, and stays where it is until then. `windows` (copied): to be pooled, too. */
 int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,
-                       struct error *err);
-/* Waits for the workers. The embeddings are complete then; the cache is filled meanwhile. */
+                       const struct job_windows *windows, struct error *err);
+/* Waits for the workers. The embeddings are complete then, those of the windows, too, unless their
+ * number is 0: then the chips' were in the cache. The cache is filled meanwhile. */
 int job_encoding_finish(struct job_encoding *encoding, struct error *err);
 /* Stops what is still in flight, but for the cache, which is filled by then. */
 void job_encoding_clear(struct job_encoding *encoding);

@@ -50,6 +50,8 @@ struct job_engine {
     const struct api_limits *limits;
     uint64_t small_size; /* bytes of float32 pixels and embeddings up to which an image is held as a
                             whole; 0: 256 MiB */
+    uint64_t max_maps_size;   /* bytes up to which an image's feature maps are held as a whole and
+                                 kept in the cache; 0: EMBED_MAPS_SIZE */
     uint64_t max_result_size; /* bytes that the results of an image's chips may take in memory; 0:
                                  half of the machine's */
     struct job_times

@@ -145,7 +145,7 @@ static int do_step(struct job_state *state, const struct step *step, struct job_
         .dimension = state->dimension,
     };
     if (step->take_examples)
-        rc = job_examples_take(examples, step->image, &chips, err);
+        rc = job_examples_take(examples, state, step->image, encoding, &chips, err);
     if (rc == 0 && step->classify)
         rc = job_check_stop(state, err);
     if (rc == 0 && step->classify)
@@ -154,11 +154,15 @@ static int do_step(struct job_state *state, const struct step *step, struct job_
 }
 
 static int begin_step(struct job_state *state, const struct step *step,
-                      struct job_encoding *encoding, struct error *err)
+                      const struct job_examples *examples, struct job_encoding *encoding,
+                      struct error *err)
 {
+    struct job_windows windows = {0};
     int rc = job_check_stop(state, err);
+    if (step->take_examples)
+        windows = job_examples_windows(examples, state, step->image);
     if (rc == 0)
-        rc = job_encoding_begin(encoding, state, &state->images[step->image], err);
+        rc = job_encoding_begin(encoding, state, &state->images[step->image], &windows, err);
     return rc;
 }
 
@@ -186,14 +190,14 @@ static int run_steps(struct job_state *state, const struct step *steps, size_t n
     for (size_t k = 0; k < n && rc == 0; k++) {
         struct job_encoding *encoding = &encodings[k % 2], *next = &encodings[(k + 1) % 2];
         if (encoding->state == NULL)
-            rc = begin_step(state, &steps[k], encoding, err);
+            rc = begin_step(state, &steps[k], examples, encoding, err);
         if (rc == 0 && k + 1 < n && may_prepare(state, &steps[k]))
-            rc = begin_step(state, &steps[k + 1], next, err);
+            rc = begin_step(state, &steps[k + 1], examples, next, err);
         if (rc == 0)
             rc = finish_step(state, &steps[k], examples, encoding, err);
         if (rc < 0 && job_embeddings_were_lost(&encoding->embeddings)) {
             job_encoding_clear(encoding);
-            rc = begin_step(state, &steps[k], encoding, err);
+            rc = begin_step(state, &steps[k], examples, encoding, err);
             if (rc == 0)
                 rc = finish_step(state, &steps[k], examples, encoding, err);
         }
