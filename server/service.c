@@ -119,6 +119,7 @@ static int start_worker(struct service *service, const struct service_work *work
         .metrics = service->metrics,
         .limits = service->limits,
         .small_size = work->small_size,
+        .max_maps_size = work->max_maps_size,
         .max_result_size = work->max_result_size,
         .times = work->times,
     };

@@ -36,7 +36,8 @@ struct service_work {
     struct worker_retry retry; /* likewise */
     const struct log *log;     /* NULL: nothing is logged */
     struct db_keys *keys; /* readyz tells when they cannot be used; NULL: there are none to use */
-    uint64_t small_size;  /* this one and the next two as in struct job_engine */
+    uint64_t small_size;  /* this one and the next three as in struct job_engine */
+    uint64_t max_maps_size;
     uint64_t max_result_size;
     struct job_times *times;
     uint64_t scrub_rate; /* this one and the next as in struct data_watch_config */

@@ -128,6 +128,7 @@ static int start_service(struct server *server, struct error *err)
         .retry = {.max_attempts = server->config.job_attempts,
                   .first_delay_ms = server->config.job_retry_delay_s * 1000},
         .log = &server->log,
+        .max_maps_size = server->config.max_maps_size,
         .scrub_rate = server->config.scrub_rate,
         .scrub_interval_s = server->config.scrub_interval_s,
         .openapi = asset_openapi,

@@ -26,6 +26,7 @@ struct config {
     uint32_t job_attempts;
     uint32_t job_retry_delay_s;
     uint64_t cache_max_size;
+    uint64_t max_maps_size;
     uint64_t scrub_rate;
     uint32_t scrub_interval_s;
     uint64_t min_free_size;
