@@ -434,10 +434,12 @@ int dense_run_begin(struct dense_run **out, const struct dense_run_plan *plan, s
         rc = submit_ready(run, err);
         pthread_mutex_unlock(&run->mutex);
     }
-    if (rc < 0)
+    if (rc < 0) {
+        dense_run_cancel(run); /* its maps are nobody's */
         dense_run_finish(run, NULL, NULL);
-    else
+    } else {
         *out = run;
+    }
     return rc;
 }
 
