@@ -72,8 +72,8 @@ endif
 # Loops over embeddings, which -O2 leaves scalar. The order of sums stays as written.
 ifndef DEBUG
 $(BUILD)/engine/fewshot/%.o: OPTIMISE := -O3
-# So are those over pixels.
-$(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o: OPTIMISE := -O3
+# So are those over pixels and feature maps.
+$(BUILD)/engine/dense/%.o $(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o: OPTIMISE := -O3
 endif
 
 # The default encoder and openapi.yaml are part of the program, so that it is one file to install.
