@@ -166,9 +166,9 @@ static float *pool_pixels(const struct dense_maps *maps, const struct encoder_in
                           double y, float *out)
 {
     if (info->pool_mean)
-        out = repeat(out, ENCODER_MEAN_COPIES, mean_of_cells(maps, x, y));
+        out = repeat(out, info->chip_copies[ENCODER_MEAN], mean_of_cells(maps, x, y));
     if (info->pool_std)
-        out = repeat(out, ENCODER_CONTRAST_COPIES, slow_contrast(maps, x, y));
+        out = repeat(out, info->chip_copies[ENCODER_STD], slow_contrast(maps, x, y));
     return out;
 }
 

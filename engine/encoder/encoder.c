@@ -26,8 +26,10 @@ static void set_defaults(struct encoder_info *info)
         info->mean[c] = info->in_channels == 3 ? IMAGENET_MEAN[c] : 0.0f;
         info->std[c] = info->in_channels == 3 ? IMAGENET_STD[c] : 1.0f;
     }
-    info->pool_stages[ENCODER_STAGES] = true;
+    info->pool_stages[info->n_stages] = true;
     info->pool_mean = true;
+    info->chip_copies[ENCODER_MEAN] = ENCODER_MEAN_COPIES;
+    info->chip_copies[ENCODER_STD] = ENCODER_CONTRAST_COPIES;
 }
 
 static int read_name(struct encoder_info *info, const json_t *value, struct error *err)
@@ -101,6 +103,12 @@ static int read_stages(struct encoder_info *info, const json_t *value, struct er
                              "metadata chipshot.pool.stages[%zu] is not a stage in 0..%d above the "
                              "one before",
                              i, ENCODER_STAGES);
+        if (stage > info->n_stages)
+            return error_set(
+                err, ERROR_INVALID,
+                "metadata chipshot.pool.stages[%zu] is stage %d, of which the file has "
+                "no tensors",
+                i, (int)stage);
         pooled[stage] = true;
         previous = stage;
     }
@@ -138,6 +146,28 @@ static int read_statistics(struct encoder_info *info, const json_t *value, struc
     return 0;
 }
 
+/* Absent: as many as they were before there was a choice. */
+static int read_chip_copies(struct encoder_info *info, const json_t *value, struct error *err)
+{
+    if (value == NULL)
+        return 0;
+    if (!json_is_array(value) || json_array_size(value) != ENCODER_STATISTICS)
+        return error_set(err, ERROR_INVALID,
+                         "metadata chipshot.pool.chip_copies is not an array of %d integers, of "
+                         "mean and contrast",
+                         ENCODER_STATISTICS);
+    for (size_t i = 0; i < ENCODER_STATISTICS; i++) {
+        const json_t *item = json_array_get(value, i);
+        const json_int_t n = json_integer_value(item);
+        if (!json_is_integer(item) || n < 1 || n > ENCODER_COPIES_MAX)
+            return error_set(err, ERROR_INVALID,
+                             "metadata chipshot.pool.chip_copies[%zu] is not an integer in 1..%d",
+                             i, ENCODER_COPIES_MAX);
+        info->chip_copies[i] = (uint32_t)n;
+    }
+    return 0;
+}
+
 static int read_pool(struct encoder_info *info, const json_t *pool, struct error *err)
 {
     if (pool == NULL)
@@ -146,12 +176,17 @@ static int read_pool(struct encoder_info *info, const json_t *pool, struct error
         return error_set(err, ERROR_INVALID, "metadata chipshot.pool is not an object");
     const json_t *stages = json_object_get(pool, "stages");
     const json_t *statistics = json_object_get(pool, "statistics");
+    const json_t *copies = json_object_get(pool, "chip_copies");
     /* A key that is not understood here would change what the embedding is. */
-    if (json_object_size(pool) != (size_t)(stages != NULL) + (size_t)(statistics != NULL))
+    if (json_object_size(pool) !=
+        (size_t)(stages != NULL) + (size_t)(statistics != NULL) + (size_t)(copies != NULL))
         return error_set(err, ERROR_INVALID,
-                         "metadata chipshot.pool has keys besides stages and statistics");
+                         "metadata chipshot.pool has keys besides stages, statistics and "
+                         "chip_copies");
     int rc = read_stages(info, stages, err);
-    return rc != 0 ? rc : read_statistics(info, statistics, err);
+    if (rc == 0)
+        rc = read_statistics(info, statistics, err);
+    return rc != 0 ? rc : read_chip_copies(info, copies, err);
 }
 
 /* Absent: chips, which is what files had that were made before there was a choice. */
@@ -215,7 +250,7 @@ uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
 {
     if (stage > 0)
         return info->widths[stage - 1];
-    return statistic == ENCODER_STD ? ENCODER_CONTRAST_COPIES : ENCODER_MEAN_COPIES;
+    return info->chip_copies[statistic];
 }
 
 uint32_t encoder_stage_floats(const struct encoder_info *info, uint32_t stage)

@@ -2,12 +2,14 @@
  *
  * Weights come from safetensors with torchvision/timm tensor names; block type (BasicBlock or
  * Bottleneck), depths, widths and input channels (1 or 3) come from the tensor shapes, so any
- * published ResNet-18/34/50/101/152 file works unchanged. Batch norm is folded at load.
+ * published ResNet-18/34/50/101/152 file works unchanged. A file may lack the last stages, but not
+ * the first. Batch norm is folded at load.
  *
  * One metadata key, "chipshot", may hold a JSON object {"format": 1, "name", "input_size", "mean":
- * [..], "std": [..], "pool": {"stages": [2,3,4], "statistics": ["mean","std"]}, "encoding":
- * "chips"|"dense", ...}; other keys in it are information. Without it: input size 224, ImageNet
- * mean and std for three channels (0 and 1 for one), last stage, mean, chips.
+ * [..], "std": [..], "pool": {"stages": [0,2,3], "statistics": ["mean","std"], "chip_copies":
+ * [48,64]}, "encoding": "chips"|"dense", ...}; other keys in it are information. Without it: input
+ * size 224, ImageNet mean and std for three channels (0 and 1 for one), the last stage that the
+ * file has, mean, 48 and 64 copies, chips.
  *
  * An encoder is immutable and shared by all threads; each thread has one workspace.
  */
@@ -26,8 +28,9 @@
 enum {
     ENCODER_STAGES = 4,
     ENCODER_POOLED = 1 + ENCODER_STAGES, /* what can be pooled: stage 0 is the chip itself */
-    ENCODER_MEAN_COPIES = 48,            /* of a chip's mean in an embedding with stage 0 */
-    ENCODER_CONTRAST_COPIES = 64,        /* of its slow contrast */
+    ENCODER_MEAN_COPIES = 48,     /* of a chip's mean beside stage 0, where a file says nothing */
+    ENCODER_CONTRAST_COPIES = 64, /* of its slow contrast */
+    ENCODER_COPIES_MAX = 256,     /* of either */
     ENCODER_INPUT_SIZE_MIN = 16,
     ENCODER_INPUT_SIZE_MAX = 512,
     ENCODER_BATCH = 32, /* chips in a full batch: the unit of work of the pool */
@@ -36,19 +39,24 @@ enum {
 struct encoder;
 struct encoder_workspace;
 
+/* What is pooled of a stage's maps. */
+enum encoder_statistic { ENCODER_MEAN, ENCODER_STD, ENCODER_STATISTICS };
+
 struct encoder_info {
     char name[64];         /* from the metadata, else the architecture's name */
     char architecture[32]; /* "resnet18", "resnet50", ... or "resnet" when the depths are unusual */
     bool bottleneck;       /* block type */
-    uint32_t depths[ENCODER_STAGES]; /* blocks per stage */
-    uint32_t widths[ENCODER_STAGES]; /* output channels per stage */
+    uint32_t n_stages;     /* that the file has, the first ones; 1 at least */
+    uint32_t depths[ENCODER_STAGES]; /* blocks per stage; 0 of those that it lacks */
+    uint32_t widths[ENCODER_STAGES]; /* output channels per stage; the same */
     uint32_t in_channels;            /* 1 or 3; a grey chip is replicated */
     uint32_t input_size;             /* pixels a side */
     float mean[3]; /* input normalisation per channel: (x - mean) / std, x in 0..1 */
     float std[3];
-    bool pool_stages[ENCODER_POOLED]; /* which stages are pooled; one of 1 to 4 at least */
+    bool pool_stages[ENCODER_POOLED]; /* which are pooled; one of 1 to n_stages at least */
     bool pool_mean;
-    bool pool_std;          /* population standard deviation over positions */
+    bool pool_std;                            /* population standard deviation over positions */
+    uint32_t chip_copies[ENCODER_STATISTICS]; /* of stage 0's numbers, should it be pooled */
     enum encoding encoding; /* chips or dense: how jobs that do not say are encoded */
     uint32_t dimension;     /* floats of an embedding */
     uint64_t n_parameters;
@@ -65,8 +73,6 @@ const char *encoder_kernels(void);
 int encoder_create(struct encoder **out, const void *data, size_t size, struct error *err);
 void encoder_destroy(struct encoder *encoder);
 const struct encoder_info *encoder_info(const struct encoder *encoder);
-/* What is pooled of a stage's maps. */
-enum encoder_statistic { ENCODER_MEAN, ENCODER_STD };
 
 /* Floats that one statistic of a stage takes in an embedding: its channels, or stage 0's copies. */
 uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
@@ -117,7 +123,7 @@ bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t
  * map its own mean; in place of the std its slow contrast, the difference between the brightest and
  * the darkest of 9 x 9 windows, evenly spread, a third of the chip wide, in which lattice and noise
  * average out. These are single numbers, so they are not normalised; each stands there
- * ENCODER_..._COPIES times, divided by the root of that: a part as long as the number is large,
+ * chip_copies times, divided by the root of that: a part as long as the number is large,
  * which counts as so many dimensions where each is standardised. The result depends on the chips of
  * the call alone: not on the thread, and not on earlier calls. In calls of two chips or more a
  * chip's embedding has the same bytes, whatever the others are; a chip that is alone may be rounded

@@ -132,9 +132,9 @@ static void pool_chips(const struct encoder *encoder, struct encoder_workspace *
         float *out = embeddings + (size_t)chip * info->dimension;
         chip_statistics(chips + (size_t)chip * side * side, side, &mean, &contrast);
         if (info->pool_mean)
-            out = repeat(out, ENCODER_MEAN_COPIES, mean);
+            out = repeat(out, info->chip_copies[ENCODER_MEAN], mean);
         if (info->pool_std)
-            repeat(out, ENCODER_CONTRAST_COPIES, contrast);
+            repeat(out, info->chip_copies[ENCODER_STD], contrast);
     }
     layer_end(workspace, encoder->n_layers + 1, begin);
 }

@@ -35,7 +35,7 @@ struct encoder {
     uint32_t n_blocks;
     uint32_t n_layers;                        /* convolutions of all blocks */
     struct block *blocks;                     /* stage after stage */
-    uint32_t first_block[ENCODER_STAGES + 1]; /* of each stage; the last entry is n_blocks */
+    uint32_t first_block[ENCODER_STAGES + 1]; /* of each stage; n_blocks behind the last one */
     pthread_mutex_t packing; /* held while weights of another algorithm are made (conv.h) */
 };
 

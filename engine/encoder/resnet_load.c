@@ -294,6 +294,21 @@ static int load_block(struct loader *loader, struct block *block, const char *pr
     return load_downsample(loader, block, prefix, in_channels, stride);
 }
 
+/* Whether the file has anything of a stage or of one after it; stages count from 0. */
+static bool has_stage_from(const struct loader *loader, uint32_t stage)
+{
+    for (size_t i = 0; i < safetensors_n_tensors(loader->file); i++) {
+        const char *name = safetensors_at(loader->file, i)->name;
+        for (uint32_t later = stage; later < ENCODER_STAGES; later++) {
+            char prefix[NAME_SIZE];
+            const int length = snprintf(prefix, sizeof(prefix), "layer%u.", later + 1);
+            if (strncmp(name, prefix, (size_t)length) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Blocks per stage: as many as have a conv1. */
 static int count_blocks(const struct loader *loader, struct encoder *encoder)
 {
@@ -310,7 +325,9 @@ static int count_blocks(const struct loader *loader, struct encoder *encoder)
                                  "tensor %s: the network exceeds %d blocks", name,
                                  RESNET_BLOCKS_MAX);
         }
-        if (encoder->info.depths[stage] == 0)
+        if (encoder->info.depths[stage] > 0)
+            encoder->info.n_stages++;
+        else if (stage == 0 || has_stage_from(loader, stage))
             return error_set(loader->err, ERROR_INVALID, "tensor %s is missing", name);
     }
     encoder->first_block[ENCODER_STAGES] = encoder->n_blocks;
@@ -328,7 +345,7 @@ static int load_stages(struct loader *loader, struct encoder *encoder)
     const bool bottleneck = has(loader, "layer1.0.conv3.weight");
     encoder->info.bottleneck = bottleneck;
     uint32_t n_channels = encoder->stem.out_channels;
-    for (uint32_t stage = 0; stage < ENCODER_STAGES; stage++) {
+    for (uint32_t stage = 0; stage < encoder->info.n_stages; stage++) {
         for (uint32_t i = 0; i < encoder->info.depths[stage]; i++) {
             char prefix[NAME_SIZE / 2];
             snprintf(prefix, sizeof(prefix), "layer%u.%u", stage + 1, i);
@@ -401,7 +418,7 @@ int resnet_init(struct encoder *encoder, const struct safetensors *file, struct 
     if (rc == 0)
         rc = load_stages(&loader, encoder);
     if (rc == 0)
-        rc = check_classifier(&loader, encoder->info.widths[ENCODER_STAGES - 1]);
+        rc = check_classifier(&loader, encoder->info.widths[encoder->info.n_stages - 1]);
     if (rc == 0)
         rc = check_all_used(&loader);
     free(loader.used);

@@ -7,14 +7,31 @@
 #include "server/cli/command.h"
 #include "server/cli/session.h"
 
+/* Names what is pooled of a stage; of stage 0 with how often it stands there. */
+static void print_statistics(const struct encoder_info *info, uint32_t stage)
+{
+    static const char *const names[ENCODER_STATISTICS] = {"mean", "standard deviation"};
+    const bool pooled[ENCODER_STATISTICS] = {info->pool_mean, info->pool_std};
+    const char *between = " ";
+    for (size_t i = 0; i < ENCODER_STATISTICS; i++) {
+        if (!pooled[i])
+            continue;
+        printf("%s%s", between, stage == 0 && i == ENCODER_STD ? "slow contrast" : names[i]);
+        if (stage == 0)
+            printf(" (%" PRIu32 " copies)", info->chip_copies[i]);
+        between = " and ";
+    }
+    printf("; ");
+}
+
 static void print_pool(const struct encoder_info *info)
 {
     printf("pooled:       ");
-    for (int i = 0; i < ENCODER_POOLED; i++) {
-        if (info->pool_stages[i])
-            printf("%s %d %s%s%s; ", i == 0 ? "the chip itself as stage" : "stage", i,
-                   info->pool_mean ? "mean" : "", info->pool_mean && info->pool_std ? " and " : "",
-                   info->pool_std ? "standard deviation" : "");
+    for (uint32_t i = 0; i < ENCODER_POOLED; i++) {
+        if (!info->pool_stages[i])
+            continue;
+        printf("%s %" PRIu32, i == 0 ? "the chip itself as stage" : "stage", i);
+        print_statistics(info, i);
     }
     printf("dimension %" PRIu32 "\n", info->dimension);
 }
@@ -24,10 +41,10 @@ static void print_info(const struct encoder_info *info)
     printf("name:         %s\n", info->name);
     printf("architecture: %s (%s), blocks", info->architecture,
            info->bottleneck ? "Bottleneck" : "BasicBlock");
-    for (int i = 0; i < ENCODER_STAGES; i++)
+    for (uint32_t i = 0; i < info->n_stages; i++)
         printf(" %" PRIu32, info->depths[i]);
     printf(", widths");
-    for (int i = 0; i < ENCODER_STAGES; i++)
+    for (uint32_t i = 0; i < info->n_stages; i++)
         printf(" %" PRIu32, info->widths[i]);
     printf("\ninput:        %" PRIu32 " channel(s), %" PRIu32 " x %" PRIu32 " px, mean",
            info->in_channels, info->input_size, info->input_size);

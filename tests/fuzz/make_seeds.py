@@ -2,8 +2,9 @@
 """Writes the first inputs of tests/fuzz/corpus: one of each kind, so that fuzzing starts behind the front door.
 
 Usage: make_seeds.py [FOLDER]. What fuzzing finds beyond them is merged into the same folders (run.sh). The images
-are drawn here; the encoders' inputs are tests/fixtures/encoder.
+are drawn here; the encoders' inputs are tests/fixtures/encoder, and one of two stages from here.
 """
+import json
 import pathlib
 import struct
 import sys
@@ -95,6 +96,29 @@ def images():
     for name, start in {"gif": b"GIF89a", "jpeg": b"\xff\xd8\xff\xe0", "tiff": b"II*\0", "dm4": b"\0\0\0\4",
                         "empty": b"", "text": b"not an image"}.items():
         put("fuzz_image", f"looks-like-{name}", start + bytes(20) if start else b"")
+
+
+# ---- encoders ----
+
+
+def tensors_of_two_stages():
+    """Names and shapes of the smallest ResNet that has its first two stages only."""
+    shapes = {"conv1.weight": (1, 1, 3, 3), "layer2.0.downsample.0.weight": (1, 1, 1, 1)}
+    shapes |= {f"layer{stage}.0.conv{i}.weight": (1, 1, 3, 3) for stage in (1, 2) for i in (1, 2)}
+    norms = ["bn1", "layer2.0.downsample.1"] + [f"layer{stage}.0.bn{i}" for stage in (1, 2) for i in (1, 2)]
+    return shapes | {f"{norm}.{part}": (1,) for norm in norms for part in ("weight", "bias", "running_mean", "running_var")}
+
+
+def encoders():
+    pool = {"stages": [0, 1, 2], "statistics": ["mean", "std"], "chip_copies": [2, 3]}
+    described = {"format": 1, "input_size": 16, "pool": pool, "encoding": "dense"}
+    header, data = {"__metadata__": {"chipshot": json.dumps(described)}}, b""
+    for name, shape in tensors_of_two_stages().items():
+        values = struct.pack("<9f", *(0.25 * (i % 4 + 1) for i in range(9)))[: 36 if shape[-1] == 3 else 4]
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    put("fuzz_encoder", "two-stages.safetensors", struct.pack("<Q", len(text)) + text + data)
 
 
 # ---- requests ----
@@ -192,5 +216,6 @@ def connections():
 
 
 images()
+encoders()
 texts()
 connections()

@@ -58,6 +58,14 @@ CASES = [
         5,
     ),
     (
+        "three stages with fewer copies of the chip itself F16 45 px",
+        lambda: NarrowResNet(BasicBlock, 16, [16, 16, 32], [1, 2, 1], 1),
+        "F16",
+        Pooling([0, 1, 2, 3], ["mean", "std"], **GREY, chip_copies=[24, 32]),
+        45,
+        5,
+    ),
+    (
         "resnet18 F32 64 px with the chip itself",
         lambda: published("resnet18"),
         "F32",

@@ -19,7 +19,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 WINDOWS = 9  # of stage 0, the chip itself, along each axis
-COPIES = {"mean": 48, "std": 64}  # of the numbers that stage 0 gives in place of these statistics
+COPIES = [48, 64]  # of stage 0's mean and contrast, where a file says nothing
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -33,6 +33,7 @@ class Pooling:
     std: list[float] | None = None
     input_size: int = 224
     name: str = "random"
+    chip_copies: list[int] | None = None
 
 
 class NarrowResNet(nn.Module):
@@ -105,6 +106,8 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], pooling: Pooling |
             "input_size": pooling.input_size,
             "pool": {"stages": pooling.stages, "statistics": pooling.statistics},
         }
+        if pooling.chip_copies is not None:
+            described["pool"]["chip_copies"] = pooling.chip_copies
         if pooling.mean is not None:
             described |= {"mean": pooling.mean, "std": pooling.std}
         header["__metadata__"] = {"chipshot": json.dumps(described)}
@@ -139,10 +142,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def model_of(tensors: dict) -> NarrowResNet:
-    """The network that a file of BasicBlocks or Bottlenecks describes (one width a stage)."""
+    """The network that a file of BasicBlocks or Bottlenecks describes (one width a stage, and the last may lack)."""
     block = Bottleneck if "layer1.0.conv3.weight" in tensors else BasicBlock
     depths = [sum(f"layer{s}.{i}.conv1.weight" in tensors for i in range(200)) for s in range(1, 5)]
-    widths = [tensors[f"layer{s}.0.conv1.weight"].shape[0] for s in range(1, 5)]
+    depths = depths[: sum(depth > 0 for depth in depths)]
+    widths = [tensors[f"layer{s}.0.conv1.weight"].shape[0] for s in range(1, len(depths) + 1)]
     stem, channels, kernel, _ = tensors["conv1.weight"].shape
     model = NarrowResNet(block, stem, widths, depths, channels, kernel)
     model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("fc.")}, strict=False)
@@ -152,7 +156,8 @@ def model_of(tensors: dict) -> NarrowResNet:
 def pooling_of(described: dict) -> Pooling:
     pool = described.get("pool", {})
     return Pooling(
-        pool.get("stages", [4]), pool.get("statistics", ["mean"]), described.get("mean"), described.get("std")
+        pool.get("stages", [4]), pool.get("statistics", ["mean"]), described.get("mean"), described.get("std"),
+        chip_copies=pool.get("chip_copies"),
     )
 
 
@@ -164,6 +169,7 @@ class Embedder(nn.Module):
         self.model = model
         pooling = pooling or Pooling()
         self.stages, self.statistics = pooling.stages, pooling.statistics
+        self.copies = dict(zip(("mean", "std"), pooling.chip_copies or COPIES))
         self.mean, self.std = (of_channel[0] for of_channel in normalisation(model, pooling))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -183,7 +189,7 @@ class Embedder(nn.Module):
             parts = [F.normalize(part, dim=1, eps=1e-12) for part in parts]
         if 0 in self.stages:
             numbers = chip_numbers(chip)
-            parts = [numbers[name].repeat(1, COPIES[name]) / COPIES[name] ** 0.5 for name in self.statistics] + parts
+            parts = [numbers[n].repeat(1, self.copies[n]) / self.copies[n] ** 0.5 for n in self.statistics] + parts
         return torch.cat(parts, 1)
 
 

@@ -356,6 +356,19 @@ static void the_built_in_encoder_is_described(void **state)
     assert_string_equal(tool_outcome.out, described);
 }
 
+/* The first input of the fuzzing of encoders has two stages and few copies. */
+static void stages_and_copies_of_a_file_are_described(void **state)
+{
+    (void)state;
+    tool_run("encoder", "info", "tests/fuzz/corpus/fuzz_encoder/two-stages.safetensors");
+    tool_assert_done();
+    assert_non_null(strstr(tool_outcome.out, "(BasicBlock), blocks 1 1, widths 1 1\n"));
+    assert_non_null(strstr(tool_outcome.out,
+                           "pooled:       the chip itself as stage 0 mean (2 copies) and slow "
+                           "contrast (3 copies); stage 1 mean and standard deviation; stage 2 mean "
+                           "and standard deviation; dimension 9\n"));
+}
+
 static void what_is_no_encoder_is_refused(void **state)
 {
     (void)state;
@@ -382,6 +395,7 @@ int main(void)
         cmocka_unit_test(overlapping_chips_give_a_finer_map),
         cmocka_unit_test(classify_says_what_is_wrong),
         cmocka_unit_test(the_built_in_encoder_is_described),
+        cmocka_unit_test(stages_and_copies_of_a_file_are_described),
         cmocka_unit_test(what_is_no_encoder_is_refused),
     };
     return test_run(tests);

@@ -457,25 +457,61 @@ static void stage_0_is_the_chip_itself(void **state)
     encoder_destroy(with);
 }
 
-/* One part beside it is of unit length, as beside any other. */
+/* As often as the file says. One part beside it is of unit length, as beside any other. */
 static void stage_0_has_the_statistics_that_are_pooled(void **state)
 {
     (void)state;
-    struct encoder *encoder = make_encoder(
-        &medium, "{\"format\": 1, \"pool\": {\"stages\": [0, 1], \"statistics\": [\"std\"]}}");
+    struct encoder *encoder =
+        make_encoder(&medium, "{\"format\": 1, \"pool\": {\"stages\": [0, 1], \"statistics\": "
+                              "[\"std\"], \"chip_copies\": [3, 5]}}");
     float *chips = weights_noise(1, 40, 12);
     float *vector = embed(encoder, 40, chips, 1);
-    const float *rest = vector + ENCODER_CONTRAST_COPIES;
+    const float *rest = vector + 5;
     double mean, contrast, square = 0.0;
     chip_numbers(chips, 40, &mean, &contrast);
-    assert_int_equal(encoder_info(encoder)->dimension, ENCODER_CONTRAST_COPIES + 16);
-    expect_copies(vector, ENCODER_CONTRAST_COPIES, contrast);
+    assert_int_equal(encoder_info(encoder)->dimension, 5 + 16);
+    expect_copies(vector, 5, contrast);
     for (uint32_t c = 0; c < 16; c++)
         square += (double)rest[c] * (double)rest[c];
     assert_true(fabs(square - 1.0) < 1e-5);
     free(vector);
     free(chips);
     encoder_destroy(encoder);
+}
+
+/* Down to the work that is counted and the layers that are measured. */
+static void stages_that_are_not_pooled_may_be_absent(void **state)
+{
+    (void)state;
+    static const char metadata[] = "{\"format\": 1, \"pool\": {\"stages\": [0, 1, 2], "
+                                   "\"statistics\": [\"mean\", \"std\"]}}";
+    struct weights_shape shape = medium;
+    struct encoder *whole = make_encoder(&shape, metadata);
+    shape.depths[2] = shape.depths[3] = 0;
+    struct encoder *first = make_encoder(&shape, metadata);
+    const size_t dimension = encoder_info(whole)->dimension;
+    assert_int_equal(encoder_info(first)->dimension, dimension);
+    assert_int_equal(encoder_info(first)->flops_per_chip, encoder_info(whole)->flops_per_chip);
+    for (uint32_t n = 1; n <= ENCODER_BATCH; n += ENCODER_BATCH - 1) {
+        float *chips = weights_noise(n, 40, 13);
+        float *expected = embed(whole, 40, chips, n), *found = embed(first, 40, chips, n);
+        assert_memory_equal(found, expected, n * dimension * sizeof(float));
+        free(found);
+        free(expected);
+        free(chips);
+    }
+    struct encoder_workspace *workspace = make_workspace(first, 40);
+    struct encoder_layer layer;
+    assert_int_equal(encoder_workspace_measure(workspace, NULL), 0);
+    /* The stem, six convolutions of three blocks, a shortcut. */
+    assert_true(encoder_workspace_layer(workspace, 7, &layer));
+    assert_string_equal(layer.name, "layer2.0.downsample.0");
+    assert_true(encoder_workspace_layer(workspace, 8, &layer));
+    assert_string_equal(layer.name, "pooling");
+    assert_false(encoder_workspace_layer(workspace, 9, &layer));
+    encoder_workspace_destroy(workspace);
+    encoder_destroy(first);
+    encoder_destroy(whole);
 }
 
 /* Weights may be finite and still overflow in sums: the embedding stays finite. */
@@ -540,6 +576,7 @@ int main(void)
         cmocka_unit_test(statistics_are_unit_vectors_mean_before_std),
         cmocka_unit_test(stage_0_is_the_chip_itself),
         cmocka_unit_test(stage_0_has_the_statistics_that_are_pooled),
+        cmocka_unit_test(stages_that_are_not_pooled_may_be_absent),
         cmocka_unit_test(stays_finite_when_sums_overflow),
         cmocka_unit_test(refuses_input_sizes_out_of_range),
     };

@@ -131,6 +131,75 @@ static void reads_how_images_are_encoded(void **state)
     }
 }
 
+static void reads_how_often_the_chips_numbers_stand(void **state)
+{
+    (void)state;
+    struct weights *weights = weights_create(&basic);
+    struct encoder *encoder = NULL;
+    weights->metadata = "{\"format\": 1, \"pool\": {\"stages\": [0, 3], \"statistics\": [\"mean\", "
+                        "\"std\"], \"chip_copies\": [1, 256]}}";
+    assert_int_equal(load(weights, &encoder, NULL), 0);
+    const struct encoder_info *info = encoder_info(encoder);
+    assert_int_equal(encoder_stage_width(info, 0, ENCODER_MEAN), 1);
+    assert_int_equal(encoder_stage_width(info, 0, ENCODER_STD), 256);
+    assert_int_equal(info->dimension, 1 + 256 + 2 * 4);
+    encoder_destroy(encoder);
+    weights_destroy(weights);
+}
+
+/* What is not there counts nothing, and the last stage is the last one that is there. */
+static void a_file_may_lack_the_last_stages(void **state)
+{
+    (void)state;
+    static const uint32_t last_widths[] = {3, 3, 2, 2}; /* of 1 to 4 stages */
+    for (uint32_t n = 1; n <= ENCODER_STAGES; n++) {
+        struct weights_shape shape = bottleneck;
+        memset(shape.depths + n, 0, (ENCODER_STAGES - n) * sizeof(shape.depths[0]));
+        struct weights *weights = weights_create(&shape);
+        struct encoder *encoder = NULL;
+        assert_int_equal(load(weights, &encoder, NULL), 0);
+        const struct encoder_info *info = encoder_info(encoder);
+        assert_string_equal(info->architecture, n == ENCODER_STAGES ? "resnet50" : "resnet");
+        assert_int_equal(info->n_stages, n);
+        assert_memory_equal(info->depths, shape.depths, sizeof(info->depths));
+        for (uint32_t stage = 1; stage <= ENCODER_STAGES; stage++) {
+            assert_int_equal(info->widths[stage - 1],
+                             stage <= n ? bottleneck.widths[stage - 1] : 0);
+            assert_int_equal(info->pool_stages[stage], stage == n);
+        }
+        assert_int_equal(info->dimension, last_widths[ENCODER_STAGES - n]);
+        encoder_destroy(encoder);
+        weights_destroy(weights);
+    }
+}
+
+static void refuses_what_needs_a_stage_that_is_not_there(void **state)
+{
+    (void)state;
+    struct weights_shape shape = basic;
+    shape.depths[3] = 0;
+    struct weights *weights = weights_create(&shape);
+    weights->metadata = "{\"format\": 1, \"pool\": {\"stages\": [3, 4]}}";
+    expect_refused(weights, "chipshot.pool.stages[1] is stage 4, of which the file has no tensors");
+
+    weights = weights_create(&shape);
+    weights_add(weights, "fc.weight", 2, (const uint32_t[]){10, 5});
+    weights_add(weights, "fc.bias", 1, (const uint32_t[]){10});
+    expect_refused(weights, "tensor fc.weight has shape [10, 5], not [10, 4]");
+
+    weights = weights_create(&shape);
+    weights_add(weights, "layer4.1.conv1.weight", 4, (const uint32_t[]){5, 5, 3, 3});
+    expect_refused(weights, "tensor layer4.0.conv1.weight is missing");
+
+    shape = basic;
+    shape.depths[1] = shape.depths[2] = 0;
+    expect_refused(weights_create(&shape), "tensor layer2.0.conv1.weight is missing");
+
+    shape = basic;
+    memset(shape.depths, 0, sizeof(shape.depths));
+    expect_refused(weights_create(&shape), "tensor layer1.0.conv1.weight is missing");
+}
+
 static void refuses_wrong_metadata(void **state)
 {
     (void)state;
@@ -187,6 +256,34 @@ static void refuses_wrong_metadata(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct weights *weights = weights_create(&basic);
         weights->metadata = cases[i].metadata;
+        expect_refused(weights, cases[i].message);
+    }
+}
+
+static void refuses_wrong_numbers_of_copies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        const char *message;
+    } cases[] = {
+        {"64", "chipshot.pool.chip_copies is not an array of 2 integers"},
+        {"[]", "chipshot.pool.chip_copies is not an array of 2 integers"},
+        {"[48]", "chipshot.pool.chip_copies is not an array of 2 integers"},
+        {"[48, 64, 1]", "chipshot.pool.chip_copies is not an array of 2 integers"},
+        {"[0, 64]", "chipshot.pool.chip_copies[0] is not an integer in 1..256"},
+        {"[48, 257]", "chipshot.pool.chip_copies[1] is not an integer in 1..256"},
+        {"[48, -1]", "chipshot.pool.chip_copies[1]"},
+        {"[48.0, 64]", "chipshot.pool.chip_copies[0]"},
+        {"[48, \"64\"]", "chipshot.pool.chip_copies[1]"},
+        {"[4294967344, 64]", "chipshot.pool.chip_copies[0]"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char metadata[128];
+        struct weights *weights = weights_create(&basic);
+        snprintf(metadata, sizeof(metadata), "{\"format\": 1, \"pool\": {\"chip_copies\": %s}}",
+                 cases[i].value);
+        weights->metadata = metadata;
         expect_refused(weights, cases[i].message);
     }
 }
@@ -412,7 +509,11 @@ int main(void)
         cmocka_unit_test(counts_parameters_and_work),
         cmocka_unit_test(reads_metadata),
         cmocka_unit_test(reads_how_images_are_encoded),
+        cmocka_unit_test(reads_how_often_the_chips_numbers_stand),
+        cmocka_unit_test(a_file_may_lack_the_last_stages),
+        cmocka_unit_test(refuses_what_needs_a_stage_that_is_not_there),
         cmocka_unit_test(refuses_wrong_metadata),
+        cmocka_unit_test(refuses_wrong_numbers_of_copies),
         cmocka_unit_test(refuses_wrong_encodings),
         cmocka_unit_test(refuses_a_file_that_lacks_any_one_tensor),
         cmocka_unit_test(refuses_tensors_that_do_not_belong),
