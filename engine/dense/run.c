@@ -3,8 +3,8 @@
  * work ready, so that workers go on without the thread that began the run.
  *
  * Where not all maps are in memory they lie in a ring of strips, long enough for two rows of tiles
- * and what windows between them see: a row of tiles is begun once no window needs what it
- * overwrites. */
+ * and what a batch of windows between them sees: a row of tiles is begun once no window needs what
+ * it overwrites. */
 #include "engine/dense/run.h"
 
 #include <pthread.h>
@@ -330,6 +330,16 @@ static void dense_task(void *argument, uint32_t worker)
 
 /* ---- a run's life ---- */
 
+/* Rows of pixels from the first chip of a batch to the last one: of a narrow image many. */
+static uint32_t batch_rows(const struct dense_run *run)
+{
+    const struct grid *grid = &run->plan.grid;
+    if (run->n_chips == 0)
+        return 0;
+    const uint32_t n_steps = (ENCODER_BATCH - 1 + grid->columns - 1) / grid->columns;
+    return (n_steps < grid->rows ? n_steps : grid->rows - 1) * grid->params.stride_y;
+}
+
 static int make_passes(struct dense_run *run, struct error *err)
 {
     const struct input_sizes *sizes = embedder_input_sizes(run->plan.embedder);
@@ -354,7 +364,7 @@ static int make_passes(struct dense_run *run, struct error *err)
         const struct dense_tiles tiles = run->plan.windows_only
                                              ? pass_tiles_of(&pass->geometry, &windows)
                                              : dense_tiles_all(&pass->geometry);
-        rc = pass_init(pass, info, &tiles, max_size / sizes->n,
+        rc = pass_init(pass, info, &tiles, batch_rows(run), max_size / sizes->n,
                        kept != NULL ? &kept->sizes[i] : NULL, err);
         run->encodes_all = run->encodes_all && pass->maps != &pass->own;
     }
