@@ -445,12 +445,12 @@ int dense_run_begin(struct dense_run **out, const struct dense_run_plan *plan, s
         pthread_mutex_unlock(&run->mutex);
     }
     if (rc < 0) {
-        dense_run_cancel(run); /* its maps are nobody's */
+        run->cancelled = true; /* its maps are not complete */
         dense_run_finish(run, NULL, NULL);
-    } else {
-        *out = run;
+        return rc;
     }
-    return rc;
+    *out = run;
+    return 0;
 }
 
 void dense_run_allow(struct dense_run *run, uint32_t n_rows)
