@@ -16,9 +16,7 @@ static void run_stem(const struct encoder *encoder, struct encoder_workspace *wo
         return;
     const uint64_t begin = layer_begin(workspace);
     stem_apply(&encoder->stem, &workspace->stem, &workspace->conv, chips, n, workspace->padded,
-               workspace->scratch[0]);
-    workspace->conv.kernels->max_pool(workspace->scratch[0], n, workspace->stem.side,
-                                      padded_channels(encoder->stem.out_channels), out);
+               workspace->scratch[0], out);
     layer_end(workspace, 0, begin);
 }
 

@@ -65,6 +65,7 @@ static void count_stem(struct plan *plan, struct segment_cost *cost, const struc
     struct conv conv = stem->folded;
     conv.in_channels = stem->in_channels; /* the work is the network's, not the folded one's */
     const uint32_t side = count_conv(plan, cost, &conv, plan->input_size);
+    plan->scratch_floats = (uint64_t)STEM_ROWS * side * padded_channels(stem->out_channels);
     plan->sides[0] = window_output_side(side, 3, 2);
     plan->map_floats[0] = map_floats(plan->sides[0], stem->out_channels);
     cost->output_floats = plan->map_floats[0];
@@ -225,8 +226,8 @@ static void size_buffers(struct plan *plan, const struct encoder *encoder,
         const uint64_t wanted = segment == 0 ? for_cache : larger(for_cache, for_rows);
         group = clamp(wanted, group, plan->batch);
         plan->segment_groups[segment] = (uint32_t)group;
-        plan->scratch_floats = larger(plan->scratch_floats, group * cost->map_floats);
         if (segment > 0) {
+            plan->scratch_floats = larger(plan->scratch_floats, group * cost->map_floats);
             plan->boundary_floats[segment - 1] = group * costs[segment - 1].output_floats;
             choose_in_stage(plan, encoder, segment);
         }

@@ -31,7 +31,7 @@ struct block {
 
 struct encoder {
     struct encoder_info info;
-    struct stem stem; /* followed by a max pool of 3x3, stride 2, padding 1 */
+    struct stem stem;
     uint32_t n_blocks;
     uint32_t n_layers;                        /* convolutions of all blocks */
     struct block *blocks;                     /* stage after stage */
@@ -55,7 +55,7 @@ struct layer {
     enum conv_algorithm alone;
 };
 
-/* How one run at an input size is cut. The stem with its pool is segment 0, stage s is segment s.
+/* How one run at an input size is cut. The stem is segment 0, stage s is segment s.
  * segment_groups[s] chips at most go through a segment together: few, so that the maps stay in the
  * cache, but not so few that fetching the weights costs more than the products. They never get
  * fewer from segment to segment: what one hands on fits in the next one's group.

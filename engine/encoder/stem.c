@@ -179,13 +179,34 @@ static void apply_row(const struct stem *stem, const struct stem_plan *plan,
     }
 }
 
-void stem_apply(const struct stem *stem, const struct stem_plan *plan, struct conv_scratch *scratch,
-                const float *chips, uint32_t n, float *padded, float *out)
+/* Rows are pooled as soon as they are there: the map before the pool is four times as large as the
+ * one after it, and would not stay in the cache. */
+static void apply_chip(const struct stem *stem, const struct stem_plan *plan,
+                       struct conv_scratch *scratch, const float *padded, float *rows, float *out)
 {
-    const size_t row_floats = (size_t)plan->side * padded_channels(stem->out_channels);
+    const uint32_t channels = padded_channels(stem->out_channels);
+    const size_t row_floats = (size_t)plan->side * channels;
+    const uint32_t pooled_side = window_output_side(plan->side, 3, 2);
+    uint32_t n_made = 0;
+    for (uint32_t y = 0; y < pooled_side; y++, out += (size_t)pooled_side * channels) {
+        const uint32_t first = y > 0 ? 2 * y - 1 : 0, end = smaller(2 * y + 2, plan->side);
+        const float *seen[STEM_ROWS];
+        for (; n_made < end; n_made++)
+            apply_row(stem, plan, scratch, padded, n_made, rows + n_made % STEM_ROWS * row_floats);
+        for (uint32_t row = first; row < end; row++)
+            seen[row - first] = rows + row % STEM_ROWS * row_floats;
+        scratch->kernels->max_pool(seen, end - first, plan->side, channels, out);
+    }
+}
+
+void stem_apply(const struct stem *stem, const struct stem_plan *plan, struct conv_scratch *scratch,
+                const float *chips, uint32_t n, float *padded, float *rows, float *out)
+{
+    const uint32_t pooled_side = window_output_side(plan->side, 3, 2);
+    const size_t map_floats =
+        (size_t)pooled_side * pooled_side * padded_channels(stem->out_channels);
     for (uint32_t chip = 0; chip < n; chip++) {
         pad_chip(plan, stem->kernel / 2, chips + (size_t)chip * plan->size * plan->size, padded);
-        for (uint32_t y = 0; y < plan->side; y++, out += row_floats)
-            apply_row(stem, plan, scratch, padded, y, out);
+        apply_chip(stem, plan, scratch, padded, rows, out + chip * map_floats);
     }
 }

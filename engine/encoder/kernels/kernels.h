@@ -90,9 +90,10 @@ struct kernels {
     void (*gemm)(const struct gemm *gemm);
     void (*winograd_input[WINOGRAD_TILES])(const struct winograd *winograd);
     void (*winograd_output[WINOGRAD_TILES])(const struct winograd *winograd);
-    /* 3x3, stride 2, padding 1, of values that are not negative: n maps of side x side x channels.
-     */
-    void (*max_pool)(const float *in, uint32_t n, uint32_t side, uint32_t channels, float *out);
+    /* A row of a pool of 3x3, stride 2, padding 1, of values that are not negative, from the n_rows
+     * rows (2 or 3; side x channels) of the map that it sees. */
+    void (*max_pool)(const float *const *rows, uint32_t n_rows, uint32_t side, uint32_t channels,
+                     float *out);
     /* Rounds n values, a multiple of KERNEL_LANES, to n / 2 words. */
     void (*make_pairs)(const float *values, size_t n, float *pairs);
 };

@@ -130,21 +130,17 @@ WINOGRAD_FUNCTIONS(4)
 WINOGRAD_FUNCTIONS(5)
 WINOGRAD_FUNCTIONS(6)
 
-static void max_pool(const float *in, uint32_t n, uint32_t side, uint32_t channels, float *out)
+static void max_pool(const float *const *rows, uint32_t n_rows, uint32_t side, uint32_t channels,
+                     float *out)
 {
     const uint32_t out_side = (side - 1) / 2 + 1;
-    for (uint32_t map = 0; map < n; map++, in += (size_t)side * side * channels) {
-        for (uint32_t position = 0; position < out_side * out_side; position++) {
-            for (uint32_t channel = 0; channel < channels; channel++, out++) {
-                *out = 0.0f;
-                for (uint32_t i = 0; i < 9; i++) {
-                    const uint32_t y = position / out_side * 2 + i / 3;
-                    const uint32_t x = position % out_side * 2 + i % 3;
-                    if (y < 1 || y > side || x < 1 || x > side)
-                        continue;
-                    const float value = in[((size_t)(y - 1) * side + x - 1) * channels + channel];
-                    *out = value > *out ? value : *out;
-                }
+    for (uint32_t i = 0; i < out_side * channels; i++) {
+        const uint32_t first = i / channels * 2;
+        out[i] = 0.0f;
+        for (uint32_t x = first == 0 ? 0 : first - 1; x < first + 2 && x < side; x++) {
+            for (uint32_t y = 0; y < n_rows; y++) {
+                const float value = rows[y][(size_t)x * channels + i % channels];
+                out[i] = value > out[i] ? value : out[i];
             }
         }
     }

@@ -1,5 +1,6 @@
-/* The first convolution with the normalisation folded in, against the definition in double
- * precision: chips are normalised, replicated to the input channels and padded with zeros. */
+/* The first convolution with the normalisation folded in and its pool, against the definition in
+ * double precision: chips are normalised, replicated to the input channels and padded with zeros.
+ */
 #include "tests/test.h"
 
 #include <float.h>
@@ -22,6 +23,7 @@ struct fixture {
     float *weights; /* [kernel][kernel][in][out] */
     float *bias;
     float *chips;
+    uint32_t pooled_side;
     size_t n_out;
 };
 
@@ -72,19 +74,46 @@ static double window_sum(const struct fixture *fixture, const float *chip, uint3
     return sum;
 }
 
-/* After ReLU; to be freed. */
+/* Of the convolution, after ReLU. */
+static float *by_definition_unpooled(const struct fixture *fixture, const float *chip)
+{
+    const uint32_t side = fixture->plan.side, channels = fixture->stem.out_channels;
+    float *map = floats_filled((size_t)side * side * channels, 0.0f);
+    for (uint32_t i = 0; i < side * side * channels; i++) {
+        const uint32_t at = i / channels;
+        map[i] = (float)fmax(0.0, window_sum(fixture, chip, at / side, at % side, i % channels));
+    }
+    return map;
+}
+
+static float window_maximum(const struct fixture *fixture, const float *map, uint32_t y, uint32_t x,
+                            uint32_t channel)
+{
+    const uint32_t side = fixture->plan.side, channels = fixture->stem.out_channels;
+    float maximum = 0.0f;
+    for (uint32_t row = y > 0 ? 2 * y - 1 : 0; row < smaller(2 * y + 2, side); row++) {
+        for (uint32_t column = x > 0 ? 2 * x - 1 : 0; column < smaller(2 * x + 2, side); column++)
+            maximum = fmaxf(maximum, map[((size_t)row * side + column) * channels + channel]);
+    }
+    return maximum;
+}
+
+/* To be freed. */
 static float *by_definition(const struct fixture *fixture)
 {
     const struct stem_plan *plan = &fixture->plan;
     const uint32_t padded = padded_channels(fixture->stem.out_channels);
-    const uint32_t n_positions = plan->side * plan->side;
+    const uint32_t side = fixture->pooled_side, n_positions = side * side;
     float *maps = floats_filled(fixture->n_out, 0.0f);
-    for (uint32_t i = 0; i < CHIPS * n_positions; i++) {
-        const float *chip = fixture->chips + (size_t)(i / n_positions) * plan->size * plan->size;
-        const uint32_t at = i % n_positions;
-        for (uint32_t out = 0; out < fixture->stem.out_channels; out++)
-            maps[(size_t)i * padded + out] =
-                (float)fmax(0.0, window_sum(fixture, chip, at / plan->side, at % plan->side, out));
+    for (uint32_t chip = 0; chip < CHIPS; chip++) {
+        float *map = by_definition_unpooled(fixture, fixture->chips +
+                                                         (size_t)chip * plan->size * plan->size);
+        for (uint32_t at = 0; at < n_positions; at++) {
+            float *out = maps + ((size_t)chip * n_positions + at) * padded;
+            for (uint32_t channel = 0; channel < fixture->stem.out_channels; channel++)
+                out[channel] = window_maximum(fixture, map, at / side, at % side, channel);
+        }
+        free(map);
     }
     return maps;
 }
@@ -99,8 +128,11 @@ static float *apply(const struct fixture *fixture, const struct kernels *kernels
         .zeros = floats_filled(padded_channels(fixture->stem.out_channels), 0.0f),
     };
     float *padded = floats_filled((size_t)plan->padded_size * plan->padded_size, 0.0f);
+    float *rows = floats_filled(
+        (size_t)STEM_ROWS * plan->side * padded_channels(fixture->stem.out_channels), 0.0f);
     float *out = floats_filled(fixture->n_out, FLOATS_GUARD);
-    stem_apply(&fixture->stem, plan, &scratch, chips, n, padded, out);
+    stem_apply(&fixture->stem, plan, &scratch, chips, n, padded, rows, out);
+    free(rows);
     free(padded);
     free(scratch.zeros);
     return out;
@@ -144,7 +176,9 @@ static void check_stem(uint32_t in, uint32_t out, uint32_t kernel, uint32_t size
     assert_int_equal(stem_plan_init(&fixture.plan, &fixture.stem, size, NULL), 0);
     assert_int_equal(fixture.plan.side, (size + 1) / 2);
     fixture.chips = floats_random((size_t)CHIPS * size * size, size, 0.0f, 1.0f);
-    fixture.n_out = (size_t)CHIPS * fixture.plan.side * fixture.plan.side * padded_channels(out);
+    fixture.pooled_side = (fixture.plan.side + 1) / 2;
+    fixture.n_out =
+        (size_t)CHIPS * fixture.pooled_side * fixture.pooled_side * padded_channels(out);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         compare(&fixture, names[i]);
     clear_fixture(&fixture);
