@@ -24,14 +24,17 @@ WORK = Path("build/ablation")
 # From nothing, and short: fewer images a step, a quick rise of the rate, and no questions afterwards.
 BUDGET = ["run.steps=250", "run.validation_episodes=0", "episode.images=6", "optimiser.warm_up=100"]
 ROWS: list[tuple[str, list[str]]] = [
-    ("the default: widths 32 64 128 256, two blocks a stage", []),
+    ("the default: widths 32 64 128, two blocks a stage", []),
     ("the same with another seed", ["run.seed=2"]),
-    ("widths 16 32 64 128", ["network.stem=16", "network.widths=[16, 32, 64, 128]"]),
-    ("widths 48 96 192 384", ["network.stem=48", "network.widths=[48, 96, 192, 384]"]),
-    ("one block a stage", ["network.depths=[1, 1, 1, 1]"]),
-    ("three blocks a stage", ["network.depths=[3, 3, 3, 3]"]),
+    ("widths 16 32 64", ["network.stem=16", "network.widths=[16, 32, 64]"]),
+    ("widths 48 96 192", ["network.stem=48", "network.widths=[48, 96, 192]"]),
+    ("one block a stage", ["network.depths=[1, 1, 1]"]),
+    ("three blocks a stage", ["network.depths=[3, 3, 3]"]),
+    ("with a fourth stage, 256 wide", ["network.widths=[32, 64, 128, 256]", "network.depths=[2, 2, 2, 2]",
+                                       "network.pool_stages=[0, 1, 2, 3, 4]"]),
     ("trained at 64 px only", ["episode.input_sizes=[64]"]),
-    ("without the chip itself in the vector", ["network.pool_stages=[1, 2, 3, 4]"]),
+    ("without the chip itself in the vector", ["network.pool_stages=[1, 2, 3]"]),
+    ("the chip itself twice as often in the vector", ["network.chip_copies=[48, 64]"]),
     ("without the question to the last stage", ["objective.all_last=0.0"]),
     ("without the question to all images together", ["objective.all_pooled=0.0"]),
     ("without the question within an image", ["objective.within_pooled=0.0"]),

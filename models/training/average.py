@@ -59,7 +59,7 @@ def main() -> None:
         "average_of": [described["training"] for _, described in files],
         "batch_norm": f"statistics of {STATISTICS_EPISODES} drawn episodes, seed {STATISTICS_SEED}",
     }
-    export.write(options.out, net.state_dict(), config, training)
+    export.write(options.out, net.state_dict(), export.describe(config, training))
 
 
 if __name__ == "__main__":

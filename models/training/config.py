@@ -34,16 +34,18 @@ class Episode:
 
 @dataclass(frozen=True)
 class Network:
-    """A ResNet of BasicBlocks for one grey channel, and the vector made of its stages."""
+    """A ResNet of BasicBlocks for one grey channel, and the vector made of its stages. What comes after the last pooled
+    stage is not built."""
 
     input_size: int  # which the weights name as theirs
     mean: float  # of the input, with which it is normalised
     std: float
     stem: int  # channels
     stem_kernel: int
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]  # blocks of each stage
+    widths: tuple[int, ...]  # of each stage
+    depths: tuple[int, ...]  # blocks
     pool_stages: tuple[int, ...]  # 0 is the chip itself, beside others
+    chip_copies: tuple[int, int]  # of stage 0's mean and contrast in the vector
 
 
 @dataclass(frozen=True)
@@ -185,12 +187,14 @@ def check(config: Config) -> None:
         "network.input_size must be in 16..512, as the engine wants it": 16 <= network.input_size <= 512,
         "network.std must be above 0": network.std > 0,
         "network.stem_kernel must be odd": network.stem_kernel % 2 == 1,
-        "network.widths must have four entries, above 1 (a map of one channel is the chip itself)": len(network.widths) == 4
-        and min(network.widths) > 1,
-        "network.depths must have four entries, above 0": len(network.depths) == 4 and min(network.depths) > 0,
-        "network.pool_stages must rise within 0..4 and hold one of 1..4": list(network.pool_stages)
-        == sorted(set(network.pool_stages) & {0, 1, 2, 3, 4})
-        and max(network.pool_stages, default=0) > 0,
+        "network.widths must have one to four entries, above 1 (a map of one channel is the chip itself)":
+        len(network.widths) <= 4 and min(network.widths) > 1,
+        "network.depths must have as many entries as network.widths, above 0": len(network.depths) == len(network.widths)
+        and min(network.depths) > 0,
+        "network.pool_stages must rise within 0..4, hold one of 1..4 and none that network.widths lacks":
+        list(network.pool_stages) == sorted(set(network.pool_stages) & {0, 1, 2, 3, 4})
+        and 0 < network.pool_stages[-1] <= len(network.widths),
+        "network.chip_copies must be in 1..256": all(1 <= n <= 256 for n in network.chip_copies),
         "world.lattices must be of square, hexagonal, rectangular, oblique": set(world.lattices)
         <= {"square", "hexagonal", "rectangular", "oblique"},
         "world.topics must be of those that draw.py knows": set(world.topics)

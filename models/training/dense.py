@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import CONTRAST_COPIES, MEAN_COPIES, WINDOWS, Encoder
+from config import Network
+from model import WINDOWS, Encoder
 
 TILE_MOST = 512  # pixels a side, with the margins
 CORE_STEP = 32  # the last stage's step
@@ -141,17 +142,16 @@ def slow_contrast(grey: Stage, top: float, left: float, input_size: int) -> floa
     return max(means) - min(means)
 
 
-def vector(stages: dict[int, Stage], top: float, left: float, input_size: int) -> np.ndarray:
+def vector(stages: dict[int, Stage], top: float, left: float, network: Network) -> np.ndarray:
     """Of the chip at [top, top + input_size) x [left, left + input_size) of the scaled image."""
-    parts = []
+    parts, input_size = [], network.input_size
     for number, stage in sorted(stages.items()):
         mean, variance = stage.moments(top, left, input_size)
         if number:
             parts += [unit(mean), unit(np.sqrt(variance))]
             continue
         contrast = slow_contrast(stage, top, left, input_size)
-        parts += [np.repeat(mean / MEAN_COPIES**0.5, MEAN_COPIES),
-                  np.repeat(contrast / CONTRAST_COPIES**0.5, CONTRAST_COPIES)]
+        parts += [np.repeat(value / n**0.5, n) for value, n in zip((mean, contrast), network.chip_copies)]
     return np.concatenate(parts)
 
 
@@ -159,5 +159,5 @@ def embed_image(encoder: Encoder, image: np.ndarray, chip: tuple[int, int], corn
     """(chips, dimensions): the vectors of the chips (height, width) with these corners (x, y), in native pixels."""
     size = encoder.network.input_size
     stages = stages_of(encoder, scaled(image, size, chip))
-    vectors = [vector(stages, y * size / chip[0], x * size / chip[1], size) for x, y in corners]
+    vectors = [vector(stages, y * size / chip[0], x * size / chip[1], encoder.network) for x, y in corners]
     return torch.from_numpy(np.stack(vectors)).float()

@@ -75,7 +75,7 @@ def encode_alone(encoder: Encoder, shown: list[Chip]) -> Tensor:
         if w.shape != size else w[None]
         for w in windows
     ]
-    return standardise(torch.cat([embed(encoder(part)) for part in torch.stack(chips).split(128)]))
+    return standardise(torch.cat([embed(encoder(part), encoder.network.chip_copies) for part in torch.stack(chips).split(128)]))
 
 
 def encode_dense(encoder: Encoder, shown: list[Chip]) -> Tensor:

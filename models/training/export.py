@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from config import Config
+from config import Config, Network
 
 HERE = Path(__file__).resolve().parent
 RECIPE = ("scenes.py", "draw.py")  # what the drawn world is made by
@@ -53,19 +53,27 @@ def provenance(config: Config) -> dict:
     }
 
 
-def write(path: Path, tensors: dict[str, Tensor], config: Config, training: dict) -> None:
-    """Write atomically: a reader sees the old file or the new one, never a part."""
-    described = {
+def pooling(network: Network) -> dict:
+    return {"stages": list(network.pool_stages), "statistics": ["mean", "std"], "chip_copies": list(network.chip_copies)}
+
+
+def describe(config: Config, training: dict) -> dict:
+    """What the file says of itself."""
+    return {
         "format": 1,
         "name": config.name,
         "input_size": config.network.input_size,
         "mean": [config.network.mean],
         "std": [config.network.std],
-        "pool": {"stages": list(config.network.pool_stages), "statistics": ["mean", "std"]},
+        "pool": pooling(config.network),
         "encoding": "dense",  # what it was trained for: chips within what surrounds them
         "licence": "Apache-2.0",
         "training": training,
     }
+
+
+def write(path: Path, tensors: dict[str, Tensor], described: dict) -> None:
+    """Write atomically: a reader sees the old file or the new one, never a part."""
     header: dict = {"__metadata__": {"chipshot": json.dumps(described)}}
     data = bytearray()
     for name, tensor in tensors.items():

@@ -1,7 +1,7 @@
 """The encoder: a ResNet for one grey channel, and the vector it makes of a chip.
 
 Layout and parameter names are torchvision's (He et al. 2016), so that a reader who knows that file layout can load
-the weights: stride-2 stem, max-pooling, four stages of basic blocks, no classifier.
+the weights: stride-2 stem, max-pooling, up to four stages of basic blocks, no classifier.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOOR = 1e-6  # of a dimension's standard deviation over the chips of an image, 
 TRAINING_FLOOR = 1e-3  # in training: keeps the slope finite where a dimension hardly varies
 SILENT = 1e-12  # variance below which a channel is silent
 WINDOWS = 9  # of stage 0, along each axis
-MEAN_COPIES, CONTRAST_COPIES = 48, 64  # of the two numbers that stage 0 gives to a vector
+OLD_COPIES = (48, 64)  # of the two numbers that stage 0 gives to a vector, where a file does not say
 
 
 class Block(nn.Module):
@@ -49,7 +49,8 @@ class Encoder(nn.Module):
         self.conv1 = nn.Conv2d(1, network.stem, kernel, 2, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(network.stem)
         fan_in = network.stem
-        for number, (width, depth) in enumerate(zip(network.widths, network.depths), start=1):
+        for number in range(1, network.pool_stages[-1] + 1):
+            width, depth = network.widths[number - 1], network.depths[number - 1]
             blocks = [Block(fan_in, width, 1 if number == 1 else 2)]
             blocks += [Block(width, width, 1) for _ in range(depth - 1)]
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
@@ -73,17 +74,17 @@ class Encoder(nn.Module):
 
 def network_of(tensors: dict[str, Tensor], described: dict) -> Network:
     """The network that a weights file describes by its shapes and its metadata."""
+    stages = [stage for stage in range(1, 5) if f"layer{stage}.0.conv1.weight" in tensors]
     return Network(
         input_size=described["input_size"],
         mean=described["mean"][0],
         std=described["std"][0],
         stem=tensors["conv1.weight"].shape[0],
         stem_kernel=tensors["conv1.weight"].shape[2],
-        widths=tuple(tensors[f"layer{stage}.0.conv1.weight"].shape[0] for stage in range(1, 5)),
-        depths=tuple(
-            len({name.split(".")[1] for name in tensors if name.startswith(f"layer{stage}.")}) for stage in range(1, 5)
-        ),
+        widths=tuple(tensors[f"layer{stage}.0.conv1.weight"].shape[0] for stage in stages),
+        depths=tuple(len({name.split(".")[1] for name in tensors if name.startswith(f"layer{stage}.")}) for stage in stages),
         pool_stages=tuple(described["pool"]["stages"]),
+        chip_copies=tuple(described["pool"].get("chip_copies", OLD_COPIES)),
     )
 
 
@@ -91,7 +92,7 @@ def unit(v: Tensor) -> Tensor:
     return F.normalize(v, dim=1, eps=1e-12)
 
 
-def of_chip(chips: Tensor) -> Tensor:
+def of_chip(chips: Tensor, copies: tuple[int, int]) -> Tensor:
     """Stage 0 of chips (n, 1, side, side): copies of two numbers, each divided by the root of how many there are.
 
     The mean, and the slow contrast: how much brighter the brightest window is than the darkest. Windows are a third of
@@ -103,8 +104,7 @@ def of_chip(chips: Tensor) -> Tensor:
     windows = F.avg_pool2d(chips, width, 1)[:, :, places][:, :, :, places].flatten(1)
     contrast = windows.amax(1, keepdim=True) - windows.amin(1, keepdim=True)
     mean = chips.mean((1, 2, 3))[:, None]
-    return torch.cat([mean.expand(-1, MEAN_COPIES) / MEAN_COPIES**0.5,
-                      contrast.expand(-1, CONTRAST_COPIES) / CONTRAST_COPIES**0.5], 1)
+    return torch.cat([number.expand(-1, n) / n**0.5 for number, n in zip((mean, contrast), copies)], 1)
 
 
 def described(mean: Tensor, variance: Tensor) -> Tensor:
@@ -116,14 +116,14 @@ def described(mean: Tensor, variance: Tensor) -> Tensor:
     return torch.cat([unit(mean), unit(deviation)], 1)
 
 
-def embed(maps: list[Tensor]) -> Tensor:
+def embed(maps: list[Tensor], copies: tuple[int, int]) -> Tensor:
     """Mean and population standard deviation over positions of every pooled stage, each of unit length. A map of one
     channel is stage 0, the chip itself."""
     parts = []
     for m in maps:
         m = m.float()
         if m.shape[1] == 1:
-            parts.append(of_chip(m))
+            parts.append(of_chip(m, copies))
             continue
         mean = m.mean((2, 3), keepdim=True)
         # Of squares of differences, not by the library's var, which is slow for channels-last maps.
@@ -171,10 +171,11 @@ class Windows:
         return described((mean + centre.reshape(len(m), 1, 1, -1)).flatten(0, 2), variance.flatten(0, 2))
 
 
-def embed_windows(maps: list[Tensor], stages: tuple[int, ...], chips: Tensor, windows: Windows) -> Tensor:
+def embed_windows(maps: list[Tensor], network: Network, chips: Tensor, windows: Windows) -> Tensor:
     """As embed, of chips seen within canvases. `chips` are those of the windows, in their order; `maps` of the pooled
     stages of the canvases."""
-    return torch.cat([windows.pool(m, stage) if stage else of_chip(chips) for m, stage in zip(maps, stages)], 1)
+    return torch.cat([windows.pool(m, stage) if stage else of_chip(chips, network.chip_copies)
+                      for m, stage in zip(maps, network.pool_stages)], 1)
 
 
 def standardise(vectors: Tensor, floor: float = FLOOR) -> Tensor:

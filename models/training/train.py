@@ -199,7 +199,7 @@ def validate(net: Encoder, config: Config, device: torch.device) -> tuple[float,
     net.eval()
     right, images, ways = torch.zeros(2), config.episode.images, config.episode.ways
     for number in range(config.run.validation_episodes):
-        vectors = embed(net(drawn(config, VALIDATION_SEED, number, CPU).to(device)))
+        vectors = embed(net(drawn(config, VALIDATION_SEED, number, CPU).to(device)), net.network.chip_copies)
         right[0] += cross_entropy(logits(standardise(vectors)[None], images * ways))[1].cpu()
         right[1] += cross_entropy(logits(by_image(vectors, images), ways))[1].cpu()
     net.train()
@@ -237,7 +237,8 @@ class Trainer:
                       "optimiser": self.optimiser, "scaler": self.scaler}
 
     def begin(self, start: Path) -> None:
-        """From other weights instead of random ones; what the optimiser knew of them is not among them."""
+        """From other weights instead of random ones; what the optimiser knew of them is not among them. Stages that
+        are not built here are left out."""
         tensors, _ = export.read(start)
         try:
             missing = self.net.load_state_dict(tensors, strict=False).missing_keys
@@ -268,7 +269,7 @@ class Trainer:
         os.replace(temporary, self.checkpoint)
         layout, step = self.config.episode, self.progress.step
         done = {"steps": step, "chips": step * layout.images * layout.ways * layout.samples}
-        export.write(self.out, self.average.state_dict(), self.config, {**done, **self.provenance})
+        export.write(self.out, self.average.state_dict(), export.describe(self.config, {**done, **self.provenance}))
 
     def cycle(self) -> int:
         """Steps of one cycle; the last may be cut short."""
@@ -294,7 +295,7 @@ class Trainer:
         seen, chips, windows = canvases(self.config, drawn)
         with torch.autocast(self.device.type, dtype=self.dtype):
             maps = self.net(seen.contiguous(memory_format=torch.channels_last))
-        vectors = embed_windows(maps, self.config.network.pool_stages, chips, windows)
+        vectors = embed_windows(maps, self.config.network, chips, windows)
         cells = drawn.order.argsort(1)[:, :, None].expand(-1, -1, vectors.shape[1])
         sorted_vectors = torch.gather(vectors.reshape(*drawn.order.shape, -1), 1, cells).flatten(0, 1)
         loss, right, right_within = self.objective(sorted_vectors)

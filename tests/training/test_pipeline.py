@@ -22,10 +22,12 @@ import draw  # noqa: E402
 import export  # noqa: E402
 import scenes  # noqa: E402
 import train  # noqa: E402
-from model import CONTRAST_COPIES, MEAN_COPIES, Encoder, Windows, embed, embed_windows, of_chip, standardise, window_weights  # noqa: E402
+import trim  # noqa: E402
+from model import Encoder, Windows, embed, embed_windows, network_of, of_chip, standardise, window_weights  # noqa: E402
 
 SMOKE = configs.DEFAULT.with_name("smoke.toml")
 CPU = torch.device("cpu")
+COPIES = (5, 3)  # of the chip's mean and contrast, where a test says no others
 
 
 def smoke(*settings: str) -> configs.Config:
@@ -37,7 +39,7 @@ class Vectors(unittest.TestCase):
         maps = torch.rand(6, 4, 5, 5)
         maps[:, 2] = 0
         maps.requires_grad_()
-        vectors = embed([maps])
+        vectors = embed([maps], COPIES)
         self.assertTrue(bool((vectors[:, [2, 6]] == 0).all()))
         standardise(vectors, train.TRAINING_FLOOR)[:, :4].sum().backward()
         self.assertTrue(bool(torch.isfinite(maps.grad).all()))
@@ -45,7 +47,7 @@ class Vectors(unittest.TestCase):
     def test_a_silent_channel_stays_silent_when_standardised(self) -> None:
         maps = torch.rand(6, 4, 5, 5) * torch.tensor([1, 1, 0, 1.0])[:, None, None]
         for floor in (train.FLOOR, train.TRAINING_FLOOR):
-            self.assertEqual(standardise(embed([maps]), floor)[:, [2, 6]].abs().max().item(), 0)
+            self.assertEqual(standardise(embed([maps], COPIES), floor)[:, [2, 6]].abs().max().item(), 0)
 
     def test_training_standardises_nearly_as_the_service(self) -> None:
         vectors = 0.1 + 0.02 * torch.randn(24, 64)
@@ -59,15 +61,15 @@ class Vectors(unittest.TestCase):
             torch.testing.assert_close(by_image[image], standardise(vectors[4 * image : 4 * image + 4]))
 
     def test_stage_0_is_what_is_slow_in_the_chip(self) -> None:
-        net = Encoder(smoke("network.pool_stages=[0, 4]").network).eval()
+        net = Encoder(smoke("network.pool_stages=[0, 4]", "network.chip_copies=[5, 3]").network).eval()
         chips = torch.full((2, 1, 48, 48), 0.25)
         chips[1, 0, :18] = 0.75  # covers a window of 16
         chips += 0.1 * torch.tensor([1.0, -1.0]).repeat(24)  # a lattice, finer than the windows
         with torch.no_grad():
-            vectors = embed(net(chips))
-        self.assertEqual(vectors.shape, (2, MEAN_COPIES + CONTRAST_COPIES + 2 * 128))
-        mean, contrast, _ = vectors.split([MEAN_COPIES, CONTRAST_COPIES, 2 * 128], 1)
-        for part, copies, wanted in ((mean, MEAN_COPIES, [0.25, 0.25 + 0.5 * 18 / 48]), (contrast, CONTRAST_COPIES, [0, 0.5])):
+            vectors = embed(net(chips), net.network.chip_copies)
+        self.assertEqual(vectors.shape, (2, 5 + 3 + 2 * 128))
+        mean, contrast, _ = vectors.split([5, 3, 2 * 128], 1)
+        for part, copies, wanted in ((mean, 5, [0.25, 0.25 + 0.5 * 18 / 48]), (contrast, 3, [0, 0.5])):
             expected = torch.tensor(wanted)[:, None].expand(-1, copies)
             torch.testing.assert_close(part * copies**0.5, expected, atol=1e-4, rtol=0)
 
@@ -83,7 +85,7 @@ class Canvases(unittest.TestCase):
         windows = Windows((0.5 - 2, 16.5 - 2), (0.5 - 2, 8.5 - 2), 16)
         pooled = windows.pool(maps, 1)
         parts = [maps[:, :, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 2)]
-        expected = torch.stack([embed([part]) for part in parts], 1).flatten(0, 1)
+        expected = torch.stack([embed([part], COPIES) for part in parts], 1).flatten(0, 1)
         torch.testing.assert_close(pooled, expected, atol=1e-4, rtol=1e-4)
 
     def test_every_chip_lies_in_its_window(self) -> None:
@@ -106,8 +108,8 @@ class Canvases(unittest.TestCase):
         net = Encoder(chosen.network).eval()
         seen, chips, windows = train.canvases(chosen, train.sheet(chosen, 1, 0, CPU))
         with torch.no_grad():
-            within = embed_windows(net(seen), chosen.network.pool_stages, chips, windows)
-            alone = embed(net(chips))
+            within = embed_windows(net(seen), chosen.network, chips, windows)
+            alone = embed(net(chips), net.network.chip_copies)
         self.assertEqual(within.shape, alone.shape)
         self.assertGreater(F.cosine_similarity(within, alone).min().item(), 0.8)
 
@@ -163,13 +165,14 @@ class Images(unittest.TestCase):
             np.testing.assert_allclose(pooled[i].numpy(), expected, atol=1e-5)
 
     def test_stage_0_of_whole_cells_is_the_chips_own(self) -> None:
-        chosen = smoke("network.pool_stages=[0, 4]")
+        chosen = smoke("network.pool_stages=[0, 4]", "network.chip_copies=[5, 3]")
         net, image = Encoder(chosen.network).eval(), torch.rand(96, 144)
         vectors = dense.embed_image(net, image.numpy(), (48, 48), [(0, 0), (48, 24), (96, 48)])
         chips = torch.stack([image[y : y + 48, x : x + 48] for x, y in ((0, 0), (48, 24), (96, 48))])[:, None]
-        self.assertEqual(vectors.shape, (3, MEAN_COPIES + CONTRAST_COPIES + 2 * 128))
-        torch.testing.assert_close(vectors[:, :MEAN_COPIES], of_chip(chips)[:, :MEAN_COPIES], atol=1e-4, rtol=0)
-        apart = vectors[:, :112] - of_chip(chips)
+        numbers = of_chip(chips, COPIES)
+        self.assertEqual(vectors.shape, (3, 5 + 3 + 2 * 128))
+        torch.testing.assert_close(vectors[:, :5], numbers[:, :5], atol=1e-4, rtol=0)
+        apart = vectors[:, :8] - numbers
         self.assertLess(apart.abs().max().item(), 0.01)  # the chip's own windows start at whole pixels, not cells
 
 
@@ -303,7 +306,13 @@ class Choices(unittest.TestCase):
             ("episode.input_sizes=[]", "episode.input_sizes"),
             ("network.pool_stages=[0]", "network.pool_stages"),
             ("network.widths=[32, 1, 8, 8]", "network.widths"),
+            ("network.widths=[8, 8, 8, 8, 8]", "network.widths"),
             ("network.depths=[2, 2, 2]", "network.depths"),
+            ("network.pool_stages=[0, 5]", "network.pool_stages"),
+            ("network.pool_stages=[2, 1]", "network.pool_stages"),
+            ("network.chip_copies=[24]", "network.chip_copies"),
+            ("network.chip_copies=[24, 0]", "network.chip_copies"),
+            ("network.chip_copies=[257, 32]", "network.chip_copies"),
             ("world.unrelated_share=-1.0", "world.unrelated_share"),
             ("world.margin=0.2", "world.margin"),
             ("world.margin=0.75", "world.margin"),
@@ -311,6 +320,10 @@ class Choices(unittest.TestCase):
         ):
             with self.assertRaisesRegex(configs.ConfigError, word):
                 smoke(setting)
+
+    def test_stages_that_have_no_width_are_not_pooled(self) -> None:
+        with self.assertRaisesRegex(configs.ConfigError, "network.pool_stages"):
+            smoke("network.widths=[16, 32, 64]", "network.depths=[1, 1, 1]")
 
     def test_every_row_of_the_ablation_is_a_config_of_its_own(self) -> None:
         chosen = {str(configs.load(configs.DEFAULT, ablation.BUDGET + row).as_dict()) for _, row in ablation.ROWS}
@@ -351,6 +364,46 @@ class Training(unittest.TestCase):
             if not name.endswith("num_batches_tracked"):
                 torch.testing.assert_close(tensor, tensors[name], msg=name)
         self.assertEqual(said["training"]["config"]["run"]["start"], "nothing")
+
+    def test_stages_that_are_not_built_are_left_out_of_what_it_starts_from(self) -> None:
+        self.trainer().save()
+        second = self.trainer("network.widths=[16, 32, 64]", "network.depths=[1, 1, 1]", "network.pool_stages=[0, 2, 3]")
+        second.begin(self.out)
+        before = export.read(self.out)[0]
+        second.save()
+        after = export.read(self.out)[0]
+        self.assertEqual({name for name in before if not name.startswith("layer4.")}, set(after))
+        self.assertTrue(all(torch.equal(before[name], tensor) for name, tensor in after.items()))
+
+    def test_stages_after_the_last_pooled_one_are_not_built(self) -> None:
+        self.trainer("network.pool_stages=[0, 2]").save()
+        tensors, said = export.read(self.out)
+        self.assertFalse([name for name in tensors if name.startswith(("layer3.", "layer4."))])
+        network = network_of(tensors, said)
+        self.assertEqual((network.widths, network.pool_stages, network.chip_copies), ((16, 32), (0, 2), (24, 32)))
+
+    def test_a_trained_file_is_trimmed(self) -> None:
+        self.trainer().save()
+        trained, shipped = self.out.rename(self.out.with_name("trained.safetensors")), self.out
+        words = ["trim.py", str(trained), "--out", str(shipped), "--config", str(SMOKE), "--set", 'name="shipped"',
+                 "--set", "network.pool_stages=[0, 1, 2]", "--set", "network.chip_copies=[2, 3]",
+                 "--set", "network.input_size=40"]
+        with mock.patch.object(sys, "argv", words):
+            trim.main()
+        (before, was), (after, said) = export.read(trained), export.read(shipped)
+        self.assertEqual({name for name in before if not name.startswith(("layer3.", "layer4."))}, set(after))
+        self.assertTrue(all(torch.equal(before[name], tensor) for name, tensor in after.items()))
+        self.assertEqual((said["name"], said["input_size"], said["encoding"]), ("shipped", 40, "dense"))
+        self.assertEqual(said["pool"], {"stages": [0, 1, 2], "statistics": ["mean", "std"], "chip_copies": [2, 3]})
+        record = said["training"].pop("trained_as")
+        self.assertEqual(said["training"], was["training"])
+        self.assertEqual(record["sha256"], hashlib.sha256(trained.read_bytes()).hexdigest())
+        self.assertEqual((record["name"], record["pool"]), ("chipshot-smoke", was["pool"]))
+
+    def test_a_stage_that_was_not_trained_cannot_be_shipped(self) -> None:
+        self.trainer("network.pool_stages=[0, 2]").save()
+        with self.assertRaisesRegex(SystemExit, "has no stage 4"):
+            trim.trim(self.out, smoke(), self.out)
 
     def test_refuses_weights_of_another_shape(self) -> None:
         self.trainer().save()
