@@ -6,6 +6,7 @@ All variants get the same draws, so that small differences mean something: each 
 subtracted, and with the standard error of that difference over groups and draws.
 """
 
+import json
 import os
 import sys
 import tempfile
@@ -21,11 +22,21 @@ SHOTS = (2, 5, 10)
 DRAWS = 40
 BEGIN, END = "<!-- variants: begin, written by make variants -->", "<!-- variants: end -->"
 TINY = 1e-12
-MEAN_COPIES, CONTRAST_COPIES = 48, 64  # of stage 0's numbers, with which a vector begins (engine/encoder/encoder.h)
+DEFAULT = Path(__file__).resolve().parents[1] / "default.safetensors"
 
 Classify = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 # A group's features: name -> chips x dimensions, what does not depend on the examples done already.
 Features = dict[str, np.ndarray]
+
+
+def copies_of(path: Path) -> list[int]:
+    """How many copies of stage 0's numbers, mean and contrast, a vector begins with."""
+    raw = path.read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    return json.loads(header["__metadata__"]["chipshot"])["pool"].get("chip_copies", [48, 64])
+
+
+MEAN_COPIES, CONTRAST_COPIES = copies_of(DEFAULT)
 
 
 def class_means(x: np.ndarray, shots: np.ndarray, labels: np.ndarray) -> np.ndarray:
