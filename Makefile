@@ -157,6 +157,7 @@ variants: all ## other classifiers on the same vectors, few-shot; writes docs/ac
 parity: $(BUILD)/tests/parity/parity_embed all ## compare the encoder with PyTorch (Debian's python3-torch)
 	@./deps.sh parity
 	@/usr/bin/python3 tests/parity/parity.py $< models/default.safetensors
+	@/usr/bin/python3 tests/parity/whole_images.py $(BUILD)/chipshot models/default.safetensors
 	@/usr/bin/python3 tests/parity/converted.py $(BUILD)/chipshot $<
 
 bench-peers: $(BUILD)/tests/parity/parity_embed all ## speed against ONNX Runtime and PyTorch (5 to 15 minutes; OPTIONS='--rows resnet50 --rounds 3')

@@ -6,7 +6,7 @@ each chip is pooled from its own window of the maps.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from model import WINDOWS, Encoder
 TILE_MOST = 512  # pixels a side, with the margins
 CORE_STEP = 32  # the last stage's step
 CELL = 4  # pixels a side that stage 0 is averaged over
+GREY_STEPS = 65535  # of stage 0
+LEAST = 2.0**-14  # values of a map below it are 0: half precision has no subnormal numbers here
+TILED_STEPS = (24, 48, 96)  # pixels that six positions of stages 1 to 3 cover
 
 
 def scaled_axis(pixels: np.ndarray, input_size: int, chip: int) -> np.ndarray:
@@ -46,21 +49,29 @@ def margin_of(input_size: int) -> int:
     return 16 * -(-input_size // 64)
 
 
+def work_of(side: int) -> int:
+    """Of a tile, in pixels: kernels compute the maps of the first three stages in squares of 6 x 6 positions."""
+    return sum((-(-side // step) * step) ** 2 for step in TILED_STEPS)
+
+
 def core_of(height: int, width: int, margin: int) -> int:
     """The side of a tile without its margins, for which the least is computed; the smallest of equals."""
     cores = range(2 * CORE_STEP, TILE_MOST - 2 * margin + 1, CORE_STEP)
-    return min(cores, key=lambda core: -(-height // core) * -(-width // core) * (core + 2 * margin) ** 2)
+    return min(cores, key=lambda core: -(-height // core) * -(-width // core) * work_of(core + 2 * margin))
 
 
-def mirrored(first: int, count: int, n: int) -> np.ndarray:
-    """Where the samples from `first` on are taken from in an axis of n, mirrored at its ends."""
-    i = np.mod(np.arange(first, first + count), 2 * n)
+def mirrored(first: int, count: int, n: int, margin: int) -> np.ndarray:
+    """Where the samples from `first` on are taken from in an axis of n: mirrored at its ends by the margin, beyond which
+    the last one goes on."""
+    i = np.mod(np.minimum(np.arange(first, first + count), n + margin - 1), 2 * n)
     return np.where(i < n, i, 2 * n - 1 - i)
 
 
-def rounded(values: np.ndarray) -> np.ndarray:
-    """To half precision, which maps are kept in."""
-    return np.clip(values, -65504, 65504).astype(np.float16).astype(np.float32)
+def rounded(values: np.ndarray, stage: int) -> np.ndarray:
+    """Values of a stage's map as they are kept: in half precision, and the image itself, stage 0, in its steps."""
+    if stage == 0:
+        return np.rint(values * GREY_STEPS) / GREY_STEPS
+    return np.where(values < LEAST, 0, np.minimum(values, 65504)).astype(np.float16).astype(np.float32)
 
 
 def overlaps(cells: int, step: int, first: float, start: float, side: float) -> tuple[slice, np.ndarray]:
@@ -97,12 +108,12 @@ def grey_stage(image: np.ndarray) -> Stage:
         starts = np.arange(0, n, CELL)
         sums = np.add.reduceat(sums, starts, axis)
         sums = sums / np.minimum(CELL, n - starts).reshape((-1, 1) if axis == 0 else (1, -1))
-    return Stage(rounded(sums)[None], CELL, CELL / 2)
+    return Stage(sums[None], CELL, CELL / 2)
 
 
 @torch.no_grad()
-def stages_of(encoder: Encoder, image: np.ndarray) -> dict[int, Stage]:
-    """The maps of the pooled stages of a scaled image."""
+def maps_of(encoder: Encoder, image: np.ndarray) -> dict[int, Stage]:
+    """The pooled stages of a scaled image, not rounded."""
     encoder.eval()
     height, width = image.shape
     stages, margin = encoder.network.pool_stages, margin_of(encoder.network.input_size)
@@ -112,7 +123,8 @@ def stages_of(encoder: Encoder, image: np.ndarray) -> dict[int, Stage]:
         for row in parts.values():
             row.append([])
         for left in range(0, width, core):
-            rows, columns = (mirrored(at - margin, core + 2 * margin, n) for at, n in ((top, height), (left, width)))
+            rows, columns = (mirrored(at - margin, core + 2 * margin, n, margin)
+                             for at, n in ((top, height), (left, width)))
             maps = encoder(torch.from_numpy(image[np.ix_(rows, columns)])[None, None])
             for stage, m in zip(stages, maps):
                 step = 2 ** (stage + 1)
@@ -126,8 +138,12 @@ def stages_of(encoder: Encoder, image: np.ndarray) -> dict[int, Stage]:
         # Positions whose centre lies beyond the image are dropped, but for one.
         y, x = (max(1, math.ceil((n - first) / step)) for n in (height, width))
         whole = np.concatenate([np.concatenate(row, 2) for row in rows], 1)[:, :y, :x]
-        found[stage] = Stage(rounded(whole), step, first)
+        found[stage] = Stage(whole, step, first)
     return found
+
+
+def kept(stages: dict[int, Stage]) -> dict[int, Stage]:
+    return {number: replace(stage, map=rounded(stage.map, number)) for number, stage in stages.items()}
 
 
 def unit(values: np.ndarray) -> np.ndarray:
@@ -158,6 +174,6 @@ def vector(stages: dict[int, Stage], top: float, left: float, network: Network) 
 def embed_image(encoder: Encoder, image: np.ndarray, chip: tuple[int, int], corners: list[tuple[int, int]]) -> Tensor:
     """(chips, dimensions): the vectors of the chips (height, width) with these corners (x, y), in native pixels."""
     size = encoder.network.input_size
-    stages = stages_of(encoder, scaled(image, size, chip))
+    stages = kept(maps_of(encoder, scaled(image, size, chip)))
     vectors = [vector(stages, y * size / chip[0], x * size / chip[1], encoder.network) for x, y in corners]
     return torch.from_numpy(np.stack(vectors)).float()

@@ -161,6 +161,17 @@ def pooling_of(described: dict) -> Pooling:
     )
 
 
+def stage_maps(model: nn.Module, x: Tensor, stages: list[int]) -> list[Tensor]:
+    """The feature maps of some of the stages 1 to 4, of images that normalised() has prepared."""
+    x = F.max_pool2d(F.relu(model.bn1(model.conv1(x))), 3, 2, 1)
+    maps = []
+    for number in range(1, max(stages) + 1):
+        x = getattr(model, f"layer{number}")(x)
+        if number in stages:
+            maps.append(x)
+    return maps
+
+
 class Embedder(nn.Module):
     """The embedding as encoder.h defines it, of chips that normalised() has prepared."""
 
@@ -173,18 +184,14 @@ class Embedder(nn.Module):
         self.mean, self.std = (of_channel[0] for of_channel in normalisation(model, pooling))
 
     def forward(self, x: Tensor) -> Tensor:
-        model = self.model
         chip = x[:, :1] * self.std + self.mean
-        x = F.max_pool2d(F.relu(model.bn1(model.conv1(x))), 3, 2, 1)
         parts = []
-        for number in range(1, max(self.stages) + 1):
-            x = getattr(model, f"layer{number}")(x)
-            if number in self.stages:
-                flat = x.flatten(2)
-                if "mean" in self.statistics:
-                    parts.append(flat.mean(2))
-                if "std" in self.statistics:
-                    parts.append(flat.var(2, unbiased=False).sqrt())
+        for m in stage_maps(self.model, x, self.stages):
+            flat = m.flatten(2)
+            if "mean" in self.statistics:
+                parts.append(flat.mean(2))
+            if "std" in self.statistics:
+                parts.append(flat.var(2, unbiased=False).sqrt())
         if len(parts) + (0 in self.stages) > 1:
             parts = [F.normalize(part, dim=1, eps=1e-12) for part in parts]
         if 0 in self.stages:

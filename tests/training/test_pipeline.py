@@ -138,14 +138,22 @@ class Images(unittest.TestCase):
         self.assertEqual(dense.scaled(np.ones((65, 100), np.float32), 48, (64, 50)).shape, (49, 96))
 
     def test_tiles_are_of_the_size_that_computes_least(self) -> None:
-        for n, core in ((48, 64), (96, 96), (97, 128), (480, 480), (481, 256)):
+        for n, core in ((48, 64), (96, 96), (97, 128), (480, 480), (481, 256), (1536, 256)):
             self.assertEqual(dense.core_of(n, n, 16), core, n)
         self.assertEqual(dense.core_of(4000, 4000, 128) % 32, 0)
+
+    def test_what_lies_beyond_the_margin_is_its_last_pixel(self) -> None:
+        self.assertEqual(dense.mirrored(-3, 12, 5, 2).tolist(), [2, 1, 0, 0, 1, 2, 3, 4, 4, 3, 3, 3])
+
+    def test_maps_are_rounded_to_half_precision_without_its_subnormal_numbers(self) -> None:
+        values = np.array([0, 2**-14 - 2**-40, 2**-14, 1 + 2**-11, 1 + 3 * 2**-11, 1e6], np.float64)
+        self.assertEqual(dense.rounded(values, 1).tolist(), [0, 0, 2**-14, 1, 1 + 2**-9, 65504])
+        self.assertEqual(dense.rounded(np.array([0.3]), 0).tolist(), [round(0.3 * 65535) / 65535])
 
     def test_every_position_is_centred_on_its_own_pixel(self) -> None:
         for height, width in ((30, 700), (130, 517), (300, 300)):
             image = np.random.default_rng(1).random((height, width)).astype(np.float32)
-            stages = dense.stages_of(CentrePixels(), image)
+            stages = dense.kept(dense.maps_of(CentrePixels(), image))
             for number in range(1, 5):
                 stage = stages[number]
                 y, x = (int(stage.first) + stage.step * np.arange(n) for n in stage.map.shape[1:])
