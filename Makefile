@@ -43,7 +43,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
 .PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers bench-dense \
-	bench-borders same-results bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
+	bench-borders same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -137,6 +137,9 @@ bench-http: all $(BUILD)/tests/bench/http_baseline ## requests a second and late
 
 bench-hostile: all ## one client's dear requests beside another's small ones, and SIGTERM amid them (3 minutes)
 	@python3 tests/bench/hostile.py $(BUILD)/chipshot
+
+bench-click: all ## from an example more to the new labels of a 2048 x 2048 image, on one core: below 50 ms? (a minute; OPTIONS='--clicks 30')
+	@python3 tests/bench/click.py $(BUILD)/chipshot $(OPTIONS)
 
 bench-borders: all ## accuracy near borders of the coarse and the fine map, on drawn scenes (2 minutes)
 	@./deps.sh borders
