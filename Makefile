@@ -72,7 +72,8 @@ endif
 # Loops over embeddings, which -O2 leaves scalar. The order of sums stays as written.
 ifndef DEBUG
 $(BUILD)/engine/fewshot/%.o: OPTIMISE := -O3
-# So are those over pixels and feature maps.
+# So are those over pixels and feature maps. Roots in a loop are taken at once if none sets errno.
+$(BUILD)/engine/dense/%.o: CFLAGS += -fno-math-errno
 $(BUILD)/engine/dense/%.o $(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o: OPTIMISE := -O3
 endif
 

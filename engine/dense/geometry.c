@@ -99,33 +99,33 @@ int dense_geometry_init(struct dense_geometry *out, const struct grid *grid, uin
     return 0;
 }
 
-/* The cell that holds a place. */
-static uint32_t cell_at(double place, double first_begin, double step, uint32_t n)
+/* The cell that holds a place, given in cells from the first one's begin. */
+static uint32_t cell_at(double place, uint32_t n)
 {
-    const double cell = floor((place - first_begin) / step);
-    if (cell < 0)
+    if (place < 0)
         return 0;
-    return cell < n ? (uint32_t)cell : n - 1;
+    return place < n ? (uint32_t)place : n - 1;
 }
 
 void dense_span_find(const struct dense_geometry *geometry, const struct dense_axis *axis,
                      uint32_t stage, double begin, double length, struct dense_span *out)
 {
-    const double step = dense_step(stage);
+    const double step = dense_step(stage), cells = 1 / step; /* a power of two: no rounding */
     const double first_begin = dense_first_centre(geometry, stage) - step / 2;
     const uint32_t n = axis->n_positions[stage];
     const double end = begin + length;
-    out->first = cell_at(begin, first_begin, step, n);
-    uint32_t last = cell_at(end, first_begin, step, n);
+    const uint32_t first = cell_at((begin - first_begin) * cells, n);
+    uint32_t last = cell_at((end - first_begin) * cells, n);
     /* A window that ends where a cell begins sees nothing of it. */
-    if (last > out->first && first_begin + last * step >= end)
+    if (last > first && first_begin + last * step >= end)
         last--;
-    out->n = last - out->first + 1;
-    for (uint32_t i = 0; i < out->n; i++) {
-        const double low = i == 0 ? begin : first_begin + (out->first + i) * step;
-        const double high = i + 1 == out->n ? end : first_begin + (out->first + i + 1) * step;
-        out->weights[i] = (high - low) / length;
-    }
+    out->first = first;
+    out->n = last - first + 1;
+    for (uint32_t i = 1; i < out->n; i++)
+        out->weights[i] = step / length;
+    out->weights[0] = ((last > first ? first_begin + (first + 1) * step : end) - begin) / length;
+    if (last > first)
+        out->weights[out->n - 1] = (end - (first_begin + last * step)) / length;
 }
 
 void dense_window_strips(const struct dense_geometry *geometry, uint32_t y, uint32_t *first,
