@@ -5,7 +5,6 @@
 enum {
     CORE_MIN = 64,
     MARGIN_STEP = 16, /* a multiple of it keeps the maps of stages 1 to 3 in step with the tiles */
-    WINOGRAD_SIDE = 6,
 };
 
 static uint32_t divide_up(uint32_t a, uint32_t b)
@@ -13,31 +12,19 @@ static uint32_t divide_up(uint32_t a, uint32_t b)
     return (a + b - 1) / b;
 }
 
-/* The work of a tile, in pixels: as Winograd's tiles of 6 x 6 positions cover the maps of the first
- * three stages. */
-static double tile_cost(uint32_t side)
-{
-    double cost = 0;
-    for (uint32_t stage = 1; stage < ENCODER_STAGES; stage++) {
-        const uint32_t step = encoder_stage_step(stage) * WINOGRAD_SIDE;
-        const double covered = (double)divide_up(side, step) * step;
-        cost += covered * covered;
-    }
-    return cost;
-}
-
-/* The core for which all tiles together are the least work; of equals the smallest. */
+/* The core for which all tiles together have the fewest pixels: a pixel takes about the same time
+ * in tiles of any side. Of equals the smallest. */
 static uint32_t choose_core(uint32_t n_x, uint32_t n_y, uint32_t margin)
 {
     uint32_t best = CORE_MIN;
-    double best_cost = INFINITY;
+    uint64_t best_pixels = UINT64_MAX;
     for (uint32_t core = CORE_MIN; core + 2 * margin <= ENCODER_INPUT_SIZE_MAX;
          core += DENSE_STRIP) {
-        const double n_tiles = (double)divide_up(n_x, core) * divide_up(n_y, core);
-        const double cost = n_tiles * tile_cost(core + 2 * margin);
-        if (cost < best_cost) {
+        const uint64_t side = core + 2 * margin;
+        const uint64_t pixels = side * side * divide_up(n_x, core) * divide_up(n_y, core);
+        if (pixels < best_pixels) {
             best = core;
-            best_cost = cost;
+            best_pixels = pixels;
         }
     }
     return best;
