@@ -47,19 +47,19 @@ static int reserve(struct dense_tile_scratch *scratch, size_t n_floats, struct e
     return 0;
 }
 
-static int make_rows(const struct chip_source *source, const struct resample_span *horizontal,
-                     const struct resample_span *vertical, struct dense_tile_scratch *scratch,
-                     float *out, struct error *err)
+/* Rows of a tile; its first ones make the resampler, whose columns all others share. */
+static int make_rows(struct chip_resampler **resampler, const struct chip_source *source,
+                     const struct resample_span *horizontal, const struct resample_span *vertical,
+                     struct dense_tile_scratch *scratch, float *out, struct error *err)
 {
-    struct chip_resampler *resampler = NULL;
-    int rc = chip_resampler_create_part(&resampler, horizontal, vertical, err);
+    int rc = *resampler == NULL ? chip_resampler_create_part(resampler, horizontal, vertical, err)
+                                : chip_resampler_set_rows(*resampler, vertical, err);
     if (rc == 0)
-        rc = reserve(scratch, chip_resampler_scratch(resampler), err);
+        rc = reserve(scratch, chip_resampler_scratch(*resampler), err);
     if (rc == 0) {
-        const struct chip_rect window = chip_resampler_window(resampler);
-        chip_resample_source(resampler, source, window.x, window.y, scratch->floats, out);
+        const struct chip_rect window = chip_resampler_window(*resampler);
+        chip_resample_source(*resampler, source, window.x, window.y, scratch->floats, out);
     }
-    chip_resampler_destroy(resampler);
     return rc;
 }
 
@@ -75,6 +75,7 @@ int dense_tile_make(const struct dense_geometry *geometry, const struct chip_sou
                                              .scale = (double)geometry->x.chip / geometry->input,
                                              .outputs = columns,
                                              .n_out = side};
+    struct chip_resampler *resampler = NULL;
     int rc = 0;
     for (uint32_t y = 0; y < side && rc == 0 && !cancel_is_asked(cancel); y += BLOCK_ROWS) {
         const struct resample_span vertical = {.n_in = geometry->y.n_pixels,
@@ -82,8 +83,10 @@ int dense_tile_make(const struct dense_geometry *geometry, const struct chip_sou
                                                .outputs = rows + y,
                                                .n_out =
                                                    side - y < BLOCK_ROWS ? side - y : BLOCK_ROWS};
-        rc = make_rows(source, &horizontal, &vertical, scratch, out + (size_t)y * side, err);
+        rc = make_rows(&resampler, source, &horizontal, &vertical, scratch, out + (size_t)y * side,
+                       err);
         give_way();
     }
+    chip_resampler_destroy(resampler);
     return rc;
 }

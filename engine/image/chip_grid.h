@@ -92,6 +92,10 @@ struct resample_span {
  * corner. ERROR_INVALID: an output whose centre is a sample or more beyond the image. */
 int chip_resampler_create_part(struct chip_resampler **out, const struct resample_span *horizontal,
                                const struct resample_span *vertical, struct error *err);
+/* Another part of the same columns, as if created with these rows: what follows from the columns
+ * stays. After a failure the resampler is as before. */
+int chip_resampler_set_rows(struct chip_resampler *resampler, const struct resample_span *vertical,
+                            struct error *err);
 void chip_resampler_destroy(struct chip_resampler *resampler);
 
 /* The input of a resampler: of one made by chip_resampler_create it begins at 0, 0. */

@@ -196,6 +196,20 @@ int chip_resampler_create(struct chip_resampler **out, uint32_t width, uint32_t 
     return 0;
 }
 
+int chip_resampler_set_rows(struct chip_resampler *resampler, const struct resample_span *vertical,
+                            struct error *err)
+{
+    struct axis made = {0};
+    int rc = axis_init(&made, vertical, err);
+    if (rc != 0) {
+        axis_clear(&made);
+        return rc;
+    }
+    axis_clear(&resampler->vertical);
+    resampler->vertical = made;
+    return 0;
+}
+
 int chip_resampler_create_part(struct chip_resampler **out, const struct resample_span *horizontal,
                                const struct resample_span *vertical, struct error *err)
 {
@@ -204,7 +218,7 @@ int chip_resampler_create_part(struct chip_resampler **out, const struct resampl
         return error_set_nomem(err, "the resampler");
     int rc = axis_init(&resampler->horizontal, horizontal, err);
     if (rc == 0)
-        rc = axis_init(&resampler->vertical, vertical, err);
+        rc = chip_resampler_set_rows(resampler, vertical, err);
     if (rc != 0) {
         chip_resampler_destroy(resampler);
         return rc;

@@ -268,6 +268,49 @@ static void sides_out_of_range_are_refused(void **state)
     }
 }
 
+static void resample_part(const struct chip_resampler *resampler, const float *plane,
+                          uint32_t plane_width, float *out)
+{
+    const struct chip_rect window = chip_resampler_window(resampler);
+    float *scratch = malloc(chip_resampler_scratch(resampler) * sizeof(float));
+    assert_non_null(scratch);
+    chip_resample(resampler, plane, plane_width, window.x, window.y, scratch, out);
+    free(scratch);
+}
+
+static void other_rows_give_the_bytes_of_a_resampler_made_for_them(void **state)
+{
+    (void)state;
+    enum { SIDE = 40, N_COLUMNS = 7, N_ROWS = 3 };
+    float plane[SIDE * SIDE], wanted[N_ROWS * N_COLUMNS], found[N_ROWS * N_COLUMNS];
+    for (uint32_t i = 0; i < SIDE * SIDE; i++)
+        plane[i] = pixel(i % SIDE, i / SIDE);
+    const uint32_t columns[N_COLUMNS] = {2, 1, 0, 0, 1, 2, 3}, first_rows[] = {0};
+    const uint32_t rows[][N_ROWS] = {{0, 0, 1}, {9, 10, 11}, {24, 24, 23}, {40, 0, 0}};
+    const struct resample_span horizontal = {SIDE, 1.6, columns, N_COLUMNS};
+    struct resample_span vertical = {SIDE, 1.6, first_rows, 1};
+    struct chip_resampler *resampler = NULL;
+    assert_int_equal(chip_resampler_create_part(&resampler, &horizontal, &vertical, NULL), 0);
+    vertical.n_out = N_ROWS;
+    for (size_t i = 0; i < 3; i++) {
+        struct chip_resampler *other = NULL;
+        vertical.outputs = rows[i];
+        assert_int_equal(chip_resampler_create_part(&other, &horizontal, &vertical, NULL), 0);
+        assert_int_equal(chip_resampler_set_rows(resampler, &vertical, NULL), 0);
+        resample_part(other, plane, SIDE, wanted);
+        resample_part(resampler, plane, SIDE, found);
+        assert_memory_equal(found, wanted, sizeof(wanted));
+        chip_resampler_destroy(other);
+    }
+    /* Rows beyond the image are refused, and those before stay. */
+    vertical.outputs = rows[3];
+    assert_int_equal(chip_resampler_set_rows(resampler, &vertical, NULL), ERROR_INVALID);
+    memset(found, 0, sizeof(found));
+    resample_part(resampler, plane, SIDE, found);
+    assert_memory_equal(found, wanted, sizeof(wanted));
+    chip_resampler_destroy(resampler);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +321,7 @@ int main(void)
         cmocka_unit_test(samples_give_the_bytes_of_floats),
         cmocka_unit_test(windows_of_bytes_of_any_size_give_the_bytes_of_floats),
         cmocka_unit_test(sides_out_of_range_are_refused),
+        cmocka_unit_test(other_rows_give_the_bytes_of_a_resampler_made_for_them),
     };
     return test_run(tests);
 }
