@@ -38,15 +38,19 @@ void *bench_encode(void *argument)
     struct bench_thread *thread = argument;
     const double start = clock_now_seconds();
     double elapsed;
-    uint64_t n_chips = 0;
+    uint64_t n_calls = 0;
     do {
-        encoder_embed(thread->encoder, thread->workspace, thread->chips, thread->batch,
-                      thread->out);
-        n_chips += thread->batch;
+        if (thread->tile != NULL)
+            bench_tile_encode(thread->tile, thread->encoder, thread->workspace);
+        else
+            encoder_embed(thread->encoder, thread->workspace, thread->chips, thread->batch,
+                          thread->out);
+        n_calls++;
         elapsed = clock_now_seconds() - start;
     } while (elapsed < thread->round_seconds);
-    thread->n_chips = n_chips;
-    thread->chips_per_second = (double)n_chips / elapsed;
+    const double chips_a_call = thread->tile != NULL ? thread->tile->n_chips : thread->batch;
+    thread->n_calls = n_calls;
+    thread->chips_per_second = (double)n_calls * chips_a_call / elapsed;
     return NULL;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "engine/encoder/encoder.h"
+#include "server/cli/bench/bench_tile.h"
 #include "server/cli/common_options.h"
 
 /* ERROR_INVALID: both were given. */
@@ -21,16 +22,17 @@ int bench_load_encoder(const char *path, const char *architecture, struct encode
 struct bench_thread {
     const struct encoder *encoder;
     struct encoder_workspace *workspace;
-    const float *chips; /* batch x size x size; borrowed, may be shared by all */
-    float *out;         /* batch x dimension */
+    struct bench_tile *tile; /* encoded in place of chips; NULL: none */
+    const float *chips;      /* batch x size x size; borrowed, may be shared by all */
+    float *out;              /* batch x dimension */
     uint32_t batch;
     double round_seconds;
-    uint64_t n_chips;        /* of the last round */
+    uint64_t n_calls;        /* of the last round: batches, or tiles */
     double chips_per_second; /* of the last round */
 };
 
-/* Encodes the batch again and again until round_seconds are over; for pthread_create, too. Returns
- * NULL. */
+/* Encodes the batch or the tile again and again until round_seconds are over; for pthread_create,
+ * too. Returns NULL. */
 void *bench_encode(void *thread);
 
 /* One round of up to POOL_WORKERS_MAX threads at the same time; `out` is the sum of their rates.

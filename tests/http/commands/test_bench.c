@@ -81,6 +81,25 @@ static void an_architecture_is_measured(void **state)
     json_decref(report);
 }
 
+/* A tile of 2048 x 2048 pixels with chips of 64: at 32 px its core is one of 1024 / n. */
+static void dense_encoding_is_measured(void **state)
+{
+    (void)state;
+    json_t *report = bench("--encoding", "dense", "32", "2");
+    check_numbers(report);
+    assert_string_equal(json_string_value(json_object_get(report, "encoding")), "dense");
+    const double side = number(report, "tile_side"), core = side - 32;
+    assert_true(side <= 512 && fmod(core, 32) == 0);
+    /* The margins' work is the chips', too. */
+    json_t *chips = bench("--encoding", "chips", "32", "1");
+    assert_string_equal(json_string_value(json_object_get(chips, "encoding")), "chips");
+    assert_null(json_object_get(chips, "tile_side"));
+    const double ratio = number(report, "flop_per_chip") / number(chips, "flop_per_chip");
+    assert_true(ratio > 1 && ratio < side / core * side / core * 1.05);
+    json_decref(chips);
+    json_decref(report);
+}
+
 static void the_report_can_be_read(void **state)
 {
     (void)state;
@@ -262,6 +281,7 @@ static void wrong_options_are_refused(void **state)
         {"bench", "encoder", "--batch", "33"},
         {"bench", "encoder", "--threads", "0"},
         {"bench", "encoder", "--threads", "many"},
+        {"bench", "encoder", "--encoding", "sparse"},
         {"bench", "encoder", "--rounds", "0"},
         {"bench", "encoder", "--round-ms", "0"},
         {"bench", "encoder", "--round-ms", "60001"},
@@ -298,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_built_in_encoder_is_measured),
         cmocka_unit_test(an_encoder_file_is_measured),
+        cmocka_unit_test(dense_encoding_is_measured),
         cmocka_unit_test(an_architecture_is_measured),
         cmocka_unit_test(the_report_can_be_read),
         cmocka_unit_test(each_offered_precision_is_measured),
