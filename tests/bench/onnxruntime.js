@@ -3,7 +3,8 @@
 // Usage: node onnxruntime.js MODULE MODEL INPUT THREADS DIMENSIONS...
 // MODULE is the folder of the package onnxruntime-node, INPUT a file of float32 of the given dimensions.
 // Prints "ready VERSION"; then answers, one line each: "measure MS" with the images a second of a
-// round that lasts at least as long, after one to warm up, and "embed FILE" by writing the output there.
+// round that lasts at least as long, after one to warm up, and "embed FILE" by writing the outputs there, one
+// after the other.
 'use strict';
 
 const fs = require('fs');
@@ -44,8 +45,10 @@ async function main() {
             await runRound(session, feeds, Number(argument));
             console.log(await runRound(session, feeds, Number(argument)));
         } else {
-            const output = (await session.run(feeds)).output.data;
-            fs.writeFileSync(argument, Buffer.from(output.buffer, output.byteOffset, output.byteLength));
+            const outputs = await session.run(feeds);
+            const parts = session.outputNames.map((name) => outputs[name].data)
+                .map((data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+            fs.writeFileSync(argument, Buffer.concat(parts));
             console.log('done');
         }
     }

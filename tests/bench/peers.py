@@ -14,6 +14,10 @@ On n threads chipshot runs n workers, each with batches of its own, as the servi
 threads on one batch and as n processes of one thread, and the faster way counts. The peers get chips already
 normalised and replicated to the network's channels, while chipshot's time includes that.
 
+A dense row is about an image that is encoded as a whole, in tiles. chipshot's time is what whole jobs spend in the
+encoder: the network, rounding its maps, pooling each chip's window. The peers run tiles of the same size, as many a call
+as the row's batch, up to the same maps, which they neither round nor pool. Cutting and scaling tiles is in nobody's time.
+
 BENCH_WRAP (a command with its arguments, for example "taskset -c 2,3") runs each row's measurement.
 """
 from __future__ import annotations
@@ -30,31 +34,19 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from peers_inputs import DEFAULT_ENCODER, DENSE_CHIP, Row, dense_case, input_size_of, prepare
+
 HERE = Path(__file__).resolve().parent
-DEFAULT_ENCODER = HERE.parents[1] / "models" / "default.safetensors"
 MODULES = Path("build/bench/onnxruntime")
 ERROR_LIMIT = 1e-4
 QUIET = 0.1  # of a processor: what other programs may use during a round that counts
 ATTEMPTS = 3  # times the rounds wanted, until that many were quiet
 PEERS = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
-
-
-@dataclass(frozen=True)
-class Row:
-    network: str  # torchvision's name, "default" (the encoder that is shipped) or "tiny" (to try the program)
-    size: int
-    batch: int
-    goal: float | None  # chipshot / the faster peer
-
-    @property
-    def name(self) -> str:
-        return f"{self.network}-{self.size}-b{self.batch}"
-
-
+DENSE_JOBS = 3  # a round
+OWN_SIZE = input_size_of(DEFAULT_ENCODER)
 ROWS = [
     Row("resnet18", 64, 32, 2.0),
     Row("resnet18", 96, 32, 2.0),
@@ -63,47 +55,10 @@ ROWS = [
     Row("resnet50", 224, 8, 1.4),
     Row("resnet101", 96, 16, 1.4),
     Row("resnet18", 64, 1, 1.5),
-    Row("default", 48, 32, None),
+    Row("default", OWN_SIZE, 32, None),
+    Row("default", OWN_SIZE, 1, None, 2048),
 ]
-SMOKE_ROWS = [Row("tiny", 40, 5, None)]
-
-
-# ---- what all of them get: weights, chips, the right answer ----
-
-
-def prepare(row: Row, folder: Path, with_onnx: bool) -> dict:
-    """Writes the row's files and says of what shape the peers' input is."""
-    import torch
-
-    from reference import (
-        Bottleneck, Embedder, NarrowResNet, embed, model_of, normalised, pooling_of, published, quantise, random_chips,
-        randomise, read_safetensors, write_safetensors,
-    )
-
-    weights = folder / "weights.safetensors"
-    if row.network == "default":
-        shutil.copyfile(DEFAULT_ENCODER, weights)
-    else:
-        tiny = row.network == "tiny"
-        model = NarrowResNet(Bottleneck, 24, [12, 24, 40, 48], [1, 2, 3, 1], 3) if tiny else published(row.network)
-        randomise(model, 1)
-        write_safetensors(weights, quantise(model, "F32"), None)
-    tensors, described = read_safetensors(weights)
-    pooling = pooling_of(described)
-    model = model_of(tensors).eval()
-    chips = random_chips(row.batch, row.size, 1)
-    chips.tofile(folder / "chips.bin")
-    images = normalised(model, chips, pooling).float()
-    images.numpy().tofile(folder / "input.bin")
-    if with_onnx:
-        # The exporter is loud about shapes that it cannot infer; the outputs are compared instead.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Embedder(model, pooling).eval(), images, folder / "model.onnx", opset_version=16, input_names=["input"],
-            output_names=["output"],
-        )
-    embed(model, chips, pooling).tofile(folder / "reference.bin")
-    return {"dimensions": list(images.shape), "versions": {"torch": torch.__version__}}
+SMOKE_ROWS = [Row("tiny", 40, 5, None), Row("tiny", 48, 1, None, 512)]
 
 
 # ---- the peers ----
@@ -147,7 +102,7 @@ class Worker:
         if peer == "onnxruntime":
             command = ["node", HERE / "onnxruntime.js", plan["onnxruntime"], folder / "model.onnx", *inputs]
         else:
-            command = [sys.executable, HERE / "peers_torch.py", folder / "weights.safetensors", *inputs]
+            command = [sys.executable, HERE / "peers_torch.py", folder / "weights.safetensors", plan["makes"], *inputs]
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
         self.process = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -176,60 +131,97 @@ class Worker:
 class Contender:
     """One way to run one program: some workers that are told to start at the same time."""
 
-    def __init__(self, peer: str, way: str, workers: list[Worker]) -> None:
+    def __init__(self, peer: str, way: str, workers: list[Worker], chips_an_image: float) -> None:
         self.peer, self.way, self.workers = peer, way, workers
+        self.chips_an_image = chips_an_image
         self.rates: list[float] = []
 
     def measure(self, round_ms: int) -> None:
         for worker in self.workers:
             worker.tell(f"measure {round_ms}")
-        self.rates.append(sum(float(worker.read()) for worker in self.workers))
+        self.rates.append(self.chips_an_image * sum(float(worker.read()) for worker in self.workers))
 
 
 class Chipshot:
-    def __init__(self, program: str, row: Row, folder: Path, threads: int) -> None:
-        self.peer, self.way, self.workers = "chipshot", "threads", []
+    peer, way = "chipshot", "threads"
+
+    def __init__(self, programs: list[str], row: Row, folder: Path, threads: int) -> None:
+        self.program, self.parity_embed = programs
+        self.row, self.folder, self.threads = row, folder, threads
+        self.workers: list[Worker] = []
         self.rates: list[float] = []
         self.report: dict = {}
         # The program is to choose its kernels itself, as a user's does.
         self.environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-        self.command = [
-            program, "bench", "encoder", "--json", "--rounds", "1", "--encoder", str(folder / "weights.safetensors"),
-            "--size", str(row.size), "--batch", str(row.batch), "--threads", str(threads),
-        ]
+
+    def bench(self, *arguments: object) -> dict:
+        command = [self.program, "bench", *arguments, "--json", "--encoder", self.folder / "weights.safetensors"]
+        done = subprocess.run(list(map(str, command)), env=self.environment, stdout=subprocess.PIPE, check=True)
+        return json.loads(done.stdout)
 
     def measure(self, round_ms: int) -> None:
-        output = subprocess.run(
-            [*self.command, "--round-ms", str(round_ms)], env=self.environment, stdout=subprocess.PIPE, check=True
-        ).stdout
-        self.report = json.loads(output)
+        self.report = self.bench("encoder", "--size", self.row.size, "--batch", self.row.batch, "--threads",
+                                 self.threads, "--rounds", 1, "--round-ms", round_ms)
         self.rates.append(self.report["chips_per_second"])
+
+    def error(self) -> float:
+        out, row = self.folder / "embeddings.bin", self.row
+        command = [self.parity_embed, self.folder / "weights.safetensors", str(row.size), self.folder / "chips.bin", out]
+        subprocess.run(command, env=self.environment, check=True)
+        return output_error(out, self.folder / "reference.bin", row.batch)
+
+
+class ChipshotDense(Chipshot):
+    def __init__(self, programs: list[str], row: Row, folder: Path, threads: int, plan: dict) -> None:
+        super().__init__(programs, row, folder, threads)
+        tile = self.bench("encoder", "--size", plan["dimensions"][-1], "--batch", 1, "--rounds", 1, "--round-ms", 1)
+        self.report = {"kernels": tile["kernels"], "flop_per_chip": tile["flop_per_chip"] / plan["chips_an_image"]}
+
+    def measure(self, round_ms: int) -> None:
+        """Some whole jobs, however long they take: the time of the median one's encoder counts."""
+        report = self.bench("job", "--encoding", "dense", "--image", self.folder / "image.png", "--support",
+                            self.folder / "support.json", "--threads", self.threads, "--rounds", DENSE_JOBS)
+        self.report["peak_rss_bytes"] = report["memory"]["peak_rss_bytes"]
+        seconds = report["cold"]["parts"]["encode"] / self.threads
+        self.rates.append(report["image"]["chips"] / seconds)
+
+    def error(self) -> float:
+        """But for roundings in doubt."""
+        import numpy as np
+
+        import whole_images
+
+        weights = self.folder / "weights.safetensors"
+        got = whole_images.ours(self.program, weights, *dense_case(self.row), self.folder)
+        right, slack = (np.fromfile(self.folder / name).reshape(got.shape) for name in ("reference.bin", "slack.bin"))
+        apart = np.maximum(np.abs(got - right) - slack, 0)
+        return float((np.linalg.norm(apart, axis=1) / np.linalg.norm(right, axis=1)).max())
 
 
 # ---- measuring one row: a process of its own, so that BENCH_WRAP can run it ----
 
 
-def embedding_error(path: Path, folder: Path, n: int) -> float:
-    """Relative L2, of the chip with the largest."""
+def output_error(path: Path, right_path: Path, n: int) -> float:
+    """Relative L2, of the one of n outputs with the largest."""
     import numpy as np
 
-    right = np.fromfile(folder / "reference.bin").reshape(n, -1)
-    ours = np.fromfile(path, "<f4").reshape(n, -1)
-    if ours.shape != right.shape:
+    right = np.fromfile(right_path).reshape(n, -1)
+    made = np.fromfile(path, "<f4").reshape(n, -1)
+    if made.shape != right.shape:
         return math.inf
-    return float((np.linalg.norm(ours - right, axis=1) / np.linalg.norm(right, axis=1)).max())
+    return float((np.linalg.norm(made - right, axis=1) / np.linalg.norm(right, axis=1)).max())
 
 
-def compare_outputs(row: Row, folder: Path, parity_embed: str, contenders: list) -> dict[str, float]:
-    out = folder / "embeddings.bin"
-    command = [parity_embed, folder / "weights.safetensors", str(row.size), folder / "chips.bin", out]
-    subprocess.run(command, env=contenders[0].environment, check=True)
-    errors = {"chipshot": embedding_error(out, folder, row.batch)}
+def compare_outputs(row: Row, folder: Path, contenders: list) -> dict[str, float]:
+    errors = {"chipshot": contenders[0].error()}
+    # Maps lie one behind the other, not tile by tile, and are compared together.
+    right, n = ("maps.bin", 1) if row.image else ("reference.bin", row.batch)
+    out = folder / "outputs.bin"
     for contender in contenders[1:]:
         for worker in contender.workers:
             worker.tell(f"embed {out}")
             worker.read()
-            error = embedding_error(out, folder, row.batch)
+            error = output_error(out, folder / right, n)
             errors[contender.peer] = max(error, errors.get(contender.peer, 0))
     return errors
 
@@ -287,14 +279,16 @@ def take_turns(contenders: list, plan: dict) -> dict:
 
 
 def measure_row(row: Row, threads: int, folder: Path, programs: list[str], plan: dict) -> dict:
-    contenders: list = [Chipshot(programs[0], row, folder, threads)]
+    ours = ChipshotDense(programs, row, folder, threads, plan) if row.image else Chipshot(programs, row, folder, threads)
+    contenders: list = [ours]
+    worth = plan["chips_an_image"]
     try:
         for peer in plan["peers"]:
-            contenders.append(Contender(peer, "threads", [Worker(peer, folder, threads, plan)]))
+            contenders.append(Contender(peer, "threads", [Worker(peer, folder, threads, plan)], worth))
             if threads > 1:
                 one_each = [Worker(peer, folder, 1, plan) for _ in range(threads)]
-                contenders.append(Contender(peer, "processes", one_each))
-        errors = compare_outputs(row, folder, programs[1], contenders)
+                contenders.append(Contender(peer, "processes", one_each, worth))
+        errors = compare_outputs(row, folder, contenders)
         quiet = take_turns(contenders, plan)
         versions = {c.peer: c.workers[0].version for c in contenders[1:]}
     finally:
@@ -302,9 +296,9 @@ def measure_row(row: Row, threads: int, folder: Path, programs: list[str], plan:
             for worker in contender.workers:
                 worker.end()
     ways = [{"program": c.peer, "way": c.way, "chips_per_second": c.rates} for c in contenders]
-    report = contenders[0].report
+    report = ours.report
     return {
-        "row": asdict(row), "threads": threads, "ways": ways, "errors": errors, "quiet": quiet,
+        "row": asdict(row), "side": plan["dimensions"][-1], "threads": threads, "ways": ways, "errors": errors, "quiet": quiet,
         "versions": versions, "kernels": report["kernels"], "gflop_per_chip": report["flop_per_chip"] / 1e9,
         "peak_rss_bytes": report["peak_rss_bytes"],
     }
@@ -342,8 +336,10 @@ def cells_of(result: dict) -> list[str]:
         return f"{best[program]['chips_per_second']:.0f}{mark}"
 
     met = {None: "", True: "met", False: "missed"}[result["goal_met"]]
+    network = f"{row.network}, dense" if row.image else row.network
+    batch = f"{row.batch} of {result['side']} px" if row.image else str(row.batch)
     return [
-        row.network, f"{row.size} px", str(row.batch), str(result["threads"]), rate("chipshot"),
+        network, f"{row.size} px", batch, str(result["threads"]), rate("chipshot"),
         *(rate(peer) for peer in PEERS), *(f"{ratios[peer]:.2f}" if peer in ratios else "-" for peer in PEERS),
         f"{row.goal:.1f} {met}" if row.goal else "-",
         f"{best['chipshot']['chips_per_second'] * result['gflop_per_chip']:.0f}",
@@ -357,7 +353,7 @@ def print_line(cells: list[str]) -> None:
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def print_head(plan: dict, versions: dict, kernels: str) -> None:
+def print_head(rows: list[Row], plan: dict, versions: dict, kernels: str) -> None:
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     names = [f"{PEERS[peer]} {version}" for peer, version in versions.items()]
     for peer, reason in plan["skipped"].items():
@@ -367,7 +363,14 @@ def print_head(plan: dict, versions: dict, kernels: str) -> None:
     print("Chips a second; `/` is chipshot's rate over the peer's; GFLOP/s are chipshot's, counted as direct")
     print("convolution; peak memory is chipshot's, in MB; errors are relative L2 against PyTorch in float64;")
     print("`*`: as processes of one thread each, where that is the peer's faster way; other load: the most of a")
-    print("processor that other programs used during a round that counts (over 10 %: measure again).\n")
+    print("processor that other programs used during a round that counts (over 10 %: measure again).")
+    dense = next((row for row in rows if row.image), None)
+    if dense:
+        print(f"Dense: an image of {dense.image} x {dense.image} px, of {DENSE_CHIP} px a chip, side by side, encoded in")
+        print("tiles (batch: how many a call of the peers, and their size), which all are given. The time of chipshot is")
+        print("that of the network, of rounding its maps and of pooling each chip's window; the peers' that of the")
+        print("network up to the same maps, whose error theirs is. chipshot's memory is that of the whole job.")
+    print()
     print_line(["network", "input", "batch", "threads", "chipshot", *PEERS.values(),
                 *(f"/ {name}" for name in PEERS.values()), "goal", "GFLOP/s", "MB", "error",
                 *(f"error {name}" for name in PEERS.values()), "other load"])
@@ -433,7 +436,7 @@ def measure_all(options: argparse.Namespace, rows: list[Row], plan: dict) -> tup
                     wrong.append(f"{row.name} on {threads} thread(s): measuring ended with {error.returncode}")
                     continue
                 if not results:
-                    print_head(plan, result["versions"], result["kernels"])
+                    print_head(rows, plan, result["versions"], result["kernels"])
                 print_line(cells_of(result))
                 results.append(result)
                 wrong += judge(result)

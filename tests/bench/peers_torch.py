@@ -1,10 +1,10 @@
 """PyTorch's side of `make bench-peers`: see peers.py, which starts it and talks to it.
 
-Usage: peers_torch.py WEIGHTS INPUT THREADS DIMENSIONS...
-The network is traced, frozen and optimised for inference, which of eager, traced and channels-last execution was the
+Usage: peers_torch.py WEIGHTS MAKES INPUT THREADS DIMENSIONS...
+MAKES is what the network makes of images: embeddings, or the maps of its pooled stages. The network is traced, frozen and optimised for inference, which of eager, traced and channels-last execution was the
 fastest on every row. INPUT is a file of float32 of the given dimensions. Prints "ready VERSION"; then answers, one
 line each: "measure MS" with the images a second of a round that lasts at least as long, after one to warm up, and
-"embed FILE" by writing the output there.
+"embed FILE" by writing the outputs there, one after the other.
 """
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "parity"))
-from reference import Embedder, model_of, pooling_of, read_safetensors
+from reference import Embedder, StageMaps, model_of, pooling_of, read_safetensors
+
+NETWORKS = {"embeddings": Embedder, "maps": StageMaps}
 
 
 def run_round(network, images: torch.Tensor, milliseconds: float) -> float:
@@ -32,11 +34,11 @@ def run_round(network, images: torch.Tensor, milliseconds: float) -> float:
 
 @torch.no_grad()
 def main() -> None:
-    weights, inputs, threads, *dimensions = sys.argv[1:]
+    weights, makes, inputs, threads, *dimensions = sys.argv[1:]
     torch.set_num_threads(int(threads))
     tensors, described = read_safetensors(Path(weights))
     images = torch.from_numpy(np.fromfile(inputs, "<f4").reshape([int(d) for d in dimensions]))
-    traced = torch.jit.trace(Embedder(model_of(tensors), pooling_of(described)).eval(), images)
+    traced = torch.jit.trace(NETWORKS[makes](model_of(tensors), pooling_of(described)).eval(), images)
     network = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
     print("ready", torch.__version__, flush=True)
     for line in sys.stdin:
@@ -45,7 +47,9 @@ def main() -> None:
             run_round(network, images, float(argument))
             print(run_round(network, images, float(argument)), flush=True)
         else:
-            network(images).numpy().tofile(argument)
+            made = network(images)
+            outputs = made if isinstance(made, tuple) else (made,)
+            np.concatenate([output.numpy().ravel() for output in outputs]).tofile(argument)
             print("done", flush=True)
 
 

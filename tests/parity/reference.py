@@ -172,6 +172,17 @@ def stage_maps(model: nn.Module, x: Tensor, stages: list[int]) -> list[Tensor]:
     return maps
 
 
+class StageMaps(nn.Module):
+    """The feature maps of the pooled stages 1 to 4."""
+
+    def __init__(self, model: nn.Module, pooling: Pooling | None) -> None:
+        super().__init__()
+        self.model, self.stages = model, (pooling or Pooling()).stages
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(stage_maps(self.model, x, self.stages))
+
+
 class Embedder(nn.Module):
     """The embedding as encoder.h defines it, of chips that normalised() has prepared."""
 

@@ -110,13 +110,13 @@ def draw(case: Case, seed: int) -> np.ndarray:
     return np.rint(grey.clip(0, 1) * (2**case.depth - 1)).astype(DEPTHS[case.depth])
 
 
-def write_png(path: Path, samples: np.ndarray) -> None:
+def write_png(path: Path, samples: np.ndarray, level: int = 1) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, 0, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in samples), 1)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in samples), level)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
 
 
