@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/encoder/memory.h"
+#include "base/memory.h"
 
 /* A panel of all taps, as conv_pack's. */
 struct panel {

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "engine/encoder/kernels/winograd_matrices.h"
-#include "engine/encoder/memory.h"
+
+_Static_assert((int)MEMORY_ALIGNMENT >= (int)KERNEL_ALIGNMENT, "memory suits the kernels");
 
 /* A matrix [n_rows][n_columns] panel by panel; the columns beyond it are zero. */
 static void pack_panels(const float *matrix, uint64_t n_rows, uint32_t n_columns, float *panels)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/encoder/memory.h"
+#include "base/memory.h"
 #include "engine/encoder/resnet.h"
 
 static int pack_layer(struct conv *conv, const struct layer *layer, struct error *err)

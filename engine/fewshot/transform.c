@@ -17,6 +17,8 @@
 enum {
     PARTS = 32,
     COLUMNS = 128, /* dimensions that a thread takes at once: some lines of each embedding */
+    LINE = 16,     /* floats of a cache line */
+    AHEAD = 12,    /* chips whose columns are on their way from memory */
 };
 
 /* Components of the encoder's unit-length parts are about 0.05 in size. A dimension that varies by
@@ -78,6 +80,14 @@ struct statistics {
     double *mean, *squares;
 };
 
+/* The processor foresees lines that follow one another, not the same few of one embedding after the
+ * other. */
+static inline void fetch_columns(const float *chip, size_t n)
+{
+    for (size_t d = 0; d < n; d += LINE)
+        __builtin_prefetch(chip + d);
+}
+
 /* Of n columns of the embeddings from `first` to `end` that are `dimension` floats long; both
  * outputs begin as zeros with the first one. `squares`: the sum of the squared differences from the
  * mean.
@@ -88,6 +98,8 @@ VECTOR_CLONES static void column_statistics(const float *chips, uint64_t first, 
 {
     for (uint64_t i = first; i < end; i++, chips += dimension) {
         const double weight = 1.0 / (double)(i + 1);
+        if (end - i > AHEAD)
+            fetch_columns(chips + AHEAD * dimension, n);
         for (size_t d = 0; d < n; d++) {
             const double before = chips[d] - mean[d];
             mean[d] += before * weight;

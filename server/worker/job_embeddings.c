@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "engine/encoder/encoder.h"
 #include "engine/fewshot/statistics.h"
 #include "server/worker/job_keys.h"
@@ -57,7 +58,7 @@ static int begin_in_memory(struct job_embeddings *embeddings, const char *key, s
 {
     const struct job_state *state = embeddings->state;
     const uint64_t n = grid_n_chips(&embeddings->image->grid);
-    embeddings->values = malloc(n * state->dimension * sizeof(float));
+    embeddings->values = allocate_floats(n * state->dimension);
     if (embeddings->values == NULL)
         return error_set_nomem(err, "an image's embeddings");
     embeddings->is_cached =

@@ -2,9 +2,9 @@
  * float32's. What needs instructions that the processor lacks is skipped. */
 #include "tests/test.h"
 
+#include "base/memory.h"
 #include "engine/encoder/conv.h"
 #include "engine/encoder/encoder.h"
-#include "engine/encoder/memory.h"
 #include "engine/encoder/precision.h"
 #include "tests/unit/engine/encoder/weights.h"
 
