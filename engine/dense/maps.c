@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "engine/dense/half.h"
 
 enum {
@@ -64,10 +65,12 @@ uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct enc
 
 static int allocate(struct dense_maps *out, struct dense_maps made, struct error *err)
 {
-    /* Zeros: of the padding, and of rows that no tile has. */
-    made.values = calloc(made.n_held, made.strip_values * sizeof(*made.values));
+    const size_t n_bytes = made.n_held * made.strip_values * sizeof(*made.values);
+    made.values = allocate_bytes(n_bytes);
     if (made.values == NULL)
         return error_set_nomem(err, "an image's feature maps");
+    /* Zeros: of the padding, and of rows that no tile has. */
+    memset(made.values, 0, n_bytes);
     *out = made;
     return 0;
 }
