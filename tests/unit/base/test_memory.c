@@ -33,5 +33,5 @@ int main(void)
         cmocka_unit_test(memory_is_aligned_and_whole),
         cmocka_unit_test(too_much_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return test_run(tests);
 }
