@@ -9,18 +9,20 @@
 #include "engine/random.h"
 #include "server/cli/assets.h"
 
+enum { N_THREADS = 2 };
+
 static void fail_with(const struct rig *rig, const char *what)
 {
     fail_msg("%s: %s", what, rig->err.message);
 }
 
-void rig_join(struct rig *rig, const char *directory, uint64_t cache_size)
+static void join(struct rig *rig, const char *directory, uint64_t cache_size, uint32_t n_threads)
 {
     *rig = (struct rig){.limits = api_limits_default, .log = {.fd = -1}, .log_fd = -1};
     snprintf(rig->directory, sizeof(rig->directory), "%s", directory);
     const struct service_config config = {.directory = rig->directory,
                                           .cache_max_size = cache_size,
-                                          .n_threads = 2,
+                                          .n_threads = n_threads,
                                           .max_idle_encoders = 1,
                                           .limits = &rig->limits};
     struct error *err = &rig->err;
@@ -37,11 +39,21 @@ void rig_join(struct rig *rig, const char *directory, uint64_t cache_size)
     rig->waits = rig->service.waits;
 }
 
+void rig_join(struct rig *rig, const char *directory, uint64_t cache_size)
+{
+    join(rig, directory, cache_size, N_THREADS);
+}
+
 void rig_open(struct rig *rig, uint64_t cache_size)
+{
+    rig_open_threads(rig, cache_size, N_THREADS);
+}
+
+void rig_open_threads(struct rig *rig, uint64_t cache_size, uint32_t n_threads)
 {
     char directory[sizeof(rig->directory)];
     fixture_directory(directory);
-    rig_join(rig, directory, cache_size);
+    join(rig, directory, cache_size, n_threads);
     struct error *err = &rig->err;
     struct db_project project = {.name = (char *)"rig"};
     assert_ok(db_project_insert(rig->db, &project, err));
@@ -88,6 +100,7 @@ void rig_start(struct rig *rig, uint32_t n_drivers)
                                       .lease_ms = rig->lease_ms,
                                       .retry = rig->retry,
                                       .small_size = rig->small_size,
+                                      .max_maps_size = rig->max_maps_size,
                                       .max_result_size = rig->max_result_size};
     if (service_start(&rig->service, &work, &rig->err) < 0)
         fail_with(rig, "service_start");

@@ -34,7 +34,8 @@ struct rig {
     struct log log;
     int log_fd; /* read end of the log's pipe, when it is captured; else -1 */
     struct api_limits limits;
-    uint64_t small_size;      /* job_run.h; to be set before rig_start */
+    uint64_t small_size;      /* job_engine.h; to be set before rig_start */
+    uint64_t max_maps_size;   /* likewise */
     uint64_t max_result_size; /* likewise */
     uint32_t lease_ms;        /* worker.h; this one and the next likewise */
     struct worker_retry retry;
@@ -45,6 +46,8 @@ struct rig {
 
 /* A project and the default encoder; no worker runs yet. */
 void rig_open(struct rig *rig, uint64_t cache_size);
+/* The same with any number of worker threads; there are 2 otherwise. */
+void rig_open_threads(struct rig *rig, uint64_t cache_size, uint32_t n_threads);
 /* The same on a directory that a rig of another process has filled; without a project. */
 void rig_join(struct rig *rig, const char *directory, uint64_t cache_size);
 void rig_close(struct rig *rig);
