@@ -63,14 +63,16 @@ uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct enc
     return (uint64_t)maps.n_strips * maps.strip_values * sizeof(*maps.values);
 }
 
+static size_t values_size(const struct dense_maps *maps)
+{
+    return maps->n_held * maps->strip_values * sizeof(*maps->values);
+}
+
 static int allocate(struct dense_maps *out, struct dense_maps made, struct error *err)
 {
-    const size_t n_bytes = made.n_held * made.strip_values * sizeof(*made.values);
-    made.values = allocate_bytes(n_bytes);
+    made.values = allocate_bytes(values_size(&made));
     if (made.values == NULL)
         return error_set_nomem(err, "an image's feature maps");
-    /* Zeros: of the padding, and of rows that no tile has. */
-    memset(made.values, 0, n_bytes);
     *out = made;
     return 0;
 }
@@ -82,7 +84,11 @@ int dense_maps_init(struct dense_maps *out, const struct dense_geometry *geometr
     struct dense_maps made;
     lay_out(&made, geometry, info, tiles);
     made.n_held = n_held < made.n_strips ? n_held : made.n_strips;
-    return allocate(out, made, err);
+    int rc = allocate(out, made, err);
+    /* Zeros: of the padding, and of rows that no tile has. */
+    if (rc == 0)
+        memset(out->values, 0, values_size(out));
+    return rc;
 }
 
 int dense_maps_init_strips(struct dense_maps *out, const struct dense_geometry *geometry,

@@ -46,7 +46,7 @@ uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct enc
 int dense_maps_init(struct dense_maps *out, const struct dense_geometry *geometry,
                     const struct encoder_info *info, const struct dense_tiles *tiles,
                     uint32_t n_held, struct error *err);
-/* Room for the strips first .. end - 1 of an image alone, to be filled in. */
+/* Room for the strips first .. end - 1 of an image alone, to be filled as a whole. */
 int dense_maps_init_strips(struct dense_maps *out, const struct dense_geometry *geometry,
                            const struct encoder_info *info, uint32_t first, uint32_t end,
                            struct error *err);

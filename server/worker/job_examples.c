@@ -2,6 +2,9 @@
  * of that grid, any other example is embedded in a batch of its own. Which of the two holds
  * depends on the job alone, never on what the cache happens to hold, so the same job gives the same
  * bytes. In dense encoding a window has the same bytes whoever pools it.
+ *
+ * A window has an entry of its own in the cache. Many of one image whose maps are kept have none:
+ * to pool them again takes less than that many files.
  */
 #include "server/worker/job_examples.h"
 
@@ -16,7 +19,10 @@
 
 #define NO_WINDOW UINT32_MAX
 
-enum { WINDOWS_PART = 64 };
+enum {
+    WINDOWS_PART = 64,
+    ENTRIES_MAX = 64, /* windows of an image whose maps are kept: more have no entries */
+};
 
 /* One example and the place of its embedding. */
 struct job_example {
@@ -81,22 +87,27 @@ static int check_window(const struct job_image *image, const struct chip_rect *r
                   : 0;
 }
 
-/* Finds a window's embedding without the image: its own in the cache, or its image's maps. */
-static bool find_window(struct job_state *state, const struct job_image *image,
-                        const struct chip_rect *rect, float *out)
+/* Pools windows of an image whose maps are in the cache; *found says whether they are there. */
+static int pool_windows(struct job_state *state, const struct job_image *image,
+                        const struct job_windows *windows, bool *found, struct error *err)
 {
     struct embed_maps maps = {0};
-    if (job_embeddings_get_window(state, image, rect, out))
-        return true;
     const double start = clock_now_seconds();
-    const bool found = job_maps_load_window(state, image, rect, &maps);
-    if (found)
-        embed_from_maps(state->encoder->embedder, &maps, rect->x, rect->y, out);
+    int rc = 0;
+    *found =
+        windows->n > 0 && job_maps_load_windows(state, image, windows->rects, windows->n, &maps);
+    for (uint32_t i = 0; i < windows->n && *found && rc == 0; i++) {
+        rc = job_check_stop(state, err);
+        if (rc == 0)
+            embed_from_maps(state->encoder->embedder, &maps, windows->rects[i].x,
+                            windows->rects[i].y,
+                            windows->embeddings + (size_t)i * state->dimension);
+    }
     embed_maps_clear(&maps);
     job_time(state, JOB_PART_CACHE, start);
-    if (found)
-        job_embeddings_put_window(state, image, rect, out);
-    return found;
+    if (*found)
+        metrics_add(state->engine->metrics, METRIC_CACHE_HITS, windows->n);
+    return rc;
 }
 
 /* Embeds windows of an image that is decoded for them, a part at a time: a job stops in between. */
@@ -130,9 +141,22 @@ static struct job_windows windows_of(const struct job_examples *examples,
                                 .n = n};
 }
 
-/* Gives the windows first .. first + n - 1 to their examples, and to the cache. */
-static void settle_windows(struct job_examples *examples, struct job_state *state,
-                           const struct job_image *image, uint32_t first, uint32_t n)
+static bool are_many(const struct job_windows *windows)
+{
+    return windows->n > ENTRIES_MAX;
+}
+
+static void keep_windows(struct job_state *state, const struct job_image *image,
+                         const struct job_windows *windows)
+{
+    for (uint32_t i = 0; i < windows->n; i++)
+        job_embeddings_put_window(state, image, &windows->rects[i],
+                                  windows->embeddings + (size_t)i * state->dimension);
+}
+
+/* Gives the windows first .. first + n - 1 to their examples. */
+static void settle_windows(struct job_examples *examples, const struct job_state *state,
+                           uint32_t first, uint32_t n)
 {
     for (uint32_t i = 0; i < examples->n; i++) {
         struct job_example *item = &examples->items[i];
@@ -140,13 +164,87 @@ static void settle_windows(struct job_examples *examples, struct job_state *stat
             continue;
         memcpy(item->embedding, examples->window_embeddings + item->window * state->dimension,
                state->dimension * sizeof(float));
-        job_embeddings_put_window(state, image, &item->rect, item->embedding);
         item->window = NO_WINDOW;
     }
 }
 
-/* Those of `n` examples, all of one image, that are no chips of a grid: what is found is settled.
- * The others are embedded now, unless they are pooled when the image is encoded densely. */
+/* Lists those of `n` examples, all of one image, that are no chips of a grid. */
+static int list_windows(struct job_examples *examples, const struct job_image *image, size_t first,
+                        size_t n, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = first; i < first + n && rc == 0; i++) {
+        struct job_example *item = &examples->items[i];
+        if (item->chip >= 0)
+            continue;
+        rc = check_window(image, &item->rect, err);
+        examples->rects[examples->n_windows] = item->rect;
+        item->window = examples->n_windows++;
+    }
+    return rc;
+}
+
+/* Takes the windows that have entries off the list's end, which begins at window `first_window`. */
+static int find_windows(struct job_examples *examples, struct job_state *state,
+                        const struct job_image *image, size_t first, size_t n,
+                        uint32_t first_window, struct error *err)
+{
+    int rc = 0;
+    examples->n_windows = first_window;
+    for (size_t i = first; i < first + n && rc == 0; i++) {
+        struct job_example *item = &examples->items[i];
+        if (item->window == NO_WINDOW)
+            continue;
+        rc = job_check_stop(state, err);
+        if (job_embeddings_get_window(state, image, &item->rect, item->embedding)) {
+            item->window = NO_WINDOW;
+            continue;
+        }
+        examples->rects[examples->n_windows] = item->rect;
+        item->window = examples->n_windows++;
+    }
+    return rc;
+}
+
+static struct job_windows windows_from(const struct job_examples *examples,
+                                       const struct job_state *state, uint32_t first_window)
+{
+    return windows_of(examples, state, first_window, examples->n_windows - first_window);
+}
+
+/* Settles the windows at the list's end if the image's maps are in the cache, which *found says. */
+static int settle_from_maps(struct job_examples *examples, struct job_state *state,
+                            const struct job_image *image, uint32_t first_window, bool *found,
+                            struct error *err)
+{
+    const struct job_windows windows = windows_from(examples, state, first_window);
+    int rc = pool_windows(state, image, &windows, found, err);
+    if (rc < 0 || !*found)
+        return rc;
+    if (!are_many(&windows))
+        keep_windows(state, image, &windows);
+    settle_windows(examples, state, first_window, windows.n);
+    return 0;
+}
+
+/* Embeds windows that nothing was found of now, but for those that are pooled when the image is
+ * encoded densely. */
+static int embed_missing(struct job_examples *examples, struct job_state *state,
+                         const struct job_image *image, uint32_t first_window, bool is_in_job,
+                         struct error *err)
+{
+    const struct job_windows windows = windows_from(examples, state, first_window);
+    if (is_in_job && embedder_encoding(state->encoder->embedder) == ENCODING_DENSE)
+        return 0;
+    int rc = embed_windows(state, image, &windows, err);
+    if (rc < 0)
+        return rc;
+    keep_windows(state, image, &windows);
+    settle_windows(examples, state, first_window, windows.n);
+    return 0;
+}
+
+/* Of `n` examples, all of one image. */
 static int settle_examples(struct job_examples *examples, struct job_state *state, size_t first,
                            size_t n, struct error *err)
 {
@@ -155,26 +253,19 @@ static int settle_examples(struct job_examples *examples, struct job_state *stat
     const uint32_t first_window = examples->n_windows;
     struct job_image other = {0};
     const struct job_image *image = is_in_job ? &state->images[items->image] : &other;
+    bool found = false;
     int rc = is_in_job ? 0 : db_image_get(state->engine->db, items->image_id, &other.row, err);
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        struct job_example *item = &examples->items[first + i];
-        rc = item->chip < 0 ? check_window(image, &item->rect, err) : 0;
-        if (rc == 0)
-            rc = job_check_stop(state, err);
-        if (rc < 0 || item->chip >= 0 || find_window(state, image, &item->rect, item->embedding))
-            continue;
-        examples->rects[examples->n_windows] = item->rect;
-        item->window = examples->n_windows++;
-    }
-    const uint32_t n_windows = examples->n_windows - first_window;
-    const bool is_pooled =
-        is_in_job && embedder_encoding(state->encoder->embedder) == ENCODING_DENSE;
-    if (rc == 0 && !is_pooled) {
-        const struct job_windows windows = windows_of(examples, state, first_window, n_windows);
-        rc = embed_windows(state, image, &windows, err);
-        if (rc == 0)
-            settle_windows(examples, state, image, first_window, n_windows);
-    }
+    if (rc == 0)
+        rc = list_windows(examples, image, first, n, err);
+    const struct job_windows windows = windows_from(examples, state, first_window);
+    if (rc == 0 && are_many(&windows))
+        rc = settle_from_maps(examples, state, image, first_window, &found, err);
+    if (rc == 0 && !found)
+        rc = find_windows(examples, state, image, first, n, first_window, err);
+    if (rc == 0 && !found && !are_many(&windows))
+        rc = settle_from_maps(examples, state, image, first_window, &found, err);
+    if (rc == 0 && !found)
+        rc = embed_missing(examples, state, image, first_window, is_in_job, err);
     db_image_clear(&other.row);
     return rc;
 }
@@ -258,9 +349,10 @@ int job_examples_take(struct job_examples *examples, struct job_state *state, si
     /* Where the chips were in the cache, but not the maps, nobody has pooled the windows. */
     if (windows.n > 0 && encoding->windows.n == 0)
         rc = embed_windows(state, &state->images[image], &windows, err);
+    if (rc == 0 && (encoding->maps.n == 0 || !are_many(&windows)))
+        keep_windows(state, &state->images[image], &windows);
     if (rc == 0 && windows.n > 0)
-        settle_windows(examples, state, &state->images[image],
-                       (uint32_t)(windows.rects - examples->rects), windows.n);
+        settle_windows(examples, state, (uint32_t)(windows.rects - examples->rects), windows.n);
     for (uint32_t i = 0; i < examples->n && rc == 0; i++) {
         const struct job_example *item = &examples->items[i];
         if (item->image == image && item->chip >= 0)

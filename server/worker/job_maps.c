@@ -25,9 +25,24 @@ static void plan_grid(const struct job_state *state, const struct job_image *ima
         .image_height = image->row.height};
 }
 
-/* The strips first .. end - 1 of the maps at one input size. NULL: all. */
+/* The strips first .. end - 1 that the windows see; of none, all. */
+static void find_strips(const struct dense_geometry *geometry, const struct chip_rect *rects,
+                        uint32_t n, uint32_t *first, uint32_t *end)
+{
+    *first = n > 0 ? geometry->n_strips : 0;
+    *end = n > 0 ? 0 : geometry->n_strips;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t top, bottom;
+        dense_window_strips(geometry, rects[i].y, &top, &bottom);
+        *first = top < *first ? top : *first;
+        *end = bottom > *end ? bottom : *end;
+    }
+}
+
+/* The maps at one input size. */
 static int load_size(struct job_state *state, const struct job_image *image, uint32_t input_size,
-                     const struct chip_rect *rect, struct dense_maps *out, struct error *err)
+                     const struct chip_rect *rects, uint32_t n, struct dense_maps *out,
+                     struct error *err)
 {
     struct grid grid;
     struct dense_geometry geometry;
@@ -38,9 +53,8 @@ static int load_size(struct job_state *state, const struct job_image *image, uin
     if (rc < 0)
         return rc;
     const struct encoder_info *info = encoder_info(embedder_encoder(state->encoder->embedder));
-    uint32_t first = 0, end = geometry.n_strips;
-    if (rect != NULL)
-        dense_window_strips(&geometry, rect->y, &first, &end);
+    uint32_t first, end;
+    find_strips(&geometry, rects, n, &first, &end);
     job_key_of_maps(state, image, input_size, key);
     const struct dense_tiles tiles = dense_tiles_all(&geometry);
     if (dense_maps_size(&geometry, info, &tiles) > job_maps_max_size(state))
@@ -56,8 +70,8 @@ static int load_size(struct job_state *state, const struct job_image *image, uin
     return rc;
 }
 
-static bool load(struct job_state *state, const struct job_image *image,
-                 const struct chip_rect *rect, struct embed_maps *out)
+bool job_maps_load_windows(struct job_state *state, const struct job_image *image,
+                           const struct chip_rect *rects, uint32_t n, struct embed_maps *out)
 {
     const struct embedder *embedder = state->encoder->embedder;
     const struct input_sizes *sizes = embedder_input_sizes(embedder);
@@ -65,7 +79,7 @@ static bool load(struct job_state *state, const struct job_image *image,
     if (embedder_encoding(embedder) != ENCODING_DENSE)
         return false;
     for (uint32_t i = 0; i < sizes->n; i++) {
-        if (load_size(state, image, sizes->sides[i], rect, &out->sizes[i], &ignored) < 0) {
+        if (load_size(state, image, sizes->sides[i], rects, n, &out->sizes[i], &ignored) < 0) {
             embed_maps_clear(out);
             return false;
         }
@@ -76,13 +90,7 @@ static bool load(struct job_state *state, const struct job_image *image,
 
 bool job_maps_load(struct job_state *state, const struct job_image *image, struct embed_maps *out)
 {
-    return load(state, image, NULL, out);
-}
-
-bool job_maps_load_window(struct job_state *state, const struct job_image *image,
-                          const struct chip_rect *rect, struct embed_maps *out)
-{
-    return load(state, image, rect, out);
+    return job_maps_load_windows(state, image, NULL, 0, out);
 }
 
 void job_maps_keep(const struct job_state *state, const struct job_image *image,

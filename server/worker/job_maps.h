@@ -13,9 +13,9 @@ uint64_t job_maps_max_size(const struct job_state *state);
  * begins zeroed and is to be released with embed_maps_clear. */
 bool job_maps_load(struct job_state *state, const struct job_image *image, struct embed_maps *out);
 
-/* The parts of them that a window sees. */
-bool job_maps_load_window(struct job_state *state, const struct job_image *image,
-                          const struct chip_rect *rect, struct embed_maps *out);
+/* The band of them that some windows see; of no windows, all. */
+bool job_maps_load_windows(struct job_state *state, const struct job_image *image,
+                           const struct chip_rect *rects, uint32_t n, struct embed_maps *out);
 
 /* Puts whole maps into the cache; any thread. */
 void job_maps_keep(const struct job_state *state, const struct job_image *image,

@@ -195,7 +195,7 @@ void rig_image_path(struct rig *rig, const char *image_id, char *path, size_t si
 
 void rig_add_set(struct rig *rig, const struct rig_example *examples, size_t n, char id[DB_ID_SIZE])
 {
-    enum { MAX = 16 };
+    enum { MAX = 64 };
     struct db_example lists[2][MAX] = {{{{0}, 0, 0}}};
     struct db_class classes[2] = {
         {.name = (char *)"noise", .examples = lists[0]},

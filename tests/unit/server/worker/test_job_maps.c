@@ -319,6 +319,61 @@ static void clicks_survive_lost_maps(void **state)
     db_result_clear(&alone);
 }
 
+/* ---- many windows ---- */
+
+enum { MANY = 70, MANY_IN_A_ROW = 10 };
+
+static void add_many(struct place *place, char set[DB_ID_SIZE])
+{
+    struct rig_example examples[MANY];
+    for (uint32_t i = 0; i < MANY; i++) {
+        const uint32_t x = i % MANY_IN_A_ROW * 4, y = i / MANY_IN_A_ROW * 11 + 1;
+        examples[i] = (struct rig_example){i % 2, place->images[0], i % 2 == 0 ? x : SPLIT + x, y};
+    }
+    rig_add_set(&place->rig, examples, MANY, set);
+}
+
+static uint64_t n_entries(const struct place *place)
+{
+    uint64_t size, n;
+    cache_usage(place->rig.cache, &size, &n);
+    return n;
+}
+
+/* They are pooled from the maps in each job, and have entries once the maps are lost. */
+static void many_windows_have_no_entries_beside_maps(void **state)
+{
+    (void)state;
+    struct place place;
+    struct db_result plain = {0}, results[5] = {{.rows = 0}};
+    char set[DB_ID_SIZE];
+    open_place(&place, RIG_CACHE_SIZE, 2);
+    add_many(&place, set);
+    rig_start(&place.rig, 1);
+    run_one(&place, place.set, RIG_CHIP, 0, &plain);
+    const uint64_t n_before = n_entries(&place);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(run_one(&place, set, RIG_CHIP, 0, &results[i]) == 0);
+    assert_int_equal(n_entries(&place), n_before);
+    do_damage(&place, DAMAGE_LAST_BYTE);
+    assert_true(run_one(&place, set, RIG_CHIP, 0, &results[2]) == MANY);
+    assert_int_equal(n_entries(&place), n_before - 1 + MANY);
+    assert_true(run_one(&place, set, RIG_CHIP, 0, &results[3]) == 0);
+    rig_close(&place.rig);
+    open_place(&place, RIG_CACHE_SIZE, 1);
+    add_many(&place, set);
+    rig_start(&place.rig, 1);
+    assert_true(run_one(&place, set, RIG_CHIP, 0, &results[4]) == RIG_CHIPS);
+    rig_close(&place.rig);
+    for (size_t i = 0; i < 5; i++) {
+        rig_assert_same(&results[0], &results[i]);
+        if (i > 0)
+            db_result_clear(&results[i]);
+    }
+    db_result_clear(&results[0]);
+    db_result_clear(&plain);
+}
+
 /* ---- several images ---- */
 
 /* Examples in three images, on grids and off them; the last image is in no job but the last. */
@@ -450,6 +505,7 @@ int main(void)
         cmocka_unit_test(another_grid_encodes_nothing),
         cmocka_unit_test(lost_maps_are_encoded_again),
         cmocka_unit_test(clicks_survive_lost_maps),
+        cmocka_unit_test(many_windows_have_no_entries_beside_maps),
         cmocka_unit_test(several_images_give_the_same_bytes),
         cmocka_unit_test(two_input_sizes_give_the_same_bytes),
         cmocka_unit_test(examples_of_other_images_are_found),
