@@ -32,6 +32,8 @@ static struct encoder_info info_of(uint32_t pool)
     struct encoder_info info = pools[pool];
     static const uint32_t widths[ENCODER_STAGES] = {5, 16, 17, 40};
     memcpy(info.widths, widths, sizeof(widths));
+    info.chip_copies[ENCODER_MEAN] = 24;
+    info.chip_copies[ENCODER_STD] = 31;
     for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++) {
         if (!info.pool_stages[stage])
             continue;
@@ -246,6 +248,15 @@ static double *append_copies(double *out, uint32_t n, double number)
     return out;
 }
 
+/* A part that is alone is not normalised. */
+static bool is_one_part(const struct encoder_info *info)
+{
+    uint32_t n_parts = 0;
+    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++)
+        n_parts += info->pool_stages[stage] * (info->pool_mean + info->pool_std);
+    return n_parts == 1;
+}
+
 /* The embedding by its definition; to be freed. */
 static double *plain_embedding(const struct plain_maps *plain, uint32_t x, uint32_t y)
 {
@@ -254,7 +265,7 @@ static double *plain_embedding(const struct plain_maps *plain, uint32_t x, uint3
     const double input = geometry->input;
     const struct window window = {x * input / geometry->x.chip, y * input / geometry->y.chip, input,
                                   input};
-    const bool normalised = info->dimension != 17 && info->dimension != 40; /* one part alone */
+    const bool normalised = !is_one_part(info);
     double *embedding = calloc(info->dimension, sizeof(double)), *out = embedding;
     assert_non_null(out);
     for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++) {
@@ -265,12 +276,11 @@ static double *plain_embedding(const struct plain_maps *plain, uint32_t x, uint3
         if (!info->pool_stages[stage])
             continue;
         if (info->pool_mean)
-            out = stage == 0 ? append_copies(out, ENCODER_MEAN_COPIES, means[0])
+            out = stage == 0 ? append_copies(out, 24, means[0])
                              : append(out, means, width, normalised);
         if (info->pool_std)
-            out = stage == 0
-                      ? append_copies(out, ENCODER_CONTRAST_COPIES, plain_contrast(plain, &window))
-                      : append(out, deviations, width, normalised);
+            out = stage == 0 ? append_copies(out, 31, plain_contrast(plain, &window))
+                             : append(out, deviations, width, normalised);
     }
     assert_int_equal(out - embedding, info->dimension);
     return embedding;
