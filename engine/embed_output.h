@@ -15,8 +15,8 @@
  * else is said. */
 #define EMBED_MAPS_SIZE (UINT64_C(64) << 20)
 
-/* Called after each batch with the number of chips it had, on a worker's thread, one call at a time
- * per embed call. Returns false to cancel the rest. */
+/* Called after each batch, or part of one, with the number of chips it had, on a worker's thread,
+ * one call at a time per embed call. Returns false to cancel the rest. */
 typedef bool (*embed_progress)(void *context, uint64_t n_chips);
 
 /* Takes the embeddings of the `n` chips of a batch, from chip `first` on, a multiple of

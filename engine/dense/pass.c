@@ -7,12 +7,10 @@ static uint32_t strips_a_tile(const struct dense_geometry *geometry)
     return geometry->core / DENSE_STRIP;
 }
 
-/* Strips that windows between two rows of tiles, which begin up to `n_rows` rows of pixels apart,
- * see of the upper one. */
-static uint32_t strips_between(const struct dense_geometry *geometry, uint32_t n_rows)
+/* Strips that windows between two rows of tiles see of the upper one. */
+static uint32_t strips_between(const struct dense_geometry *geometry)
 {
-    const double apart = dense_scaled(geometry, &geometry->y, n_rows);
-    return (uint32_t)(geometry->input + apart) / DENSE_STRIP + 3;
+    return geometry->input / DENSE_STRIP + 3;
 }
 
 static void include(uint32_t position, uint32_t a_tile, uint32_t *first, uint32_t *end)
@@ -44,11 +42,11 @@ struct dense_tiles pass_tiles_of(const struct dense_geometry *geometry,
 }
 
 int pass_init(struct pass *pass, const struct encoder_info *info, const struct dense_tiles *tiles,
-              uint32_t batch_rows, uint64_t max_size, struct dense_maps *kept, struct error *err)
+              uint64_t max_size, struct dense_maps *kept, struct error *err)
 {
     const struct dense_geometry *geometry = &pass->geometry;
     const bool is_whole = dense_maps_size(geometry, info, tiles) <= max_size;
-    const uint32_t n_held = 2 * strips_a_tile(geometry) + strips_between(geometry, batch_rows);
+    const uint32_t n_held = 2 * strips_a_tile(geometry) + strips_between(geometry);
     const uint32_t n_rows = tiles->end_y - tiles->first_y;
     pass->maps = is_whole && kept != NULL ? kept : &pass->own;
     int rc =

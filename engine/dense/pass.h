@@ -27,11 +27,10 @@ struct dense_tiles pass_tiles_of(const struct dense_geometry *geometry,
                                  const struct pass_windows *windows);
 
 /* `geometry` is filled in. Maps of more than `max_size` bytes lie in a ring: of two rows of tiles
- * and what windows between them see, of which those that are pooled at once begin up to
- * `batch_rows` rows of pixels apart. `kept`: where maps go that are in memory as a whole; NULL:
+ * and what windows between them see. `kept`: where maps go that are in memory as a whole; NULL:
  * nowhere. ERROR_NOMEM. To be cleared also after a failure. */
 int pass_init(struct pass *pass, const struct encoder_info *info, const struct dense_tiles *tiles,
-              uint32_t batch_rows, uint64_t max_size, struct dense_maps *kept, struct error *err);
+              uint64_t max_size, struct dense_maps *kept, struct error *err);
 /* With maps that need no tiles any more. */
 void pass_adopt(struct pass *pass, struct dense_maps *maps);
 void pass_clear(struct pass *pass);

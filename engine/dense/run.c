@@ -3,8 +3,10 @@
  * work ready, so that workers go on without the thread that began the run.
  *
  * Where not all maps are in memory they lie in a ring of strips, long enough for two rows of tiles
- * and what a batch of windows between them sees: a row of tiles is begun once no window needs what
- * it overwrites. */
+ * and what windows between them see: a row of tiles is begun once no window needs what it
+ * overwrites. The chips of a batch may lie farther apart than that, in a narrow image or far from
+ * each other: where there is nothing else to do those that are ready are pooled, as a part of
+ * their batch. */
 #include "engine/dense/run.h"
 
 #include <pthread.h>
@@ -31,6 +33,7 @@ struct unit {
 /* The first of each kind of unit that nobody has taken. */
 struct ahead {
     uint64_t chip;
+    bool part_runs;                  /* a part of a batch is being pooled */
     uint32_t window;                 /* in the order of their rows */
     uint32_t tiles[INPUT_SIZES_MAX]; /* of each pass */
 };
@@ -41,7 +44,8 @@ struct dense_run {
     struct pass passes[INPUT_SIZES_MAX];
     uint64_t n_chips;
     uint32_t *order;        /* n_windows: by their rows */
-    float *batches;         /* n_workers x ENCODER_BATCH embeddings; NULL: all are in memory */
+    float *batches;         /* n_workers + 1 of ENCODER_BATCH embeddings, the last one of parts;
+                               NULL: all are in memory */
     bool encodes_all;       /* tiles that no window sees are wanted, too */
     pthread_mutex_t mutex;  /* guards what follows, and serialises progress */
     pthread_cond_t changed; /* a unit ended */
@@ -123,23 +127,52 @@ static bool find_tile(const struct dense_run *run, const struct ahead *ahead, ui
     return least < 2;
 }
 
+/* Chips from this one to the end of its batch. */
+static uint32_t left_of_batch(const struct dense_run *run, uint64_t chip)
+{
+    const uint64_t left = run->n_chips - chip, n = ENCODER_BATCH - chip % ENCODER_BATCH;
+    return (uint32_t)(left < n ? left : n);
+}
+
+static bool is_part(const struct dense_run *run, const struct unit *unit)
+{
+    return unit->first % ENCODER_BATCH != 0 || unit->n < left_of_batch(run, unit->first);
+}
+
+/* Whether the next n chips are: a whole batch, or a part of one, of which one runs at a time. */
+static bool chips_are_ready(const struct dense_run *run, const struct ahead *ahead, uint32_t n)
+{
+    const struct unit unit = {.first = ahead->chip, .n = n};
+    return n > 0 && !(ahead->part_runs && is_part(run, &unit)) &&
+           window_is_ready(run, chip_row(run, ahead->chip + n - 1));
+}
+
+static struct unit take_chips(const struct dense_run *run, struct ahead *ahead, uint32_t n)
+{
+    const struct unit unit = {.kind = UNIT_CHIPS, .first = ahead->chip, .n = n};
+    ahead->chip += n;
+    ahead->part_runs = ahead->part_runs || is_part(run, &unit);
+    return unit;
+}
+
 /* The next unit, if one is ready, which is then behind. */
 static struct unit next_unit(const struct dense_run *run, struct ahead *ahead)
 {
-    const uint64_t left = run->n_chips - ahead->chip;
-    const uint32_t n = left < ENCODER_BATCH ? (uint32_t)left : ENCODER_BATCH;
+    const uint32_t n = left_of_batch(run, ahead->chip);
     uint32_t pass = 0;
     if (run->cancelled)
         return (struct unit){.kind = UNIT_NONE};
     if (ahead->window < run->plan.output.n_windows &&
         window_is_ready(run, window_row(run, ahead->window)))
         return (struct unit){.kind = UNIT_WINDOW, .first = ahead->window++};
-    if (n > 0 && window_is_ready(run, chip_row(run, ahead->chip + n - 1))) {
-        ahead->chip += n;
-        return (struct unit){.kind = UNIT_CHIPS, .first = ahead->chip - n, .n = n};
-    }
+    if (chips_are_ready(run, ahead, n))
+        return take_chips(run, ahead, n);
     if (find_tile(run, ahead, &pass))
         return (struct unit){.kind = UNIT_TILE, .first = ahead->tiles[pass]++, .pass = pass};
+    for (uint32_t n_part = n; n_part-- > 1;) {
+        if (chips_are_ready(run, ahead, n_part))
+            return take_chips(run, ahead, n_part);
+    }
     return (struct unit){.kind = UNIT_NONE};
 }
 
@@ -255,19 +288,24 @@ static int pool_chips(struct dense_run *run, const struct unit *unit, uint32_t w
                       struct embed_times *times, struct error *err)
 {
     const size_t row_floats = embedder_dimension(run->plan.embedder);
-    float *out = run->batches != NULL ? run->batches + worker * ENCODER_BATCH * row_floats
-                                      : run->plan.output.embeddings + unit->first * row_floats;
+    const uint32_t n_before = unit->first % ENCODER_BATCH; /* of the batch */
+    const uint32_t place = is_part(run, unit) ? run->plan.embedder->n_workers : worker;
+    float *batch = run->batches != NULL
+                       ? run->batches + place * ENCODER_BATCH * row_floats
+                       : run->plan.output.embeddings + (unit->first - n_before) * row_floats;
     const double start = clock_now_seconds();
     for (uint32_t i = 0; i < unit->n; i++) {
         const struct chip_rect rect = grid_chip(&run->plan.grid, unit->first + i);
-        pool_window(run, &rect, out + i * row_floats);
+        pool_window(run, &rect, batch + (n_before + i) * row_floats);
     }
     const double pooled = clock_now_seconds();
     times->encode += pooled - start;
     give_way();
-    if (run->batches == NULL || cancel_is_asked(run->plan.output.cancel))
+    if (run->batches == NULL || unit->n < left_of_batch(run, unit->first) ||
+        cancel_is_asked(run->plan.output.cancel))
         return 0;
-    int rc = run->plan.output.store(run->plan.output.context, unit->first, unit->n, out, err);
+    int rc = run->plan.output.store(run->plan.output.context, unit->first - n_before,
+                                    n_before + unit->n, batch, err);
     times->store += clock_now_seconds() - pooled;
     return rc;
 }
@@ -305,6 +343,8 @@ static void end_unit(struct dense_run *run, const struct unit *unit, uint32_t wo
     run->times.store += times->store;
     if (unit->kind == UNIT_TILE)
         pass_count_tile(&run->passes[unit->pass], (uint32_t)unit->first);
+    if (unit->kind == UNIT_CHIPS && is_part(run, unit))
+        run->ahead.part_runs = false;
     if (unit->kind == UNIT_CHIPS && run->plan.progress != NULL && !run->cancelled &&
         !run->plan.progress(run->plan.context, unit->n))
         run->cancelled = true;
@@ -330,16 +370,6 @@ static void dense_task(void *argument, uint32_t worker)
 
 /* ---- a run's life ---- */
 
-/* Rows of pixels from the first chip of a batch to the last one: of a narrow image many. */
-static uint32_t batch_rows(const struct dense_run *run)
-{
-    const struct grid *grid = &run->plan.grid;
-    if (run->n_chips == 0)
-        return 0;
-    const uint32_t n_steps = (ENCODER_BATCH - 1 + grid->columns - 1) / grid->columns;
-    return (n_steps < grid->rows ? n_steps : grid->rows - 1) * grid->params.stride_y;
-}
-
 static int make_passes(struct dense_run *run, struct error *err)
 {
     const struct input_sizes *sizes = embedder_input_sizes(run->plan.embedder);
@@ -364,7 +394,7 @@ static int make_passes(struct dense_run *run, struct error *err)
         const struct dense_tiles tiles = run->plan.windows_only
                                              ? pass_tiles_of(&pass->geometry, &windows)
                                              : dense_tiles_all(&pass->geometry);
-        rc = pass_init(pass, info, &tiles, batch_rows(run), max_size / sizes->n,
+        rc = pass_init(pass, info, &tiles, max_size / sizes->n,
                        kept != NULL ? &kept->sizes[i] : NULL, err);
         run->encodes_all = run->encodes_all && pass->maps != &pass->own;
     }
@@ -405,7 +435,7 @@ static int make_memory(struct dense_run *run, struct error *err)
     const size_t batch_floats = (size_t)ENCODER_BATCH * embedder_dimension(run->plan.embedder);
     run->running = calloc(n, sizeof(run->running[0]));
     if (run->plan.output.embeddings == NULL && run->n_chips > 0)
-        run->batches = calloc(n, batch_floats * sizeof(float));
+        run->batches = calloc(n + 1, batch_floats * sizeof(float));
     if (run->running == NULL ||
         (run->plan.output.embeddings == NULL && run->n_chips > 0 && run->batches == NULL))
         return error_set_nomem(err, "an embedding");

@@ -12,12 +12,11 @@ static const struct encoder_info info = {.widths = {8, 16, 24, 32},
 
 enum { NO_STRIP = UINT32_MAX };
 
-static void make_pass(struct pass *pass, const struct plain_sizes *sizes, uint32_t batch_rows,
-                      uint64_t max_size)
+static void make_pass(struct pass *pass, const struct plain_sizes *sizes, uint64_t max_size)
 {
     *pass = (struct pass){.geometry = plain_geometry(sizes)};
     const struct dense_tiles tiles = dense_tiles_all(&pass->geometry);
-    assert_int_equal(pass_init(pass, &info, &tiles, batch_rows, max_size, NULL, NULL), 0);
+    assert_int_equal(pass_init(pass, &info, &tiles, max_size, NULL, NULL), 0);
     assert_int_equal(pass->n_tiles, tiles.end_x * tiles.end_y);
 }
 
@@ -27,7 +26,7 @@ static void a_tile_is_ready_with_its_last_row(void **state)
 {
     (void)state;
     struct pass pass;
-    make_pass(&pass, &tall, 0, UINT64_MAX);
+    make_pass(&pass, &tall, UINT64_MAX);
     assert_int_equal(pass.maps->n_held, pass.maps->n_strips);
     for (uint32_t tile = 0; tile < pass.n_tiles; tile++) {
         uint32_t first, end;
@@ -43,7 +42,7 @@ static void a_tile_of_a_ring_is_ready_when_nobody_needs_what_it_overwrites(void 
 {
     (void)state;
     struct pass pass;
-    make_pass(&pass, &tall, 0, 1);
+    make_pass(&pass, &tall, 1);
     const uint32_t n_held = pass.maps->n_held, a_tile = pass.geometry.core / DENSE_STRIP;
     uint32_t n_overwriting = 0;
     assert_true(n_held < pass.maps->n_strips);
@@ -63,7 +62,7 @@ static void windows_and_rows_follow_the_tiles_that_are_done(void **state)
 {
     (void)state;
     struct pass pass;
-    make_pass(&pass, &tall, 0, UINT64_MAX);
+    make_pass(&pass, &tall, UINT64_MAX);
     const uint32_t n_columns = pass_tile_columns(&pass);
     const uint32_t a_tile = pass.geometry.core / DENSE_STRIP;
     assert_true(n_columns > 1 && pass.geometry.y.n_tiles > 3);
@@ -91,7 +90,7 @@ static void a_row_is_done_with_the_rows_above_it(void **state)
 {
     (void)state;
     struct pass pass;
-    make_pass(&pass, &tall, 0, UINT64_MAX);
+    make_pass(&pass, &tall, UINT64_MAX);
     for (uint32_t tile = pass.n_tiles - 1; tile > 0; tile--) {
         pass_count_tile(&pass, tile);
         assert_int_equal(pass.n_rows_done, 0);
@@ -107,41 +106,20 @@ static void a_row_is_done_with_the_rows_above_it(void **state)
 struct walk {
     struct pass pass;
     struct grid grid;
-    uint64_t chip; /* first of the next batch */
-    uint32_t tile; /* next */
+    uint64_t chip; /* the next one */
+    uint32_t tile; /* the next one */
 };
 
-static uint32_t row_of(const struct grid *grid, uint64_t chip)
-{
-    return grid_chip(grid, chip).y;
-}
-
-static uint64_t last_of_batch(const struct grid *grid, uint64_t chip)
-{
-    const uint64_t last = chip + ENCODER_BATCH - 1, n = grid_n_chips(grid);
-    return last < n ? last : n - 1;
-}
-
-static uint32_t longest_batch(const struct grid *grid)
-{
-    uint32_t longest = 0;
-    for (uint64_t chip = 0; chip < grid_n_chips(grid); chip += ENCODER_BATCH) {
-        const uint32_t n_rows = row_of(grid, last_of_batch(grid, chip)) - row_of(grid, chip);
-        longest = n_rows > longest ? n_rows : longest;
-    }
-    return longest;
-}
-
-/* The next batch if it is ready, else the next tile, else nothing. */
+/* The next chip if it is ready, else the next tile, else nothing. */
 static bool step(struct walk *walk)
 {
     struct pass *pass = &walk->pass;
     uint32_t first = NO_STRIP, end;
     if (walk->chip < grid_n_chips(&walk->grid)) {
-        const uint64_t last = last_of_batch(&walk->grid, walk->chip);
-        dense_window_strips(&pass->geometry, row_of(&walk->grid, walk->chip), &first, &end);
-        if (pass_window_is_ready(pass, row_of(&walk->grid, last))) {
-            walk->chip = last + 1;
+        const uint32_t row = grid_chip(&walk->grid, walk->chip).y;
+        dense_window_strips(&pass->geometry, row, &first, &end);
+        if (pass_window_is_ready(pass, row)) {
+            walk->chip++;
             return true;
         }
     }
@@ -175,7 +153,7 @@ static void a_ring_of_any_image_is_long_enough(void **state)
                                           params.chip_width, chip, input};
         assert_int_equal(grid_plan(&params, sizes.width, sizes.height, 100000000, &walk.grid, NULL),
                          0);
-        make_pass(&walk.pass, &sizes, longest_batch(&walk.grid), 1);
+        make_pass(&walk.pass, &sizes, 1);
         n_rings += walk.pass.maps->n_held < walk.pass.maps->n_strips;
         while (step(&walk))
             continue;
