@@ -164,8 +164,9 @@ void embed_from_maps(const struct embedder *embedder, const struct embed_maps *m
                      uint32_t y, float *out)
 {
     const struct encoder_info *info = encoder_info(embedder->encoder);
+    const struct chip_rect window = {.x = x, .y = y};
     for (uint32_t i = 0; i < maps->n; i++, out += info->dimension) {
-        dense_pool_window(&maps->sizes[i], info, x, y, out);
+        dense_pool_windows(&maps->sizes[i], info, &window, 1, info->dimension, out);
         if (maps->n > 1)
             embedder_place_part(out, 1, info->dimension, info->dimension, out);
     }

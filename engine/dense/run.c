@@ -271,16 +271,17 @@ static int encode_tile(struct dense_run *run, const struct unit *unit, uint32_t 
     return 0;
 }
 
-static void pool_window(const struct dense_run *run, const struct chip_rect *rect, float *out)
+static void pool_windows(const struct dense_run *run, const struct chip_rect *rects, uint32_t n,
+                         float *out)
 {
     const struct embedder *embedder = run->plan.embedder;
     const struct encoder_info *info = encoder_info(embedder->encoder);
-    float *parts[INPUT_SIZES_MAX];
+    const size_t row_floats = embedder_dimension(embedder);
     for (uint32_t i = 0; i < run->n_passes; i++) {
-        parts[i] = out + (size_t)i * info->dimension;
-        dense_pool_window(run->passes[i].maps, info, rect->x, rect->y, parts[i]);
-        if (run->n_passes > 1)
-            embedder_place_part(parts[i], 1, info->dimension, info->dimension, parts[i]);
+        float *part = out + (size_t)i * info->dimension;
+        dense_pool_windows(run->passes[i].maps, info, rects, n, row_floats, part);
+        for (uint32_t k = 0; k < n && run->n_passes > 1; k++, part += row_floats)
+            embedder_place_part(part, 1, info->dimension, info->dimension, part);
     }
 }
 
@@ -293,11 +294,11 @@ static int pool_chips(struct dense_run *run, const struct unit *unit, uint32_t w
     float *batch = run->batches != NULL
                        ? run->batches + place * ENCODER_BATCH * row_floats
                        : run->plan.output.embeddings + (unit->first - n_before) * row_floats;
+    struct chip_rect rects[ENCODER_BATCH];
     const double start = clock_now_seconds();
-    for (uint32_t i = 0; i < unit->n; i++) {
-        const struct chip_rect rect = grid_chip(&run->plan.grid, unit->first + i);
-        pool_window(run, &rect, batch + (n_before + i) * row_floats);
-    }
+    for (uint32_t i = 0; i < unit->n; i++)
+        rects[i] = grid_chip(&run->plan.grid, unit->first + i);
+    pool_windows(run, rects, unit->n, batch + n_before * row_floats);
     const double pooled = clock_now_seconds();
     times->encode += pooled - start;
     give_way();
@@ -321,8 +322,8 @@ static int do_unit(struct dense_run *run, const struct unit *unit, uint32_t work
     case UNIT_WINDOW: {
         const uint32_t number = run->order[unit->first];
         const size_t row_floats = embedder_dimension(run->plan.embedder);
-        pool_window(run, &run->plan.output.windows[number],
-                    run->plan.output.window_embeddings + number * row_floats);
+        pool_windows(run, &run->plan.output.windows[number], 1,
+                     run->plan.output.window_embeddings + number * row_floats);
         return 0;
     }
     case UNIT_TILE:

@@ -8,8 +8,9 @@
 #include "engine/dense/half.h"
 
 enum {
-    BLOCK = 128,      /* channels whose sums are held while the positions pass */
+    BLOCK = 64,       /* channels whose sums are held while the positions pass */
     LANES = 16,       /* of them at least: channels are padded to it */
+    GROUP_MAX = 32,   /* windows of a row that are pooled together */
     SQUARES = 9,      /* of stage 0, along each axis */
     LINE_VECTORS = 3, /* that hold a value of each */
     CELLS_MAX = DENSE_INPUT_MAX / DENSE_CELL + 3, /* that a window sees along an axis */
@@ -26,18 +27,27 @@ union line {
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* The positions of a window; `rows` points at its first column. */
-struct positions {
-    const uint16_t *rows[CELLS_MAX];
-    uint32_t stride; /* values from column to column */
-    const struct dense_span *y, *x;
+/* Windows of a row, from the left, in one stage's map. */
+struct stage_row {
+    const uint16_t *rows[CELLS_MAX]; /* of positions that they see, from the first column held */
+    uint32_t stride;                 /* values from column to column */
+    uint32_t n_columns;              /* that one window sees at most */
+    uint32_t n_windows;
+    struct dense_span y;
+    struct dense_span x[GROUP_MAX]; /* `first`: among the columns held */
 };
 
-/* Of n channels, a multiple of LANES, at one position: adds w v and w v^2. A value's bits as those
- * of a float are 2^-112 of it (half.h): the weight makes up for that, which changes no digit. */
-INLINE void add_position(const uint16_t *restrict at, uint32_t n, double weight,
+/* Sums of w v and w v^2 over a column of positions, w the weight of the row. */
+struct column {
+    double means[BLOCK], squares[BLOCK];
+};
+
+/* Adds one position's n channels, a multiple of LANES. A value's bits as those of a float are
+ * 2^-112 of it (half.h): the weight makes up for that, which changes no digit. */
+INLINE void add_position(const uint16_t *restrict at, uint32_t n, const double *weight_at,
                          double *restrict means, double *restrict squares)
 {
+    const double weight = *weight_at * 0x1p112;
     for (uint32_t i = 0; i < n / LANES * LANES; i++) {
         const uint32_t bits = (uint32_t)at[i] << 13;
         float value;
@@ -48,14 +58,30 @@ INLINE void add_position(const uint16_t *restrict at, uint32_t n, double weight,
     }
 }
 
-INLINE void add_positions(const struct positions *positions, uint32_t channel, uint32_t n,
-                          double means[BLOCK], double squares[BLOCK])
+INLINE void add_weighted(const double *restrict values, uint32_t n, double weight,
+                         double *restrict sums)
 {
-    for (uint32_t y = 0; y < positions->y->n; y++) {
-        const uint16_t *at = positions->rows[y] + channel;
-        const double row_weight = positions->y->weights[y] * 0x1p112;
-        for (uint32_t x = 0; x < positions->x->n; x++, at += positions->stride)
-            add_position(at, n, row_weight * positions->x->weights[x], means, squares);
+    for (uint32_t i = 0; i < n / LANES * LANES; i++)
+        sums[i] += values[i] * weight;
+}
+
+INLINE void sum_column(const struct stage_row *row, uint32_t number, uint32_t channel, uint32_t n,
+                       struct column *out)
+{
+    const size_t at = (size_t)number * row->stride + channel;
+    *out = (struct column){{0}, {0}};
+    for (uint32_t y = 0; y < row->y.n; y++)
+        add_position(row->rows[y] + at, n, &row->y.weights[y], out->means, out->squares);
+}
+
+INLINE void sum_window(const struct column *columns, const struct stage_row *row,
+                       const struct dense_span *span, uint32_t n, struct column *out)
+{
+    *out = (struct column){{0}, {0}};
+    for (uint32_t x = 0; x < span->n; x++) {
+        const struct column *column = &columns[(span->first + x) % row->n_columns];
+        add_weighted(column->means, n, span->weights[x], out->means);
+        add_weighted(column->squares, n, span->weights[x], out->squares);
     }
 }
 
@@ -88,29 +114,49 @@ INLINE void normalise(float *vector, uint32_t n)
         square += (double)vector[i] * (double)vector[i];
     for (uint32_t k = 0; k < LANES; k++)
         square += squares[k];
-    const double length = fmax(sqrt(square), 1e-12);
+    const double inverse = 1 / fmax(sqrt(square), 1e-12);
     for (i = 0; i < n; i++)
-        vector[i] = (float)((double)vector[i] / length);
+        vector[i] = (float)((double)vector[i] * inverse);
 }
 
-/* means, deviations: n_channels each, or NULL. */
+/* Where the statistics of a stage go, of windows `row_floats` apart. */
+struct stage_output {
+    float *means, *deviations; /* NULL: not wanted */
+    size_t row_floats;
+    uint32_t n_channels;
+};
+
+/* Of the channels first .. first + BLOCK - 1. Windows that overlap share their columns' sums. */
 VECTOR_CLONES
-static void pool_positions(const struct positions *positions, uint32_t n_channels, bool normalised,
-                           float *means, float *deviations)
+static void pool_block(const struct stage_row *row, const struct stage_output *output,
+                       uint32_t first, struct column *columns)
 {
-    for (uint32_t first = 0; first < n_channels; first += BLOCK) {
-        double mean[BLOCK] = {0}, square[BLOCK] = {0};
-        const uint32_t n = n_channels - first < BLOCK ? n_channels - first : BLOCK;
-        add_positions(positions, first, (n + LANES - 1) / LANES * LANES, mean, square);
-        if (means != NULL)
-            put_means(mean, n, means + first);
-        if (deviations != NULL)
-            put_deviations(mean, square, n, deviations + first);
+    const uint32_t left = output->n_channels - first, n = left < BLOCK ? left : BLOCK;
+    const uint32_t n_padded = (n + LANES - 1) / LANES * LANES;
+    uint32_t end = 0; /* of the columns that are summed */
+    for (uint32_t i = 0; i < row->n_windows; i++) {
+        const struct dense_span *span = &row->x[i];
+        struct column window;
+        for (end = end > span->first ? end : span->first; end < span->first + span->n; end++)
+            sum_column(row, end, first, n_padded, &columns[end % row->n_columns]);
+        sum_window(columns, row, span, n_padded, &window);
+        if (output->means != NULL)
+            put_means(window.means, n, output->means + i * output->row_floats + first);
+        if (output->deviations != NULL)
+            put_deviations(window.means, window.squares, n,
+                           output->deviations + i * output->row_floats + first);
     }
-    if (normalised && means != NULL)
-        normalise(means, n_channels);
-    if (normalised && deviations != NULL)
-        normalise(deviations, n_channels);
+}
+
+VECTOR_CLONES
+static void normalise_stage(const struct stage_row *row, const struct stage_output *output)
+{
+    for (uint32_t i = 0; i < row->n_windows; i++) {
+        if (output->means != NULL)
+            normalise(output->means + i * output->row_floats, output->n_channels);
+        if (output->deviations != NULL)
+            normalise(output->deviations + i * output->row_floats, output->n_channels);
+    }
 }
 
 static bool pools_one_vector(const struct encoder_info *info)
@@ -121,22 +167,48 @@ static bool pools_one_vector(const struct encoder_info *info)
     return n_stages == 1 && !(info->pool_mean && info->pool_std);
 }
 
-static float *pool_stage(const struct dense_maps *maps, const struct encoder_info *info,
-                         uint32_t stage, double x, double y, float *out)
+static void find_row(const struct dense_maps *maps, uint32_t stage, const struct chip_rect *rects,
+                     uint32_t n, struct stage_row *out)
 {
     const struct dense_geometry *geometry = &maps->geometry;
+    const double y = dense_scaled(geometry, &geometry->y, rects[0].y);
+    dense_span_find(geometry, &geometry->y, stage, y, geometry->input, &out->y);
+    for (uint32_t i = 0; i < out->y.n; i++)
+        out->rows[i] = dense_maps_row(maps, stage, out->y.first + i);
+    out->stride = maps->n_channels[stage];
+    out->n_columns = 1;
+    out->n_windows = n;
+    for (uint32_t i = 0; i < n; i++) {
+        const double x = dense_scaled(geometry, &geometry->x, rects[i].x);
+        struct dense_span *span = &out->x[i];
+        dense_span_find(geometry, &geometry->x, stage, x, geometry->input, span);
+        span->first -= maps->first_column[stage];
+        out->n_columns = span->n > out->n_columns ? span->n : out->n_columns;
+    }
+}
+
+/* Returns the floats that the stage takes in an embedding. */
+static uint32_t pool_stage(const struct dense_maps *maps, const struct encoder_info *info,
+                           uint32_t stage, const struct chip_rect *rects, uint32_t n,
+                           size_t row_floats, float *out)
+{
     const uint32_t n_channels = info->widths[stage - 1];
-    struct dense_span columns, rows;
-    dense_span_find(geometry, &geometry->x, stage, x, geometry->input, &columns);
-    dense_span_find(geometry, &geometry->y, stage, y, geometry->input, &rows);
-    struct positions positions = {.stride = maps->n_channels[stage], .y = &rows, .x = &columns};
-    for (uint32_t i = 0; i < rows.n; i++)
-        positions.rows[i] = dense_maps_row(maps, stage, rows.first + i) +
-                            (size_t)(columns.first - maps->first_column[stage]) * positions.stride;
-    float *means = info->pool_mean ? out : NULL;
-    float *deviations = !info->pool_std ? NULL : info->pool_mean ? out + n_channels : out;
-    pool_positions(&positions, n_channels, !pools_one_vector(info), means, deviations);
-    return out + (info->pool_mean ? n_channels : 0) + (info->pool_std ? n_channels : 0);
+    const struct stage_output output = {
+        .means = info->pool_mean ? out : NULL,
+        .deviations = !info->pool_std   ? NULL
+                      : info->pool_mean ? out + n_channels
+                                        : out,
+        .row_floats = row_floats,
+        .n_channels = n_channels,
+    };
+    struct stage_row row;
+    struct column columns[CELLS_MAX];
+    find_row(maps, stage, rects, n, &row);
+    for (uint32_t first = 0; first < n_channels; first += BLOCK)
+        pool_block(&row, &output, first, columns);
+    if (!pools_one_vector(info))
+        normalise_stage(&row, &output);
+    return (info->pool_mean ? n_channels : 0) + (info->pool_std ? n_channels : 0);
 }
 
 /* ---- stage 0 ---- */
@@ -194,16 +266,16 @@ static void add_squares(const struct square_weights *columns, const struct squar
 }
 
 /* The difference between the brightest and the darkest of the squares of a third of the window. */
-static double slow_contrast(const struct dense_maps *maps, double x, double y)
+static double slow_contrast(const struct dense_maps *maps, const struct square_weights *rows,
+                            double x)
 {
-    struct square_weights columns, rows;
+    struct square_weights columns;
     weigh_squares(&maps->geometry, &maps->geometry.x, x, &columns);
-    weigh_squares(&maps->geometry, &maps->geometry.y, y, &rows);
     const uint16_t *cells[CELLS_MAX];
-    for (uint32_t i = 0; i < rows.n; i++)
-        cells[i] = dense_maps_row(maps, 0, rows.first + i) + columns.first - maps->first_column[0];
+    for (uint32_t i = 0; i < rows->n; i++)
+        cells[i] = dense_maps_row(maps, 0, rows->first + i) + columns.first - maps->first_column[0];
     union line squares[SQUARES];
-    add_squares(&columns, &rows, cells, squares);
+    add_squares(&columns, rows, cells, squares);
     double darkest = INFINITY, brightest = -INFINITY;
     for (uint32_t i = 0; i < SQUARES * SQUARES; i++) {
         const double sum = squares[i / SQUARES].of[i % SQUARES];
@@ -213,16 +285,15 @@ static double slow_contrast(const struct dense_maps *maps, double x, double y)
     return (brightest - darkest) / UINT16_MAX;
 }
 
-static double mean_of_cells(const struct dense_maps *maps, double x, double y)
+static double mean_of_cells(const struct dense_maps *maps, const struct dense_span *rows, double x)
 {
     const struct dense_geometry *geometry = &maps->geometry;
-    struct dense_span columns, rows;
+    struct dense_span columns;
     dense_span_find(geometry, &geometry->x, 0, x, geometry->input, &columns);
-    dense_span_find(geometry, &geometry->y, 0, y, geometry->input, &rows);
     columns.first -= maps->first_column[0];
     double sum = 0;
-    for (uint32_t i = 0; i < rows.n; i++)
-        sum += rows.weights[i] * weigh_row(dense_maps_row(maps, 0, rows.first + i), &columns);
+    for (uint32_t i = 0; i < rows->n; i++)
+        sum += rows->weights[i] * weigh_row(dense_maps_row(maps, 0, rows->first + i), &columns);
     return sum / UINT16_MAX;
 }
 
@@ -234,26 +305,47 @@ static float *repeat(float *out, uint32_t n_copies, double number)
     return out;
 }
 
-static float *pool_pixels(const struct dense_maps *maps, const struct encoder_info *info, double x,
-                          double y, float *out)
-{
-    if (info->pool_mean)
-        out = repeat(out, info->chip_copies[ENCODER_MEAN], mean_of_cells(maps, x, y));
-    if (info->pool_std)
-        out = repeat(out, info->chip_copies[ENCODER_STD], slow_contrast(maps, x, y));
-    return out;
-}
-
-void dense_pool_window(const struct dense_maps *maps, const struct encoder_info *info, uint32_t x,
-                       uint32_t y, float *out)
+/* Returns the floats that stage 0 takes in an embedding. */
+static uint32_t pool_pixels(const struct dense_maps *maps, const struct encoder_info *info,
+                            const struct chip_rect *rects, uint32_t n, size_t row_floats,
+                            float *out)
 {
     const struct dense_geometry *geometry = &maps->geometry;
-    const double left = dense_scaled(geometry, &geometry->x, x);
-    const double top = dense_scaled(geometry, &geometry->y, y);
+    const double y = dense_scaled(geometry, &geometry->y, rects[0].y);
+    struct dense_span rows;
+    struct square_weights square_rows;
+    dense_span_find(geometry, &geometry->y, 0, y, geometry->input, &rows);
+    weigh_squares(geometry, &geometry->y, y, &square_rows);
+    for (uint32_t i = 0; i < n; i++) {
+        const double x = dense_scaled(geometry, &geometry->x, rects[i].x);
+        float *to = out + i * row_floats;
+        if (info->pool_mean)
+            to = repeat(to, info->chip_copies[ENCODER_MEAN], mean_of_cells(maps, &rows, x));
+        if (info->pool_std)
+            repeat(to, info->chip_copies[ENCODER_STD], slow_contrast(maps, &square_rows, x));
+    }
+    return (info->pool_mean ? info->chip_copies[ENCODER_MEAN] : 0) +
+           (info->pool_std ? info->chip_copies[ENCODER_STD] : 0);
+}
+
+static void pool_group(const struct dense_maps *maps, const struct encoder_info *info,
+                       const struct chip_rect *rects, uint32_t n, size_t row_floats, float *out)
+{
     if (info->pool_stages[0])
-        out = pool_pixels(maps, info, left, top, out);
+        out += pool_pixels(maps, info, rects, n, row_floats, out);
     for (uint32_t stage = 1; stage <= ENCODER_STAGES; stage++) {
         if (info->pool_stages[stage])
-            out = pool_stage(maps, info, stage, left, top, out);
+            out += pool_stage(maps, info, stage, rects, n, row_floats, out);
+    }
+}
+
+void dense_pool_windows(const struct dense_maps *maps, const struct encoder_info *info,
+                        const struct chip_rect *rects, uint32_t n, size_t row_floats, float *out)
+{
+    for (uint32_t first = 0, end = 0; first < n; first = end) {
+        for (end = first + 1; end < n && end - first < GROUP_MAX &&
+                              rects[end].y == rects[first].y && rects[end].x >= rects[end - 1].x;)
+            end++;
+        pool_group(maps, info, rects + first, end - first, row_floats, out + first * row_floats);
     }
 }

@@ -75,9 +75,12 @@ void bench_tile_encode(struct bench_tile *tile, const struct encoder *encoder,
     dense_maps_put_pixels(&tile->maps, 0, 0, tile->pixels);
     encoder_run_tile(encoder, workspace, tile->pixels, put_map, tile);
     const double start = clock_now_seconds();
+    const struct encoder_info *info = encoder_info(encoder);
     for (uint32_t y = 0; y + input <= geometry->core; y += input) {
-        for (uint32_t x = 0; x + input <= geometry->core; x += input)
-            dense_pool_window(&tile->maps, encoder_info(encoder), x, y, tile->embedding);
+        for (uint32_t x = 0; x + input <= geometry->core; x += input) {
+            const struct chip_rect window = {.x = x, .y = y};
+            dense_pool_windows(&tile->maps, info, &window, 1, info->dimension, tile->embedding);
+        }
     }
     tile->pool_seconds += clock_now_seconds() - start;
 }

@@ -90,7 +90,8 @@ static void a_run_is_its_tiles_and_windows(void **state)
     make_maps(&stage, &maps);
     for (uint64_t i = 0; i < stage.n_chips; i++) {
         const struct chip_rect rect = grid_chip(&stage.grid, i);
-        dense_pool_window(&maps, info, rect.x, rect.y, stage.out + i * info->dimension);
+        dense_pool_windows(&maps, info, &(struct chip_rect){.x = rect.x, .y = rect.y}, 1, 0,
+                           stage.out + i * info->dimension);
     }
     assert_memory_equal(whole, stage.out, stage.size);
     assert_memory_not_equal(whole, whole + info->dimension, stage.row_size);

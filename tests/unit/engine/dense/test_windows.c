@@ -308,7 +308,8 @@ static void windows_are_weighted_sums_over_positions(void **state)
             const uint32_t x = place(k, sizes->width, sizes->chip_width, &random);
             const uint32_t y = place((k + i) % 3, sizes->height, sizes->chip_height, &random);
             double *wanted = plain_embedding(&plain, x, y);
-            dense_pool_window(&maps, &plain.info, x, y, found);
+            dense_pool_windows(&maps, &plain.info, &(struct chip_rect){.x = x, .y = y}, 1, 0,
+                               found);
             for (uint32_t c = 0; c < plain.info.dimension; c++) {
                 if (!(fabs((double)found[c] - wanted[c]) < 1e-6 * fmax(1, wanted[c])))
                     fail_msg("case %u, pool %u, window %u, %u: value %u is %.9g, not %.9g",
@@ -360,8 +361,10 @@ static void other_tiles_do_not_change_a_window(void **state)
                         &tiles.first_y, &tiles.end_y);
             struct dense_maps some = make_maps(&plain, &tiles);
             n_smaller += some.n_strips < maps.n_strips && some.n_columns[3] < maps.n_columns[3];
-            dense_pool_window(&maps, &plain.info, x, y, whole);
-            dense_pool_window(&some, &plain.info, x, y, found);
+            dense_pool_windows(&maps, &plain.info, &(struct chip_rect){.x = x, .y = y}, 1, 0,
+                               whole);
+            dense_pool_windows(&some, &plain.info, &(struct chip_rect){.x = x, .y = y}, 1, 0,
+                               found);
             assert_memory_equal(whole, found, plain.info.dimension * sizeof(float));
             dense_maps_clear(&some);
         }
@@ -395,8 +398,10 @@ static void check_ring(const struct plain_maps *plain, const struct dense_maps *
             if (end > (tile_y + 1) * strips_a_tile)
                 break;
             const uint32_t x = y % (geometry->x.n_pixels - geometry->x.chip + 1);
-            dense_pool_window(whole, &plain->info, x, y, wanted);
-            dense_pool_window(&ring, &plain->info, x, y, found);
+            dense_pool_windows(whole, &plain->info, &(struct chip_rect){.x = x, .y = y}, 1, 0,
+                               wanted);
+            dense_pool_windows(&ring, &plain->info, &(struct chip_rect){.x = x, .y = y}, 1, 0,
+                               found);
             assert_memory_equal(wanted, found, size);
         }
     }
@@ -434,7 +439,7 @@ static void embeddings_are_finite(void **state)
     }
     struct dense_maps maps = make_all(&plain);
     float *found = malloc(plain.info.dimension * sizeof(float));
-    dense_pool_window(&maps, &plain.info, 33, 44, found);
+    dense_pool_windows(&maps, &plain.info, &(struct chip_rect){.x = 33, .y = 44}, 1, 0, found);
     for (uint32_t c = 0; c < plain.info.dimension; c++)
         assert_true(isfinite(found[c]) && fabsf(found[c]) <= 1);
     free(found);
