@@ -12,7 +12,7 @@ enum {
     ROWS = SIDE / CHIP * SIDE / CHIP + 1, /* the grid, and one chip on the edge between */
     NPY_HEADER = 128,
     /* The default encoder pools mean and standard deviation of 32, 64, 128 and 256 channels. */
-    DIMENSION = 48 + 64 + 2 * (32 + 64 + 128 + 256), /* of stages 0 to 4 */
+    DIMENSION = 28 + 28 + 2 * (32 + 64 + 128), /* of stages 0 to 3 */
     TEXT = 1 << 16,
 };
 
@@ -143,20 +143,20 @@ static void parts_are_columns_of_the_whole(void **state)
     (void)state;
     float *whole = embed((const char *[]){"--input-size", "24,40", NULL}, 2 * DIMENSION);
     float *part = embed(
-        (const char *[]){"--input-size", "24,40", "--stages", "4,2", "--statistics=std", NULL},
-        2 * (64 + 256));
-    assert_columns(part, 640, 0, whole, 240, 64);
-    assert_columns(part, 640, 64, whole, 816, 256);
-    assert_columns(part, 640, 320, whole, DIMENSION + 240, 64);
-    assert_columns(part, 640, 384, whole, DIMENSION + 816, 256);
+        (const char *[]){"--input-size", "24,40", "--stages", "3,1", "--statistics=std", NULL},
+        2 * (32 + 128));
+    assert_columns(part, 320, 0, whole, 88, 32);
+    assert_columns(part, 320, 32, whole, 376, 128);
+    assert_columns(part, 320, 160, whole, DIMENSION + 88, 32);
+    assert_columns(part, 320, 192, whole, DIMENSION + 376, 128);
     free(part);
     part = embed((const char *[]){"--input-size", "24,40", "--stages", "3", NULL}, 2 * 256);
-    assert_columns(part, 512, 0, whole, 304, 256);
-    assert_columns(part, 512, 256, whole, DIMENSION + 304, 256);
+    assert_columns(part, 512, 0, whole, 248, 256);
+    assert_columns(part, 512, 256, whole, DIMENSION + 248, 256);
     free(part);
-    part = embed((const char *[]){"--input-size", "24,40", "--stages", "0", NULL}, 2 * 112);
-    assert_columns(part, 224, 0, whole, 0, 112);
-    assert_columns(part, 224, 112, whole, DIMENSION, 112);
+    part = embed((const char *[]){"--input-size", "24,40", "--stages", "0", NULL}, 2 * 56);
+    assert_columns(part, 112, 0, whole, 0, 56);
+    assert_columns(part, 112, 56, whole, DIMENSION, 56);
     free(part);
     part = embed((const char *[]){"--input-size", "24,40", "--statistics=mean,std", NULL},
                  2 * DIMENSION);
@@ -173,11 +173,11 @@ static void evaluation_takes_every_choice(void **state)
         const char *options[7];
         const char *dimension;
     } cases[] = {
-        {{"--features", "encoder"}, " dimension 1072 shots 5 "},
+        {{"--features", "encoder"}, " dimension 504 shots 5 "},
         {{"--features", "mean-std"}, " dimension 2 shots 5 "},
-        {{"--input-size", "16,20,24", "--stages", "2,3,4"}, " dimension 2688 shots 5 "},
-        {{"--stages", "4", "--statistics", "mean"}, " dimension 256 shots 5 "},
-        {{"--transform", "l2", "--distance", "cosine"}, " dimension 1072 shots 5 "},
+        {{"--input-size", "16,20,24", "--stages", "2,3"}, " dimension 1152 shots 5 "},
+        {{"--stages", "3", "--statistics", "mean"}, " dimension 128 shots 5 "},
+        {{"--transform", "l2", "--distance", "cosine"}, " dimension 504 shots 5 "},
         {{"--transform", "none", "--features=mean-std"}, " dimension 2 shots 5 "},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -330,7 +330,7 @@ static void classify_says_what_is_wrong(void **state)
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoding",
              "dense", "--stride", "7");
     tool_assert_refused(1, "--stride: 7 pixels along x is below the finest step of dense encoding, "
-                           "8.00 pixels for 96 pixel chips");
+                           "9.60 pixels for 96 pixel chips");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoding",
              "dense", "--input-size", "385");
     tool_assert_refused(1, "input size 385 is above 384");

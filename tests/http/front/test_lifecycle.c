@@ -171,8 +171,10 @@ static void start_long_job(struct client *client)
     snprintf(path, sizeof(path), "%s/support.json", directory);
     workflow_support(client, project, image, path, 0, set);
     snprintf(text, sizeof(text), "/v1/projects/%s/jobs", project);
-    snprintf(body, sizeof(body), "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\"],\"stride\":2}",
-             set, image);
+    snprintf(
+        body, sizeof(body),
+        "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\"],\"encoding\":\"chips\",\"stride\":2}",
+        set, image);
     json_t *job = workflow_json(client, "POST", text, body, 0, 202);
     wait_for_state(client, json_string_value(json_object_get(job, "id")), "running");
     json_decref(job);
