@@ -126,8 +126,10 @@ gate: all ## send the raw requests of tests/gate/cases to the program, and compa
 accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
 	@tests/accuracy.sh $(BUILD)/chipshot
 
-frontier: all ## accuracy against speed, over input sizes, pooled parts and transforms (ENCODER=FILE for another one)
-	@tests/frontier.sh $(BUILD)/chipshot $(ENCODER)
+frontier: all ## accuracy against time: encodings, input sizes, stages, transforms; writes docs/accuracy.md (10 minutes; ENCODER=FILE: prints)
+	@./deps.sh study
+	@/usr/bin/python3 models/study/frontier.py $(BUILD)/chipshot \
+		$(if $(ENCODER),--encoder $(ENCODER),--document docs/accuracy.md) $(OPTIONS)
 
 picture: all ## make the README's picture anew, after the weights or the scene changed
 	@./deps.sh demo
