@@ -20,7 +20,6 @@ CORE_STEP = 32  # the last stage's step
 CELL = 4  # pixels a side that stage 0 is averaged over
 GREY_STEPS = 65535  # of stage 0
 LEAST = 2.0**-14  # values of a map below it are 0: half precision has no subnormal numbers here
-TILED_STEPS = (24, 48, 96)  # pixels that six positions of stages 1 to 3 cover
 
 
 def scaled_axis(pixels: np.ndarray, input_size: int, chip: int) -> np.ndarray:
@@ -49,15 +48,10 @@ def margin_of(input_size: int) -> int:
     return 16 * -(-input_size // 64)
 
 
-def work_of(side: int) -> int:
-    """Of a tile, in pixels: kernels compute the maps of the first three stages in squares of 6 x 6 positions."""
-    return sum((-(-side // step) * step) ** 2 for step in TILED_STEPS)
-
-
 def core_of(height: int, width: int, margin: int) -> int:
-    """The side of a tile without its margins, for which the least is computed; the smallest of equals."""
+    """The side of a tile without its margins, for which all tiles have the fewest pixels; the smallest of equals."""
     cores = range(2 * CORE_STEP, TILE_MOST - 2 * margin + 1, CORE_STEP)
-    return min(cores, key=lambda core: -(-height // core) * -(-width // core) * work_of(core + 2 * margin))
+    return min(cores, key=lambda core: -(-height // core) * -(-width // core) * (core + 2 * margin) ** 2)
 
 
 def mirrored(first: int, count: int, n: int, margin: int) -> np.ndarray:
