@@ -20,18 +20,10 @@ static void memory_is_aligned_and_whole(void **state)
     }
 }
 
-static void too_much_is_refused(void **state)
-{
-    (void)state;
-    assert_null(allocate_bytes(UINT64_MAX / 2));
-    assert_null(allocate_floats(UINT64_MAX / 16));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_whole),
-        cmocka_unit_test(too_much_is_refused),
     };
     return test_run(tests);
 }
