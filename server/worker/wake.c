@@ -44,6 +44,14 @@ void wake_send(struct wake *wake)
 {
     pthread_mutex_lock(&wake->mutex);
     wake->n_sent++;
+    pthread_cond_signal(&wake->sent);
+    pthread_mutex_unlock(&wake->mutex);
+}
+
+void wake_send_all(struct wake *wake)
+{
+    pthread_mutex_lock(&wake->mutex);
+    wake->n_sent++;
     pthread_cond_broadcast(&wake->sent);
     pthread_mutex_unlock(&wake->mutex);
 }

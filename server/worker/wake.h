@@ -25,8 +25,10 @@ void wake_destroy(struct wake *wake);
 
 /* Wakes that came so far. */
 uint64_t wake_count(struct wake *wake);
-/* Wakes all who wait. */
+/* Wakes one who waits: who finds something passes a wake on, for there may be more. */
 void wake_send(struct wake *wake);
+/* Wakes all who wait. */
+void wake_send_all(struct wake *wake);
 /* Waits until more than `seen` wakes came or `timeout_ms` have passed. */
 void wake_wait(struct wake *wake, uint64_t seen, uint32_t timeout_ms);
 

@@ -110,8 +110,11 @@ static bool claim_next(struct driver *driver, struct db_job *job, struct db_leas
         struct error err = {0};
         int rc = db_job_claim_with(worker->engine.db, worker->owner, worker->lease_ms,
                                    look_for_room(worker), job, lease, &err);
-        if (rc == 0)
+        if (rc == 0) {
+            /* One wake may stand for several jobs. */
+            wake_send(worker->wake);
             return true;
+        }
         set_idle(driver);
         if (rc == ERROR_NOT_FOUND) {
             wait_for_job(worker, seen);
@@ -287,7 +290,7 @@ bool worker_drain(struct worker *worker, uint32_t timeout_ms)
     pthread_cond_broadcast(&worker->changed);
     pthread_mutex_unlock(&worker->mutex);
     if (worker->wake != NULL)
-        wake_send(worker->wake);
+        wake_send_all(worker->wake);
     pthread_mutex_lock(&worker->mutex);
     while (any_busy(worker) && clock_cond_wait(&worker->changed, &worker->mutex, deadline))
         continue;

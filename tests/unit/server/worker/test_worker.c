@@ -240,6 +240,29 @@ static void a_small_job_passes_a_large_one(void **state)
     db_job_clear(&job);
 }
 
+/* Each driver that finds a job wakes the next. */
+static void one_notification_is_enough_for_several_jobs(void **state)
+{
+    struct rig *rig = *state;
+    enum { JOBS = 3 };
+    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], ids[JOBS][DB_ID_SIZE];
+    rig->lease_ms = RIG_PATIENCE_MS; /* nobody looks by himself meanwhile */
+    rig_start(rig, JOBS);
+    rig_add_image(rig, 1, middle, images[0]);
+    rig_add_plain_set(rig, images[0], set);
+    for (size_t i = 0; i < JOBS; i++)
+        rig_insert(rig, set, (const char(*)[DB_ID_SIZE])images, 1, 1, ids[i]);
+    worker_notify(rig->worker, ids[0]);
+    for (size_t i = 0; i < JOBS; i++)
+        rig_wait_until(rig, ids[i], rig_is_running);
+    for (size_t i = 0; i < JOBS; i++) {
+        struct db_job job = {0};
+        rig_get(rig, ids[i], &job);
+        assert_int_equal(job.state, DB_JOB_RUNNING);
+        db_job_clear(&job);
+    }
+}
+
 static void cancel(struct rig *rig, const char *id, enum db_job_state expected)
 {
     enum db_job_state after;
@@ -458,6 +481,7 @@ int main(void)
         with_rig(a_damaged_cache_is_encoded_again),
         cmocka_unit_test(progress_counts_a_chip_once),
         with_rig(a_small_job_passes_a_large_one),
+        with_rig(one_notification_is_enough_for_several_jobs),
         with_rig(a_running_job_is_cancelled_within_batches),
         with_rig(a_queued_job_is_cancelled_at_once),
         with_rig(a_late_notification_cancels_nothing),
