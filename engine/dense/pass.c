@@ -121,8 +121,11 @@ bool pass_tile_is_ready(const struct pass *pass, uint32_t tile, uint32_t n_rows,
     if (end > n_rows)
         return false;
     const uint32_t last = (row + 1) * strips_a_tile(&pass->geometry);
+    const uint32_t first_undone =
+        (maps->tiles.first_y + pass->n_rows_done) * strips_a_tile(&pass->geometry);
+    const uint32_t first_kept = first_undone < first_needed ? first_undone : first_needed;
     return maps->n_held == maps->n_strips || last <= maps->first_strip + maps->n_held ||
-           last - maps->n_held <= first_needed;
+           last - maps->n_held <= first_kept;
 }
 
 bool pass_needs_rows(const struct pass *pass, uint32_t first_row)

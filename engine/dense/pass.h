@@ -44,7 +44,7 @@ void pass_count_tile(struct pass *pass, uint32_t tile);
 /* Whether all is there that a window sees which begins at this row of pixels. */
 bool pass_window_is_ready(const struct pass *pass, uint32_t y);
 /* Whether the pixels of a tile are there, and room for its maps: windows that are still to be
- * pooled see no strip before `first_needed`. */
+ * pooled see no strip before `first_needed`, and tiles that are being encoded write none there. */
 bool pass_tile_is_ready(const struct pass *pass, uint32_t tile, uint32_t n_rows,
                         uint32_t first_needed);
 /* Whether an unfinished tile is made of a row of pixels above this one. */
