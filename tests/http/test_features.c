@@ -173,11 +173,13 @@ static void evaluation_takes_every_choice(void **state)
         const char *options[7];
         const char *dimension;
     } cases[] = {
-        {{"--features", "encoder"}, " dimension 504 shots 5 "},
+        {{"--features", "encoder", "--encoding", "chips"}, " dimension 504 shots 5 "},
         {{"--features", "mean-std"}, " dimension 2 shots 5 "},
-        {{"--input-size", "16,20,24", "--stages", "2,3"}, " dimension 1152 shots 5 "},
-        {{"--stages", "3", "--statistics", "mean"}, " dimension 128 shots 5 "},
-        {{"--transform", "l2", "--distance", "cosine"}, " dimension 504 shots 5 "},
+        {{"--input-size", "16,20,24", "--stages", "2,3", "--encoding=chips"},
+         " dimension 1152 shots 5 "},
+        {{"--stages", "3", "--statistics", "mean", "--encoding=chips"}, " dimension 128 shots 5 "},
+        {{"--transform", "l2", "--distance", "cosine", "--encoding=chips"},
+         " dimension 504 shots 5 "},
         {{"--transform", "none", "--features=mean-std"}, " dimension 2 shots 5 "},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

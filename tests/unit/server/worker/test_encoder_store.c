@@ -183,7 +183,7 @@ static void loading_can_be_called_off(void **state)
         int n_left = n_no;
         const struct cancel cancel = {is_over, &n_left};
         const struct loaded_encoder *encoder = NULL;
-        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, ENCODING_OWN,
+        assert_int_equal(encoder_store_acquire(rig->encoders, rig->encoder_id, NULL, ENCODING_CHIPS,
                                                PRECISION_FLOAT32, &cancel, &encoder, &rig->err),
                          ERROR_CANCELLED);
         assert_null(encoder);

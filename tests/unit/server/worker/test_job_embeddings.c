@@ -289,7 +289,7 @@ static void a_disk_without_room_ends_the_attempt_at_once(void **state)
         struct rlimit old, same;
         char id[DB_ID_SIZE];
         place_open(&place, cache_sizes[i], ALL_IN_FILES);
-        limit_files(CHIPS * 1072 * sizeof(float), &old);
+        limit_files(CHIPS * 504 * sizeof(float), &old);
         place_submit(&place, &params, id);
         assert_waits_for_space(&place, id);
         assert_true(rig_metric(&place.rig, encoded) == 0);
