@@ -1,10 +1,10 @@
 """What dense encoding gains, as ratios of whole cold jobs on one image: `make bench-dense OLD=FILE`.
 
 Usage: dense_speed.py NEW OLD [--encoder FILE] [--image FILE --support FILE] [--threads N] [--rounds N]
-OLD is a program of the time before dense encoding, NEW the one to be measured. In each round follow one another: OLD,
-which encodes chips; NEW with chips; NEW dense; NEW dense with a quarter of the chip from chip to chip. Each time
-`bench job` warms up once and measures once. Ratios are taken within a round, so that a slow spell of the machine
-meets all of them, and their medians are printed. Standard library only.
+OLD is a program of the time before dense encoding, NEW the one to be measured, each with its own encoder unless one is
+given. In each round follow one another: OLD, which encodes chips; NEW with chips; NEW dense; NEW dense with a quarter of
+the chip from chip to chip. Each time `bench job` warms up once and measures once. Ratios are taken within a round, so
+that a slow spell of the machine meets all of them, and their medians are printed. Standard library only.
 """
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("new")
     parser.add_argument("old")
-    parser.add_argument("--encoder", default="models/default.safetensors", help="of both programs")
+    parser.add_argument("--encoder", help="of both programs; default: each one's own")
     parser.add_argument("--image", help="default: the drawn one of 1,024 chips")
     parser.add_argument("--support", help="with --image")
     parser.add_argument("--threads", type=int, default=1)
@@ -75,7 +75,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.rounds < 1 or (options.image is None) != (options.support is None):
         parser.error("--rounds is at least 1, and --image and --support need each other")
-    common = ["--encoder", options.encoder, "--threads", str(options.threads)]
+    common = ["--threads", str(options.threads)]
+    if options.encoder is not None:
+        common += ["--encoder", options.encoder]
     if options.image is not None:
         common += ["--image", options.image, "--support", options.support]
     print_table([run_round(options, common) for _ in range(options.rounds)])
