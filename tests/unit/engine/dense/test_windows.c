@@ -323,6 +323,51 @@ static void windows_are_weighted_sums_over_positions(void **state)
     }
 }
 
+/* From the left, as a grid's, or in any order, some of them twice. */
+static void fill_rects(struct chip_rect *rects, uint32_t n, const struct plain_sizes *sizes,
+                       uint32_t which, uint32_t *random)
+{
+    const uint32_t last = sizes->width - sizes->chip_width;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t step = which == 0 ? 1 : sizes->chip_width / which;
+        rects[i] =
+            (struct chip_rect){.x = i * (step > 0 ? step : 1) % (last + 1),
+                               .y = i / (1 + n / 3) % (sizes->height - sizes->chip_height + 1)};
+        if (which == 3)
+            rects[i].x = plain_random(random, last + 1);
+        if (which == 3 && i % 5 == 4)
+            rects[i] = rects[i - 1];
+    }
+}
+
+static void other_windows_do_not_change_a_window(void **state)
+{
+    (void)state;
+    enum { N = 2 * ENCODER_BATCH + 5, APART = 7 };
+    uint32_t random = 29;
+    for (uint32_t i = 0; i < 4 * N_CASES; i++) {
+        struct plain_maps plain = plain_maps_create(i % N_CASES, i / N_CASES);
+        struct dense_maps maps = make_all(&plain);
+        struct chip_rect rects[N];
+        const size_t dimension = plain.info.dimension, row_floats = dimension + APART;
+        float *together = calloc(N, row_floats * sizeof(float));
+        float *alone = malloc(dimension * sizeof(float));
+        const uint32_t n = 1 + plain_random(&random, N);
+        fill_rects(rects, n, &cases[i % N_CASES], i / N_CASES, &random);
+        dense_pool_windows(&maps, &plain.info, rects, n, row_floats, together);
+        for (uint32_t k = 0; k < n; k++) {
+            dense_pool_windows(&maps, &plain.info, &rects[k], 1, 0, alone);
+            assert_memory_equal(alone, together + k * row_floats, dimension * sizeof(float));
+            for (uint32_t c = 0; c < APART; c++)
+                assert_true(together[k * row_floats + dimension + c] == 0);
+        }
+        free(alone);
+        free(together);
+        dense_maps_clear(&maps);
+        plain_maps_clear(&plain);
+    }
+}
+
 /* The tiles that hold what a window sees, found position by position. */
 static void tiles_along(const struct dense_geometry *geometry, const struct dense_axis *axis,
                         double begin, uint32_t *first, uint32_t *end)
@@ -451,6 +496,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_are_weighted_sums_over_positions),
+        cmocka_unit_test(other_windows_do_not_change_a_window),
         cmocka_unit_test(other_tiles_do_not_change_a_window),
         cmocka_unit_test(a_ring_of_strips_gives_the_same_bytes),
         cmocka_unit_test(embeddings_are_finite),
