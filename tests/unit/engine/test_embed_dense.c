@@ -189,7 +189,7 @@ static void a_ring_of_maps_gives_the_same_bytes(void **state)
 static void a_ring_of_maps_may_be_shorter_than_a_batch(void **state)
 {
     (void)state;
-    enum { LONG = 9000 };
+    enum { LONG = 5000 };
     float *column = scene_pixels(SCENE_CHIP + 3, LONG);
     for (uint32_t n_threads = 1; n_threads <= 2; n_threads++) {
         struct scene_choice choice = {
