@@ -55,12 +55,20 @@ static void lay_out(struct dense_maps *maps, const struct dense_geometry *geomet
     }
 }
 
-uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct encoder_info *info,
-                         const struct dense_tiles *tiles)
+uint64_t dense_maps_size_held(const struct dense_geometry *geometry,
+                              const struct encoder_info *info, const struct dense_tiles *tiles,
+                              uint32_t n_held)
 {
     struct dense_maps maps;
     lay_out(&maps, geometry, info, tiles);
-    return (uint64_t)maps.n_strips * maps.strip_values * sizeof(*maps.values);
+    const uint64_t n_strips = n_held < maps.n_strips ? n_held : maps.n_strips;
+    return n_strips * maps.strip_values * sizeof(*maps.values);
+}
+
+uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct encoder_info *info,
+                         const struct dense_tiles *tiles)
+{
+    return dense_maps_size_held(geometry, info, tiles, UINT32_MAX);
 }
 
 static size_t values_size(const struct dense_maps *maps)

@@ -41,6 +41,11 @@ struct dense_tiles dense_tiles_all(const struct dense_geometry *geometry);
 uint64_t dense_maps_size(const struct dense_geometry *geometry, const struct encoder_info *info,
                          const struct dense_tiles *tiles);
 
+/* The same, but of `n_held` strips at most. */
+uint64_t dense_maps_size_held(const struct dense_geometry *geometry,
+                              const struct encoder_info *info, const struct dense_tiles *tiles,
+                              uint32_t n_held);
+
 /* `n_held` strips at least are in memory, all where there are not more. ERROR_NOMEM. `out` is to be
  * released with dense_maps_clear. */
 int dense_maps_init(struct dense_maps *out, const struct dense_geometry *geometry,

@@ -1,5 +1,6 @@
 #include "engine/dense/pass.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 static uint32_t strips_a_tile(const struct dense_geometry *geometry)
@@ -41,6 +42,21 @@ struct dense_tiles pass_tiles_of(const struct dense_geometry *geometry,
     return tiles;
 }
 
+static int check_ring(const struct dense_geometry *geometry, const struct encoder_info *info,
+                      const struct dense_tiles *tiles, uint32_t n_held, struct error *err)
+{
+    const uint64_t size = dense_maps_size_held(geometry, info, tiles, n_held);
+    if (size <= PASS_RING_SIZE_MAX)
+        return 0;
+    return error_set(err, ERROR_INVALID,
+                     "an image %u pixels wide, with chips of %u pixels along x encoded densely at "
+                     "an input size of %u, takes %" PRIu64
+                     " MiB of feature maps at a time, %" PRIu64
+                     " at most; choose larger chips or a smaller input size",
+                     geometry->x.n_pixels, geometry->x.chip, geometry->input, size >> 20,
+                     PASS_RING_SIZE_MAX >> 20);
+}
+
 int pass_init(struct pass *pass, const struct encoder_info *info, const struct dense_tiles *tiles,
               uint64_t max_size, struct dense_maps *kept, struct error *err)
 {
@@ -49,8 +65,10 @@ int pass_init(struct pass *pass, const struct encoder_info *info, const struct d
     const uint32_t n_held = 2 * strips_a_tile(geometry) + strips_between(geometry);
     const uint32_t n_rows = tiles->end_y - tiles->first_y;
     pass->maps = is_whole && kept != NULL ? kept : &pass->own;
-    int rc =
-        dense_maps_init(pass->maps, geometry, info, tiles, is_whole ? UINT32_MAX : n_held, err);
+    int rc = is_whole ? 0 : check_ring(geometry, info, tiles, n_held, err);
+    if (rc == 0)
+        rc =
+            dense_maps_init(pass->maps, geometry, info, tiles, is_whole ? UINT32_MAX : n_held, err);
     if (rc < 0)
         return rc;
     pass->n_tiles = n_rows * pass_tile_columns(pass);

@@ -7,6 +7,10 @@
 
 #include "engine/dense/maps.h"
 
+/* Bytes of a ring. It grows with the image's scaled width: an image of the width and chips of the
+ * size that requests may ask for would take more than any machine has. */
+#define PASS_RING_SIZE_MAX (UINT64_C(2) << 30)
+
 struct pass {
     struct dense_geometry geometry;
     struct dense_maps *maps;
@@ -28,7 +32,8 @@ struct dense_tiles pass_tiles_of(const struct dense_geometry *geometry,
 
 /* `geometry` is filled in. Maps of more than `max_size` bytes lie in a ring: of two rows of tiles
  * and what windows between them see. `kept`: where maps go that are in memory as a whole; NULL:
- * nowhere. ERROR_NOMEM. To be cleared also after a failure. */
+ * nowhere. ERROR_INVALID: the ring would be larger than PASS_RING_SIZE_MAX. ERROR_NOMEM. To be
+ * cleared also after a failure. */
 int pass_init(struct pass *pass, const struct encoder_info *info, const struct dense_tiles *tiles,
               uint64_t max_size, struct dense_maps *kept, struct error *err);
 /* With maps that need no tiles any more. */

@@ -173,6 +173,21 @@ static void a_ring_of_any_image_is_long_enough(void **state)
     assert_true(n_rings > 500);
 }
 
+/* Nothing is allocated that would not fit: a wide image of small chips at a large input. */
+static void a_ring_that_is_too_large_is_refused(void **state)
+{
+    (void)state;
+    static const struct plain_sizes wide = {32768, 8192, 4, 4, 384};
+    struct pass pass = {.geometry = plain_geometry(&wide)};
+    struct error error = {0};
+    const struct dense_tiles all = dense_tiles_all(&pass.geometry);
+    assert_int_equal(pass_init(&pass, &info, &all, 1, NULL, &error), ERROR_INVALID);
+    assert_non_null(strstr(error.message, "32768 pixels wide"));
+    assert_non_null(strstr(error.message, "2048 at most"));
+    assert_null(pass.own.values);
+    pass_clear(&pass);
+}
+
 /* Windows in two corners of the image, and in one of them alone. */
 static void tiles_are_those_that_windows_see(void **state)
 {
@@ -199,6 +214,7 @@ int main(void)
         cmocka_unit_test(windows_and_rows_follow_the_tiles_that_are_done),
         cmocka_unit_test(a_row_is_done_with_the_rows_above_it),
         cmocka_unit_test(a_ring_of_any_image_is_long_enough),
+        cmocka_unit_test(a_ring_that_is_too_large_is_refused),
         cmocka_unit_test(tiles_are_those_that_windows_see),
     };
     return test_run(tests);
