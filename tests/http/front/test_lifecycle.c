@@ -321,7 +321,10 @@ static void wrong_options_are_told(void **state)
                                             sizeof(said)),
                              0);
         assert_non_null(strstr(said, i == 1 ? "--nonsense" : wrong[i][1]));
-        assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1); /* one line */
+        /* One line, the last: a server that got as far as its address may have logged before. */
+        const char *refusal = strstr(said, "chipshot: ");
+        assert_non_null(refusal);
+        assert_ptr_equal(strchr(refusal, '\n'), said + strlen(said) - 1);
     }
     server_clear(&server);
 }
