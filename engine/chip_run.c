@@ -378,7 +378,8 @@ int chip_run_begin_grid(struct chip_run **out, struct embedder *embedder, struct
 
 int chip_run_begin_rects(struct chip_run **out, struct embedder *embedder, struct pool_lane *lane,
                          const struct chip_source *source, const struct chip_rect *rects,
-                         uint32_t n_rects, uint32_t batch, float *embeddings, struct error *err)
+                         uint32_t n_rects, uint32_t batch, const struct cancel *cancel,
+                         float *embeddings, struct error *err)
 {
     const struct chip_run plan = {
         .embedder = embedder,
@@ -388,7 +389,7 @@ int chip_run_begin_rects(struct chip_run **out, struct embedder *embedder, struc
         .n_chips = n_rects,
         .n_allowed = n_rects,
         .batch = batch,
-        .output = {.embeddings = embeddings},
+        .output = {.embeddings = embeddings, .cancel = cancel},
     };
     return run_begin(out, &plan, rects[0].width, rects[0].height, err);
 }

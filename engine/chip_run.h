@@ -16,7 +16,8 @@ int chip_run_begin_grid(struct chip_run **out, struct embedder *embedder, struct
 /* Of windows instead of a grid, all of whose pixels are there. */
 int chip_run_begin_rects(struct chip_run **out, struct embedder *embedder, struct pool_lane *lane,
                          const struct chip_source *source, const struct chip_rect *rects,
-                         uint32_t n_rects, uint32_t batch, float *embeddings, struct error *err);
+                         uint32_t n_rects, uint32_t batch, const struct cancel *cancel,
+                         float *embeddings, struct error *err);
 void chip_run_allow(struct chip_run *run, uint32_t n_rows);
 bool chip_run_wait(struct chip_run *run, uint32_t first_row);
 void chip_run_cancel(struct chip_run *run);

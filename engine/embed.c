@@ -112,8 +112,8 @@ int embed_grid(struct embedder *embedder, struct pool_lane *lane, const float *p
  * window by itself. */
 static int embed_rects_densely(struct embedder *embedder, struct pool_lane *lane,
                                const struct chip_source *source, const struct grid *image,
-                               const struct chip_rect *rects, uint32_t n_rects, float *out,
-                               struct error *err)
+                               const struct chip_rect *rects, uint32_t n_rects,
+                               const struct cancel *cancel, float *out, struct error *err)
 {
     const uint32_t dimension = embedder_dimension(embedder);
     uint32_t step = n_rects;
@@ -129,7 +129,8 @@ static int embed_rects_densely(struct embedder *embedder, struct pool_lane *lane
             .grid = *image,
             .n_rows = image->image_height,
             .windows_only = true,
-            .output = {.windows = rects + first,
+            .output = {.cancel = cancel,
+                       .windows = rects + first,
                        .n_windows = step,
                        .window_embeddings = out + (size_t)first * dimension},
         };
@@ -143,7 +144,8 @@ static int embed_rects_densely(struct embedder *embedder, struct pool_lane *lane
 
 int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
                 uint32_t image_width, uint32_t image_height, const struct chip_rect *rects,
-                uint32_t n_rects, uint32_t batch, float *out, struct error *err)
+                uint32_t n_rects, uint32_t batch, const struct cancel *cancel, float *out,
+                struct error *err)
 {
     const struct chip_source source = {.pixels = pixels, .image_width = image_width};
     struct chip_run *run = NULL;
@@ -155,8 +157,10 @@ int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *
         .image_height = image_height,
     };
     if (embedder->encoding == ENCODING_DENSE)
-        return embed_rects_densely(embedder, lane, &source, &image, rects, n_rects, out, err);
-    int rc = chip_run_begin_rects(&run, embedder, lane, &source, rects, n_rects, batch, out, err);
+        return embed_rects_densely(embedder, lane, &source, &image, rects, n_rects, cancel, out,
+                                   err);
+    int rc = chip_run_begin_rects(&run, embedder, lane, &source, rects, n_rects, batch, cancel, out,
+                                  err);
     return rc < 0 ? rc : chip_run_finish(run, NULL, err);
 }
 

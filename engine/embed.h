@@ -63,10 +63,11 @@ int embed_finish(struct embed_run *run, struct embed_times *times, struct error 
 /* Embeds `n_rects` windows of a normalised plane (borrowed) of image_width x image_height. Chips
  * alone in batches of `batch` (1..ENCODER_BATCH) consecutive ones: with a batch of 1 a window's
  * embedding does not depend on which others there are. Densely it never does. All have the size of
- * the first and must lie inside the image. */
+ * the first and must lie inside the image. ERROR_CANCELLED once `cancel` (NULL: never) says so. */
 int embed_rects(struct embedder *embedder, struct pool_lane *lane, const float *pixels,
                 uint32_t image_width, uint32_t image_height, const struct chip_rect *rects,
-                uint32_t n_rects, uint32_t batch, float *out, struct error *err);
+                uint32_t n_rects, uint32_t batch, const struct cancel *cancel, float *out,
+                struct error *err);
 
 /* The embedding of the window whose corner is pixel (x, y) from its image's maps; the caller's
  * thread. The maps need hold no more than what the window sees. */

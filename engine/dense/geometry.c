@@ -4,6 +4,7 @@
 
 enum {
     CORE_MIN = 64,
+    CORE_MAX = 320,   /* what is in memory of a large image grows with it */
     MARGIN_STEP = 16, /* a multiple of it keeps the maps of stages 1 to 3 in step with the tiles */
 };
 
@@ -18,7 +19,7 @@ static uint32_t choose_core(uint32_t n_x, uint32_t n_y, uint32_t margin)
 {
     uint32_t best = CORE_MIN;
     uint64_t best_pixels = UINT64_MAX;
-    for (uint32_t core = CORE_MIN; core + 2 * margin <= ENCODER_INPUT_SIZE_MAX;
+    for (uint32_t core = CORE_MIN; core <= CORE_MAX && core + 2 * margin <= ENCODER_INPUT_SIZE_MAX;
          core += DENSE_STRIP) {
         const uint64_t side = core + 2 * margin;
         const uint64_t pixels = side * side * divide_up(n_x, core) * divide_up(n_y, core);

@@ -25,6 +25,9 @@ enum {
     DENSE_CELL = ENCODING_DENSE_STEP, /* scaled pixels a side */
     DENSE_STRIP = 32,                 /* rows of scaled pixels: one position of the last stage */
     DENSE_INPUT_MAX = ENCODING_DENSE_SIDE_MAX,
+    /* Of all that an embedding depends on here and in half.h, maps.h, tile.h and windows.h: to be
+     * raised with any change of it, since the cache keeps embeddings and maps. */
+    DENSE_REVISION = 1,
 };
 
 struct dense_axis {
@@ -45,7 +48,8 @@ struct dense_geometry {
 };
 
 /* ERROR_INVALID: an input above DENSE_INPUT_MAX, of which a tile would be larger than the encoder's
- * largest. `grid` says the sizes of image and chip; `input` is within the encoder's range. */
+ * largest. `grid` says the sizes of image and chip; `input` is
+ * within the encoder's range. */
 int dense_geometry_init(struct dense_geometry *out, const struct grid *grid, uint32_t input,
                         struct error *err);
 

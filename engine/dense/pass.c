@@ -57,6 +57,22 @@ static int check_ring(const struct dense_geometry *geometry, const struct encode
                      PASS_RING_SIZE_MAX >> 20);
 }
 
+/* A small chip on a large image makes much work, however few chips are asked for. */
+static int check_tiles(const struct dense_geometry *geometry, const struct dense_tiles *tiles,
+                       struct error *err)
+{
+    const uint64_t n = (uint64_t)(tiles->end_x - tiles->first_x) * (tiles->end_y - tiles->first_y);
+    if (n <= PASS_TILES_MAX)
+        return 0;
+    return error_set(
+        err, ERROR_INVALID,
+        "an image of %u x %u pixels, with chips of %u x %u encoded densely at an input "
+        "size of %u, takes %" PRIu64
+        " tiles, %d at most; choose larger chips or a smaller input size",
+        geometry->x.n_pixels, geometry->y.n_pixels, geometry->x.chip, geometry->y.chip,
+        geometry->input, n, PASS_TILES_MAX);
+}
+
 int pass_init(struct pass *pass, const struct encoder_info *info, const struct dense_tiles *tiles,
               uint64_t max_size, struct dense_maps *kept, struct error *err)
 {
@@ -65,7 +81,9 @@ int pass_init(struct pass *pass, const struct encoder_info *info, const struct d
     const uint32_t n_held = 2 * strips_a_tile(geometry) + strips_between(geometry);
     const uint32_t n_rows = tiles->end_y - tiles->first_y;
     pass->maps = is_whole && kept != NULL ? kept : &pass->own;
-    int rc = is_whole ? 0 : check_ring(geometry, info, tiles, n_held, err);
+    int rc = check_tiles(geometry, tiles, err);
+    if (rc == 0 && !is_whole)
+        rc = check_ring(geometry, info, tiles, n_held, err);
     if (rc == 0)
         rc =
             dense_maps_init(pass->maps, geometry, info, tiles, is_whole ? UINT32_MAX : n_held, err);

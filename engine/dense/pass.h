@@ -11,6 +11,8 @@
  * size that requests may ask for would take more than any machine has. */
 #define PASS_RING_SIZE_MAX (UINT64_C(2) << 30)
 
+enum { PASS_TILES_MAX = 1 << 20 };
+
 struct pass {
     struct dense_geometry geometry;
     struct dense_maps *maps;
@@ -32,7 +34,8 @@ struct dense_tiles pass_tiles_of(const struct dense_geometry *geometry,
 
 /* `geometry` is filled in. Maps of more than `max_size` bytes lie in a ring: of two rows of tiles
  * and what windows between them see. `kept`: where maps go that are in memory as a whole; NULL:
- * nowhere. ERROR_INVALID: the ring would be larger than PASS_RING_SIZE_MAX. ERROR_NOMEM. To be
+ * nowhere. ERROR_INVALID: the ring would be larger than PASS_RING_SIZE_MAX, or there are more
+ * than PASS_TILES_MAX tiles. ERROR_NOMEM. To be
  * cleared also after a failure. */
 int pass_init(struct pass *pass, const struct encoder_info *info, const struct dense_tiles *tiles,
               uint64_t max_size, struct dense_maps *kept, struct error *err);

@@ -16,6 +16,7 @@ from config import Network
 from model import WINDOWS, Encoder
 
 TILE_MOST = 512  # pixels a side, with the margins
+CORE_MOST = 320
 CORE_STEP = 32  # the last stage's step
 CELL = 4  # pixels a side that stage 0 is averaged over
 GREY_STEPS = 65535  # of stage 0
@@ -50,7 +51,7 @@ def margin_of(input_size: int) -> int:
 
 def core_of(height: int, width: int, margin: int) -> int:
     """The side of a tile without its margins, for which all tiles have the fewest pixels; the smallest of equals."""
-    cores = range(2 * CORE_STEP, TILE_MOST - 2 * margin + 1, CORE_STEP)
+    cores = range(2 * CORE_STEP, min(CORE_MOST, TILE_MOST - 2 * margin) + 1, CORE_STEP)
     return min(cores, key=lambda core: -(-height // core) * -(-width // core) * (core + 2 * margin) ** 2)
 
 

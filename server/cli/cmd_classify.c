@@ -100,7 +100,8 @@ static int embed_examples(struct run *run, uint32_t dimension, struct error *err
             memcpy(out, run->chips + (size_t)chip * dimension, dimension * sizeof(float));
         else
             rc = embed_rects(run->session.embedder, run->session.lane, run->image.pixels,
-                             run->image.info.width, run->image.info.height, &rect, 1, 1, out, err);
+                             run->image.info.width, run->image.info.height, &rect, 1, 1, NULL, out,
+                             err);
         run->class_of[i] = example->class_index;
     }
     return rc;

@@ -216,7 +216,7 @@ static int encode(void *context, const struct image *image, const struct chip_re
 {
     struct session *session = context;
     return embed_rects(session->embedder, session->lane, image->pixels, image->info.width,
-                       image->info.height, rects, n, ENCODER_BATCH, out, err);
+                       image->info.height, rects, n, ENCODER_BATCH, NULL, out, err);
 }
 
 static int compute_encoder(const struct embedding_choice *choice, const struct manifest *manifest,

@@ -122,7 +122,7 @@ static int embed_windows(struct job_state *state, const struct job_image *image,
         rc = job_check_stop(state, err);
         if (rc == 0)
             rc = embed_rects(state->encoder->embedder, state->lane, pixels.pixels, image->row.width,
-                             image->row.height, windows->rects + i, n, 1,
+                             image->row.height, windows->rects + i, n, 1, &state->cancel,
                              windows->embeddings + (size_t)i * state->dimension, err);
     }
     job_time(state, JOB_PART_ENCODE, start);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "engine/dense/geometry.h"
 #include "engine/encoder/encoder.h"
 
 enum { WINDOW_SIZE = 128 };
@@ -14,14 +15,15 @@ static void write_key(const struct job_state *state, const struct job_image *ima
                       char out[JOB_KEY_SIZE])
 {
     const struct normalise_params *n = &state->params.normalise;
-    char sizes[INPUT_SIZES_TEXT], frame[16] = "", encoding[1 + ENCODING_NAME_SIZE] = "";
+    char sizes[INPUT_SIZES_TEXT], frame[16] = "", encoding[ENCODING_NAME_SIZE + 16] = "";
     const struct embedder *embedder = state->encoder->embedder;
     /* The first frame has no number in its key: so it was when files had one image. */
     if (image->row.frame > 0)
         snprintf(frame, sizeof(frame), "#%" PRIu32, image->row.frame);
     /* Chips have no name in theirs: so it was when there were chips alone. */
     if (embedder_encoding(embedder) != ENCODING_CHIPS)
-        snprintf(encoding, sizeof(encoding), " %s", encoding_name(embedder_encoding(embedder)));
+        snprintf(encoding, sizeof(encoding), " %s %d", encoding_name(embedder_encoding(embedder)),
+                 DENSE_REVISION);
     input_sizes_text(input_sizes, sizes);
     snprintf(out, JOB_KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
              image->row.sha256, frame, state->encoder->sha256, encoder_kernels(),

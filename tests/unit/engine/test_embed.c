@@ -189,7 +189,7 @@ static void batches_are_those_of_one_thread(void **state)
             stage_set(&stage, n_threads);
             memset(found, 0, n * dimension * sizeof(float));
             assert_int_equal(embed_rects(stage.embedder, stage.lane, pixels, SIDE, SIDE, rects, n,
-                                         ENCODER_BATCH, found, NULL),
+                                         ENCODER_BATCH, NULL, found, NULL),
                              0);
             assert_memory_equal(expected, found, n * dimension * sizeof(float));
             stage_clear(&stage);
@@ -478,10 +478,11 @@ static void a_window_alone_does_not_depend_on_the_others(void **state)
     assert_int_equal(make_embedder(&embedder, pool, NULL), 0);
     float *all = calloc(3 * dimension, sizeof(float));
     float *one = calloc(dimension, sizeof(float));
-    assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, SIDE, rects, 3, 1, all, NULL), 0);
+    assert_int_equal(embed_rects(embedder, lane, pixels, SIDE, SIDE, rects, 3, 1, NULL, all, NULL),
+                     0);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(
-            embed_rects(embedder, lane, pixels, SIDE, SIDE, &rects[i], 1, 1, one, NULL), 0);
+            embed_rects(embedder, lane, pixels, SIDE, SIDE, &rects[i], 1, 1, NULL, one, NULL), 0);
         assert_memory_equal(one, all + i * dimension, dimension * sizeof(float));
     }
     free(all);

@@ -228,7 +228,7 @@ static float *embed_one_by_one(struct scene_stage *stage, const struct chip_rect
     assert_non_null(out);
     for (uint32_t i = 0; i < N_WINDOWS; i++)
         assert_int_equal(embed_rects(stage->embedder, stage->lane, pixels, SCENE_WIDTH,
-                                     SCENE_HEIGHT, &windows[i], 1, ENCODER_BATCH,
+                                     SCENE_HEIGHT, &windows[i], 1, ENCODER_BATCH, NULL,
                                      out + i * dimension, NULL),
                          0);
     return out;
@@ -268,13 +268,13 @@ static void windows_have_the_same_bytes_however_they_are_asked_for(void **state)
         float *found = calloc(N_WINDOWS, stage.row_size);
         const size_t dimension = embedder_dimension(stage.embedder);
         assert_int_equal(embed_rects(stage.embedder, stage.lane, pixels, SCENE_WIDTH, SCENE_HEIGHT,
-                                     shuffled, N_WINDOWS, 1, found, NULL),
+                                     shuffled, N_WINDOWS, 1, NULL, found, NULL),
                          0);
         for (size_t i = 0; i < N_WINDOWS; i++)
             assert_memory_equal(wanted + i * 7 % N_WINDOWS * dimension, found + i * dimension,
                                 stage.row_size);
         assert_int_equal(embed_rects(stage.embedder, stage.lane, pixels, SCENE_WIDTH, SCENE_HEIGHT,
-                                     windows, 0, 1, found, NULL),
+                                     windows, 0, 1, NULL, found, NULL),
                          0);
         check_windows_beside_a_grid(&stage, windows, wanted, 0);
         check_windows_beside_a_grid(&stage, windows, wanted, 1);
@@ -341,11 +341,12 @@ static void windows_far_apart_have_the_same_bytes(void **state)
     scene_stage_set(&stage, encoder, row, &choice);
     const size_t dimension = embedder_dimension(stage.embedder);
     float *together = calloc(3, stage.row_size), *alone = calloc(1, stage.row_size);
-    assert_int_equal(
-        embed_rects(stage.embedder, stage.lane, row, WIDE, HIGH, windows, 3, 1, together, NULL), 0);
+    assert_int_equal(embed_rects(stage.embedder, stage.lane, row, WIDE, HIGH, windows, 3, 1, NULL,
+                                 together, NULL),
+                     0);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(embed_rects(stage.embedder, stage.lane, row, WIDE, HIGH, &windows[i], 1, 1,
-                                     alone, NULL),
+                                     NULL, alone, NULL),
                          0);
         assert_memory_equal(together + i * dimension, alone, stage.row_size);
     }

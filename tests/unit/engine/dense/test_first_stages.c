@@ -42,7 +42,8 @@ static float *embed(const struct encoder *encoder, const float *pixels)
     float *out = calloc((size_t)N * DIMENSION, sizeof(*out));
     assert_non_null(out);
     assert_int_equal(
-        embed_rects(embedder, lane, pixels, SIDE, SIDE, rects, N, ENCODER_BATCH, out, NULL), 0);
+        embed_rects(embedder, lane, pixels, SIDE, SIDE, rects, N, ENCODER_BATCH, NULL, out, NULL),
+        0);
     embedder_destroy(embedder);
     pool_lane_destroy(lane);
     pool_destroy(pool);

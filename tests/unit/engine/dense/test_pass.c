@@ -174,10 +174,23 @@ static void a_ring_of_any_image_is_long_enough(void **state)
 }
 
 /* Nothing is allocated that would not fit: a wide image of small chips at a large input. */
+static void more_tiles_than_are_granted_are_refused(void **state)
+{
+    (void)state;
+    static const struct plain_sizes tiny_chips = {2048, 32768, 4, 4, 384};
+    struct pass pass = {.geometry = plain_geometry(&tiny_chips)};
+    struct error error = {0};
+    const struct dense_tiles all = dense_tiles_all(&pass.geometry);
+    assert_int_equal(pass_init(&pass, &info, &all, 1, NULL, &error), ERROR_INVALID);
+    assert_non_null(strstr(error.message, "2048 x 32768 pixels"));
+    assert_non_null(strstr(error.message, "1048576 at most"));
+    pass_clear(&pass);
+}
+
 static void a_ring_that_is_too_large_is_refused(void **state)
 {
     (void)state;
-    static const struct plain_sizes wide = {32768, 8192, 4, 4, 384};
+    static const struct plain_sizes wide = {32768, 256, 4, 4, 384};
     struct pass pass = {.geometry = plain_geometry(&wide)};
     struct error error = {0};
     const struct dense_tiles all = dense_tiles_all(&pass.geometry);
@@ -215,6 +228,7 @@ int main(void)
         cmocka_unit_test(a_row_is_done_with_the_rows_above_it),
         cmocka_unit_test(a_ring_of_any_image_is_long_enough),
         cmocka_unit_test(a_ring_that_is_too_large_is_refused),
+        cmocka_unit_test(more_tiles_than_are_granted_are_refused),
         cmocka_unit_test(tiles_are_those_that_windows_see),
     };
     return test_run(tests);
