@@ -1,7 +1,9 @@
 #include "tests/unit/server/worker/rig.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/job/job_params.h"
@@ -413,4 +415,27 @@ uint64_t rig_run_several(uint64_t cache_size, uint64_t small_size, uint32_t stri
         rig_result(&rig, id, images[i], &out[i]);
     rig_close(&rig);
     return n_chips;
+}
+
+off_t rig_largest_cached(const struct rig *rig, char path[RIG_PATH])
+{
+    off_t largest = 0;
+    for (int i = 0; i < 256; i++) {
+        char folder[700];
+        snprintf(folder, sizeof(folder), "%s/cache/%02x", rig->directory, i);
+        DIR *directory = opendir(folder);
+        const struct dirent *e = directory != NULL ? readdir(directory) : NULL;
+        for (; e != NULL; e = readdir(directory)) {
+            char name[RIG_PATH];
+            struct stat status;
+            snprintf(name, sizeof(name), "%s/%.100s", folder, e->d_name);
+            if (e->d_name[0] != '.' && stat(name, &status) == 0 && status.st_size > largest) {
+                largest = status.st_size;
+                snprintf(path, RIG_PATH, "%s", name);
+            }
+        }
+        if (directory != NULL)
+            closedir(directory);
+    }
+    return largest;
 }

@@ -4,6 +4,8 @@
 #ifndef CHIPSHOT_TESTS_UNIT_SERVER_RIG_H
 #define CHIPSHOT_TESTS_UNIT_SERVER_RIG_H
 
+#include <sys/types.h>
+
 #include "tests/unit/db/fixture.h"
 
 #include "api/limits.h"
@@ -113,5 +115,10 @@ uint64_t rig_run_several(uint64_t cache_size, uint64_t small_size, uint32_t stri
 
 /* A counter of the metrics; `series` is the text before the value. */
 double rig_metric(struct rig *rig, const char *series);
+
+enum { RIG_PATH = 1400 };
+
+/* Bytes of the largest file of the cache, and its path; 0: there is none. */
+off_t rig_largest_cached(const struct rig *rig, char path[RIG_PATH]);
 
 #endif

@@ -2,7 +2,6 @@
  * and what becomes of a job whose file is damaged or has no room. */
 #include "tests/unit/server/worker/rig.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -177,28 +176,10 @@ static void several_images_come_from_files(void **state)
 
 /* ---- damage ---- */
 
-/* The largest file of the cache: the other ones are counts and examples. */
-static void entry_path(const struct place *place, char path[1400])
+/* The other files of the cache are counts and examples. */
+static void entry_path(const struct place *place, char path[RIG_PATH])
 {
-    off_t largest = 0;
-    for (int i = 0; i < 256; i++) {
-        char folder[700];
-        snprintf(folder, sizeof(folder), "%s/cache/%02x", place->rig.directory, i);
-        DIR *directory = opendir(folder);
-        const struct dirent *e = directory != NULL ? readdir(directory) : NULL;
-        for (; e != NULL; e = readdir(directory)) {
-            char name[1400];
-            struct stat status;
-            snprintf(name, sizeof(name), "%s/%.100s", folder, e->d_name);
-            if (e->d_name[0] != '.' && stat(name, &status) == 0 && status.st_size > largest) {
-                largest = status.st_size;
-                snprintf(path, 1400, "%s", name);
-            }
-        }
-        if (directory != NULL)
-            closedir(directory);
-    }
-    assert_true(largest > (off_t)(CHIPS * sizeof(float)));
+    assert_true(rig_largest_cached(&place->rig, path) > (off_t)(CHIPS * sizeof(float)));
 }
 
 /* A file that is changed after it was opened: its size and its table are right, so the damage is

@@ -3,7 +3,6 @@
  * encoded again, and what is lost is. */
 #include "tests/unit/server/worker/rig.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -100,28 +99,10 @@ static void click(struct place *place, uint32_t x, uint32_t y, char set[DB_ID_SI
 
 /* ---- the cache's files ---- */
 
-/* Path of the largest file of the cache, the maps: grids of few chips and examples take less. */
-static void maps_path(const struct place *place, char path[1400])
+/* The maps: grids of few chips and examples take less. */
+static void maps_path(const struct place *place, char path[RIG_PATH])
 {
-    off_t largest = 0;
-    for (int i = 0; i < 256; i++) {
-        char folder[700];
-        snprintf(folder, sizeof(folder), "%s/cache/%02x", place->rig.directory, i);
-        DIR *directory = opendir(folder);
-        const struct dirent *e = directory != NULL ? readdir(directory) : NULL;
-        for (; e != NULL; e = readdir(directory)) {
-            char name[1400];
-            struct stat status;
-            snprintf(name, sizeof(name), "%s/%.100s", folder, e->d_name);
-            if (e->d_name[0] != '.' && stat(name, &status) == 0 && status.st_size > largest) {
-                largest = status.st_size;
-                snprintf(path, 1400, "%s", name);
-            }
-        }
-        if (directory != NULL)
-            closedir(directory);
-    }
-    assert_true(largest > 1 << 19);
+    assert_true(rig_largest_cached(&place->rig, path) > 1 << 19);
 }
 
 enum damage { DAMAGE_REMOVED, DAMAGE_CUT_OFF, DAMAGE_FIRST_BYTE, DAMAGE_LAST_BYTE, DAMAGES };
