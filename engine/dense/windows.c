@@ -159,14 +159,6 @@ static void normalise_stage(const struct stage_row *row, const struct stage_outp
     }
 }
 
-static bool pools_one_vector(const struct encoder_info *info)
-{
-    uint32_t n_stages = 0;
-    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++)
-        n_stages += info->pool_stages[stage] ? 1 : 0;
-    return n_stages == 1 && !(info->pool_mean && info->pool_std);
-}
-
 static void find_row(const struct dense_maps *maps, uint32_t stage, const struct chip_rect *rects,
                      uint32_t n, struct stage_row *out)
 {
@@ -206,7 +198,7 @@ static uint32_t pool_stage(const struct dense_maps *maps, const struct encoder_i
     find_row(maps, stage, rects, n, &row);
     for (uint32_t first = 0; first < n_channels; first += BLOCK)
         pool_block(&row, &output, first, columns);
-    if (!pools_one_vector(info))
+    if (!encoder_pools_one_vector(info))
         normalise_stage(&row, &output);
     return (info->pool_mean ? n_channels : 0) + (info->pool_std ? n_channels : 0);
 }

@@ -253,6 +253,14 @@ uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
     return info->chip_copies[statistic];
 }
 
+bool encoder_pools_one_vector(const struct encoder_info *info)
+{
+    uint32_t n_stages = 0;
+    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++)
+        n_stages += info->pool_stages[stage] ? 1 : 0;
+    return n_stages == 1 && !(info->pool_mean && info->pool_std);
+}
+
 uint32_t encoder_stage_floats(const struct encoder_info *info, uint32_t stage)
 {
     if (!info->pool_stages[stage])

@@ -78,6 +78,9 @@ const struct encoder_info *encoder_info(const struct encoder *encoder);
 uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
                              enum encoder_statistic statistic);
 
+/* Whether one statistic of one stage is all that is pooled: it is then returned as pooled. */
+bool encoder_pools_one_vector(const struct encoder_info *info);
+
 /* A thread's memory for batches of up to ENCODER_BATCH chips of input_size pixels a side (0: the
  * encoder's own); planned once, no allocation afterwards. The first one of an algorithm packs its
  * weights, which takes seconds of hundreds of MB: `cancel` (NULL: never) is asked at each block.

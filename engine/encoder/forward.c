@@ -92,14 +92,6 @@ static void pool_map(const struct encoder_info *info, const float *map, uint32_t
         l2_normalise(deviations, n_channels);
 }
 
-static bool pools_one_vector(const struct encoder_info *info)
-{
-    uint32_t n_stages = 0;
-    for (uint32_t stage = 0; stage < ENCODER_POOLED; stage++)
-        n_stages += info->pool_stages[stage] ? 1 : 0;
-    return n_stages == 1 && !(info->pool_mean && info->pool_std);
-}
-
 /* Where a stage's statistics begin in an embedding. */
 static uint32_t stage_offset(const struct encoder_info *info, uint32_t stage)
 {
@@ -145,7 +137,7 @@ static void pool_stage(const struct encoder *encoder, struct encoder_workspace *
     const struct encoder_info *info = &encoder->info;
     const uint32_t side = workspace->plan.sides[stage];
     const size_t map_floats = workspace->plan.map_floats[stage];
-    const bool normalised = !pools_one_vector(info);
+    const bool normalised = !encoder_pools_one_vector(info);
     out += stage_offset(info, stage);
     for (uint32_t chip = 0; chip < n; chip++, maps += map_floats, out += info->dimension)
         pool_map(info, maps, side * side, info->widths[stage - 1], normalised, out);
