@@ -81,7 +81,7 @@ static void a_text_without_an_encoding_means_chips(void **state)
     memcpy(strstr(place, "dense"), "tense", 5);
     assert_int_equal(job_params_from_text(text, &back, &err), ERROR_CORRUPT);
     assert_non_null(strstr(err.message, "'tense' is not chips or dense"));
-    memmove(place, place + strlen(member), strlen(place + strlen(member)) + 1);
+    memset(place, ' ', strlen(member)); /* JSON allows blanks there: as good as gone */
     assert_int_equal(job_params_from_text(text, &back, &err), 0);
     assert_int_equal(back.encoding, ENCODING_CHIPS);
     shown = job_params_stored_json(text);
