@@ -50,12 +50,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Objective:
-    """Weights of the three questions of train.py, and the temperature they start with."""
+    """Weights of the three questions of train.py, and the temperatures they start with."""
 
     all_last: float
     all_pooled: float
     within_pooled: float
-    first_scale: float
+    first_scales: tuple[float, float, float]
 
 
 @dataclass(frozen=True)

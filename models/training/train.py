@@ -177,7 +177,7 @@ class Objective(nn.Module):
         super().__init__()
         self.weights, self.episode = config.objective, config.episode
         self.last_width = config.network.widths[config.network.pool_stages[-1] - 1]
-        self.scales = nn.Parameter(torch.full((3,), config.objective.first_scale))
+        self.scales = nn.Parameter(torch.tensor(config.objective.first_scales))
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """pooled: (images * ways * samples, dimensions), the vectors of the chips, sorted by image and class"""
