@@ -56,7 +56,7 @@ struct reader {
     size_t position;
     const struct image_limits *limits;
     struct decode_guard guard;
-    size_t data_end; /* behind the image data */
+    size_t data_end; /* behind the image data; 0: not found yet */
     struct ihdr ihdr;
     png_structp png;
     png_infop header;
@@ -222,12 +222,17 @@ static struct extent measure(const struct ihdr *ihdr)
     return extent;
 }
 
-/* The image data, found and held against what they may be. */
+/* Bytes that the image data may have. */
+static uint64_t data_size_max(const struct extent *extent)
+{
+    return 2 * extent->size + (uint64_t)DATA_SIZE_ROW * extent->n_rows + DATA_SIZE_BASE;
+}
+
+/* Before libpng reads the rows: the image data, found and held against what they may be. */
 static int check_data(struct reader *reader, struct error *err)
 {
     const struct extent extent = measure(&reader->ihdr);
-    const uint64_t limit =
-        2 * extent.size + (uint64_t)DATA_SIZE_ROW * extent.n_rows + DATA_SIZE_BASE;
+    const uint64_t limit = data_size_max(&extent);
     struct png_image_data data;
     if (!png_image_data_find(reader->data, reader->size, &reader->guard, &data))
         return decode_guard_result(&reader->guard, err);
@@ -501,6 +506,8 @@ int png_decode_read(void *context, uint32_t n_max, void *rows, uint32_t *n_rows,
         reader->n_wanted = n;
         reader->out = rows;
         int rc = decode_guard_result(&reader->guard, err);
+        if (rc == 0 && reader->data_end == 0)
+            rc = check_data(reader, err);
         if (rc == 0)
             rc = allocate_rows(reader, err);
         if (rc == 0)
@@ -557,16 +564,17 @@ int png_decode_open(const struct image_request *request, void **out, struct imag
     int rc = open_header(request, &reader, err);
     if (rc < 0)
         return rc;
-    rc = check_data(reader, err);
-    if (rc < 0) {
+    /* Without the memory for it libpng reads the rows, too. Only for libpng are the image data
+     * found before: that looks at a place in each of the file's pages, which is then in memory. */
+    const struct extent extent = measure(&reader->ihdr);
+    if (request->trust == IMAGE_CHECKED && sample_type_n_levels(reader->info.type) > 0)
+        reader->rows = png_rows_create(request->data, request->size, data_size_max(&extent),
+                                       reader->ihdr.width, reader->ihdr.height,
+                                       reader->ihdr.bit_depth / 8, &reader->guard);
+    if (reader->rows == NULL && (rc = check_data(reader, err)) < 0) {
         png_decode_close(reader);
         return rc;
     }
-    /* Without the memory for it libpng reads the rows, too. */
-    if (request->trust == IMAGE_CHECKED && sample_type_n_levels(reader->info.type) > 0)
-        reader->rows =
-            png_rows_create(request->data, request->size, reader->data_end, reader->ihdr.width,
-                            reader->ihdr.height, reader->ihdr.bit_depth / 8, &reader->guard);
     *info = reader->info;
     *out = reader;
     return 0;

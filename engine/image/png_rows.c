@@ -39,10 +39,10 @@ typedef uint8_t bytes __attribute__((vector_size(LANES)));
 struct png_rows {
     const uint8_t *data;
     size_t size;
-    size_t next;      /* where the next chunk begins */
-    bool fed;         /* there was image data */
-    uint32_t n_unfed; /* bytes of an IDAT chunk that follow what the stream has */
-    size_t data_end;  /* behind the image data */
+    size_t next;          /* where the next chunk begins */
+    bool fed;             /* there was image data */
+    uint32_t n_unfed;     /* bytes of an IDAT chunk that follow what the stream has */
+    uint64_t n_data_left; /* bytes that the image data may still have */
     struct decode_guard *guard;
     size_t row_size;
     uint32_t sample_size;
@@ -98,6 +98,9 @@ static bool next_data(struct png_rows *rows)
         if (rows->fed && !png_chunk_is(&chunk, "IDAT"))
             return false;
     } while (!png_chunk_is(&chunk, "IDAT"));
+    if (chunk.length > rows->n_data_left)
+        return false;
+    rows->n_data_left -= chunk.length;
     rows->fed = true;
     rows->stream.next_in = (uint8_t *)(uintptr_t)(chunk.type + 4);
     rows->n_unfed = chunk.length;
@@ -145,14 +148,27 @@ static bool inflate_bytes(struct png_rows *rows, uint8_t *out, size_t size)
     return true;
 }
 
+/* Of the image data no more than a tail is left. */
+static bool is_near_end(const struct png_rows *rows)
+{
+    const size_t position = rows->next - rows->n_unfed - rows->stream.avail_in;
+    size_t end = rows->next, next = end;
+    struct png_chunk chunk;
+    while (end <= position + PNG_TAIL_MAX) {
+        if (!png_chunk_next(rows->data, rows->size, &next, &chunk) || !png_chunk_is(&chunk, "IDAT"))
+            return true;
+        end = next;
+    }
+    return false;
+}
+
 /* After the last row: nothing more in the stream, whose checksum is right, and an end chunk. A
  * stream of which much is left is not looked at. */
 static bool check_end(struct png_rows *rows)
 {
     struct inflate_state *stream = &rows->stream;
     uint8_t extra;
-    const size_t position = rows->next - rows->n_unfed - stream->avail_in;
-    if (rows->data_end > position + PNG_TAIL_MAX)
+    if (!is_near_end(rows))
         return false;
     while (!has_ended(rows)) {
         stream->next_out = &extra;
@@ -456,8 +472,9 @@ static bool unfilter_block(const uint8_t *in, uint32_t n_rows, const uint8_t *ab
 
 /* ---- all rows ---- */
 
-struct png_rows *png_rows_create(const uint8_t *data, size_t size, size_t data_end, uint32_t width,
-                                 uint32_t height, uint32_t sample_size, struct decode_guard *guard)
+struct png_rows *png_rows_create(const uint8_t *data, size_t size, uint64_t data_size_max,
+                                 uint32_t width, uint32_t height, uint32_t sample_size,
+                                 struct decode_guard *guard)
 {
     struct png_rows *rows = malloc(sizeof(*rows));
     if (rows == NULL)
@@ -466,7 +483,7 @@ struct png_rows *png_rows_create(const uint8_t *data, size_t size, size_t data_e
     *rows = (struct png_rows){.data = data,
                               .size = size,
                               .next = PNG_SIGNATURE_SIZE,
-                              .data_end = data_end,
+                              .n_data_left = data_size_max,
                               .guard = guard,
                               .row_size = row_size,
                               .sample_size = sample_size,

@@ -18,11 +18,12 @@ struct png_rows;
  * known. The 17 MB that they may inflate to are the most that is made for nothing. */
 enum { PNG_TAIL_MAX = 1 << 13 };
 
-/* `data` (borrowed) begins with a signature and an IHDR chunk that were checked; its image data end
- * at `data_end` (png_image_data_find): rows of `width`
- * samples of 1 or 2 bytes. `guard` (borrowed) is asked all the while. NULL: out of memory. */
-struct png_rows *png_rows_create(const uint8_t *data, size_t size, size_t data_end, uint32_t width,
-                                 uint32_t height, uint32_t sample_size, struct decode_guard *guard);
+/* `data` (borrowed) begins with a signature and an IHDR chunk that were checked; its image data
+ * have at most `data_size_max` bytes: rows of `width` samples of 1 or 2 bytes. `guard` (borrowed)
+ * is asked all the while. NULL: out of memory. */
+struct png_rows *png_rows_create(const uint8_t *data, size_t size, uint64_t data_size_max,
+                                 uint32_t width, uint32_t height, uint32_t sample_size,
+                                 struct decode_guard *guard);
 /* NULL allowed. */
 void png_rows_destroy(struct png_rows *rows);
 

@@ -3,6 +3,8 @@
  * that the cancel was asked: each stands for a bounded piece of work. */
 #include "tests/test.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "engine/image/decode_guard.h"
@@ -208,6 +210,45 @@ static void image_data_that_do_not_compress_are_read(void **state)
     png_file_clear(&file);
 }
 
+/* ---- pages ---- */
+
+/* A mapped file of hundreds of megabytes is not gone through before its first row is wanted: its
+ * pages would all be in memory at once. Those behind the first cannot even be looked at here. */
+static void opening_what_was_checked_touches_the_beginning_alone(void **state)
+{
+    (void)state;
+    enum { N_CHUNKS = 64 };
+    const struct kind *kind = &kinds[1];
+    assert_int_equal(kind->trust, IMAGE_CHECKED);
+    struct png_file file = begin(kind, SIDE, SIDE);
+    const size_t raw = raw_size(kind);
+    uLongf size = compressBound(raw);
+    uint8_t *black = calloc(raw, 1), *packed = malloc(size);
+    assert_int_equal(compress2(packed, &size, black, raw, Z_NO_COMPRESSION), Z_OK);
+    for (size_t i = 0; i < N_CHUNKS; i++)
+        png_add_chunk(&file, "IDAT", packed + size * i / N_CHUNKS,
+                      size * (i + 1) / N_CHUNKS - size * i / N_CHUNKS);
+    png_add_iend(&file);
+    free(black);
+    free(packed);
+
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    assert_true(file.size > 8 * page);
+    uint8_t *map =
+        mmap(NULL, file.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(map, MAP_FAILED);
+    memcpy(map, file.data, file.size);
+    assert_int_equal(mprotect(map + page, file.size - page, PROT_NONE), 0);
+    const struct image_request request = {
+        .data = map, .size = file.size, .limits = &image_limits_default, .trust = IMAGE_CHECKED};
+    struct image_source source;
+    assert_int_equal(image_open(&request, &source, NULL), 0);
+    assert_int_equal(source.info.height, SIDE);
+    image_source_close(&source);
+    munmap(map, file.size);
+    png_file_clear(&file);
+}
+
 /* ---- being called off ---- */
 
 /* Each time that it is asked stands for one step and what is made at once: a row, or a block of
@@ -338,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_row_too_many_is_none),
         cmocka_unit_test(image_data_longer_than_rows_can_be_are_refused_unread),
         cmocka_unit_test(image_data_that_do_not_compress_are_read),
+        cmocka_unit_test(opening_what_was_checked_touches_the_beginning_alone),
         cmocka_unit_test(a_decode_ends_when_it_is_called_off),
         cmocka_unit_test(skipping_is_called_off),
         cmocka_unit_test(a_normalisation_ends_when_it_is_called_off),
