@@ -89,6 +89,7 @@ int service_open(struct service *service, const struct service_config *config, s
         .observer = {.note = data_log_note, .context = &service->data_log},
     };
     *service = (struct service){.limits = config->limits, .data_log = {.log = config->log}};
+    memory_spare_init(&service->spare);
     int rc = data_open(&service->data, &data_config, err);
     data_log_sum_up(&service->data_log);
     if (rc < 0)
@@ -117,6 +118,7 @@ static int start_worker(struct service *service, const struct service_work *work
         .pool = service->pool,
         .encoders = service->encoders,
         .metrics = service->metrics,
+        .spare = &service->spare,
         .limits = service->limits,
         .small_size = work->small_size,
         .max_maps_size = work->max_maps_size,
@@ -189,5 +191,6 @@ void service_close(struct service *service)
     job_waits_destroy(service->waits);
     metrics_destroy(service->metrics);
     data_close(service->data);
+    memory_spare_clear(&service->spare);
     *service = (struct service){0};
 }

@@ -56,6 +56,7 @@ struct service {
     struct job_waits *waits;
     struct pool *pool;
     struct encoder_store *encoders;
+    struct memory_spare spare; /* of embeddings */
     struct data_watch *watch;
     struct disk_watch *disk_watch;
     struct worker *worker;

@@ -58,7 +58,8 @@ static int begin_in_memory(struct job_embeddings *embeddings, const char *key, s
 {
     const struct job_state *state = embeddings->state;
     const uint64_t n = grid_n_chips(&embeddings->image->grid);
-    embeddings->values = allocate_floats(n * state->dimension);
+    embeddings->values =
+        memory_spare_take(state->engine->spare, n * state->dimension * sizeof(float));
     if (embeddings->values == NULL)
         return error_set_nomem(err, "an image's embeddings");
     embeddings->is_cached =
@@ -72,6 +73,7 @@ static int begin_in_file(struct job_embeddings *embeddings, const char *key, str
     struct cache *cache = state->engine->cache;
     struct error inner = {0};
     const uint64_t n = grid_n_chips(&embeddings->image->grid);
+    memory_spare_drop(state->engine->spare); /* a large image needs the room */
     int rc = cache_entry_open(&embeddings->stored, cache, key, n, state->dimension, &inner);
     embeddings->is_cached = rc == 0;
     if (rc == ERROR_NOT_FOUND)
@@ -162,7 +164,8 @@ void job_embeddings_keep(const struct job_embeddings *embeddings)
 
 void job_embeddings_clear(struct job_embeddings *embeddings)
 {
-    free(embeddings->values);
+    if (embeddings->values != NULL)
+        memory_spare_give(embeddings->state->engine->spare, embeddings->values);
     cache_entry_destroy(embeddings->stored);
     embeddings->values = NULL;
     embeddings->stored = NULL;

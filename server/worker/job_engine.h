@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "api/limits.h"
+#include "base/memory.h"
 #include "db/db.h"
 #include "db/store/cache.h"
 #include "db/store/store.h"
@@ -47,6 +48,7 @@ struct job_engine {
     struct pool *pool;
     struct encoder_store *encoders;
     struct metrics *metrics;
+    struct memory_spare *spare; /* of embeddings, from job to job; NULL: none is kept */
     const struct api_limits *limits;
     uint64_t small_size; /* bytes of float32 pixels and embeddings up to which an image is held as a
                             whole; 0: 256 MiB */
