@@ -3,8 +3,9 @@
 Usage: dense_speed.py NEW OLD [--encoder FILE] [--image FILE --support FILE] [--threads N] [--rounds N]
 OLD is a program of the time before dense encoding, NEW the one to be measured, each with its own encoder unless one is
 given. In each round follow one another: OLD, which encodes chips; NEW with chips; NEW dense; NEW dense with a quarter of
-the chip from chip to chip. Each time `bench job` warms up once and measures once. Ratios are taken within a round, so
-that a slow spell of the machine meets all of them, and their medians are printed. Standard library only.
+the chip from chip to chip. Each time `bench job` warms up once and takes the median of three jobs, which is what a server
+does that has run before. Ratios are taken within a round, so that a slow spell of the machine meets all of them, and their
+medians are printed. Standard library only.
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ RATIOS = (
 
 
 def bench(program: str, common: list[str], *more: str) -> dict:
-    command = [program, "bench", "job", "--json", "--rounds", "1", *common, *more]
+    command = [program, "bench", "job", "--json", "--rounds", "3", *common, *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"dense_speed.py: {' '.join(command)}: {done.stderr.strip()}")
