@@ -289,14 +289,6 @@ static double mean_of_cells(const struct dense_maps *maps, const struct dense_sp
     return sum / UINT16_MAX;
 }
 
-static float *repeat(float *out, uint32_t n_copies, double number)
-{
-    const float copy = (float)number / sqrtf((float)n_copies);
-    for (uint32_t i = 0; i < n_copies; i++)
-        *out++ = copy;
-    return out;
-}
-
 /* Returns the floats that stage 0 takes in an embedding. */
 static uint32_t pool_pixels(const struct dense_maps *maps, const struct encoder_info *info,
                             const struct chip_rect *rects, uint32_t n, size_t row_floats,
@@ -312,9 +304,9 @@ static uint32_t pool_pixels(const struct dense_maps *maps, const struct encoder_
         const double x = dense_scaled(geometry, &geometry->x, rects[i].x);
         float *to = out + i * row_floats;
         if (info->pool_mean)
-            to = repeat(to, info->chip_copies[ENCODER_MEAN], mean_of_cells(maps, &rows, x));
+            to = encoder_put_number(info, ENCODER_MEAN, (float)mean_of_cells(maps, &rows, x), to);
         if (info->pool_std)
-            repeat(to, info->chip_copies[ENCODER_STD], slow_contrast(maps, &square_rows, x));
+            encoder_put_number(info, ENCODER_STD, (float)slow_contrast(maps, &square_rows, x), to);
     }
     return (info->pool_mean ? info->chip_copies[ENCODER_MEAN] : 0) +
            (info->pool_std ? info->chip_copies[ENCODER_STD] : 0);

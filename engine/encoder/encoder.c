@@ -253,6 +253,16 @@ uint32_t encoder_stage_width(const struct encoder_info *info, uint32_t stage,
     return info->chip_copies[statistic];
 }
 
+float *encoder_put_number(const struct encoder_info *info, enum encoder_statistic statistic,
+                          float number, float *out)
+{
+    const uint32_t n_copies = info->chip_copies[statistic];
+    const float copy = number / sqrtf((float)n_copies);
+    for (uint32_t i = 0; i < n_copies; i++)
+        *out++ = copy;
+    return out;
+}
+
 bool encoder_pools_one_vector(const struct encoder_info *info)
 {
     uint32_t n_stages = 0;

@@ -118,6 +118,11 @@ int encoder_workspace_measure(struct encoder_workspace *workspace, struct error 
 bool encoder_workspace_layer(const struct encoder_workspace *workspace, uint32_t index,
                              struct encoder_layer *out);
 
+/* Writes one of stage 0's numbers as it stands in an embedding: its copies, which together are as
+ * long as it is large. Returns where the next part goes. */
+float *encoder_put_number(const struct encoder_info *info, enum encoder_statistic statistic,
+                          float number, float *out);
+
 /* Embeds n chips, 1 to ENCODER_BATCH.
  * chips: n x size x size, grey, 0..1, row-major, borrowed. out: n x dimension.
  * Each pooled statistic is L2-normalised (divided by max(norm, 1e-12)) and they are concatenated:

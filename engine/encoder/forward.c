@@ -101,15 +101,6 @@ static uint32_t stage_offset(const struct encoder_info *info, uint32_t stage)
     return offset;
 }
 
-/* Writes copies of one of a chip's numbers, which together are as long as it is large. */
-static float *repeat(float *out, uint32_t n_copies, float number)
-{
-    const float copy = number / sqrtf((float)n_copies);
-    for (uint32_t i = 0; i < n_copies; i++)
-        *out++ = copy;
-    return out;
-}
-
 /* Stage 0 of n embeddings, with which they begin. */
 static void pool_chips(const struct encoder *encoder, struct encoder_workspace *workspace,
                        const float *chips, uint32_t n, float *embeddings)
@@ -122,9 +113,9 @@ static void pool_chips(const struct encoder *encoder, struct encoder_workspace *
         float *out = embeddings + (size_t)chip * info->dimension;
         chip_statistics(chips + (size_t)chip * side * side, side, &mean, &contrast);
         if (info->pool_mean)
-            out = repeat(out, info->chip_copies[ENCODER_MEAN], mean);
+            out = encoder_put_number(info, ENCODER_MEAN, mean, out);
         if (info->pool_std)
-            repeat(out, info->chip_copies[ENCODER_STD], contrast);
+            encoder_put_number(info, ENCODER_STD, contrast, out);
     }
     layer_end(workspace, encoder->n_layers + 1, begin);
 }
