@@ -8,11 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fewshot/examples.h"
 #include "engine/fewshot/head.h"
+#include "engine/fewshot/temperature.h"
 #include "engine/fewshot/transform.h"
 #include "engine/give_way.h"
 
-enum { PART_CHIPS = 64 }; /* chips that a thread takes at once */
+enum {
+    PART_CHIPS = 64,     /* chips that a thread takes at once */
+    SAMPLE_CHIPS = 1024, /* that say the temperature where the examples do not */
+};
 
 const struct classifier_params classifier_params_default = {
     .distance = CLASSIFIER_SQUARED_EUCLIDEAN,
@@ -157,7 +162,7 @@ static void decide(const struct plan *plan, uint64_t chip, const double *costs)
     const struct classification *result = &plan->result;
     const uint32_t n_classes = result->n_classes, label = cheapest_class(costs, n_classes);
     result->labels[chip] = (uint16_t)label;
-    result->distances[chip] = (float)fmin(costs[label], FLT_MAX);
+    result->distances[chip] = (float)fmin(fmax(costs[label], 0.0), FLT_MAX);
     softmax(costs, n_classes, costs[label], plan->fit.temperature,
             result->probabilities + chip * n_classes);
 }
@@ -217,6 +222,49 @@ static int allocate(struct plan *plan, const struct support *support, uint32_t n
     return 0;
 }
 
+/* The temperature where the examples do not say it: chips spread evenly over the image do. */
+static int ask_chips(struct plan *plan, const struct embeddings *chips, struct error *err)
+{
+    const uint64_t n_chips = chips->n_chips;
+    const uint32_t n = n_chips < SAMPLE_CHIPS ? (uint32_t)n_chips : SAMPLE_CHIPS;
+    const uint32_t n_classes = plan->result.n_classes;
+    double nearest[SAMPLE_CHIPS], costs[CLASSIFIER_CLASSES_MAX];
+    float *embedding = calloc(chips->dimension, sizeof(*embedding));
+    int rc = embedding == NULL ? error_set_nomem(err, "the temperature's chips") : 0;
+    for (uint32_t i = 0; i < n && rc == 0; i++) {
+        rc = embeddings_get(chips, n_chips * i / n, embedding, err);
+        if (rc < 0)
+            break;
+        transform_apply(&plan->transform, embedding, plan->buffers);
+        plan->head->score(plan->fit.model, plan->buffers, 1, costs);
+        nearest[i] = fmax(costs[cheapest_class(costs, n_classes)], 0.0);
+    }
+    free(embedding);
+    if (rc == 0)
+        plan->fit.temperature = temperature_of_chips(nearest, n);
+    return rc;
+}
+
+/* What is known before the first chip: from the image's chips and the examples. */
+static int prepare(struct plan *plan, const struct classifier_params *params,
+                   const struct support *support, const struct embeddings *chips, struct error *err)
+{
+    struct examples examples;
+    int rc = examples_init(&examples, support, err);
+    if (rc < 0)
+        return rc;
+    rc = transform_init(&plan->transform, params->transform, &examples, chips, plan->lane, err);
+    for (uint32_t i = 0; i < examples.n && rc == 0; i++)
+        transform_apply(&plan->transform, support->embeddings + (size_t)i * support->dimension,
+                        examples.vectors + (size_t)i * support->dimension);
+    if (rc == 0)
+        rc = plan->head->fit(params, &examples, &plan->fit, err);
+    if (rc == 0 && plan->fit.temperature == 0.0)
+        rc = ask_chips(plan, chips, err);
+    examples_clear(&examples);
+    return rc;
+}
+
 int classifier_run(const struct classifier_params *params, const struct support *support,
                    const struct embeddings *chips, struct pool_lane *lane,
                    struct classification *out, struct error *err)
@@ -229,9 +277,7 @@ int classifier_run(const struct classifier_params *params, const struct support 
                         .result = {.n_chips = chips->n_chips, .n_classes = support->n_classes}};
     rc = allocate(&plan, support, pool_n_slots(lane), err);
     if (rc == 0)
-        rc = transform_init(&plan.transform, params->transform, chips, lane, err);
-    if (rc == 0)
-        rc = plan.head->fit(params, support, &plan.transform, &plan.fit, err);
+        rc = prepare(&plan, params, support, chips, err);
     if (rc == 0)
         rc = embeddings_visit(chips, lane, classify_band, &plan, err);
     if (rc == 0) {

@@ -4,7 +4,8 @@
  *
  * Transforms that look at the image's chips (cl2n, standardise) use the chips of the image being
  * classified, for the examples too, wherever those come from: prototypes and chips then live in one
- * space, and no chip of an example's image has to be encoded besides the example.
+ * space, and no chip of an example's image has to be encoded besides the example. standardise looks
+ * at the examples, too (transform.c).
  */
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_CLASSIFIER_H
 #define CHIPSHOT_ENGINE_FEWSHOT_CLASSIFIER_H
@@ -70,10 +71,10 @@ void classification_clear(struct classification *classification);
  * in a fixed order, so the same input gives the same bytes whoever helps and whatever the bands.
  * Ties go to the class with the lower index.
  *
- * `auto` temperature: minimises the leave-one-out cross-entropy of the examples with Platt's
- * smoothed targets (Platt 1999), so that a separable support set does not saturate the
- * probabilities; classes with one example are competitors but not queries; with no query at all the
- * temperature is the mean squared distance between prototypes over a documented constant.
+ * `auto` temperature: minimises the leave-one-out cross-entropy of the examples with a prior that
+ * follows from their variance within a class, so that a separable support set does not saturate the
+ * probabilities (temperature.c); classes with one example are competitors but not queries; where
+ * all have one, a share of the chips' median distance to the nearest prototype.
  * ERROR_INVALID: fewer than two classes, a class without examples, chips whose dimension is not the
  * examples', values that are not finite. ERROR_NOMEM, and what reading the chips gave. */
 int classifier_run(const struct classifier_params *params, const struct support *support,

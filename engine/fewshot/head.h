@@ -12,23 +12,23 @@
 
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
-#include "engine/fewshot/transform.h"
+#include "engine/fewshot/examples.h"
 
 enum { HEAD_CHIPS_MAX = 8 }; /* chips that are scored at once: few enough for a core's own cache */
 
 /* What a head learned. */
 struct head_fit {
-    void *model; /* the head's own; freed by its `free` */
-    double temperature;
+    void *model;        /* the head's own; freed by its `free` */
+    double temperature; /* 0: the examples do not say */
 };
 
 struct head {
     const char *name;
-    /* Learns from the examples, which are checked: finite, and as params and support say. The
-     * temperature is params->temperature, or the head's own choice where that is 0. ERROR_INVALID:
-     * the examples do not suffice. ERROR_NOMEM. */
-    int (*fit)(const struct classifier_params *params, const struct support *support,
-               const struct transform *transform, struct head_fit *out, struct error *err);
+    /* Learns from the transformed examples, which are finite. The temperature is
+     * params->temperature, or the head's own choice where that is 0. ERROR_INVALID: the examples do
+     * not suffice. ERROR_NOMEM. */
+    int (*fit)(const struct classifier_params *params, const struct examples *examples,
+               struct head_fit *out, struct error *err);
     /* Scores n <= HEAD_CHIPS_MAX transformed embeddings (n x dimension); costs: n x n_classes. A
      * chip's costs depend on that chip alone. Called by several threads at once. */
     void (*score)(const void *model, const double *embeddings, uint32_t n, double *costs);

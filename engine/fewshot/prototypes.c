@@ -10,60 +10,34 @@
 
 #include "base/clones.h"
 
-static int count_examples(const struct support *support, uint32_t *counts, struct error *err)
+int prototypes_init(struct prototypes *prototypes, const struct examples *examples,
+                    struct error *err)
 {
-    for (uint32_t i = 0; i < support->n_examples; i++) {
-        if (support->class_of[i] >= support->n_classes)
-            return error_set(err, ERROR_INVALID, "example %u: class %u, the last one is %u", i,
-                             support->class_of[i], support->n_classes - 1);
-        counts[support->class_of[i]]++;
-    }
-    for (uint32_t c = 0; c < support->n_classes; c++) {
-        if (counts[c] == 0)
-            return error_set(err, ERROR_INVALID, "class %u has no example, at least 1 is needed",
-                             c);
-    }
-    return 0;
-}
-
-int prototypes_init(struct prototypes *prototypes, const struct support *support,
-                    const struct transform *transform, struct error *err)
-{
-    size_t n_values = (size_t)support->n_classes * support->dimension;
-    struct prototypes p = {.n_classes = support->n_classes, .dimension = support->dimension};
+    const uint32_t dimension = examples->dimension;
+    const size_t n_values = (size_t)examples->n_classes * dimension;
+    struct prototypes p = {.n_classes = examples->n_classes, .dimension = dimension};
     p.sums = calloc(n_values, sizeof(*p.sums));
     p.means = calloc(n_values, sizeof(*p.means));
-    p.counts = calloc(p.n_classes, sizeof(*p.counts));
-    double *example = calloc(p.dimension, sizeof(*example));
-    int rc = 0;
-    if (p.sums == NULL || p.means == NULL || p.counts == NULL || example == NULL) {
-        rc = error_set_nomem(err, "the prototypes");
-        goto out;
+    if (p.sums == NULL || p.means == NULL) {
+        prototypes_clear(&p);
+        return error_set_nomem(err, "the prototypes");
     }
-    rc = count_examples(support, p.counts, err);
-    if (rc < 0)
-        goto out;
-    for (uint32_t i = 0; i < support->n_examples; i++) {
-        transform_apply(transform, support->embeddings + (size_t)i * p.dimension, example);
-        double *sum = p.sums + (size_t)support->class_of[i] * p.dimension;
-        for (uint32_t d = 0; d < p.dimension; d++)
+    for (uint32_t i = 0; i < examples->n; i++) {
+        const double *example = examples_vector(examples, i);
+        double *sum = p.sums + (size_t)examples->class_of[i] * dimension;
+        for (uint32_t d = 0; d < dimension; d++)
             sum[d] += example[d];
     }
     for (size_t i = 0; i < n_values; i++)
-        p.means[i] = p.sums[i] / p.counts[i / p.dimension];
+        p.means[i] = p.sums[i] / examples->counts[i / dimension];
     *prototypes = p;
-out:
-    if (rc < 0)
-        prototypes_clear(&p);
-    free(example);
-    return rc;
+    return 0;
 }
 
 void prototypes_clear(struct prototypes *prototypes)
 {
     free(prototypes->sums);
     free(prototypes->means);
-    free(prototypes->counts);
     memset(prototypes, 0, sizeof(*prototypes));
 }
 
@@ -102,4 +76,16 @@ double prototypes_distance(enum classifier_distance distance, const double *a, c
 {
     return distance == CLASSIFIER_COSINE ? cosine(a, b, dimension)
                                          : squared_euclidean(a, b, dimension);
+}
+
+double prototypes_spread(const struct prototypes *prototypes, const struct examples *examples,
+                         enum classifier_distance distance)
+{
+    const uint32_t dimension = prototypes->dimension, n_free = examples->n - examples->n_classes;
+    double sum = 0.0;
+    for (uint32_t i = 0; i < examples->n; i++)
+        sum += prototypes_distance(distance, examples_vector(examples, i),
+                                   prototypes->means + (size_t)examples->class_of[i] * dimension,
+                                   dimension);
+    return n_free > 0 ? sum / n_free : 0.0;
 }

@@ -4,13 +4,17 @@
 
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/examples.h"
 #include "engine/fewshot/prototypes.h"
-#include "engine/fewshot/transform.h"
 
-/* Fits the temperature to the support set, by the examples left out one by one. Always > 0 and
- * finite. ERROR_NOMEM. */
-int temperature_fit(enum classifier_distance distance, const struct support *support,
-                    const struct transform *transform, const struct prototypes *prototypes,
-                    double *out, struct error *err);
+/* Fits the temperature to the examples left out one by one. `spread`: prototypes_spread of them.
+ * Finite; 0: they do not say, for each class has one, or all of a class are alike. ERROR_NOMEM. */
+int temperature_fit(enum classifier_distance distance, const struct examples *examples,
+                    const struct prototypes *prototypes, double spread, double *out,
+                    struct error *err);
+
+/* What is taken then: a share of the median of the chips' distances to their nearest class. Always
+ * > 0 and finite. `nearest` (n of them) is sorted. */
+double temperature_of_chips(double *nearest, uint32_t n);
 
 #endif

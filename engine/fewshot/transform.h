@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/embeddings.h"
+#include "engine/fewshot/examples.h"
 #include "engine/pool.h"
 
 /* Threads look whether to give way each time they have treated so many chips, some tens of
@@ -20,14 +21,16 @@ enum { GIVE_WAY_CHIPS = 32 };
 struct transform {
     enum classifier_transform kind;
     uint32_t dimension;
-    double *mean;  /* over the image's chips; owned, NULL where the kind has none */
+    double *mean;  /* owned, NULL where the kind has none */
     double *scale; /* what multiplies x - mean; owned, NULL where the kind has none */
 };
 
-/* Learns the transform from the image's chips and checks that every value is finite. `lane` as in
+/* Learns the transform from the image's chips, and `standardise` from the examples, as they are,
+ * too (transform.c says how), and checks that every value of the chips is finite. `lane` as in
  * pool_share. ERROR_INVALID, ERROR_NOMEM, or what reading the chips gave. */
 int transform_init(struct transform *transform, enum classifier_transform kind,
-                   const struct embeddings *chips, struct pool_lane *lane, struct error *err);
+                   const struct examples *examples, const struct embeddings *chips,
+                   struct pool_lane *lane, struct error *err);
 void transform_clear(struct transform *transform);
 
 /* Both hold `dimension` values. */

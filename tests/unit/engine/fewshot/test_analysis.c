@@ -88,14 +88,13 @@ static void prototypes_are_in_the_table(void **state)
 /* A head that looks at one dimension: class 1 is dear where it is small. */
 static uint32_t n_freed;
 
-static int fit(const struct classifier_params *params, const struct support *support,
-               const struct transform *transform, struct head_fit *out, struct error *err)
+static int fit(const struct classifier_params *params, const struct examples *examples,
+               struct head_fit *out, struct error *err)
 {
-    (void)transform;
     if (params->distance == CLASSIFIER_COSINE)
         return error_set(err, ERROR_INVALID, "no angles here");
     uint32_t *dimension = calloc(1, sizeof(*dimension));
-    *dimension = support->dimension;
+    *dimension = examples->dimension;
     *out = (struct head_fit){dimension, 2.0};
     return 0;
 }
@@ -134,7 +133,7 @@ static void any_head_classifies(void **state)
     for (uint32_t i = 0; i < CHIPS; i++) {
         const double x = (double)rig.chips[(size_t)i * DIMENSION];
         assert_int_equal(analysis.chips.labels[i], x > 0.0);
-        assert_true(fabs(analysis.chips.distances[i] - (x > 0.0 ? 1.0 - x : 1.0)) < 1e-6);
+        assert_true(fabs(analysis.chips.distances[i] - (x > 0.0 ? fmax(1.0 - x, 0.0) : 1.0)) < 1e-6);
         assert_true(fabs(analysis.chips.probabilities[2 * i + 1] - 1.0 / (1.0 + exp(-x / 2.0))) <
                     1e-6);
     }
