@@ -23,9 +23,14 @@ struct members {
 static int check(const struct evaluate_params *params, const uint32_t *class_of, uint32_t n_chips,
                  uint32_t n_classes, struct error *err)
 {
-    if (params->shots == 0 || params->shots >= EVALUATE_MIN_CLASS_SIZE)
-        return error_set(err, ERROR_INVALID, "shots: %u, from 1 to %d are allowed", params->shots,
-                         EVALUATE_MIN_CLASS_SIZE - 1);
+    if (params->n_shots == 0 || params->n_shots > EVALUATE_SHOTS_MAX)
+        return error_set(err, ERROR_INVALID, "shots: %u numbers, from 1 to %d are allowed",
+                         params->n_shots, EVALUATE_SHOTS_MAX);
+    for (uint32_t i = 0; i < params->n_shots; i++) {
+        if (params->shots[i] == 0 || params->shots[i] >= EVALUATE_MIN_CLASS_SIZE)
+            return error_set(err, ERROR_INVALID, "shots: %u, from 1 to %d are allowed",
+                             params->shots[i], EVALUATE_MIN_CLASS_SIZE - 1);
+    }
     if (params->episodes == 0 || params->episodes > EPISODES_MAX)
         return error_set(err, ERROR_INVALID, "episodes: %u, from 1 to %d are allowed",
                          params->episodes, EPISODES_MAX);
@@ -69,11 +74,20 @@ out:
     return rc;
 }
 
+/* An episode's support set. */
+struct episode {
+    uint32_t shots[CLASSIFIER_CLASSES_MAX]; /* of each class */
+    float *embeddings;
+    uint32_t *class_of;
+};
+
 /* Moves the episode's shots to the front of each class: a partial Fisher-Yates shuffle, so drawn
  * without replacement. */
-static void draw_shots(struct members *members, uint32_t shots, struct random *random)
+static void draw_shots(struct members *members, const struct episode *episode,
+                       struct random *random)
 {
     for (uint32_t k = 0; k < members->n_classes; k++) {
+        const uint32_t shots = episode->shots[k];
         uint32_t *chips = members->chips + members->begin[k];
         uint32_t size = members->begin[k + 1] - members->begin[k];
         for (uint32_t i = 0; i < shots; i++) {
@@ -85,12 +99,13 @@ static void draw_shots(struct members *members, uint32_t shots, struct random *r
     }
 }
 
-static double mean_recall(const struct members *members, uint32_t shots, const uint16_t *labels)
+static double mean_recall(const struct members *members, const struct episode *episode,
+                          const uint16_t *labels)
 {
     double total = 0.0;
     for (uint32_t k = 0; k < members->n_classes; k++) {
         uint32_t right = 0;
-        uint32_t first = members->begin[k] + shots;
+        uint32_t first = members->begin[k] + episode->shots[k];
         for (uint32_t i = first; i < members->begin[k + 1]; i++)
             right += labels[members->chips[i]] == k;
         total += (double)right / (members->begin[k + 1] - first);
@@ -98,19 +113,41 @@ static double mean_recall(const struct members *members, uint32_t shots, const u
     return total / members->n_classes;
 }
 
-/* Buffers of an episode's support set. */
-struct episode {
-    float *embeddings;
-    uint32_t *class_of;
-};
+static void calibrate(const struct members *members, const struct episode *episode,
+                      const struct classification *classification, struct evaluate_calibration *out)
+{
+    for (uint32_t k = 0; k < members->n_classes; k++) {
+        for (uint32_t i = members->begin[k] + episode->shots[k]; i < members->begin[k + 1]; i++) {
+            const uint32_t chip = members->chips[i];
+            const double probability = (double)classification_probability(classification, chip);
+            const int bin = (int)(probability * EVALUATE_BINS);
+            const int within = bin < EVALUATE_BINS ? bin : EVALUATE_BINS - 1;
+            out->n[within]++;
+            out->n_right[within] += classification->labels[chip] == k;
+            out->probability[within] += probability;
+        }
+    }
+}
+
+double evaluate_calibration_error(const struct evaluate_calibration *calibration)
+{
+    double total = 0.0;
+    uint64_t n = 0;
+    for (int bin = 0; bin < EVALUATE_BINS; bin++) {
+        total += fabs((double)calibration->n_right[bin] - calibration->probability[bin]);
+        n += calibration->n[bin];
+    }
+    return n > 0 ? total / (double)n : NAN;
+}
 
 static int score_episode(const struct evaluate_params *params, const struct members *members,
                          const float *embeddings, uint32_t n_chips, uint32_t dimension,
-                         struct episode *episode, double *out, struct error *err)
+                         struct episode *episode, double *out,
+                         struct evaluate_calibration *calibration, struct error *err)
 {
     uint32_t n_examples = 0;
     for (uint32_t k = 0; k < members->n_classes; k++) {
-        for (uint32_t i = 0; i < params->shots; i++) {
+        for (uint32_t i = 0; i < episode->shots[k]; i++) {
             uint32_t chip = members->chips[members->begin[k] + i];
             memcpy(episode->embeddings + (size_t)n_examples * dimension,
                    embeddings + (size_t)chip * dimension, dimension * sizeof(*embeddings));
@@ -125,7 +162,9 @@ static int score_episode(const struct evaluate_params *params, const struct memb
     int rc = classifier_run(&params->classifier, &support, &chips, NULL, &classification, err);
     if (rc < 0)
         return rc;
-    *out = mean_recall(members, params->shots, classification.labels);
+    *out = mean_recall(members, episode, classification.labels);
+    if (calibration != NULL)
+        calibrate(members, episode, &classification, calibration);
     classification_clear(&classification);
     return 0;
 }
@@ -144,11 +183,12 @@ static void summarise(const double *scores, uint32_t n_scores, struct evaluate_g
 
 static int score_episodes(const struct evaluate_params *params, struct members *members,
                           const float *embeddings, uint32_t n_chips, uint32_t dimension,
-                          struct evaluate_group *out, struct error *err)
+                          struct evaluate_group *out, struct evaluate_calibration *calibration,
+                          struct error *err)
 {
-    size_t n_examples = (size_t)members->n_classes * params->shots;
-    struct episode episode = {calloc(n_examples * dimension, sizeof(float)),
-                              calloc(n_examples, sizeof(uint32_t))};
+    const size_t n_examples = (size_t)members->n_classes * EVALUATE_MIN_CLASS_SIZE;
+    struct episode episode = {.embeddings = calloc(n_examples * dimension, sizeof(float)),
+                              .class_of = calloc(n_examples, sizeof(uint32_t))};
     double *scores = calloc(params->episodes, sizeof(*scores));
     int rc = 0;
     if (episode.embeddings == NULL || episode.class_of == NULL || scores == NULL) {
@@ -158,9 +198,11 @@ static int score_episodes(const struct evaluate_params *params, struct members *
     for (uint32_t e = 0; e < params->episodes && rc == 0; e++) {
         struct random random;
         random_seed(&random, params->seed, e);
-        draw_shots(members, params->shots, &random);
+        for (uint32_t k = 0; k < members->n_classes; k++)
+            episode.shots[k] = params->shots[(k + e) % params->n_shots];
+        draw_shots(members, &episode, &random);
         rc = score_episode(params, members, embeddings, n_chips, dimension, &episode, &scores[e],
-                           err);
+                           calibration, err);
     }
     if (rc == 0)
         summarise(scores, params->episodes, out);
@@ -173,7 +215,8 @@ out:
 
 int evaluate_group(const struct evaluate_params *params, const float *embeddings,
                    const uint32_t *class_of, uint32_t n_chips, uint32_t n_classes,
-                   uint32_t dimension, struct evaluate_group *out, struct error *err)
+                   uint32_t dimension, struct evaluate_group *out,
+                   struct evaluate_calibration *calibration, struct error *err)
 {
     int rc = check(params, class_of, n_chips, n_classes, err);
     if (rc < 0)
@@ -187,7 +230,8 @@ int evaluate_group(const struct evaluate_params *params, const float *embeddings
                                    .n_classes = members.n_classes,
                                    .n_chips = members.begin[members.n_classes]};
     if (members.n_classes >= 2)
-        rc = score_episodes(params, &members, embeddings, n_chips, dimension, &group, err);
+        rc = score_episodes(params, &members, embeddings, n_chips, dimension, &group, calibration,
+                            err);
     if (rc == 0)
         *out = group;
 out:

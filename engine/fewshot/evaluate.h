@@ -1,5 +1,5 @@
-/* Few-shot evaluation: balanced accuracy of nearest prototypes over random episodes of labelled
- * embeddings. */
+/* Few-shot evaluation over random episodes of labelled embeddings: balanced accuracy, and whether
+ * probabilities are what they say. */
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_EVALUATE_H
 #define CHIPSHOT_ENGINE_FEWSHOT_EVALUATE_H
 
@@ -8,12 +8,18 @@
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
 
-enum { EVALUATE_MIN_CLASS_SIZE = 12 };
+enum {
+    EVALUATE_MIN_CLASS_SIZE = 12,
+    EVALUATE_SHOTS_MAX = 8,
+    EVALUATE_BINS = 15, /* of probabilities */
+};
 
 struct evaluate_params {
-    uint32_t shots;    /* examples a class; default 5; less than EVALUATE_MIN_CLASS_SIZE */
-    uint32_t episodes; /* default 20 */
-    uint64_t seed;     /* default 0 */
+    uint32_t shots[EVALUATE_SHOTS_MAX]; /* examples a class, each less than EVALUATE_MIN_CLASS_SIZE:
+                                           class k of a group has shots[(k + episode) % n_shots] */
+    uint32_t n_shots;                   /* 1 to EVALUATE_SHOTS_MAX */
+    uint32_t episodes;                  /* default 20 */
+    uint64_t seed;                      /* default 0 */
     struct classifier_params classifier;
 };
 
@@ -25,10 +31,25 @@ struct evaluate_group {
     uint32_t n_chips;   /* chips of those classes */
 };
 
-/* Scores one group. embeddings: n_chips x dimension; class_of: n_chips class indices < n_classes.
- * Transforms that look at the image's chips use all n_chips of the group. Deterministic by seed. */
+/* The chips that were asked, by the probability of their label: bin b has those of at least
+ * b / EVALUATE_BINS. Begins zeroed. */
+struct evaluate_calibration {
+    uint64_t n[EVALUATE_BINS];
+    uint64_t n_right[EVALUATE_BINS];
+    double probability[EVALUATE_BINS]; /* sum */
+};
+
+/* Expected calibration error (Guo, Pleiss, Sun, Weinberger 2017): the mean over chips of the
+ * difference, within their bin, of the share that is right and the mean probability. NaN: no chip
+ * was asked. */
+double evaluate_calibration_error(const struct evaluate_calibration *calibration);
+
+/* Scores one group, and adds what was asked to `calibration`, unless it is NULL. embeddings:
+ * n_chips x dimension; class_of: n_chips class indices < n_classes. Transforms that look at the
+ * image's chips use all n_chips of the group. Deterministic by seed. */
 int evaluate_group(const struct evaluate_params *params, const float *embeddings,
                    const uint32_t *class_of, uint32_t n_chips, uint32_t n_classes,
-                   uint32_t dimension, struct evaluate_group *out, struct error *err);
+                   uint32_t dimension, struct evaluate_group *out,
+                   struct evaluate_calibration *calibration, struct error *err);
 
 #endif

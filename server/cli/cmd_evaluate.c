@@ -86,6 +86,19 @@ static void gather(const struct manifest *manifest, const float *embeddings, uin
     }
 }
 
+/* The last line, which programs read. */
+static void print_totals(const struct totals *totals,
+                         const struct evaluate_calibration *calibration, uint32_t dimension,
+                         const struct evaluate_params *params)
+{
+    printf("mean %.4f worst %.4f groups %u dimension %u shots %u", totals->sum / totals->n_groups,
+           totals->worst, totals->n_groups, dimension, params->shots[0]);
+    for (uint32_t i = 1; i < params->n_shots; i++)
+        printf(",%u", params->shots[i]);
+    printf(" episodes %u seed %llu ece %.4f\n", params->episodes, (unsigned long long)params->seed,
+           evaluate_calibration_error(calibration));
+}
+
 static int score_groups(const struct manifest *manifest, const float *embeddings,
                         uint32_t dimension, const struct evaluate_params *params, struct error *err)
 {
@@ -94,6 +107,7 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
     struct group_rows rows = {.embeddings = calloc(n * dimension, sizeof(float)),
                               .class_of = calloc(n, sizeof(uint32_t))};
     struct totals totals = {.worst = INFINITY};
+    struct evaluate_calibration calibration = {0};
     int rc = 0;
     if (rows.embeddings == NULL || rows.class_of == NULL)
         rc = error_set_nomem(err, "an evaluation");
@@ -106,7 +120,7 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
         struct evaluate_group result;
         gather(manifest, embeddings, dimension, &numbering, group, &rows);
         rc = evaluate_group(params, rows.embeddings, rows.class_of, rows.n, numbering.n_classes,
-                            dimension, &result, err);
+                            dimension, &result, &calibration, err);
         if (rc < 0)
             break;
         if (isnan(result.score)) {
@@ -123,9 +137,7 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
         rc = error_set(err, ERROR_INVALID, "no group has two classes with at least %d chips each",
                        EVALUATE_MIN_CLASS_SIZE);
     if (rc == 0)
-        printf("mean %.4f worst %.4f groups %u dimension %u shots %u episodes %u seed %llu\n",
-               totals.sum / totals.n_groups, totals.worst, totals.n_groups, dimension,
-               params->shots, params->episodes, (unsigned long long)params->seed);
+        print_totals(&totals, &calibration, dimension, params);
 out:
     numbering_clear(&numbering);
     free(rows.embeddings);
@@ -168,22 +180,33 @@ static int parse_classifier(const char *distance, const char *transform,
 /* What the command line says; one a process. */
 static struct {
     const char *manifest, *root, *encoder;
-    const char *distance, *transform;
-    uint64_t n_threads, shots, episodes, seed;
+    const char *distance, *transform, *shots;
+    uint64_t n_threads, episodes, seed;
     struct embedding_options choice;
-} given = {.shots = 5, .episodes = 20};
+} given = {.shots = "5", .episodes = 20};
+
+static const struct command_numbers shot_numbers = {
+    .name = "shots", .min = 1, .max = EVALUATE_MIN_CLASS_SIZE - 1, .n_max = EVALUATE_SHOTS_MAX};
+
+static int parse_shots(const char *text, struct evaluate_params *out, struct error *err)
+{
+    uint64_t shots[EVALUATE_SHOTS_MAX];
+    size_t n = 0;
+    int rc = command_parse_numbers(&shot_numbers, text, shots, &n, err);
+    for (size_t i = 0; i < n; i++)
+        out->shots[i] = (uint32_t)shots[i];
+    out->n_shots = (uint32_t)n;
+    return rc;
+}
 
 static const struct command_option known_options[] = {
     OPTION_MANIFEST(&given.manifest),
     OPTION_ROOT(&given.root),
     OPTION_ENCODER(&given.encoder),
     {.name = "shots",
-     .argument = "N",
-     .type = COMMAND_INTEGER,
-     .value.integer = &given.shots,
-     .min = 1,
-     .max = EVALUATE_MIN_CLASS_SIZE - 1,
-     .help = "examples a class (default 5)"},
+     .argument = "N[,N...]",
+     .value.text = &given.shots,
+     .help = "examples a class (default 5); of several numbers each class gets one, in turn"},
     {.name = "episodes",
      .argument = "N",
      .type = COMMAND_INTEGER,
@@ -216,10 +239,12 @@ static const struct command_option known_options[] = {
 
 static const struct command description = {
     .usage = "evaluate --manifest FILE --root DIR [OPTION]...",
-    .summary = "In each group, takes the classes with at least 12 chips; an episode draws the "
-               "shots of each\nclass and classifies the rest by nearest prototype; its score is "
-               "the mean recall over classes.\nPrints a line a group, then the mean over groups "
-               "and the worst group.",
+    .summary =
+        "In each group, takes the classes with at least 12 chips; an episode draws the "
+        "shots of each\nclass and classifies the rest by nearest prototype; its score is "
+        "the mean recall over classes.\nPrints a line a group, then the mean over groups, "
+        "the worst group, and the expected calibration error\nof the probabilities (15 bins, "
+        "over all chips that were asked).",
     .options = known_options,
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };
@@ -229,13 +254,14 @@ int cmd_evaluate(int argc, char **argv)
     enum command_action action = command_parse(&description, argc, argv, NULL);
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
-    struct evaluate_params params = {.shots = (uint32_t)given.shots,
-                                     .episodes = (uint32_t)given.episodes,
+    struct evaluate_params params = {.episodes = (uint32_t)given.episodes,
                                      .seed = given.seed,
                                      .classifier = classifier_params_default};
     struct error err = {0};
     struct embedding_choice choice;
     int rc = embedding_choice_parse(&given.choice, &choice, &err);
+    if (rc == 0)
+        rc = parse_shots(given.shots, &params, &err);
     if (rc == 0)
         rc = parse_classifier(given.distance, given.transform, &params.classifier, &err);
     if (rc < 0)

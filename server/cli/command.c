@@ -37,6 +37,31 @@ static bool set_integer(const struct command_option *option, const char *text)
     return true;
 }
 
+int command_parse_numbers(const struct command_numbers *numbers, const char *text, uint64_t *out,
+                          size_t *n, struct error *err)
+{
+    *n = 0;
+    while (text != NULL && *text != '\0') {
+        char *end = NULL;
+        errno = 0;
+        const unsigned long long value = strtoull(text, &end, 10);
+        if (text[0] < '0' || text[0] > '9' || errno != 0 || value < numbers->min ||
+            value > numbers->max || (*end != '\0' && *end != ',') ||
+            (*end == ',' && end[1] == '\0'))
+            return error_set(err, ERROR_INVALID,
+                             "--%s: '%.100s' is not a list of numbers within %llu..%llu, "
+                             "separated by commas",
+                             numbers->name, text, (unsigned long long)numbers->min,
+                             (unsigned long long)numbers->max);
+        if (*n == numbers->n_max)
+            return error_set(err, ERROR_INVALID, "--%s: more than %zu numbers", numbers->name,
+                             numbers->n_max);
+        out[(*n)++] = value;
+        text = *end == ',' ? end + 1 : end;
+    }
+    return 0;
+}
+
 static bool set_option(const struct command_option *option, const char *text)
 {
     switch (option->type) {

@@ -44,6 +44,17 @@ enum command_action { COMMAND_RUN, COMMAND_EXIT_OK, COMMAND_EXIT_USAGE };
 enum command_action command_parse(const struct command *command, int argc, char **argv,
                                   const char **operands);
 
+/* A list of numbers: an option whose text is read after command_parse. */
+struct command_numbers {
+    const char *name; /* of the option, for messages */
+    uint64_t min, max;
+    size_t n_max;
+};
+
+/* "1000,4000": *n numbers, room for n_max; of no text (NULL), none. ERROR_INVALID. */
+int command_parse_numbers(const struct command_numbers *numbers, const char *text, uint64_t *out,
+                          size_t *n, struct error *err);
+
 /* Prints "chipshot: MESSAGE" on stderr and returns exit status 1. */
 int command_fail(const struct error *err);
 /* The same for an option that is wrong: exit status 2. */

@@ -1,7 +1,6 @@
 /* chipshot bench job: what a whole job costs on this machine, part by part. */
 #include "server/cli/bench/cmd_bench_job.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -15,7 +14,8 @@
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
 
-static const uint64_t chips_max = 4000000;
+static const struct command_numbers chip_numbers = {
+    .name = "chips", .min = 1, .max = 4000000, .n_max = BENCH_SCALES_MAX};
 
 /* ---- reporting ---- */
 
@@ -107,28 +107,6 @@ static int print_json(const struct bench_job_options *options,
 
 /* ---- options ---- */
 
-/* "1000,4000": *n numbers. */
-static int parse_chips(const char *text, uint64_t *out, size_t *n, struct error *err)
-{
-    *n = 0;
-    while (text != NULL && *text != '\0') {
-        char *end = NULL;
-        errno = 0;
-        uint64_t value = strtoull(text, &end, 10);
-        if (text[0] < '0' || text[0] > '9' || errno != 0 || value < 1 || value > chips_max ||
-            (*end != '\0' && *end != ',') || (*end == ',' && end[1] == '\0'))
-            return error_set(err, ERROR_INVALID,
-                             "--chips: '%.100s' is not a list of numbers within 1..%" PRIu64
-                             ", separated by commas",
-                             text, chips_max);
-        if (*n == BENCH_SCALES_MAX)
-            return error_set(err, ERROR_INVALID, "--chips: more than %d numbers", BENCH_SCALES_MAX);
-        out[(*n)++] = value;
-        text = *end == ',' ? end + 1 : end;
-    }
-    return 0;
-}
-
 /* What the command line says; one a process. */
 static struct {
     const char *encoder_path, *architecture, *image_path, *support_path, *chips, *encoding;
@@ -186,7 +164,7 @@ static int read_options(struct bench_job_options *out, struct error *err)
         return error_set(err, ERROR_INVALID, "--image and --support need each other");
     if (embedding_parse_encoding(given.encoding, &out->encoding, err) < 0)
         return ERROR_INVALID;
-    return parse_chips(given.chips, out->scales, &out->n_scales, err);
+    return command_parse_numbers(&chip_numbers, given.chips, out->scales, &out->n_scales, err);
 }
 
 int cmd_bench_job(int argc, char **argv)

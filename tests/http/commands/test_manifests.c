@@ -199,10 +199,16 @@ static void evaluate_prints_groups_mean_and_worst(void **state)
     tool_run("evaluate", "--manifest", manifest, "--root", root, "--episodes", "3");
     tool_assert_done();
     assert_string_equal(tool_outcome.out, first_out);
-    tool_run("evaluate", "--manifest", manifest, "--root", root, "--shots", "1", "--episodes", "2",
-             "--seed", "18446744073709551615");
+    tool_run("evaluate", "--manifest", manifest, "--root", root, "--shots", "1,5", "--episodes",
+             "2", "--seed", "18446744073709551615");
     tool_assert_done();
-    assert_non_null(strstr(tool_outcome.out, "shots 1 episodes 2 seed 18446744073709551615\n"));
+    const char *end = strstr(tool_outcome.out, "shots 1,5 episodes 2 seed 18446744073709551615 ");
+    double error = -1;
+    assert_non_null(end);
+    assert_int_equal(sscanf(strstr(end, "ece"), "ece %lf", &error), 1);
+    assert_true(error >= 0 && error < 0.5);
+    tool_run("evaluate", "--manifest", manifest, "--root", root, "--shots", "5,12");
+    tool_assert_refused(2, "--shots: '12' is not a list of numbers within 1..11");
     tool_run("evaluate", "--manifest", manifest, "--root", tool_path("evaluate/absent"));
     tool_assert_refused(1, "absent/image.png");
 }

@@ -8,7 +8,8 @@
 enum { DIMENSION = 16 };
 
 static const struct evaluate_params params = {
-    .shots = 5,
+    .shots = {5},
+    .n_shots = 1,
     .episodes = 20,
     .seed = 0,
     .classifier = {CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_L2, 1.0}};
@@ -34,12 +35,14 @@ static void separable_groups_score_one_and_noise_scores_chance(void **state)
         class_of[i] = i % 3;
     struct evaluate_group group;
     float *far = draw(class_of, N, 40.0);
-    assert_int_equal(evaluate_group(&params, far, class_of, N, 3, DIMENSION, &group, NULL), 0);
+    assert_int_equal(evaluate_group(&params, far, class_of, N, 3, DIMENSION, &group, NULL, NULL),
+                     0);
     assert_true(group.score == 1.0 && group.spread == 0.0);
     assert_int_equal(group.n_classes, 3);
     assert_int_equal(group.n_chips, N);
     float *noise = draw(class_of, N, 0.0);
-    assert_int_equal(evaluate_group(&params, noise, class_of, N, 3, DIMENSION, &group, NULL), 0);
+    assert_int_equal(evaluate_group(&params, noise, class_of, N, 3, DIMENSION, &group, NULL, NULL),
+                     0);
     assert_true(fabs(group.score - 1.0 / 3.0) < 0.08);
     assert_true(group.spread > 0.0 && group.spread < 0.2);
     free(far);
@@ -59,7 +62,8 @@ static void score_is_balanced(void **state)
     struct evaluate_group group;
     struct evaluate_params many = params;
     many.episodes = 200;
-    assert_int_equal(evaluate_group(&many, noise, class_of, N, 2, DIMENSION, &group, NULL), 0);
+    assert_int_equal(evaluate_group(&many, noise, class_of, N, 2, DIMENSION, &group, NULL, NULL),
+                     0);
     assert_true(fabs(group.score - 0.5) < 0.08);
     free(noise);
 }
@@ -73,14 +77,17 @@ static void small_classes_are_left_out_and_lonely_groups_skipped(void **state)
         class_of[i] = i < 12 ? 7 : i < 24 ? 2 : 5; /* class indices need not be dense */
     float *far = draw(class_of, N, 40.0);
     struct evaluate_group group;
-    assert_int_equal(evaluate_group(&params, far, class_of, N, 9, DIMENSION, &group, NULL), 0);
+    assert_int_equal(evaluate_group(&params, far, class_of, N, 9, DIMENSION, &group, NULL, NULL),
+                     0);
     assert_int_equal(group.n_classes, 2);
     assert_int_equal(group.n_chips, 24);
     assert_true(group.score == 1.0);
-    assert_int_equal(evaluate_group(&params, far, class_of, 20, 9, DIMENSION, &group, NULL), 0);
+    assert_int_equal(evaluate_group(&params, far, class_of, 20, 9, DIMENSION, &group, NULL, NULL),
+                     0);
     assert_int_equal(group.n_classes, 1);
     assert_true(isnan(group.score));
-    assert_int_equal(evaluate_group(&params, far, class_of, 0, 9, DIMENSION, &group, NULL), 0);
+    assert_int_equal(evaluate_group(&params, far, class_of, 0, 9, DIMENSION, &group, NULL, NULL),
+                     0);
     assert_int_equal(group.n_classes, 0);
     free(far);
 }
@@ -96,9 +103,9 @@ static void seeds_decide_the_draws(void **state)
     struct evaluate_group a, b, c;
     struct evaluate_params other = params;
     other.seed = 1;
-    assert_int_equal(evaluate_group(&params, near, class_of, N, 2, DIMENSION, &a, NULL), 0);
-    assert_int_equal(evaluate_group(&params, near, class_of, N, 2, DIMENSION, &b, NULL), 0);
-    assert_int_equal(evaluate_group(&other, near, class_of, N, 2, DIMENSION, &c, NULL), 0);
+    assert_int_equal(evaluate_group(&params, near, class_of, N, 2, DIMENSION, &a, NULL, NULL), 0);
+    assert_int_equal(evaluate_group(&params, near, class_of, N, 2, DIMENSION, &b, NULL, NULL), 0);
+    assert_int_equal(evaluate_group(&other, near, class_of, N, 2, DIMENSION, &c, NULL, NULL), 0);
     assert_true(a.score == b.score && a.spread == b.spread);
     assert_true(a.score != c.score);
     free(near);
@@ -118,12 +125,74 @@ static void shots_are_drawn_without_replacement(void **state)
         embeddings[i] = (i / 12 == 0 ? -1.0f : 1.0f) * (i % 12 == 0 ? -3.0f : 1.0f);
     }
     struct evaluate_params all = {
-        .shots = 11, .episodes = 1200, .seed = 3, .classifier = params.classifier};
+        .shots = {11}, .n_shots = 1, .episodes = 1200, .seed = 3, .classifier = params.classifier};
     all.classifier.transform = CLASSIFIER_TRANSFORM_NONE;
     struct evaluate_group group;
-    assert_int_equal(evaluate_group(&all, embeddings, class_of, N, 2, 1, &group, NULL), 0);
+    assert_int_equal(evaluate_group(&all, embeddings, class_of, N, 2, 1, &group, NULL, NULL), 0);
     /* Each class is asked its outlier in one draw of twelve. */
     assert_true(fabs(group.score - 11.0 / 12.0) < 0.03);
+}
+
+/* Clouds that overlap, one right temperature: what is said with probability p is right so often. A
+ * tenth of that temperature says everything too surely. */
+static void probabilities_are_held_against_what_is_right(void **state)
+{
+    (void)state;
+    enum { N = 600 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 2;
+    float *near = draw(class_of, N, 1.2);
+    struct evaluate_params some = params;
+    some.shots[0] = 11;
+    some.classifier.transform = CLASSIFIER_TRANSFORM_NONE;
+    some.classifier.temperature = 2.0; /* twice the variance of a dimension */
+    struct evaluate_group group;
+    struct evaluate_calibration right = {0}, sure = {0}, none = {0};
+    assert_int_equal(evaluate_group(&some, near, class_of, N, 2, DIMENSION, &group, &right, NULL),
+                     0);
+    some.classifier.temperature = 0.2;
+    assert_int_equal(evaluate_group(&some, near, class_of, N, 2, DIMENSION, &group, &sure, NULL),
+                     0);
+    uint64_t n = 0, n_right = 0;
+    for (int bin = 0; bin < EVALUATE_BINS; bin++) {
+        n += right.n[bin];
+        n_right += right.n_right[bin];
+        assert_true(right.n_right[bin] <= right.n[bin]);
+        assert_true(bin >= EVALUATE_BINS / 2 || right.n[bin] == 0); /* of two classes */
+    }
+    assert_int_equal(n, 20 * (N - 22));
+    assert_true(fabs((double)n_right / (double)n - group.score) < 0.02);
+    assert_true(evaluate_calibration_error(&sure) > 0.1);
+    assert_true(evaluate_calibration_error(&right) < evaluate_calibration_error(&sure) / 2);
+    assert_true(isnan(evaluate_calibration_error(&none)));
+    free(near);
+}
+
+/* One example of one class and five of the other, in turn. */
+static void numbers_of_shots_may_differ(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 2;
+    float *far = draw(class_of, N, 40.0);
+    struct evaluate_params some = params;
+    some.shots[0] = 1;
+    some.shots[1] = 5;
+    some.n_shots = 2;
+    some.episodes = 3;
+    struct evaluate_group group;
+    struct evaluate_calibration asked = {0};
+    assert_int_equal(evaluate_group(&some, far, class_of, N, 2, DIMENSION, &group, &asked, NULL),
+                     0);
+    uint64_t n = 0;
+    for (int bin = 0; bin < EVALUATE_BINS; bin++)
+        n += asked.n[bin];
+    assert_int_equal(n, 3 * (N - 6));
+    assert_true(group.score == 1.0);
+    free(far);
 }
 
 static void bad_parameters_are_refused(void **state)
@@ -134,15 +203,15 @@ static void bad_parameters_are_refused(void **state)
     struct evaluate_params bad = params;
     struct evaluate_group group;
     struct error err;
-    bad.shots = EVALUATE_MIN_CLASS_SIZE;
-    assert_int_equal(evaluate_group(&bad, embeddings, class_of, 2, 4, 1, &group, &err),
+    bad.shots[0] = EVALUATE_MIN_CLASS_SIZE;
+    assert_int_equal(evaluate_group(&bad, embeddings, class_of, 2, 4, 1, &group, NULL, &err),
                      ERROR_INVALID);
     assert_string_equal(err.message, "shots: 12, from 1 to 11 are allowed");
     bad = params;
     bad.episodes = 0;
-    assert_int_equal(evaluate_group(&bad, embeddings, class_of, 2, 4, 1, &group, &err),
+    assert_int_equal(evaluate_group(&bad, embeddings, class_of, 2, 4, 1, &group, NULL, &err),
                      ERROR_INVALID);
-    assert_int_equal(evaluate_group(&params, embeddings, class_of, 2, 3, 1, &group, &err),
+    assert_int_equal(evaluate_group(&params, embeddings, class_of, 2, 3, 1, &group, NULL, &err),
                      ERROR_INVALID);
 }
 
@@ -154,6 +223,8 @@ int main(void)
         cmocka_unit_test(small_classes_are_left_out_and_lonely_groups_skipped),
         cmocka_unit_test(seeds_decide_the_draws),
         cmocka_unit_test(shots_are_drawn_without_replacement),
+        cmocka_unit_test(probabilities_are_held_against_what_is_right),
+        cmocka_unit_test(numbers_of_shots_may_differ),
         cmocka_unit_test(bad_parameters_are_refused),
     };
     return test_run(tests);
