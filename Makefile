@@ -124,7 +124,7 @@ gate: all ## send the raw requests of tests/gate/cases to the program, and compa
 	@python3 tests/gate/gate.py $(abspath $(BUILD)/chipshot)
 
 accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
-	@tests/accuracy.sh $(BUILD)/chipshot
+	@tests/accuracy.sh $(BUILD)/chipshot $(OPTIONS)
 
 frontier: all ## accuracy against time: encodings, input sizes, stages, transforms; writes docs/accuracy.md (10 minutes; ENCODER=FILE: prints)
 	@./deps.sh study

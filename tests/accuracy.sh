@@ -28,7 +28,7 @@ for argument in "$@"; do
     esac
 done
 
-# The last line of the output: mean M worst W ...
+# The last line of the output: mean M worst W ... ece E
 evaluate() {
     output=$("$chipshot" evaluate --root "$root" "$@") || exit 1
     printf '%s\n' "$output" | tail -n 1
@@ -39,16 +39,19 @@ rows=$(for manifest in "$root"/*.csv; do
     baseline=$(evaluate --manifest "$manifest" --features mean-std $protocol) || exit 1
     echo "$scores $baseline" | awk -v task="$(basename "$manifest" .csv)" '{
         for (i = NF; i > 0 && $i != "mean"; i--);
-        printf "%-20s | %6d | %17.4f | %11.4f | %8.4f\n", task, $6, $2, $4, $(i + 1)}'
+        for (e = 1; e < NF && $e != "ece"; e++);
+        printf "%-20s | %6d | %17.4f | %11.4f | %8.4f | %11.4f\n", task, $6, $2, $4, $(i + 1), $(e + 1)}'
 done)
 
-printf '%-20s | %6s | %17s | %11s | %8s\n' task groups "balanced accuracy" "worst group" "mean+std"
+printf '%-20s | %6s | %17s | %11s | %8s | %11s\n' task groups "balanced accuracy" "worst group" "mean+std" "calibration"
 printf '%s\n' "$rows" | awk '{
         print; sum += $5; worst += $7; baseline += $9; n++
+        if ($11 > error) error = $11
         if ($5 <= $9) below = below " " $1
     }
     END {
         printf "mean over %d tasks: %.4f, mean of the worst groups: %.4f, mean+std: %.4f\n", n, sum / n, worst / n,
             baseline / n
+        printf "expected calibration error of the probabilities: at most %.4f\n", error
         print below == "" ? "every task is above its mean+std score" : "not above their mean+std score:" below
     }'
