@@ -44,6 +44,7 @@ FOREIGN = {
     "cmocka.h": ["tests/*"],
     "cblas.h": ["tests/bench/roofline.c"],
     "dlfcn.h": ["tests/*"],
+    "malloc.h": ["base/memory.c"],
 }
 C_LIBRARY = re.compile(
     r"(sys|netinet|arpa|linux)/\w+\.h|(assert|ctype|dirent|errno|fcntl|float|ftw|getopt|glob|inttypes|limits|locale|math|"

@@ -133,7 +133,8 @@ static void any_head_classifies(void **state)
     for (uint32_t i = 0; i < CHIPS; i++) {
         const double x = (double)rig.chips[(size_t)i * DIMENSION];
         assert_int_equal(analysis.chips.labels[i], x > 0.0);
-        assert_true(fabs(analysis.chips.distances[i] - (x > 0.0 ? fmax(1.0 - x, 0.0) : 1.0)) < 1e-6);
+        assert_true(fabs(analysis.chips.distances[i] - (x > 0.0 ? fmax(1.0 - x, 0.0) : 1.0)) <
+                    1e-6);
         assert_true(fabs(analysis.chips.probabilities[2 * i + 1] - 1.0 / (1.0 + exp(-x / 2.0))) <
                     1e-6);
     }
