@@ -182,7 +182,7 @@ class ChipshotDense(Chipshot):
         report = self.bench("job", "--encoding", "dense", "--image", self.folder / "image.png", "--support",
                             self.folder / "support.json", "--threads", self.threads, "--rounds", DENSE_JOBS)
         self.report["peak_rss_bytes"] = report["memory"]["peak_rss_bytes"]
-        seconds = report["cold"]["parts"]["encode"] / self.threads
+        seconds = report["cold"]["parts"]["encode"]  # all threads' time over their number
         self.rates.append(report["image"]["chips"] / seconds)
 
     def error(self) -> float:
