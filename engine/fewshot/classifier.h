@@ -61,7 +61,7 @@ struct classification {
     double temperature;   /* the one used */
     uint16_t *labels;     /* n_chips (labels.h); classifier_run gives class indices only */
     float *probabilities; /* n_chips x n_classes: softmax over -distance / temperature */
-    float *distances;     /* n_chips: to the nearest prototype */
+    float *distances;     /* n_chips: the label's cost (head.h), at least 0 */
 };
 
 void classification_clear(struct classification *classification);

@@ -41,9 +41,8 @@ static int fit(const struct classifier_params *params, const struct examples *ex
     int rc = prototypes_init(&model->prototypes, examples, err);
     if (rc == 0) {
         const double spread = prototypes_spread(&model->prototypes, examples, params->distance);
-        const bool is_biased = params->distance == CLASSIFIER_SQUARED_EUCLIDEAN;
         for (uint32_t k = 0; k < examples->n_classes; k++)
-            model->excess[k] = is_biased ? spread / examples->counts[k] : 0.0;
+            model->excess[k] = prototypes_excess(params->distance, spread, examples->counts[k]);
         if (temperature == 0.0)
             rc = temperature_fit(params->distance, examples, &model->prototypes, spread,
                                  &temperature, err);

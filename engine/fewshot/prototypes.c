@@ -89,3 +89,8 @@ double prototypes_spread(const struct prototypes *prototypes, const struct examp
                                    dimension);
     return n_free > 0 ? sum / n_free : 0.0;
 }
+
+double prototypes_excess(enum classifier_distance distance, double spread, uint32_t n)
+{
+    return distance == CLASSIFIER_SQUARED_EUCLIDEAN ? spread / n : 0.0;
+}

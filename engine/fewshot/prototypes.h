@@ -31,4 +31,8 @@ double prototypes_distance(enum classifier_distance distance, const double *a, c
 double prototypes_spread(const struct prototypes *prototypes, const struct examples *examples,
                          enum classifier_distance distance);
 
+/* What a mean of n examples adds to the distances from it on average, `spread` being theirs: with
+ * squared Euclidean distances spread / n, the mean's own variance; with angles nothing is taken. */
+double prototypes_excess(enum classifier_distance distance, double spread, uint32_t n);
+
 #endif

@@ -65,7 +65,6 @@ static void ask(enum classifier_distance distance, const struct examples *exampl
                 double *held_out)
 {
     const uint32_t dimension = prototypes->dimension, n_classes = prototypes->n_classes;
-    const double excess = distance == CLASSIFIER_SQUARED_EUCLIDEAN ? spread : 0.0;
     for (uint32_t i = 0; i < examples->n; i++) {
         const uint32_t own = examples->class_of[i];
         if (examples->counts[own] < 2)
@@ -75,7 +74,7 @@ static void ask(enum classifier_distance distance, const struct examples *exampl
         for (uint32_t k = 0; k < n_classes; k++) {
             const double *mean = k == own ? held_out : prototypes->means + (size_t)k * dimension;
             row[k] = prototypes_distance(distance, examples_vector(examples, i), mean, dimension) -
-                     excess / (examples->counts[k] - (k == own ? 1 : 0));
+                     prototypes_excess(distance, spread, examples->counts[k] - (k == own ? 1 : 0));
         }
         queries->own[queries->n++] = own;
     }

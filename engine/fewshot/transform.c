@@ -167,23 +167,27 @@ static double scale_of(enum classifier_transform kind, double variance)
 /* Moves the variances towards those within the examples' classes. */
 static int learn_examples(double *variance, const struct examples *examples, struct error *err)
 {
-    const uint32_t dimension = examples->dimension;
-    const double n_free = examples->n - examples->n_classes;
+    const uint32_t dimension = examples->dimension, n_free = examples->n - examples->n_classes;
     const double within = n_free / (n_free + WITHIN_SHARE);
     struct prototypes classes;
+    double *squares = calloc(dimension, sizeof(*squares));
+    if (squares == NULL)
+        return error_set_nomem(err, "the variances within classes");
     int rc = prototypes_init(&classes, examples, err);
-    if (rc < 0)
+    if (rc < 0) {
+        free(squares);
         return rc;
-    for (uint32_t d = 0; d < dimension && n_free > 0; d++) {
-        double squares = 0.0;
-        for (uint32_t i = 0; i < examples->n; i++) {
-            const double *mean = classes.means + (size_t)examples->class_of[i] * dimension;
-            const double apart = examples_vector(examples, i)[d] - mean[d];
-            squares += apart * apart;
-        }
-        variance[d] += within * (squares / n_free - variance[d]);
     }
+    for (uint32_t i = 0; i < examples->n; i++) {
+        const double *example = examples_vector(examples, i);
+        const double *mean = classes.means + (size_t)examples->class_of[i] * dimension;
+        for (uint32_t d = 0; d < dimension; d++)
+            squares[d] += (example[d] - mean[d]) * (example[d] - mean[d]);
+    }
+    for (uint32_t d = 0; d < dimension && n_free > 0; d++)
+        variance[d] += within * (squares[d] / n_free - variance[d]);
     prototypes_clear(&classes);
+    free(squares);
     return 0;
 }
 
