@@ -10,7 +10,7 @@
 #include "base/hex.h"
 #include "db/images.h"
 #include "engine/fewshot/classifier.h"
-#include "engine/fewshot/maps.h"
+#include "engine/fewshot/map/maps.h"
 #include "engine/image/chip_grid.h"
 
 /* What the readers of one body share. */

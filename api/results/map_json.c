@@ -1,6 +1,6 @@
 #include "api/results/map_json.h"
 
-#include "engine/fewshot/fine_map.h"
+#include "engine/fewshot/map/fine_map.h"
 
 json_t *map_json_create(const struct grid *grid)
 {

@@ -8,7 +8,7 @@
 #include "engine/image/chip_grid.h"
 
 /* Rows, columns and, in pixels of the image, `origin`, `step`, `cell` and `end` of the map of
- * engine/fewshot/fine_map.h. The caller's; NULL when out of memory. */
+ * engine/fewshot/map/fine_map.h. The caller's; NULL when out of memory. */
 json_t *map_json_create(const struct grid *grid);
 
 #endif

@@ -5,7 +5,7 @@
 #include "api/job/job_params.h"
 #include "api/render.h"
 #include "api/results/result_view.h"
-#include "engine/fewshot/maps.h"
+#include "engine/fewshot/map/maps.h"
 #include "engine/image/preview.h"
 
 static void get_colors(const struct db_support_set *set, struct rgb *out)

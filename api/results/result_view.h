@@ -5,7 +5,7 @@
 #include "api/call.h"
 #include "db/images.h"
 #include "db/jobs.h"
-#include "db/results.h"
+#include "db/results/results.h"
 #include "db/support_sets.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/fewshot/examples.h"
-#include "engine/fewshot/head.h"
-#include "engine/fewshot/temperature.h"
+#include "engine/fewshot/heads/examples.h"
+#include "engine/fewshot/heads/head.h"
+#include "engine/fewshot/heads/temperature.h"
 #include "engine/fewshot/transform.h"
 #include "engine/give_way.h"
 

@@ -28,7 +28,7 @@ enum classifier_transform {
     CLASSIFIER_TRANSFORM_STANDARDISE, /* per dimension over the image's chips, then L2; default */
 };
 
-struct head; /* engine/fewshot/head.h */
+struct head; /* engine/fewshot/heads/head.h */
 
 struct classifier_params {
     enum classifier_distance distance;

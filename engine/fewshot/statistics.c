@@ -8,7 +8,7 @@
 
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/labels.h"
-#include "engine/fewshot/regions.h"
+#include "engine/fewshot/map/regions.h"
 
 enum { PER_CLASS = 8 };
 

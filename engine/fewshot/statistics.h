@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/fewshot/fine_map.h"
+#include "engine/fewshot/map/fine_map.h"
 
 /* Of a class. Means are 0 when there is nothing to average. What is about places is read off the
  * map (fine_map.h): where windows overlap, its cells and not the chips part the image. */

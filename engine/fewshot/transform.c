@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "base/clones.h"
-#include "engine/fewshot/prototypes.h"
+#include "engine/fewshot/heads/prototypes.h"
 #include "engine/give_way.h"
 
 enum {

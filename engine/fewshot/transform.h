@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/embeddings.h"
-#include "engine/fewshot/examples.h"
+#include "engine/fewshot/heads/examples.h"
 #include "engine/pool.h"
 
 /* Threads look whether to give way each time they have treated so many chips, some tens of

@@ -10,7 +10,7 @@
 #include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
 #include "engine/fewshot/analysis.h"
-#include "engine/fewshot/maps.h"
+#include "engine/fewshot/map/maps.h"
 #include "engine/image/preview.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"

@@ -5,7 +5,7 @@
 
 #include "api/message/json_read.h"
 #include "base/hex.h"
-#include "engine/fewshot/maps.h"
+#include "engine/fewshot/map/maps.h"
 #include "engine/image/chip_grid.h"
 #include "server/cli/files.h"
 

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "db/results.h"
+#include "db/results/results.h"
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/labels.h"
 #include "server/worker/job_encoding.h"

@@ -12,7 +12,7 @@
 #include "db/images.h"
 #include "db/jobs.h"
 #include "db/projects.h"
-#include "db/results.h"
+#include "db/results/results.h"
 #include "db/support_sets.h"
 
 enum { RIG_HEADERS_MAX = 8 };

@@ -3,7 +3,7 @@
 #include "tests/test.h"
 
 #include "db/data.h"
-#include "db/results.h"
+#include "db/results/results.h"
 #include "tests/http/server.h"
 #include "tests/http/workflow.h"
 

@@ -10,7 +10,7 @@
 #include "db/images.h"
 #include "db/jobs.h"
 #include "db/projects.h"
-#include "db/results.h"
+#include "db/results/results.h"
 #include "db/support_sets.h"
 
 #define assert_ok(call) assert_int_equal((call), 0)

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "engine/fewshot/analysis.h"
-#include "engine/fewshot/head.h"
+#include "engine/fewshot/heads/head.h"
 #include "engine/random.h"
 
 enum { ROWS = 6, COLUMNS = 10, CHIPS = ROWS * COLUMNS, DIMENSION = 20, CLASSES = 2, EXAMPLES = 4 };

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "engine/fewshot/maps.h"
+#include "engine/fewshot/map/maps.h"
 #include "server/cli/support_file.h"
 
 /* Reads `text` as a file whose name is `path` (a template of mkstemp) afterwards. */

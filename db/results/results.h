@@ -1,6 +1,6 @@
 /* Results: one row an image of a job, labels and probabilities as compact BLOBs. Never edited. */
-#ifndef CHIPSHOT_DB_RESULTS_H
-#define CHIPSHOT_DB_RESULTS_H
+#ifndef CHIPSHOT_DB_RESULTS_RESULTS_H
+#define CHIPSHOT_DB_RESULTS_RESULTS_H
 
 #include "db/jobs.h"
 

@@ -5,14 +5,14 @@
  * A head answers costs, which are what distances are: the class with the least cost is the chip's
  * label, and its probabilities are the softmax over -cost / temperature.
  */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_HEAD_H
-#define CHIPSHOT_ENGINE_FEWSHOT_HEAD_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_HEADS_HEAD_H
+#define CHIPSHOT_ENGINE_FEWSHOT_HEADS_HEAD_H
 
 #include <stdint.h>
 
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
-#include "engine/fewshot/examples.h"
+#include "engine/fewshot/heads/examples.h"
 
 enum { HEAD_CHIPS_MAX = 8 }; /* chips that are scored at once: few enough for a core's own cache */
 

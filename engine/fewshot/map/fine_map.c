@@ -8,7 +8,7 @@
  * A cell has at most (CHIP_SIDE_MAX + 1)^2 windows, with a stride of 1 and a last one that was
  * shifted: sums stay below 2^55.
  */
-#include "engine/fewshot/fine_map.h"
+#include "engine/fewshot/map/fine_map.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "engine/fewshot/examples.h"
+#include "engine/fewshot/heads/examples.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -12,8 +12,8 @@
  *
  * Sums are exact: probabilities are counted in whole steps of 2^-30. So a cell has the same bytes
  * whichever others are asked for, and in whatever order its windows come. */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_FINE_MAP_H
-#define CHIPSHOT_ENGINE_FEWSHOT_FINE_MAP_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_MAP_FINE_MAP_H
+#define CHIPSHOT_ENGINE_FEWSHOT_MAP_FINE_MAP_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,11 +1,11 @@
 /* The temperature that turns distances into probabilities. Internal to engine/fewshot. */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_TEMPERATURE_H
-#define CHIPSHOT_ENGINE_FEWSHOT_TEMPERATURE_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_HEADS_TEMPERATURE_H
+#define CHIPSHOT_ENGINE_FEWSHOT_HEADS_TEMPERATURE_H
 
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
-#include "engine/fewshot/examples.h"
-#include "engine/fewshot/prototypes.h"
+#include "engine/fewshot/heads/examples.h"
+#include "engine/fewshot/heads/prototypes.h"
 
 /* Fits the temperature to the examples left out one by one. `spread`: prototypes_spread of them.
  * Finite; 0: they do not say, for each class has one, or all of a class are alike. ERROR_NOMEM. */

@@ -11,9 +11,9 @@
  */
 #include <stdlib.h>
 
-#include "engine/fewshot/head.h"
-#include "engine/fewshot/prototypes.h"
-#include "engine/fewshot/temperature.h"
+#include "engine/fewshot/heads/head.h"
+#include "engine/fewshot/heads/prototypes.h"
+#include "engine/fewshot/heads/temperature.h"
 
 struct model {
     enum classifier_distance distance;

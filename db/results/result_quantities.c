@@ -1,4 +1,4 @@
-#include "db/result_quantities.h"
+#include "db/results/result_quantities.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* The examples of a support set in double, as they are or transformed. Internal to engine/fewshot.
  */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_EXAMPLES_H
-#define CHIPSHOT_ENGINE_FEWSHOT_EXAMPLES_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_HEADS_EXAMPLES_H
+#define CHIPSHOT_ENGINE_FEWSHOT_HEADS_EXAMPLES_H
 
 #include <stdint.h>
 

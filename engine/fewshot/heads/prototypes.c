@@ -2,7 +2,7 @@
  * (temperature.c). Sums run in the order of the examples, and distances in partial sums that are
  * always the same ones: the bytes do not depend on who computes them.
  */
-#include "engine/fewshot/prototypes.h"
+#include "engine/fewshot/heads/prototypes.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /* Pictures of a result: label map, overlay and probability maps, each of the map of fine_map.h,
  * with one label a cell. What stops its making stops theirs. */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_MAPS_H
-#define CHIPSHOT_ENGINE_FEWSHOT_MAPS_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_MAP_MAPS_H
+#define CHIPSHOT_ENGINE_FEWSHOT_MAP_MAPS_H
 
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/fewshot/fine_map.h"
+#include "engine/fewshot/map/fine_map.h"
 #include "engine/image/png_write.h"
 
 /* Colour of class `index` when the user chose none: a colour-blind-safe qualitative palette (Okabe

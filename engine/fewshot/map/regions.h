@@ -1,6 +1,6 @@
 /* Connected regions of a label map. Internal to engine/fewshot. */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_REGIONS_H
-#define CHIPSHOT_ENGINE_FEWSHOT_REGIONS_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_MAP_REGIONS_H
+#define CHIPSHOT_ENGINE_FEWSHOT_MAP_REGIONS_H
 
 #include <stdint.h>
 

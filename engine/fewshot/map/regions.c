@@ -3,7 +3,7 @@
  * the 4-neighbour count; unions over the diagonals on top of them give the 8-neighbour count. Cells
  * without a class are joined to nothing.
  */
-#include "engine/fewshot/regions.h"
+#include "engine/fewshot/map/regions.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

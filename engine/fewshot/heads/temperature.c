@@ -20,7 +20,7 @@
  * the less the prior says. Both constants were chosen on the dev tasks (docs/accuracy.md,
  * Calibration).
  */
-#include "engine/fewshot/temperature.h"
+#include "engine/fewshot/heads/temperature.h"
 
 #include <float.h>
 #include <math.h>

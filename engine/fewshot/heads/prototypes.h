@@ -1,12 +1,12 @@
 /* Class means of examples, and distances to them. Internal to engine/fewshot. */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_PROTOTYPES_H
-#define CHIPSHOT_ENGINE_FEWSHOT_PROTOTYPES_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_HEADS_PROTOTYPES_H
+#define CHIPSHOT_ENGINE_FEWSHOT_HEADS_PROTOTYPES_H
 
 #include <stdint.h>
 
 #include "base/error.h"
 #include "engine/fewshot/classifier.h"
-#include "engine/fewshot/examples.h"
+#include "engine/fewshot/heads/examples.h"
 
 struct prototypes {
     uint32_t n_classes;

@@ -1,9 +1,9 @@
 /* Typed queries for results. Labels, probabilities and distances are little-endian blobs, one each
  * an image; reading checks their size before anything is allocated and their values after, because
  * callers index with labels and print probabilities. */
-#include "db/results.h"
+#include "db/results/results.h"
 
-#include "db/result_quantities.h"
+#include "db/results/result_quantities.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* Maps are one pixel a cell; what is laid over the image asks, pixel by pixel, which cell is there.
  * Labels are held as the bytes that an indexed map has. All on the calling thread.
  */
-#include "engine/fewshot/maps.h"
+#include "engine/fewshot/map/maps.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "engine/fewshot/fine_map.h"
+#include "engine/fewshot/map/fine_map.h"
 #include "engine/fewshot/labels.h"
 #include "engine/random.h"
 

@@ -1,5 +1,5 @@
 /* The table of heads. */
-#include "engine/fewshot/head.h"
+#include "engine/fewshot/heads/head.h"
 
 #include <string.h>
 

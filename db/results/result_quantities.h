@@ -1,10 +1,10 @@
-/* The statistics of a result as rows of named quantities; for db/results.c. */
-#ifndef CHIPSHOT_DB_RESULT_QUANTITIES_H
-#define CHIPSHOT_DB_RESULT_QUANTITIES_H
+/* The statistics of a result as rows of named quantities; for db/results/results.c. */
+#ifndef CHIPSHOT_DB_RESULTS_RESULT_QUANTITIES_H
+#define CHIPSHOT_DB_RESULTS_RESULT_QUANTITIES_H
 
 #include <stdbool.h>
 
-#include "db/results.h"
+#include "db/results/results.h"
 #include "db/sql/stmt.h"
 
 /* Whether quantities come in the order of their classes and every class has some. */

@@ -6,7 +6,7 @@
 
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/labels.h"
-#include "engine/fewshot/maps.h"
+#include "engine/fewshot/map/maps.h"
 
 static const struct rgb colors[] = {{250, 0, 0}, {0, 250, 0}, {0, 0, 250}};
 
