@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/message/json_read.h"
+#include "api/support/support_repeats.h"
 #include "base/hex.h"
 #include "engine/fewshot/map/maps.h"
 #include "engine/image/chip_grid.h"
@@ -72,6 +73,31 @@ static void read_chip(json_t *value, const struct json_at *at, void *context)
     json_read_object(value, at, fields, sizeof(fields) / sizeof(fields[0]));
 }
 
+/* The examples of a document without another fault: each lies where the document says. */
+static int check_repeats(const struct support_file *file, const struct json_at *root,
+                         struct error *err)
+{
+    struct example_place *places = calloc(CLASSIFIER_EXAMPLES_MAX, sizeof(*places));
+    uint32_t index = 0;
+    if (places == NULL)
+        return error_set_nomem(err, "a support set");
+    for (uint32_t i = 0; i < file->n_examples; i++) {
+        const struct support_example *example = &file->examples[i];
+        index = i > 0 && example[-1].class_index == example->class_index ? index + 1 : 0;
+        places[i] = (struct example_place){
+            .image_id = "",
+            .x = example->x,
+            .y = example->y,
+            .class_index = example->class_index,
+            .index = index,
+        };
+    }
+    const struct json_at classes = json_at_key(root, "classes");
+    support_repeats_refuse(places, file->n_examples, &classes);
+    free(places);
+    return 0;
+}
+
 /* Lists the faults in one line; those that have no room are counted. */
 static int report(const char *path, const struct field_errors *faults, struct error *err)
 {
@@ -104,7 +130,9 @@ static int read_document(const char *path, struct support_file *file, struct err
         json_array_field("classes", JSON_REQUIRED, 2, CLASSIFIER_CLASSES_MAX, read_class, file),
     };
     json_read_object(file->document, &root, fields, sizeof(fields) / sizeof(fields[0]));
-    int rc = field_errors_any(&faults) ? report(path, &faults, err) : 0;
+    int rc = field_errors_any(&faults) ? 0 : check_repeats(file, &root, err);
+    if (rc == 0 && field_errors_any(&faults))
+        rc = report(path, &faults, err);
     field_errors_clear(&faults);
     return rc;
 }

@@ -13,7 +13,8 @@ static int post(struct rig *rig, const char *format, ...)
     return status;
 }
 
-#define EXAMPLE "{\"image_id\":\"%s\",\"x\":0,\"y\":0}"
+#define EXAMPLE        "{\"image_id\":\"%s\",\"x\":0,\"y\":0}"
+#define EXAMPLE_AT(xy) "{\"image_id\":\"%s\",\"x\":" #xy ",\"y\":" #xy "}"
 
 static void a_set_is_read_back_as_it_was_sent(void **state)
 {
@@ -43,7 +44,7 @@ static void put_makes_the_next_version(void **state)
     snprintf(body, sizeof(body),
              "{\"name\":\"t\",\"chip\":{\"width\":9,\"height\":7},\"classes\":["
              "{\"name\":\"a\",\"examples\":[" EXAMPLE "]},{\"name\":\"b\",\"color\":null,"
-             "\"examples\":[" EXAMPLE "," EXAMPLE "]}]}",
+             "\"examples\":[" EXAMPLE_AT(1) "," EXAMPLE_AT(2) "]}]}",
              rig->image, rig->image, rig->image);
     rig_header(rig, "If-Match", "\"1\"");
     assert_int_equal(rig_send(rig, "PUT", body, "/v1/support-sets/%s", rig->set), 200);
@@ -107,16 +108,49 @@ static void every_fault_of_a_body_is_named(void **state)
 static void chips_must_fit(void **state)
 {
     struct rig *rig = *state;
+    char other[DB_ID_SIZE];
+    size_t size;
     rig_fill(rig);
+    void *png = rig_png(40, 30, 9, &size);
+    rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project);
+    free(png);
+    snprintf(other, sizeof(other), "%s", rig_text(rig, "/id"));
     const char *format = "{\"name\":\"s\",\"chip\":{\"width\":%d,\"height\":%d},\"classes\":["
                          "{\"name\":\"a\",\"examples\":[" EXAMPLE "]},"
                          "{\"name\":\"b\",\"examples\":[" EXAMPLE "]}]}";
-    assert_int_equal(post(rig, format, 40, 30, rig->image, rig->image), 201);
-    post(rig, format, 41, 30, rig->image, rig->image);
+    assert_int_equal(post(rig, format, 40, 30, rig->image, other), 201);
+    post(rig, format, 41, 30, rig->image, other);
     rig_assert_fault(rig, 2, "/classes/1/examples/0/x", "the chip is 41 pixels, the image 40");
-    post(rig, format, 3, 4097, rig->image, rig->image);
+    post(rig, format, 3, 4097, rig->image, other);
     rig_assert_fault(rig, 2, "/chip/width", "from 4 to 4096, is 3");
     rig_assert_fault(rig, 2, "/chip/height", "from 4 to 4096, is 4097");
+}
+
+/* No chip can be of two classes, or count as two examples; one that only overlaps another may. */
+static void a_chip_is_an_example_once(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    const char *format =
+        "{\"name\":\"s\",\"chip\":{\"width\":8,\"height\":8},\"classes\":["
+        "{\"name\":\"a\",\"examples\":[" EXAMPLE_AT(4) "," EXAMPLE "]},"
+                                                       "{\"name\":\"b\",\"examples\":[" EXAMPLE_AT(
+                                                           % u) "," EXAMPLE_AT(% u) "]}]}";
+    post(rig, format, rig->image, rig->image, rig->image, 1, 1, rig->image, 4, 4);
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 1, "/classes/1/examples/1",
+                     "an example of two classes: it is the chip of /classes/0/examples/0");
+    post(rig, format, rig->image, rig->image, rig->image, 9, 9, rig->image, 9, 9);
+    rig_assert_fault(rig, 1, "/classes/1/examples/1",
+                     "listed twice: it is the chip of /classes/1/examples/0");
+    post(rig, format, rig->image, rig->image, rig->image, 0, 0, rig->image, 0, 0);
+    rig_assert_fault(rig, 2, "/classes/1/examples/0", "it is the chip of /classes/0/examples/1");
+    rig_assert_fault(rig, 2, "/classes/1/examples/1", "it is the chip of /classes/0/examples/1");
+    /* The places are numbered as the client has them, also behind one that is faulty. */
+    post(rig, format, rig->image, "img_x", rig->image, 1, 1, rig->image, 4, 4);
+    rig_assert_fault(rig, 2, "/classes/1/examples/1", "it is the chip of /classes/0/examples/0");
+    assert_int_equal(post(rig, format, rig->image, rig->image, rig->image, 1, 1, rig->image, 3, 3),
+                     201);
 }
 
 static void one_class_alone_is_refused_and_so_are_sixty_five(void **state)
@@ -167,6 +201,7 @@ int main(void)
         TEST(put_makes_the_next_version),
         TEST(every_fault_of_a_body_is_named),
         TEST(chips_must_fit),
+        TEST(a_chip_is_an_example_once),
         TEST(one_class_alone_is_refused_and_so_are_sixty_five),
         TEST(the_number_of_examples_is_limited_in_all),
     };

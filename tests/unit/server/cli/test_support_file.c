@@ -51,7 +51,7 @@ static void a_whole_file_is_read(void **state)
 #define CHIP     "\"chip\": {\"width\": 8, \"height\": 8}"
 #define EXAMPLES "\"examples\": [{\"x\": 0, \"y\": 0}]"
 #define CLASS_A  "{\"name\": \"a\", " EXAMPLES "}"
-#define CLASS_B  "{\"name\": \"b\", " EXAMPLES "}"
+#define CLASS_B  "{\"name\": \"b\", \"examples\": [{\"x\": 0, \"y\": 8}]}"
 /* A file whose second class is `class`. */
 #define WITH(class) "{" CHIP ", \"classes\": [" CLASS_A ", " class "]}"
 #define COLOR(text) WITH("{\"name\": \"b\", \"color\": \"" text "\", " EXAMPLES "}")
@@ -82,6 +82,10 @@ static void faults_name_pointer_limit_and_value(void **state)
          {"/classes/1/examples/0/x", "-1", "/classes/1/examples/0/y"}},
         {WITH("{\"name\": \"b\", \"examples\": [{\"x\": 1, \"y\": 2}, 5]}"),
          {"/classes/1/examples/1"}},
+        {WITH("{\"name\": \"b\", \"examples\": [{\"x\": 1, \"y\": 0}, {\"x\": 0, \"y\": 0}]}"),
+         {"/classes/1/examples/1", "two classes", "/classes/0/examples/0"}},
+        {WITH("{\"name\": \"b\", \"examples\": [{\"x\": 1, \"y\": 0}, {\"x\": 1, \"y\": 0}]}"),
+         {"/classes/1/examples/1", "twice", "/classes/1/examples/0"}},
         {COLOR("#12345"), {"/classes/1/color"}},
         {COLOR("1234567"), {"/classes/1/color", "1234567"}},
         {COLOR("#12345g"), {"/classes/1/color", "#12345g", "#rrggbb"}},
@@ -145,8 +149,8 @@ static void the_limits_hold(void **state)
                                   c > 0 ? "," : "", c);
             int here = c == 0 ? n_examples - n_classes + 1 : 1;
             for (int i = 0; i < here; i++)
-                n += (size_t)snprintf(text + n, SIZE - n, "%s{\"x\": %d, \"y\": 0}",
-                                      i > 0 ? "," : "", i);
+                n += (size_t)snprintf(text + n, SIZE - n, "%s{\"x\": %d, \"y\": %d}",
+                                      i > 0 ? "," : "", i, c);
             n += (size_t)snprintf(text + n, SIZE - n, "]}");
         }
         snprintf(text + n, SIZE - n, "]}");

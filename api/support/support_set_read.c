@@ -2,11 +2,12 @@
  * database or of memory is kept in the reading and ends it. Each image is looked up once as long as
  * its examples stand together.
  */
-#include "api/support_set_read.h"
+#include "api/support/support_set_read.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/support/support_repeats.h"
 #include "base/hex.h"
 #include "db/images.h"
 #include "engine/fewshot/classifier.h"
@@ -20,8 +21,10 @@ struct reading {
     struct db_support_set *set; /* classes has room for all elements of the array */
     struct db_image image;      /* the last one looked up: examples of an image come together */
     bool image_found;
-    size_t n_examples; /* of all classes */
-    int code;          /* of a database or memory error that ends the reading */
+    size_t n_examples;            /* of all classes */
+    struct example_place *places; /* of those that could be read; room for n_examples */
+    uint32_t n_places;
+    int code; /* of a database or memory error that ends the reading */
     struct error error;
 };
 
@@ -56,6 +59,11 @@ static void check_inside(const struct json_at *at, const char *key, uint32_t pla
                    side - chip, side, chip, place);
 }
 
+static size_t count_faults(const struct reading *reading)
+{
+    return reading->call->errors.n_items + reading->call->errors.n_dropped;
+}
+
 static void read_example(json_t *value, const struct json_at *at, void *context)
 {
     struct reading *reading = context;
@@ -65,7 +73,7 @@ static void read_example(json_t *value, const struct json_at *at, void *context)
     const char *image_id = NULL;
     if (reading->code != 0)
         return;
-    size_t n_before = reading->call->errors.n_items + reading->call->errors.n_dropped;
+    const size_t n_before = count_faults(reading);
     const struct json_field fields[] = {
         json_string_field("image_id", JSON_REQUIRED, 1, DB_ID_SIZE - 1, &image_id),
         json_uint_field("x", JSON_REQUIRED, 0, reading->call->api->limits.image.max_side,
@@ -74,7 +82,7 @@ static void read_example(json_t *value, const struct json_at *at, void *context)
                         &example->y),
     };
     json_read_object(value, at, fields, 3);
-    bool whole = n_before == reading->call->errors.n_items + reading->call->errors.n_dropped;
+    const bool whole = n_before == count_faults(reading);
     if (image_id == NULL)
         return;
     if (!find_image(reading, image_id)) {
@@ -88,6 +96,26 @@ static void read_example(json_t *value, const struct json_at *at, void *context)
         check_inside(at, "y", example->y, set->chip_height, reading->image.height);
     snprintf(example->image_id, sizeof(example->image_id), "%s", image_id);
     class->n_examples++;
+    if (n_before == count_faults(reading))
+        reading->places[reading->n_places++] =
+            (struct example_place){.image_id = example->image_id,
+                                   .x = example->x,
+                                   .y = example->y,
+                                   .class_index = (uint32_t)set->n_classes,
+                                   .index = (uint32_t)at->index};
+}
+
+/* Room for `n` more examples of a class. */
+static bool make_room(struct reading *reading, struct db_class *class, size_t n)
+{
+    struct example_place *places =
+        reallocarray(reading->places, reading->n_examples + n, sizeof(*places));
+    if (places != NULL)
+        reading->places = places;
+    class->examples = calloc(n, sizeof(*class->examples));
+    if (places == NULL || class->examples == NULL)
+        reading->code = error_set_nomem(&reading->error, "examples");
+    return reading->code == 0;
 }
 
 static void read_examples(json_t *value, const struct json_at *at, void *context)
@@ -103,11 +131,8 @@ static void read_examples(json_t *value, const struct json_at *at, void *context
         json_fault(at, "must have 1 to %d examples, has %zu", CLASSIFIER_EXAMPLES_MAX, n);
         return;
     }
-    class->examples = calloc(n, sizeof(*class->examples));
-    if (class->examples == NULL) {
-        reading->code = error_set_nomem(&reading->error, "examples");
+    if (!make_room(reading, class, n))
         return;
-    }
     reading->n_examples += n;
     for (size_t i = 0; i < n && reading->code == 0; i++) {
         struct json_at element = json_at_index(at, i);
@@ -186,6 +211,8 @@ static void read_classes(json_t *value, const struct json_at *at, void *context)
     if (reading->n_examples > CLASSIFIER_EXAMPLES_MAX)
         json_fault(at, "may have %d examples in all, has %zu", CLASSIFIER_EXAMPLES_MAX,
                    reading->n_examples);
+    else
+        support_repeats_refuse(reading->places, reading->n_places, at);
 }
 
 static void read_chip(json_t *value, const struct json_at *at, void *context)
@@ -213,6 +240,7 @@ int support_set_read(struct api_call *call, json_t *json, const char *project_id
     struct json_at at = call_json_root(call);
     json_read_object(json, &at, fields, 3);
     db_image_clear(&reading.image);
+    free(reading.places);
     int rc = reading.code;
     if (rc != 0)
         error_set(err, rc, "%s", reading.error.message);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "api/call.h"
-#include "api/support_set_read.h"
+#include "api/support/support_set_read.h"
 #include "db/support_sets.h"
 
 /* ---- JSON ---- */
