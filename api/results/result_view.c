@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/job/analysis_text.h"
 #include "api/job/job_params.h"
 #include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
@@ -138,23 +139,38 @@ static json_t *class_links(const struct db_class *class, const char *base)
     return links;
 }
 
-static int classes_json(const struct db_support_set *set, const struct db_image *image,
-                        const struct db_result *result, const char *base, json_t *out,
-                        struct error *err)
+static int classes_json(const struct db_support_set *set, const struct statistics *statistics,
+                        double cell_area, const char *base, json_t *out, struct error *err)
 {
-    struct statistics statistics = {0};
-    const double cell_area =
-        statistics_cell_area_nm2(image->pixel_size_nm, result->stride_x, result->stride_y);
-    int rc = get_statistics(result, &statistics, err);
-    for (uint32_t i = 0; i < result->n_classes && rc == 0; i++) {
+    int rc = 0;
+    for (uint32_t i = 0; i < set->n_classes && rc == 0; i++) {
         json_t *class = class_json(&set->classes[i]);
         rc = json_array_append_new(out, class) == 0
-                 ? statistics_json_add(class, &statistics, i, cell_area, err)
+                 ? statistics_json_add(class, statistics, i, cell_area, err)
                  : error_set_nomem(err, "a result's classes");
         if (rc == 0 &&
             json_object_set_new(class, "links", class_links(&set->classes[i], base)) != 0)
             rc = error_set_nomem(err, "a result's classes");
     }
+    return rc;
+}
+
+/* What the chips came to: "classes", and the chips without a class. */
+static int add_statistics(json_t *object, const struct db_support_set *set,
+                          const struct db_image *image, const struct db_result *result,
+                          const char *base, struct error *err)
+{
+    struct statistics statistics = {0};
+    const double cell_area =
+        statistics_cell_area_nm2(image->pixel_size_nm, result->stride_x, result->stride_y);
+    json_t *classes = json_array();
+    int rc = get_statistics(result, &statistics, err);
+    if (rc == 0 && json_object_set_new(object, "classes", classes) != 0)
+        rc = error_set_nomem(err, "a result's classes");
+    if (rc == 0)
+        rc = classes_json(set, &statistics, cell_area, base, classes, err);
+    if (rc == 0)
+        rc = statistics_json_add_no_classes(object, &statistics, cell_area, err);
     free(statistics.items);
     return rc;
 }
@@ -168,6 +184,37 @@ static json_t *grid_json(const struct db_result *result)
                      (int)result->offset_x, "y", (int)result->offset_y, "edge", result->edge);
 }
 
+static json_t *links_json(const struct db_image *image, const char *base)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "self", base, "csv", json_sprintf("%s.csv", base),
+                     "labels", json_sprintf("%s/labels.png", base), "overlay",
+                     json_sprintf("%s/overlay.png", base), "image",
+                     json_sprintf("/v1/images/%s", image->id));
+}
+
+/* Whose result it is and where its chips lie. */
+static json_t *place_json(const struct db_job *job, const struct db_image *image,
+                          const struct db_result *result, const struct grid *grid)
+{
+    json_t *params = job_params_stored_json(job->params);
+    json_t *out = json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:f}", "job_id", job->id, "image_id",
+                            image->id, "image_name", image->name, "grid", grid_json(result), "map",
+                            map_json_create(grid), "encoding", json_object_get(params, "encoding"),
+                            "temperature", result->temperature);
+    json_decref(params);
+    return out;
+}
+
+static int add_analysis(json_t *object, const struct db_result *result, struct error *err)
+{
+    json_t *analysis = analysis_text_stored_json(result->analysis);
+    if (analysis == NULL)
+        return error_set(err, ERROR_CORRUPT, "its analysis is no JSON object");
+    return json_object_set_new(object, "analysis", analysis) == 0
+               ? 0
+               : error_set_nomem(err, "a result's analysis");
+}
+
 int result_view_json(const struct db_job *job, const struct db_support_set *set,
                      const struct db_image *image, const struct db_result *result, json_t **out,
                      struct error *err)
@@ -179,23 +226,21 @@ int result_view_json(const struct db_job *job, const struct db_support_set *set,
     int rc = plan(result, image, &grid, err);
     if (rc != 0)
         return rc;
-    json_t *classes = json_array();
-    rc = classes_json(set, image, result, base, classes, &cause);
-    if (rc != 0) {
-        json_decref(classes);
-        return error_set(err, cause.code, "the stored result of job %s, image %s: %s", job->id,
-                         image->id, cause.message);
+    json_t *object = place_json(job, image, result, &grid);
+    if (object == NULL)
+        return error_set_nomem(err, "a result");
+    rc = add_statistics(object, set, image, result, base, &cause);
+    if (rc == 0)
+        rc = add_analysis(object, result, &cause);
+    if (rc == 0 &&
+        (json_object_set_new(object, "created_at", json_string(result->created_at)) != 0 ||
+         json_object_set_new(object, "links", links_json(image, base)) != 0))
+        rc = error_set_nomem(&cause, "a result");
+    if (rc == 0) {
+        *out = object;
+        return 0;
     }
-    json_t *links = json_pack(
-        "{s:s, s:o, s:o, s:o, s:o}", "self", base, "csv", json_sprintf("%s.csv", base), "labels",
-        json_sprintf("%s/labels.png", base), "overlay", json_sprintf("%s/overlay.png", base),
-        "image", json_sprintf("/v1/images/%s", image->id));
-    json_t *params = job_params_stored_json(job->params);
-    *out = json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:f, s:o, s:s, s:o}", "job_id", job->id,
-                     "image_id", image->id, "image_name", image->name, "grid", grid_json(result),
-                     "map", map_json_create(&grid), "encoding", json_object_get(params, "encoding"),
-                     "temperature", result->temperature, "classes", classes, "created_at",
-                     result->created_at, "links", links);
-    json_decref(params);
-    return *out == NULL ? error_set_nomem(err, "a result") : 0;
+    json_decref(object);
+    return error_set(err, cause.code, "the stored result of job %s, image %s: %s", job->id,
+                     image->id, cause.message);
 }

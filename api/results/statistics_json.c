@@ -72,3 +72,34 @@ int statistics_json_add(json_t *object, const struct statistics *statistics, uin
     }
     return 0;
 }
+
+static const struct {
+    const char *key, *chips, *cells;
+} no_classes[] = {
+    {"undecided", STATISTIC_UNDECIDED_CHIPS, STATISTIC_UNDECIDED_CELLS},
+    {"unknown", STATISTIC_UNKNOWN_CHIPS, STATISTIC_UNKNOWN_CELLS},
+    {"not_analysed", STATISTIC_NOT_ANALYSED_CHIPS, STATISTIC_NOT_ANALYSED_CELLS},
+};
+
+/* 0: there are none. */
+static double value_of_image(const struct statistics *statistics, const char *name)
+{
+    const struct statistic *item = statistics_find(statistics, STATISTIC_OF_IMAGE, name);
+    return item != NULL ? item->value : 0.0;
+}
+
+int statistics_json_add_no_classes(json_t *object, const struct statistics *statistics,
+                                   double cell_area_nm2, struct error *err)
+{
+    for (size_t i = 0; i < sizeof(no_classes) / sizeof(no_classes[0]); i++) {
+        const double n_chips = value_of_image(statistics, no_classes[i].chips);
+        const double n_cells = value_of_image(statistics, no_classes[i].cells);
+        if (!is_count(n_chips))
+            return error_set(err, ERROR_CORRUPT, "%s is no number of chips", no_classes[i].chips);
+        json_t *value = json_pack("{s:o, s:o}", "n_chips", to_json(COUNT, n_chips, NAN), "area_nm2",
+                                  to_json(AREA, n_cells, cell_area_nm2));
+        if (json_object_set_new(object, no_classes[i].key, value) != 0)
+            return error_set_nomem(err, "a result's statistics");
+    }
+    return 0;
+}

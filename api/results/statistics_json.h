@@ -17,4 +17,9 @@ double statistics_cell_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
                         double cell_area_nm2, struct error *err);
 
+/* The chips without a class: "undecided", "unknown" and "not_analysed", each {"n_chips",
+ * "area_nm2"}, all 0 where the statistics have none. Errors as above. */
+int statistics_json_add_no_classes(json_t *object, const struct statistics *statistics,
+                                   double cell_area_nm2, struct error *err);
+
 #endif

@@ -63,7 +63,7 @@ static int read_quantity(struct db_stmt *stmt, struct db_result *result, size_t 
     }
     struct db_quantity *out = &result->quantities[result->n_quantities++];
     out->class_index =
-        (int32_t)db_column_int(stmt, "class_index", DB_QUANTITY_OF_IMAGE, DB_LABEL_UNKNOWN - 1);
+        (int32_t)db_column_int(stmt, "class_index", DB_QUANTITY_OF_IMAGE, DB_LABEL_UNDECIDED - 1);
     db_column_copy(stmt, "name", out->name, sizeof(out->name));
     db_column_copy(stmt, "unit", out->unit, sizeof(out->unit));
     out->value = db_column_double(stmt, "value");

@@ -13,8 +13,9 @@
 #include "db/page.h"
 
 enum {
+    ANALYSIS_SIZE_MAX = 1 << 20,
     GRID_SIDE_MAX = 32768, /* rows or columns: an image has at most as many pixels a side */
-    CLASSES_MAX = DB_LABEL_UNKNOWN, /* labels are u16, and the two at the top are no classes */
+    CLASSES_MAX = DB_LABEL_UNDECIDED, /* labels are u16, and those at the top are no classes */
 };
 
 #define COLUMNS                                                                                    \
@@ -35,7 +36,7 @@ static const char *find_fault(const struct db_result *result, int *map)
     uint64_t n_chips = n_chips_of(result);
     for (uint64_t i = 0; i < n_chips; i++) {
         *map = 0;
-        if (result->labels[i] >= result->n_classes && result->labels[i] < DB_LABEL_UNKNOWN)
+        if (result->labels[i] >= result->n_classes && result->labels[i] < DB_LABEL_UNDECIDED)
             return "holds a label that is no class";
         *map = 2;
         if (result->distances != NULL && !isfinite(result->distances[i]))
@@ -193,6 +194,24 @@ static int insert_row(struct db_connection *writer, const struct db_result *resu
     return db_stmt_run(stmt, NULL, err);
 }
 
+static int insert_analysis(struct db_connection *writer, const struct db_result *result,
+                           struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    if (result->analysis == NULL)
+        return 0;
+    int rc = db_stmt_prepare(&stmt, writer, "storing a result's analysis",
+                             "INSERT INTO result_analyses (job_id, image_id, analysis)"
+                             " VALUES (?, ?, ?)",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, result->job_id);
+    db_bind_text(stmt, result->image_id);
+    db_bind_text(stmt, result->analysis);
+    return db_stmt_run(stmt, NULL, err);
+}
+
 static int insert_in(struct db_connection *writer, const struct db_result *result,
                      const struct maps *maps, const struct db_lease *lease, uint64_t n_chips_done,
                      struct error *err)
@@ -211,6 +230,8 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
                        result->job_id);
     if (rc == 0)
         rc = insert_row(writer, result, maps, err);
+    if (rc == 0)
+        rc = insert_analysis(writer, result, err);
     for (size_t i = 0; rc == 0 && i < result->n_quantities; i++)
         rc = db_quantity_insert(writer, result, &result->quantities[i], err);
     if (rc != 0)
@@ -296,6 +317,33 @@ static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *
     return db_stmt_fault(stmt, err);
 }
 
+static int read_analysis(struct db_connection *reader, struct db_result *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, reader, "reading a result's analysis",
+                             "SELECT analysis FROM result_analyses"
+                             " WHERE job_id = ? AND image_id = ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, out->job_id);
+    db_bind_text(stmt, out->image_id);
+    rc = db_stmt_step(stmt, err);
+    if (rc > 0) {
+        out->analysis = db_column_text(stmt, "analysis", ANALYSIS_SIZE_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
+    return rc;
+}
+
+/* What other tables have of a result. */
+static int read_rest(struct db_connection *reader, struct db_result *out, struct error *err)
+{
+    int rc = read_analysis(reader, out, err);
+    return rc != 0 ? rc : db_quantities_read(reader, out, err);
+}
+
 static int get_from(struct db_connection *reader, const char *job_id, const char *image_id,
                     enum db_result_maps maps, struct db_result *out, struct error *err)
 {
@@ -321,7 +369,7 @@ static int get_from(struct db_connection *reader, const char *job_id, const char
     if (rc == 0 && maps == DB_RESULT_WITH_MAPS)
         rc = read_maps(stmt, out, err);
     db_stmt_finish(stmt);
-    return rc != 0 ? rc : db_quantities_read(reader, out, err);
+    return rc != 0 ? rc : read_rest(reader, out, err);
 }
 
 int db_result_get(struct db *db, const char *job_id, const char *image_id, enum db_result_maps maps,
@@ -494,7 +542,7 @@ static int list_from(struct db_connection *reader, const char *job_id, const str
     rc = read_page(stmt, page->limit, list, err);
     db_stmt_finish(stmt);
     for (size_t i = 0; rc == 0 && i < list->n_items; i++)
-        rc = db_quantities_read(reader, &list->items[i], err);
+        rc = read_rest(reader, &list->items[i], err);
     return rc;
 }
 
@@ -538,6 +586,7 @@ void db_result_clear(struct db_result *result)
     free(result->labels);
     free(result->probabilities);
     free(result->distances);
+    free(result->analysis);
     *result = (struct db_result){0};
 }
 

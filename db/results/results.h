@@ -7,6 +7,7 @@
 /* A label is the index of a class, or one of these for a chip that has none. The engine's labels
  * are the same, which is checked where both are known. */
 enum {
+    DB_LABEL_UNDECIDED = 65533,
     DB_LABEL_UNKNOWN = 65534,
     DB_LABEL_NOT_ANALYSED = 65535,
 };
@@ -40,6 +41,8 @@ struct db_result {
     uint16_t *labels;     /* rows x columns; NULL when not asked for */
     float *probabilities; /* rows x columns x n_classes; NULL when not asked for */
     float *distances;     /* rows x columns; NULL when not asked for */
+    char *analysis; /* what it says of how it came about, a JSON object as text; NULL: nothing,
+                       as results that were stored before there was such a text */
     char created_at[DB_TIME_SIZE];
 };
 

@@ -293,6 +293,16 @@ static const struct db_migration all[] = {
     /* Those that are there were made when there were chips alone. */
     {"what encoders encode",
      "ALTER TABLE encoders ADD COLUMN encoding TEXT NOT NULL DEFAULT 'chips';", DB_REFERENCES_HELD},
+    /* A table of its own: in the results' rows it would stand behind their maps. */
+    {"what results say of how they came about",
+     "CREATE TABLE result_analyses ("
+     "  job_id TEXT NOT NULL,"
+     "  image_id TEXT NOT NULL,"
+     "  analysis TEXT NOT NULL,"
+     "  PRIMARY KEY (job_id, image_id),"
+     "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
+     "    ON DELETE CASCADE);",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

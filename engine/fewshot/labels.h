@@ -8,11 +8,13 @@
 #include "base/error.h"
 
 enum {
+    LABEL_UNDECIDED = 65533,    /* analysed, and nothing tells which of the classes it is */
     LABEL_UNKNOWN = 65534,      /* analysed, and like none of the classes */
     LABEL_NOT_ANALYSED = 65535, /* left out of the analysis: of every fraction and statistic */
 };
 
-/* "unknown", "not analysed", or the class's own of `names` (borrowed). The label is valid. */
+/* "undecided", "unknown", "not analysed", or the class's own of `names` (borrowed). The label is
+ * valid. */
 const char *label_name(uint16_t label, const char *const *names);
 
 /* ERROR_INVALID names the first label that is neither a class nor one of the above. The labels are

@@ -10,9 +10,20 @@
 #include "engine/fewshot/labels.h"
 #include "engine/fewshot/map/regions.h"
 
-enum { PER_CLASS = 8 };
+enum {
+    PER_CLASS = 8,
+    NO_CLASSES = LABEL_NOT_ANALYSED - LABEL_UNDECIDED + 1, /* labels that are no class */
+    PER_NO_CLASS = 2,
+};
 
-/* What is counted of a class. */
+/* Chips and cells of each label that is no class, in the order of the labels. */
+static const char *const no_class_names[NO_CLASSES][PER_NO_CLASS] = {
+    {STATISTIC_UNDECIDED_CHIPS, STATISTIC_UNDECIDED_CELLS},
+    {STATISTIC_UNKNOWN_CHIPS, STATISTIC_UNKNOWN_CELLS},
+    {STATISTIC_NOT_ANALYSED_CHIPS, STATISTIC_NOT_ANALYSED_CELLS},
+};
+
+/* What is counted of a label. */
 struct count {
     uint64_t n_chips;
     uint64_t n_regions_4, n_regions_8;
@@ -20,25 +31,38 @@ struct count {
     double probability; /* sum over its chips */
 };
 
+/* Of all labels. */
+struct counts {
+    struct count classes[CLASSIFIER_CLASSES_MAX];
+    struct count no_classes[NO_CLASSES];
+    uint64_t n_pixels; /* of all cells but those that were left out */
+};
+
+/* The label is valid. */
+static struct count *count_of(struct counts *counts, uint16_t label)
+{
+    return label < CLASSIFIER_CLASSES_MAX ? &counts->classes[label]
+                                          : &counts->no_classes[label - LABEL_UNDECIDED];
+}
+
 /* The map, and what its cells add up to. */
 struct areas {
     struct fine_map map;
     uint16_t *labels; /* of its cells; owned */
     uint32_t n_classes;
-    struct count *counts;
-    uint64_t n_pixels; /* of all cells but those that were left out */
+    struct counts *counts;
 };
 
-static void count_chips(const struct fine_source *source, struct count *counts)
+static void count_chips(const struct fine_source *source, struct counts *counts)
 {
     const uint64_t n_chips = grid_n_chips(source->grid);
     const uint32_t n_classes = source->n_classes;
     for (uint64_t i = 0; i < n_chips; i++) {
         const uint16_t label = source->labels[i];
-        if (label >= n_classes)
-            continue;
-        counts[label].n_chips++;
-        counts[label].probability += source->probabilities[i * n_classes + label];
+        struct count *count = count_of(counts, label);
+        count->n_chips++;
+        if (label < n_classes)
+            count->probability += source->probabilities[i * n_classes + label];
     }
 }
 
@@ -56,10 +80,9 @@ static void take_row(void *context, uint32_t row, const uint16_t *labels)
     const uint64_t height = length(&map->y, row);
     for (uint32_t column = 0; column < map->x.n_cells; column++) {
         const uint64_t n_pixels = height * length(&map->x, column);
-        if (labels[column] < areas->n_classes)
-            areas->counts[labels[column]].n_pixels += n_pixels;
+        count_of(areas->counts, labels[column])->n_pixels += n_pixels;
         if (labels[column] != LABEL_NOT_ANALYSED)
-            areas->n_pixels += n_pixels;
+            areas->counts->n_pixels += n_pixels;
     }
     memcpy(areas->labels + (size_t)row * map->x.n_cells, labels, map->x.n_cells * sizeof(*labels));
 }
@@ -72,15 +95,14 @@ static int count_regions(const struct areas *areas, struct error *err)
     if (rc < 0)
         return rc;
     for (uint32_t k = 0; k < areas->n_classes; k++) {
-        areas->counts[k].n_regions_4 = regions_4[k];
-        areas->counts[k].n_regions_8 = regions_8[k];
+        areas->counts->classes[k].n_regions_4 = regions_4[k];
+        areas->counts->classes[k].n_regions_8 = regions_8[k];
     }
     return 0;
 }
 
-/* Fills the counts (zero before); *n_pixels: of all cells that were analysed. */
-static int count_areas(const struct fine_source *source, struct count *counts, uint64_t *n_pixels,
-                       struct error *err)
+/* Fills the counts (zero before). */
+static int count_areas(const struct fine_source *source, struct counts *counts, struct error *err)
 {
     struct areas areas = {.n_classes = source->n_classes, .counts = counts};
     fine_map_plan(source->grid, &areas.map);
@@ -94,26 +116,23 @@ static int count_areas(const struct fine_source *source, struct count *counts, u
     int rc = fine_map_visit_labels(source, take_row, &areas, err);
     if (rc == 0)
         rc = count_regions(&areas, err);
-    if (rc == 0)
-        *n_pixels = areas.n_pixels;
     free(areas.labels);
     return rc;
 }
 
-static void add(struct statistics *statistics, uint32_t class_index, const char *name, double value)
+static void add(struct statistics *statistics, int32_t class_index, const char *name, double value)
 {
-    statistics->items[statistics->n_items++] =
-        (struct statistic){.class_index = (int32_t)class_index,
-                           .name = name,
-                           .unit = "",
-                           .value = value,
-                           .low = NAN,
-                           .high = NAN};
+    statistics->items[statistics->n_items++] = (struct statistic){.class_index = class_index,
+                                                                  .name = name,
+                                                                  .unit = "",
+                                                                  .value = value,
+                                                                  .low = NAN,
+                                                                  .high = NAN};
 }
 
 /* At most PER_CLASS numbers. Of a class that wins no cell, chips may be left, and the other way
  * round: overlapping windows outvote each other. */
-static void describe(struct statistics *statistics, uint32_t class_index, const struct count *count,
+static void describe(struct statistics *statistics, int32_t class_index, const struct count *count,
                      uint64_t n_pixels, double pixels_per_cell)
 {
     const double n = (double)count->n_chips, n_regions = (double)count->n_regions_8;
@@ -130,21 +149,37 @@ static void describe(struct statistics *statistics, uint32_t class_index, const 
         n_regions > 0 ? area / n_regions : 0.0);
 }
 
+/* Of the labels that are no class those that are there. */
+static void describe_no_classes(struct statistics *statistics, const struct counts *counts,
+                                double pixels_per_cell)
+{
+    for (uint32_t i = 0; i < NO_CLASSES; i++) {
+        const struct count *count = &counts->no_classes[i];
+        if (count->n_chips == 0 && count->n_pixels == 0)
+            continue;
+        add(statistics, STATISTIC_OF_IMAGE, no_class_names[i][0], (double)count->n_chips);
+        add(statistics, STATISTIC_OF_IMAGE, no_class_names[i][1],
+            (double)count->n_pixels / pixels_per_cell);
+    }
+}
+
 int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err)
 {
     const struct grid_params *grid = &source->grid->params;
-    struct count counts[CLASSIFIER_CLASSES_MAX] = {0};
+    const double pixels_per_cell = (double)grid->stride_x * grid->stride_y;
+    struct counts counts = {0};
     struct statistics statistics = {0};
-    uint64_t n_pixels = 0;
-    int rc = count_areas(source, counts, &n_pixels, err);
+    int rc = count_areas(source, &counts, err);
     if (rc < 0)
         return rc;
-    statistics.items = calloc((size_t)source->n_classes * PER_CLASS, sizeof(*statistics.items));
+    statistics.items = calloc((size_t)source->n_classes * PER_CLASS + NO_CLASSES * PER_NO_CLASS,
+                              sizeof(*statistics.items));
     if (statistics.items == NULL)
         return error_set_nomem(err, "the statistics");
-    count_chips(source, counts);
+    count_chips(source, &counts);
+    describe_no_classes(&statistics, &counts, pixels_per_cell);
     for (uint32_t k = 0; k < source->n_classes; k++)
-        describe(&statistics, k, &counts[k], n_pixels, (double)grid->stride_x * grid->stride_y);
+        describe(&statistics, (int32_t)k, &counts.classes[k], counts.n_pixels, pixels_per_cell);
     *out = statistics;
     return 0;
 }

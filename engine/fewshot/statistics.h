@@ -13,7 +13,7 @@
 /* Of a class. Means are 0 when there is nothing to average. What is about places is read off the
  * map (fine_map.h): where windows overlap, its cells and not the chips part the image. */
 #define STATISTIC_CHIPS "n_chips"
-/* area of the class / area of all cells that were analysed, unknown ones too */
+/* area of the class / area of all cells that were analysed, undecided and unknown ones too */
 #define STATISTIC_AREA_FRACTION "area_fraction"
 /* area in cells of stride x stride pixels: one that is cut short counts as its part of them. A
  * chip that overlaps no other stands for one */
@@ -26,6 +26,14 @@
 /* n_chips / n_regions_8, and area_cells / n_regions_8 */
 #define STATISTIC_MEAN_REGION_CHIPS "mean_region_chips"
 #define STATISTIC_MEAN_REGION_CELLS "mean_region_cells"
+
+/* Of the image: chips without a class, and their area as above; left out where there are none. */
+#define STATISTIC_UNDECIDED_CHIPS    "undecided_chips"
+#define STATISTIC_UNDECIDED_CELLS    "undecided_cells"
+#define STATISTIC_UNKNOWN_CHIPS      "unknown_chips"
+#define STATISTIC_UNKNOWN_CELLS      "unknown_cells"
+#define STATISTIC_NOT_ANALYSED_CHIPS "not_analysed_chips"
+#define STATISTIC_NOT_ANALYSED_CELLS "not_analysed_cells"
 
 enum { STATISTIC_OF_IMAGE = -1 }; /* class_index of a number about the image as a whole */
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/job/analysis_text.h"
 #include "api/results/labels_csv.h"
 #include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
@@ -189,31 +190,34 @@ static int write_overlay(const struct run *run, const char *directory, struct er
 }
 
 /* The names are those of the service's results; areas are null when the file has no pixel size. */
-static int classes_to_json(const struct run *run, json_t *out, struct error *err)
+static int add_classes(const struct run *run, json_t *root, struct error *err)
 {
     const struct grid_params *grid = &run->grid.params;
     const double cell_area = statistics_cell_area_nm2(
         image_calibration_square_nm(&run->image.info.calibration), grid->stride_x, grid->stride_y);
-    int rc = 0;
+    json_t *classes = json_array();
+    int rc = json_object_set_new(root, "classes", classes) == 0
+                 ? 0
+                 : error_set_nomem(err, "statistics.json");
     for (uint32_t i = 0; i < run->support.n_classes && rc == 0; i++) {
         json_t *class = json_pack("{s:s}", "name", run->support.names[i]);
-        rc = json_array_append_new(out, class) == 0
+        rc = json_array_append_new(classes, class) == 0
                  ? statistics_json_add(class, &run->result.statistics, i, cell_area, err)
                  : error_set_nomem(err, "statistics.json");
     }
-    return rc;
+    return rc == 0 ? statistics_json_add_no_classes(root, &run->result.statistics, cell_area, err)
+                   : rc;
 }
 
 static int write_statistics(const struct run *run, const char *directory, struct error *err)
 {
-    json_t *classes = json_array();
-    int rc = classes_to_json(run, classes, err);
     json_t *root =
         json_pack("{s:{s:i, s:i}, s:o, s:s, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
                   "columns", (int)run->grid.columns, "map", map_json_create(&run->grid), "encoding",
                   encoding_name(embedder_encoding(run->session.embedder)), "temperature",
-                  run->result.chips.temperature, "classes", classes);
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+                  run->result.chips.temperature, "analysis", analysis_text_json(&run->result));
+    int rc = root == NULL ? error_set_nomem(err, "statistics.json") : add_classes(run, root, err);
+    char *text = rc == 0 ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     if (rc == 0)
         rc = text == NULL ? error_set_nomem(err, "statistics.json")
                           : file_write(directory, "statistics.json", text, strlen(text), err);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/job/analysis_text.h"
 #include "base/clock.h"
 #include "db/results/results.h"
 #include "engine/fewshot/analysis.h"
@@ -21,7 +22,8 @@
 
 /* ---- results ---- */
 
-_Static_assert((int)LABEL_UNKNOWN == (int)DB_LABEL_UNKNOWN &&
+_Static_assert((int)LABEL_UNDECIDED == (int)DB_LABEL_UNDECIDED &&
+                   (int)LABEL_UNKNOWN == (int)DB_LABEL_UNKNOWN &&
                    (int)LABEL_NOT_ANALYSED == (int)DB_LABEL_NOT_ANALYSED,
                "the database and the engine agree on labels that are no class");
 
@@ -58,20 +60,22 @@ static int store_result(struct job_state *state, struct job_image *image,
         .offset_y = grid->offset_y,
         .n_classes = chips->n_classes,
         .temperature = chips->temperature,
+        .analysis = analysis_text_create(analysis),
         .quantities = make_quantities(&analysis->statistics),
         .n_quantities = analysis->statistics.n_items,
         .labels = chips->labels,
         .probabilities = chips->probabilities,
         .distances = chips->distances,
     };
-    if (result.quantities == NULL)
-        return error_set_nomem(err, "a result's statistics");
     snprintf(result.job_id, sizeof(result.job_id), "%s", state->job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", image->row.id);
     snprintf(result.edge, sizeof(result.edge), "%s", grid_edge_name(grid->edge));
-    int rc = db_result_insert(state->engine->db, &result, state->lease,
-                              atomic_load(&state->control->n_chips_done), err);
+    int rc = result.quantities == NULL || result.analysis == NULL
+                 ? error_set_nomem(err, "a result's statistics")
+                 : db_result_insert(state->engine->db, &result, state->lease,
+                                    atomic_load(&state->control->n_chips_done), err);
     free(result.quantities);
+    free(result.analysis);
     return rc;
 }
 

@@ -99,9 +99,9 @@ static struct span next_windows(const struct fine_axis *axis, uint32_t cell, str
 
 /* ---- sums ---- */
 
-/* Of windows: how many were analysed, how many of those are unknown. */
+/* Of windows: how many were analysed, how many of those have no class. */
 struct tally {
-    uint32_t n_analysed, n_unknown;
+    uint32_t n_analysed, n_unknown, n_undecided;
 };
 
 struct scan {
@@ -160,6 +160,7 @@ static void scan_row(struct scan *scan, uint32_t row, int sign)
             sums[k] += sign * to_fixed(probabilities[k]);
         scan->tallies[column].n_analysed += (uint32_t)sign;
         scan->tallies[column].n_unknown += label == LABEL_UNKNOWN ? (uint32_t)sign : 0;
+        scan->tallies[column].n_undecided += label == LABEL_UNDECIDED ? (uint32_t)sign : 0;
     }
 }
 
@@ -172,6 +173,7 @@ static void scan_column(struct scan *scan, uint32_t column, int sign)
         scan->cell[k] += sign * sums[k];
     scan->cell_tally.n_analysed += (uint32_t)sign * tally->n_analysed;
     scan->cell_tally.n_unknown += (uint32_t)sign * tally->n_unknown;
+    scan->cell_tally.n_undecided += (uint32_t)sign * tally->n_undecided;
 }
 
 static uint16_t cell_label(const struct scan *scan)
@@ -182,6 +184,8 @@ static uint16_t cell_label(const struct scan *scan)
         return LABEL_NOT_ANALYSED;
     if (tally->n_unknown > tally->n_analysed / 2)
         return LABEL_UNKNOWN;
+    if (tally->n_undecided > tally->n_analysed / 2)
+        return LABEL_UNDECIDED;
     for (uint32_t k = 1; k < scan->n_used; k++) {
         if (scan->cell[k] > scan->cell[best])
             best = k;
@@ -213,7 +217,7 @@ static void scan_cells(struct scan *scan, uint16_t *labels, float *probabilities
     struct span columns = {0, 0};
     for (uint32_t k = 0; k < scan->n_used; k++)
         scan->cell[k] = 0;
-    scan->cell_tally = (struct tally){0, 0};
+    scan->cell_tally = (struct tally){0};
     for (uint32_t i = 0; i < scan->map.x.n_cells; i++) {
         columns = scan_move(scan, i, columns);
         if (labels != NULL)

@@ -6,9 +6,9 @@
  * stride, up to where the last window ends, which cuts the last cell short. A cell's probabilities
  * are the mean of those of the windows that cover its centre (a window covers its first edge, not
  * its last); windows that were not analysed are left out. Its label is the class with the highest
- * mean, of equal ones the lower index; LABEL_UNKNOWN where more than half of the windows are
- * unknown; LABEL_NOT_ANALYSED where there is none. Without overlap along both axes the map holds
- * what the windows have, unchanged.
+ * mean, of equal ones the lower index; LABEL_UNDECIDED or LABEL_UNKNOWN where more than half of the
+ * windows are that; LABEL_NOT_ANALYSED where there is none. Without overlap along both axes the map
+ * holds what the windows have, unchanged.
  *
  * Sums are exact: probabilities are counted in whole steps of 2^-30. So a cell has the same bytes
  * whichever others are asked for, and in whatever order its windows come. */

@@ -21,13 +21,15 @@ static const struct rgb okabe_ito[] = {
 enum { N_OKABE_ITO = sizeof(okabe_ito) / sizeof(*okabe_ito) };
 
 /* Chips without a class are no colour. */
-static const struct rgb unknown_color = {128, 128, 128}, not_analysed_color = {0, 0, 0};
+static const struct rgb undecided_color = {192, 192, 192}, unknown_color = {128, 128, 128},
+                        not_analysed_color = {0, 0, 0};
 
-/* An indexed map holds the low byte of a label: 254 and 255 for chips without a class. */
-enum { PALETTE_SIZE = 256, UNKNOWN_INDEX = 254, NOT_ANALYSED_INDEX = 255 };
-_Static_assert((uint8_t)LABEL_UNKNOWN == UNKNOWN_INDEX &&
+/* An indexed map holds the low byte of a label: 253 to 255 for chips without a class. */
+enum { PALETTE_SIZE = 256, UNDECIDED_INDEX = 253, UNKNOWN_INDEX = 254, NOT_ANALYSED_INDEX = 255 };
+_Static_assert((uint8_t)LABEL_UNDECIDED == UNDECIDED_INDEX &&
+                   (uint8_t)LABEL_UNKNOWN == UNKNOWN_INDEX &&
                    (uint8_t)LABEL_NOT_ANALYSED == NOT_ANALYSED_INDEX &&
-                   (int)CLASSIFIER_CLASSES_MAX <= (int)UNKNOWN_INDEX,
+                   (int)CLASSIFIER_CLASSES_MAX <= (int)UNDECIDED_INDEX,
                "each label has a low byte of its own");
 
 static uint8_t to_byte(double value)
@@ -65,6 +67,8 @@ struct rgb maps_default_color(uint32_t index)
 static struct rgb palette_color(const struct rgb *colors, uint8_t index)
 {
     switch (index) {
+    case UNDECIDED_INDEX:
+        return undecided_color;
     case UNKNOWN_INDEX:
         return unknown_color;
     case NOT_ANALYSED_INDEX:
@@ -123,6 +127,7 @@ static int write_indices(const uint8_t *indices, uint32_t width, uint32_t height
 {
     struct rgb palette[PALETTE_SIZE] = {0};
     memcpy(palette, colors, n_classes * sizeof(*colors));
+    palette[UNDECIDED_INDEX] = undecided_color;
     palette[UNKNOWN_INDEX] = unknown_color;
     palette[NOT_ANALYSED_INDEX] = not_analysed_color;
     const size_t n = (size_t)width * height;

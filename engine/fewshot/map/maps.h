@@ -13,8 +13,8 @@
  * and Ito 2008) first, then further distinct hues. */
 struct rgb maps_default_color(uint32_t index);
 
-/* Indexed PNG, one pixel a cell, palette = class colours (n_classes, borrowed); 254 (grey) is
- * unknown, 255 (black) not analysed. */
+/* Indexed PNG, one pixel a cell, palette = class colours (n_classes, borrowed); 253 (light
+ * grey) is undecided, 254 (grey) unknown, 255 (black) not analysed. */
 int maps_labels(const struct fine_source *source, const struct rgb *colors, struct png_bytes *out,
                 struct error *err);
 

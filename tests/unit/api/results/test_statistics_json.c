@@ -84,11 +84,34 @@ static void what_is_missing_or_no_count_is_corrupt(void **state)
     }
 }
 
+static void chips_without_a_class_are_told_apart(void **state)
+{
+    (void)state;
+    struct statistic of_image[] = {
+        {STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CHIPS, "", 3, NAN, NAN},
+        {STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CELLS, "", 2.5, NAN, NAN},
+    };
+    const struct statistics some = {of_image, 2};
+    struct error err;
+    json_t *object = json_object();
+    assert_int_equal(statistics_json_add_no_classes(object, &some, 4.0, NULL), 0);
+    char *text = json_dumps(object, JSON_COMPACT);
+    assert_string_equal(text, "{\"undecided\":{\"n_chips\":0,\"area_nm2\":0.0},"
+                              "\"unknown\":{\"n_chips\":3,\"area_nm2\":10.0},"
+                              "\"not_analysed\":{\"n_chips\":0,\"area_nm2\":0.0}}");
+    free(text);
+    of_image[0].value = -1.0;
+    assert_int_equal(statistics_json_add_no_classes(object, &some, NAN, &err), ERROR_CORRUPT);
+    assert_string_equal(err.message, "unknown_chips is no number of chips");
+    json_decref(object);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_class_is_told_in_one_order, set_up),
         cmocka_unit_test_setup(areas_are_those_of_the_cells, set_up),
+        cmocka_unit_test(chips_without_a_class_are_told_apart),
         cmocka_unit_test_setup(what_is_missing_or_no_count_is_corrupt, set_up),
     };
     return test_run(tests);

@@ -21,6 +21,7 @@ enum { N_QUANTITIES = sizeof(quantities) / sizeof(quantities[0]) };
 static uint16_t labels[N_CHIPS] = {0, 0, 1, 0, 1, 0};
 static float probabilities[N_CHIPS * N_CLASSES] = {1,    0,    0.75F, 0.25F, 0.1F, 0.9F,
                                                    0.6F, 0.4F, 0.2F,  0.8F,  1,    1e-30F};
+static char analysis[] = "{\"program\":\"1\"}";
 static float distances[N_CHIPS] = {0, 1.5F, 2, 3e10F, 0.1F, 7};
 
 /* A claimed job of owner "w" and a result for its only image. */
@@ -47,7 +48,8 @@ static void prepare(struct fixture *f, char job_id[DB_ID_SIZE], struct db_lease 
                                  .n_quantities = N_QUANTITIES,
                                  .labels = labels,
                                  .probabilities = probabilities,
-                                 .distances = distances};
+                                 .distances = distances,
+                                 .analysis = analysis};
     memcpy(result->job_id, job_id, DB_ID_SIZE);
     memcpy(result->image_id, f->image_id, DB_ID_SIZE);
 }
@@ -87,24 +89,29 @@ static void a_result_comes_back_to_the_bit(void **state)
     assert_memory_equal(read.probabilities, probabilities, sizeof(probabilities));
     assert_memory_equal(read.distances, distances, sizeof(distances));
     assert_quantities(&read);
+    assert_string_equal(read.analysis, analysis);
     db_result_clear(&read);
+    fixture_close(f);
+    fixture_edit(f, "DELETE FROM result_analyses"); /* as results were stored before it */
+    assert_ok(fixture_open(f));
     assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITHOUT_MAPS, &read, &f->err));
     assert_null(read.labels);
+    assert_null(read.analysis);
     assert_quantities(&read);
     db_result_clear(&read);
 }
 
-/* Whatever lies between the classes and the two at the top of the range stays an error. */
+/* Whatever lies between the classes and those at the top of the range stays an error. */
 static void labels_may_say_that_there_is_no_class(void **state)
 {
     struct fixture *f = *state;
     char job_id[DB_ID_SIZE];
     struct db_result result, read;
-    uint16_t none[N_CHIPS] = {0, DB_LABEL_UNKNOWN, DB_LABEL_NOT_ANALYSED, 1, 0, 0};
+    uint16_t none[N_CHIPS] = {0, DB_LABEL_UNKNOWN, DB_LABEL_NOT_ANALYSED, 1, DB_LABEL_UNDECIDED, 0};
     struct db_lease lease;
     prepare(f, job_id, &lease, &result);
     result.labels = none;
-    none[3] = DB_LABEL_UNKNOWN - 1;
+    none[3] = DB_LABEL_UNDECIDED - 1;
     assert_int_equal(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err), ERROR_INVALID);
     none[3] = 1;
     assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
@@ -112,7 +119,7 @@ static void labels_may_say_that_there_is_no_class(void **state)
     assert_memory_equal(read.labels, none, sizeof(none));
     db_result_clear(&read);
     fixture_close(f);
-    fixture_edit(f, "UPDATE results SET labels = X'0000FDFFFFFF010000000000'");
+    fixture_edit(f, "UPDATE results SET labels = X'0000FCFFFFFF010000000000'");
     assert_ok(fixture_open(f));
     assert_int_equal(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &read, &f->err),
                      ERROR_CORRUPT);

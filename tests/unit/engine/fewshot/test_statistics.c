@@ -209,6 +209,11 @@ static void chips_without_a_class_are_no_class(void **state)
     assert_int_equal(count(&s, 0, STATISTIC_REGIONS_8), 2);
     assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), 2);
     assert_true(value(&s, 0, STATISTIC_MEAN_REGION_CHIPS) == 3.0);
+    assert_int_equal(count(&s, STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CHIPS), 1);
+    assert_true(value(&s, STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CELLS) == 1.0);
+    assert_int_equal(count(&s, STATISTIC_OF_IMAGE, STATISTIC_NOT_ANALYSED_CHIPS), 3);
+    assert_true(value(&s, STATISTIC_OF_IMAGE, STATISTIC_NOT_ANALYSED_CELLS) == 3.0);
+    assert_null(statistics_find(&s, STATISTIC_OF_IMAGE, STATISTIC_UNDECIDED_CHIPS));
     statistics_clear(&s);
 
     const uint16_t nothing[] = {none, none};
@@ -285,7 +290,7 @@ static void bad_labels_are_refused(void **state)
     struct error err;
     assert_int_equal(compute(labels, probabilities, 1, 2, 2, &s, &err), ERROR_INVALID);
     assert_string_equal(err.message, "chip 1: label 2, the last class is 1");
-    const uint16_t below_the_reserved[] = {0, 65533};
+    const uint16_t below_the_reserved[] = {0, 65532};
     assert_int_equal(compute(below_the_reserved, probabilities, 1, 2, 2, &s, &err), ERROR_INVALID);
 }
 

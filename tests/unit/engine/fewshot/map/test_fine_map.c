@@ -113,7 +113,7 @@ static void fill(struct random *random, uint64_t n_windows, uint32_t share_witho
         }
         labels[i] = (uint16_t)best;
         if (random_below(random, 100) < share_without_class)
-            labels[i] = random_below(random, 2) == 0 ? LABEL_UNKNOWN : LABEL_NOT_ANALYSED;
+            labels[i] = (uint16_t)(LABEL_UNDECIDED + random_below(random, 3));
     }
 }
 
@@ -125,7 +125,7 @@ static void check_cell(const struct fine_source *source, const struct kept *kept
     const double x = 0.5 * (fine_axis_begin(&map->x, column) + fine_axis_end(&map->x, column));
     const double y = 0.5 * (fine_axis_begin(&map->y, row) + fine_axis_end(&map->y, row));
     double sums[CLASSES] = {0};
-    uint32_t n = 0, n_unknown = 0, best = 0;
+    uint32_t n = 0, n_unknown = 0, n_undecided = 0, best = 0;
     for (uint64_t i = 0; i < grid_n_chips(source->grid); i++) {
         const struct chip_rect r = grid_chip(source->grid, i);
         if (x < r.x || x >= r.x + r.width || y < r.y || y >= r.y + r.height ||
@@ -133,6 +133,7 @@ static void check_cell(const struct fine_source *source, const struct kept *kept
             continue;
         n++;
         n_unknown += source->labels[i] == LABEL_UNKNOWN;
+        n_undecided += source->labels[i] == LABEL_UNDECIDED;
         for (uint32_t k = 0; k < CLASSES; k++)
             sums[k] += source->probabilities[i * CLASSES + k];
     }
@@ -144,7 +145,9 @@ static void check_cell(const struct fine_source *source, const struct kept *kept
         assert_true(kept->probabilities[at] == 0.0f);
         return;
     }
-    assert_int_equal(kept->labels[at], 2 * n_unknown > n ? LABEL_UNKNOWN : best);
+    assert_int_equal(kept->labels[at], 2 * n_unknown > n     ? LABEL_UNKNOWN
+                                       : 2 * n_undecided > n ? LABEL_UNDECIDED
+                                                             : best);
     assert_float_equal(kept->probabilities[at], sums[class_index] / n, 1e-7);
 }
 

@@ -69,9 +69,9 @@ static void labels_are_one_pixel_a_chip(void **state)
 static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
 {
     (void)state;
-    struct grid grid = plan(30, 10, 10, 0, GRID_EDGE_DROP);
-    const uint16_t labels[] = {2, LABEL_UNKNOWN, LABEL_NOT_ANALYSED};
-    const uint8_t expected[] = {0, 0, 250, 128, 128, 128, 0, 0, 0};
+    struct grid grid = plan(40, 10, 10, 0, GRID_EDGE_DROP);
+    const uint16_t labels[] = {2, LABEL_UNKNOWN, LABEL_NOT_ANALYSED, LABEL_UNDECIDED};
+    const uint8_t expected[] = {0, 0, 250, 128, 128, 128, 0, 0, 0, 192, 192, 192};
     struct png_bytes bytes;
     uint32_t width, height;
     struct fine_source source = source_of(&grid, labels);
@@ -81,20 +81,21 @@ static void chips_without_a_class_are_grey_black_or_left_alone(void **state)
     free(pixels);
     png_bytes_clear(&bytes);
 
-    static const uint8_t plane[30 * 10];
-    const uint8_t blended[] = {0, 0, 100, 51, 51, 51, 0, 0, 0}; /* 0.4 of a colour over black */
-    assert_int_equal(maps_overlay(&source, plane, colors, 30, &bytes, NULL), 0);
+    static const uint8_t plane[40 * 10];
+    const uint8_t blended[] = {0, 0, 100, 51, 51, 51,
+                               0, 0, 0,   77, 77, 77}; /* 0.4 of a colour over black */
+    assert_int_equal(maps_overlay(&source, plane, colors, 40, &bytes, NULL), 0);
     pixels = decode(&bytes, &width, &height);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         assert_memory_equal(pixels + 3 * (10 * i + 5), blended + 3 * i, 3);
     free(pixels);
     png_bytes_clear(&bytes);
 
-    const uint16_t between[] = {0, 1, LABEL_UNKNOWN - 1};
+    const uint16_t between[] = {0, 1, 2, LABEL_UNDECIDED - 1};
     struct error err;
     source.labels = between;
     assert_int_equal(maps_labels(&source, colors, &bytes, &err), ERROR_INVALID);
-    assert_int_equal(maps_overlay(&source, plane, colors, 30, &bytes, &err), ERROR_INVALID);
+    assert_int_equal(maps_overlay(&source, plane, colors, 40, &bytes, &err), ERROR_INVALID);
     source.labels = labels;
     assert_int_equal(maps_overlay(&source, plane, colors, 0, &bytes, &err), ERROR_INVALID);
 }

@@ -1,0 +1,19 @@
+/* What a result says of how it came about, beside its numbers: one JSON object, which is stored
+ * with the result as text and answered as its "analysis". A step of the analysis that has something
+ * to say is a member here. */
+#ifndef CHIPSHOT_API_JOB_ANALYSIS_TEXT_H
+#define CHIPSHOT_API_JOB_ANALYSIS_TEXT_H
+
+#include <jansson.h>
+
+#include "engine/fewshot/analysis.h"
+
+/* {"program":"0.1.0","kernels":"avx512"}; the caller's. NULL when out of memory. */
+json_t *analysis_text_json(const struct analysis *analysis);
+/* The same as malloc'd text, canonical (sorted keys, compact). NULL when out of memory. */
+char *analysis_text_create(const struct analysis *analysis);
+/* A stored text as clients see it. A result from before there was one (NULL) says nothing: {}. NULL
+ * when out of memory, and when the text is no JSON object. */
+json_t *analysis_text_stored_json(const char *text);
+
+#endif
