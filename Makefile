@@ -42,7 +42,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy frontier picture study variants ablation parity bench-http bench-peers bench-dense \
+.PHONY: all help deps deps-test check-deps run demo accuracy cases frontier picture study variants ablation parity bench-http bench-peers bench-dense \
 	bench-borders same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -125,6 +125,10 @@ gate: all ## send the raw requests of tests/gate/cases to the program, and compa
 
 accuracy: all ## few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED
 	@tests/accuracy.sh $(BUILD)/chipshot $(OPTIONS)
+
+cases: all ## small inputs that once got a wrong answer, from CHIPSHOT_SHARED, each beside what is expected; NAMES='info-bar' picks some
+	@./deps.sh cases
+	@/usr/bin/python3 tests/cases.py $(BUILD)/chipshot $(NAMES)
 
 frontier: all ## accuracy against time: encodings, input sizes, stages, transforms; writes docs/accuracy.md (10 minutes; ENCODER=FILE: prints)
 	@./deps.sh study

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building (build), the demo (demo), testing (test), the gate of raw
 # requests (gate), checking (check), training (train), comparing with PyTorch (parity) or with other
-# methods (study), measuring speed (bench) or maps (borders) and fuzzing (fuzz) need. Prints what it
+# methods (study), measuring speed (bench) or maps (borders), the cases (cases) and fuzzing (fuzz) need. Prints what it
 # will install; does nothing when all is there.
 set -eu
 
@@ -17,6 +17,7 @@ bench="libopenblas-dev wrk"
 fuzz="clang"
 study="python3-torch python3-numpy python3-pil"
 borders="python3-numpy python3-pil"
+cases="python3-pil"
 
 wanted=""
 for set in "$@"; do
@@ -32,8 +33,9 @@ for set in "$@"; do
     study) wanted="$wanted $study" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     borders) wanted="$wanted $borders" ;;
+    cases) wanted="$wanted $cases" ;;
     *)
-        echo "deps.sh: unknown set '$set' (build, demo, test, gate, check, train, parity, bench, study, fuzz, borders)" >&2
+        echo "deps.sh: unknown set '$set' (build, demo, test, gate, check, train, parity, bench, study, fuzz, borders, cases)" >&2
         exit 2
         ;;
     esac
