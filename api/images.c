@@ -7,6 +7,20 @@
 #include "api/upload.h"
 #include "db/images.h"
 
+static json_t *pixel_size_json(const struct db_image *image)
+{
+    return image->pixel_size_nm > 0
+               ? json_pack("{s:f, s:s}", "value", image->pixel_size_nm, "unit", "nm")
+               : json_null();
+}
+
+static json_t *pixel_sides_json(const struct db_image *image)
+{
+    return image->pixel_x_nm > 0 ? json_pack("{s:f, s:f, s:s}", "x", image->pixel_x_nm, "y",
+                                             image->pixel_y_nm, "unit", "nm")
+                                 : json_null();
+}
+
 static json_t *image_json(const struct db_image *image)
 {
     char links[4][DB_ID_SIZE + 40];
@@ -14,18 +28,16 @@ static json_t *image_json(const struct db_image *image)
     for (int i = 0; i < 3; i++)
         snprintf(links[i], sizeof(links[i]), "/v1/images/%s%s", image->id, tails[i]);
     snprintf(links[3], sizeof(links[3]), "/v1/projects/%s", image->project_id);
-    json_t *pixel_size = image->pixel_size_nm > 0
-                             ? json_pack("{s:f, s:s}", "value", image->pixel_size_nm, "unit", "nm")
-                             : json_null();
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:o, s:s,"
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:s,"
                      " s:{s:s, s:s, s:s, s:s}}",
                      "id", image->id, "project_id", image->project_id, "name", image->name,
                      "sha256", image->sha256, "format", image->format, "conversion",
                      image->conversion, "width", (int)image->width, "height", (int)image->height,
                      "bit_depth", (int)image->bit_depth, "channels", (int)image->n_channels,
-                     "byte_size", (json_int_t)image->byte_size, "pixel_size", pixel_size,
-                     "created_at", image->created_at, "links", "self", links[0], "content",
-                     links[1], "preview", links[2], "project", links[3]);
+                     "byte_size", (json_int_t)image->byte_size, "pixel_size",
+                     pixel_size_json(image), "pixel_sides", pixel_sides_json(image), "created_at",
+                     image->created_at, "links", "self", links[0], "content", links[1], "preview",
+                     links[2], "project", links[3]);
 }
 
 /* Decodes the whole upload once, so that no stored image fails later. Its values are counted on the
@@ -66,6 +78,10 @@ static int fill(struct db_image *image, const struct api_call *call, const struc
     image->n_channels = info->n_channels;
     image->byte_size = byte_size;
     image->pixel_size_nm = image_calibration_square_nm(&info->calibration);
+    if (info->calibration.unit == CALIBRATION_NM) {
+        image->pixel_x_nm = info->calibration.x;
+        image->pixel_y_nm = info->calibration.y;
+    }
     return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #define COLUMNS                                                                                    \
     "id, project_id, sha256, frame, name, format, conversion, width, height, bit_depth, "          \
-    "n_channels, byte_size, pixel_size_nm, created_at, created_by"
+    "n_channels, byte_size, pixel_size_nm, pixel_x_nm, pixel_y_nm, created_at, created_by"
 
 static void read_image(struct db_stmt *stmt, void *item)
 {
@@ -27,6 +27,8 @@ static void read_image(struct db_stmt *stmt, void *item)
     out->n_channels = db_column_uint32(stmt, "n_channels");
     out->byte_size = db_column_uint(stmt, "byte_size", INT64_MAX);
     out->pixel_size_nm = db_column_double(stmt, "pixel_size_nm");
+    out->pixel_x_nm = db_column_double(stmt, "pixel_x_nm");
+    out->pixel_y_nm = db_column_double(stmt, "pixel_y_nm");
     db_column_time(stmt, "created_at", out->created_at);
     db_column_copy(stmt, "created_by", out->created_by, sizeof(out->created_by));
 }
@@ -67,7 +69,7 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, writer, "storing an image",
                              "INSERT INTO images (" COLUMNS
-                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                              err);
     if (rc != 0)
         return rc;
@@ -84,6 +86,8 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     db_bind_uint(stmt, image->n_channels);
     db_bind_uint(stmt, image->byte_size);
     db_bind_double(stmt, image->pixel_size_nm);
+    db_bind_double(stmt, image->pixel_x_nm);
+    db_bind_double(stmt, image->pixel_y_nm);
     db_bind_text(stmt, image->created_at);
     db_bind_text(stmt, image->created_by);
     return db_stmt_run(stmt, NULL, err);

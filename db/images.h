@@ -17,7 +17,8 @@ struct db_image {
     uint32_t bit_depth;
     uint32_t n_channels;
     uint64_t byte_size;
-    double pixel_size_nm; /* 0: unknown */
+    double pixel_size_nm;          /* of a square pixel; 0: unknown, or not square */
+    double pixel_x_nm, pixel_y_nm; /* its edges; 0: unknown */
     char created_at[DB_TIME_SIZE];
     char created_by[PRINCIPAL_ID_SIZE]; /* a principal's id; given by who inserts */
 };

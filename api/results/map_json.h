@@ -11,4 +11,9 @@
  * engine/fewshot/map/fine_map.h. The caller's; NULL when out of memory. */
 json_t *map_json_create(const struct grid *grid);
 
+/* What the cells of the map, and with them the classes and what has none, cover of the image:
+ * `n_pixels`, `fraction` of the image, `area_nm2` (null where pixel_area_nm2 is NaN). The caller's;
+ * NULL when out of memory. */
+json_t *map_json_covered(const struct grid *grid, double pixel_area_nm2);
+
 #endif

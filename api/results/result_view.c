@@ -3,6 +3,7 @@
  */
 #include "api/results/result_view.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,14 +140,20 @@ static json_t *class_links(const struct db_class *class, const char *base)
     return links;
 }
 
+static double pixel_area(const struct db_image *image)
+{
+    return image->pixel_x_nm > 0 ? image->pixel_x_nm * image->pixel_y_nm : NAN;
+}
+
 static int classes_json(const struct db_support_set *set, const struct statistics *statistics,
-                        double cell_area, const char *base, json_t *out, struct error *err)
+                        const struct statistics_scale *scale, const char *base, json_t *out,
+                        struct error *err)
 {
     int rc = 0;
     for (uint32_t i = 0; i < set->n_classes && rc == 0; i++) {
         json_t *class = class_json(&set->classes[i]);
         rc = json_array_append_new(out, class) == 0
-                 ? statistics_json_add(class, statistics, i, cell_area, err)
+                 ? statistics_json_add(class, statistics, i, scale, err)
                  : error_set_nomem(err, "a result's classes");
         if (rc == 0 &&
             json_object_set_new(class, "links", class_links(&set->classes[i], base)) != 0)
@@ -161,16 +168,16 @@ static int add_statistics(json_t *object, const struct db_support_set *set,
                           const char *base, struct error *err)
 {
     struct statistics statistics = {0};
-    const double cell_area =
-        statistics_cell_area_nm2(image->pixel_size_nm, result->stride_x, result->stride_y);
+    const struct statistics_scale scale = {pixel_area(image),
+                                           (uint64_t)result->stride_x * result->stride_y};
     json_t *classes = json_array();
     int rc = get_statistics(result, &statistics, err);
     if (rc == 0 && json_object_set_new(object, "classes", classes) != 0)
         rc = error_set_nomem(err, "a result's classes");
     if (rc == 0)
-        rc = classes_json(set, &statistics, cell_area, base, classes, err);
+        rc = classes_json(set, &statistics, &scale, base, classes, err);
     if (rc == 0)
-        rc = statistics_json_add_no_classes(object, &statistics, cell_area, err);
+        rc = statistics_json_add_no_classes(object, &statistics, scale.pixel_area_nm2, err);
     free(statistics.items);
     return rc;
 }
@@ -197,10 +204,11 @@ static json_t *place_json(const struct db_job *job, const struct db_image *image
                           const struct db_result *result, const struct grid *grid)
 {
     json_t *params = job_params_stored_json(job->params);
-    json_t *out = json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:f}", "job_id", job->id, "image_id",
-                            image->id, "image_name", image->name, "grid", grid_json(result), "map",
-                            map_json_create(grid), "encoding", json_object_get(params, "encoding"),
-                            "temperature", result->temperature);
+    json_t *out = json_pack(
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:O, s:f}", "job_id", job->id, "image_id", image->id,
+        "image_name", image->name, "grid", grid_json(result), "map", map_json_create(grid),
+        "covered", map_json_covered(grid, pixel_area(image)), "encoding",
+        json_object_get(params, "encoding"), "temperature", result->temperature);
     json_decref(params);
     return out;
 }

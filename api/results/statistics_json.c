@@ -2,25 +2,31 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
-enum kind { COUNT, NUMBER, AREA };
+enum kind { COUNT, NUMBER, PIXELS, AREA };
 
-/* In the order of the answer. Results that were stored before there were cells have no areas:
- * theirs are those of the chips that `earlier` counts. */
+enum { NAMES = 3 };
+
+/* In the order of the answer, each by the names that programs have stored it under, the newest
+ * first. Those before counted areas in pieces of stride x stride pixels: cells of the map, or, when
+ * there were none, chips. */
 static const struct member {
     const char *key;
-    const char *statistic;
     enum kind kind;
-    const char *earlier; /* NULL: each result has the statistic */
+    const char *statistics[NAMES]; /* NULL: no more */
 } members[] = {
-    {"n_chips", STATISTIC_CHIPS, COUNT, NULL},
-    {"area_fraction", STATISTIC_AREA_FRACTION, NUMBER, NULL},
-    {"area_nm2", STATISTIC_AREA_CELLS, AREA, STATISTIC_CHIPS},
-    {"mean_probability", STATISTIC_MEAN_PROBABILITY, NUMBER, NULL},
-    {"n_regions_4", STATISTIC_REGIONS_4, COUNT, NULL},
-    {"n_regions_8", STATISTIC_REGIONS_8, COUNT, NULL},
-    {"mean_region_chips", STATISTIC_MEAN_REGION_CHIPS, NUMBER, NULL},
-    {"mean_region_area_nm2", STATISTIC_MEAN_REGION_CELLS, AREA, STATISTIC_MEAN_REGION_CHIPS},
+    {"n_chips", COUNT, {STATISTIC_CHIPS}},
+    {"area_fraction", NUMBER, {STATISTIC_AREA_FRACTION}},
+    {"area_pixels", PIXELS, {STATISTIC_AREA_PIXELS, "area_cells", STATISTIC_CHIPS}},
+    {"area_nm2", AREA, {STATISTIC_AREA_PIXELS, "area_cells", STATISTIC_CHIPS}},
+    {"mean_probability", NUMBER, {STATISTIC_MEAN_PROBABILITY}},
+    {"n_regions_4", COUNT, {STATISTIC_REGIONS_4}},
+    {"n_regions_8", COUNT, {STATISTIC_REGIONS_8}},
+    {"mean_region_chips", NUMBER, {STATISTIC_MEAN_REGION_CHIPS}},
+    {"mean_region_area_nm2",
+     AREA,
+     {STATISTIC_MEAN_REGION_PIXELS, "mean_region_cells", STATISTIC_MEAN_REGION_CHIPS}},
 };
 
 /* Whole numbers up to here are exact in a double. */
@@ -29,15 +35,28 @@ static bool is_count(double value)
     return value >= 0.0 && value <= 0x1p53;
 }
 
-static json_t *to_json(enum kind kind, double value, double cell_area_nm2)
+/* In pixels. */
+static double area(const struct member *member, const struct statistic *item,
+                   const struct statistics_scale *scale)
 {
-    switch (kind) {
+    const bool is_new = strcmp(item->name, member->statistics[0]) == 0;
+    return is_new ? item->value : item->value * (double)scale->stride_pixels;
+}
+
+static json_t *to_json(const struct member *member, const struct statistic *item,
+                       const struct statistics_scale *scale)
+{
+    switch (member->kind) {
     case COUNT:
-        return json_integer((json_int_t)value);
+        return json_integer((json_int_t)item->value);
     case NUMBER:
-        return json_real(value);
+        return json_real(item->value);
+    case PIXELS:
+        return json_integer((json_int_t)llround(area(member, item, scale)));
     case AREA:
-        return isnan(cell_area_nm2) ? json_null() : json_real(value * cell_area_nm2);
+        return isnan(scale->pixel_area_nm2)
+                   ? json_null()
+                   : json_real(area(member, item, scale) * scale->pixel_area_nm2);
     }
     return NULL;
 }
@@ -45,40 +64,33 @@ static json_t *to_json(enum kind kind, double value, double cell_area_nm2)
 static const struct statistic *find(const struct statistics *statistics, int32_t class_index,
                                     const struct member *member)
 {
-    const struct statistic *item = statistics_find(statistics, class_index, member->statistic);
-    return item == NULL && member->earlier != NULL
-               ? statistics_find(statistics, class_index, member->earlier)
-               : item;
-}
-
-double statistics_cell_area_nm2(double pixel_size_nm, uint32_t stride_x, uint32_t stride_y)
-{
-    if (!(pixel_size_nm > 0))
-        return NAN;
-    return (double)stride_x * stride_y * pixel_size_nm * pixel_size_nm;
+    const struct statistic *item = NULL;
+    for (int i = 0; item == NULL && i < NAMES && member->statistics[i] != NULL; i++)
+        item = statistics_find(statistics, class_index, member->statistics[i]);
+    return item;
 }
 
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
-                        double cell_area_nm2, struct error *err)
+                        const struct statistics_scale *scale, struct error *err)
 {
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         const struct statistic *item = find(statistics, (int32_t)class_index, &members[i]);
-        if (item == NULL || (members[i].kind == COUNT && !is_count(item->value)))
+        if (item == NULL ||
+            ((members[i].kind == COUNT || members[i].kind == PIXELS) && !is_count(item->value)))
             return error_set(err, ERROR_CORRUPT, "class %u has no %s", class_index,
-                             members[i].statistic);
-        if (json_object_set_new(object, members[i].key,
-                                to_json(members[i].kind, item->value, cell_area_nm2)) != 0)
+                             members[i].statistics[0]);
+        if (json_object_set_new(object, members[i].key, to_json(&members[i], item, scale)) != 0)
             return error_set_nomem(err, "a class' statistics");
     }
     return 0;
 }
 
 static const struct {
-    const char *key, *chips, *cells;
+    const char *key, *chips, *pixels;
 } no_classes[] = {
-    {"undecided", STATISTIC_UNDECIDED_CHIPS, STATISTIC_UNDECIDED_CELLS},
-    {"unknown", STATISTIC_UNKNOWN_CHIPS, STATISTIC_UNKNOWN_CELLS},
-    {"not_analysed", STATISTIC_NOT_ANALYSED_CHIPS, STATISTIC_NOT_ANALYSED_CELLS},
+    {"undecided", STATISTIC_UNDECIDED_CHIPS, STATISTIC_UNDECIDED_PIXELS},
+    {"unknown", STATISTIC_UNKNOWN_CHIPS, STATISTIC_UNKNOWN_PIXELS},
+    {"not_analysed", STATISTIC_NOT_ANALYSED_CHIPS, STATISTIC_NOT_ANALYSED_PIXELS},
 };
 
 /* 0: there are none. */
@@ -89,15 +101,16 @@ static double value_of_image(const struct statistics *statistics, const char *na
 }
 
 int statistics_json_add_no_classes(json_t *object, const struct statistics *statistics,
-                                   double cell_area_nm2, struct error *err)
+                                   double pixel_area_nm2, struct error *err)
 {
     for (size_t i = 0; i < sizeof(no_classes) / sizeof(no_classes[0]); i++) {
         const double n_chips = value_of_image(statistics, no_classes[i].chips);
-        const double n_cells = value_of_image(statistics, no_classes[i].cells);
-        if (!is_count(n_chips))
+        const double n_pixels = value_of_image(statistics, no_classes[i].pixels);
+        if (!is_count(n_chips) || !is_count(n_pixels))
             return error_set(err, ERROR_CORRUPT, "%s is no number of chips", no_classes[i].chips);
-        json_t *value = json_pack("{s:o, s:o}", "n_chips", to_json(COUNT, n_chips, NAN), "area_nm2",
-                                  to_json(AREA, n_cells, cell_area_nm2));
+        json_t *value = json_pack(
+            "{s:I, s:I, s:o}", "n_chips", (json_int_t)n_chips, "area_pixels", (json_int_t)n_pixels,
+            "area_nm2", isnan(pixel_area_nm2) ? json_null() : json_real(n_pixels * pixel_area_nm2));
         if (json_object_set_new(object, no_classes[i].key, value) != 0)
             return error_set_nomem(err, "a result's statistics");
     }

@@ -303,6 +303,12 @@ static const struct db_migration all[] = {
      "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
      "    ON DELETE CASCADE);",
      DB_REFERENCES_HELD},
+    /* pixel_size_nm stays that of a square pixel: what was stored knows no other. */
+    {"pixels that are not square",
+     "ALTER TABLE images ADD COLUMN pixel_x_nm DOUBLE PRECISION NOT NULL DEFAULT 0;"
+     "ALTER TABLE images ADD COLUMN pixel_y_nm DOUBLE PRECISION NOT NULL DEFAULT 0;"
+     "UPDATE images SET pixel_x_nm = pixel_size_nm, pixel_y_nm = pixel_size_nm;",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

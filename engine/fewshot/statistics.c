@@ -16,11 +16,11 @@ enum {
     PER_NO_CLASS = 2,
 };
 
-/* Chips and cells of each label that is no class, in the order of the labels. */
+/* Chips and pixels of each label that is no class, in the order of the labels. */
 static const char *const no_class_names[NO_CLASSES][PER_NO_CLASS] = {
-    {STATISTIC_UNDECIDED_CHIPS, STATISTIC_UNDECIDED_CELLS},
-    {STATISTIC_UNKNOWN_CHIPS, STATISTIC_UNKNOWN_CELLS},
-    {STATISTIC_NOT_ANALYSED_CHIPS, STATISTIC_NOT_ANALYSED_CELLS},
+    {STATISTIC_UNDECIDED_CHIPS, STATISTIC_UNDECIDED_PIXELS},
+    {STATISTIC_UNKNOWN_CHIPS, STATISTIC_UNKNOWN_PIXELS},
+    {STATISTIC_NOT_ANALYSED_CHIPS, STATISTIC_NOT_ANALYSED_PIXELS},
 };
 
 /* What is counted of a label. */
@@ -66,11 +66,9 @@ static void count_chips(const struct fine_source *source, struct counts *counts)
     }
 }
 
-/* A chip that overlaps no other along an axis stands for its stride there, gap and all. */
 static uint32_t length(const struct fine_axis *axis, uint32_t cell)
 {
-    return fine_axis_is_fine(axis) ? fine_axis_end(axis, cell) - fine_axis_begin(axis, cell)
-                                   : axis->step;
+    return fine_axis_end(axis, cell) - fine_axis_begin(axis, cell);
 }
 
 static void take_row(void *context, uint32_t row, const uint16_t *labels)
@@ -133,40 +131,36 @@ static void add(struct statistics *statistics, int32_t class_index, const char *
 /* At most PER_CLASS numbers. Of a class that wins no cell, chips may be left, and the other way
  * round: overlapping windows outvote each other. */
 static void describe(struct statistics *statistics, int32_t class_index, const struct count *count,
-                     uint64_t n_pixels, double pixels_per_cell)
+                     uint64_t n_pixels)
 {
     const double n = (double)count->n_chips, n_regions = (double)count->n_regions_8;
-    const double area = (double)count->n_pixels / pixels_per_cell;
+    const double area = (double)count->n_pixels;
     add(statistics, class_index, STATISTIC_CHIPS, n);
     add(statistics, class_index, STATISTIC_AREA_FRACTION,
-        count->n_pixels > 0 ? (double)count->n_pixels / (double)n_pixels : 0.0);
-    add(statistics, class_index, STATISTIC_AREA_CELLS, area);
+        count->n_pixels > 0 ? area / (double)n_pixels : 0.0);
+    add(statistics, class_index, STATISTIC_AREA_PIXELS, area);
     add(statistics, class_index, STATISTIC_MEAN_PROBABILITY, n > 0 ? count->probability / n : 0.0);
     add(statistics, class_index, STATISTIC_REGIONS_4, (double)count->n_regions_4);
     add(statistics, class_index, STATISTIC_REGIONS_8, n_regions);
     add(statistics, class_index, STATISTIC_MEAN_REGION_CHIPS, n_regions > 0 ? n / n_regions : 0.0);
-    add(statistics, class_index, STATISTIC_MEAN_REGION_CELLS,
+    add(statistics, class_index, STATISTIC_MEAN_REGION_PIXELS,
         n_regions > 0 ? area / n_regions : 0.0);
 }
 
 /* Of the labels that are no class those that are there. */
-static void describe_no_classes(struct statistics *statistics, const struct counts *counts,
-                                double pixels_per_cell)
+static void describe_no_classes(struct statistics *statistics, const struct counts *counts)
 {
     for (uint32_t i = 0; i < NO_CLASSES; i++) {
         const struct count *count = &counts->no_classes[i];
         if (count->n_chips == 0 && count->n_pixels == 0)
             continue;
         add(statistics, STATISTIC_OF_IMAGE, no_class_names[i][0], (double)count->n_chips);
-        add(statistics, STATISTIC_OF_IMAGE, no_class_names[i][1],
-            (double)count->n_pixels / pixels_per_cell);
+        add(statistics, STATISTIC_OF_IMAGE, no_class_names[i][1], (double)count->n_pixels);
     }
 }
 
 int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err)
 {
-    const struct grid_params *grid = &source->grid->params;
-    const double pixels_per_cell = (double)grid->stride_x * grid->stride_y;
     struct counts counts = {0};
     struct statistics statistics = {0};
     int rc = count_areas(source, &counts, err);
@@ -177,9 +171,9 @@ int statistics_compute(const struct fine_source *source, struct statistics *out,
     if (statistics.items == NULL)
         return error_set_nomem(err, "the statistics");
     count_chips(source, &counts);
-    describe_no_classes(&statistics, &counts, pixels_per_cell);
+    describe_no_classes(&statistics, &counts);
     for (uint32_t k = 0; k < source->n_classes; k++)
-        describe(&statistics, (int32_t)k, &counts.classes[k], counts.n_pixels, pixels_per_cell);
+        describe(&statistics, (int32_t)k, &counts.classes[k], counts.n_pixels);
     *out = statistics;
     return 0;
 }

@@ -15,25 +15,25 @@
 #define STATISTIC_CHIPS "n_chips"
 /* area of the class / area of all cells that were analysed, undecided and unknown ones too */
 #define STATISTIC_AREA_FRACTION "area_fraction"
-/* area in cells of stride x stride pixels: one that is cut short counts as its part of them. A
- * chip that overlaps no other stands for one */
-#define STATISTIC_AREA_CELLS "area_cells"
+/* area in pixels of the image: those of its cells (fine_map.h), so that the classes and what has
+ * none add up to fine_map_n_pixels */
+#define STATISTIC_AREA_PIXELS "area_pixels"
 /* of the class, over the chips that carry its label */
 #define STATISTIC_MEAN_PROBABILITY "mean_probability"
 /* connected regions of the map, 4- and 8-neighbour */
 #define STATISTIC_REGIONS_4 "n_regions_4"
 #define STATISTIC_REGIONS_8 "n_regions_8"
-/* n_chips / n_regions_8, and area_cells / n_regions_8 */
-#define STATISTIC_MEAN_REGION_CHIPS "mean_region_chips"
-#define STATISTIC_MEAN_REGION_CELLS "mean_region_cells"
+/* n_chips / n_regions_8, and area_pixels / n_regions_8 */
+#define STATISTIC_MEAN_REGION_CHIPS  "mean_region_chips"
+#define STATISTIC_MEAN_REGION_PIXELS "mean_region_pixels"
 
 /* Of the image: chips without a class, and their area as above; left out where there are none. */
-#define STATISTIC_UNDECIDED_CHIPS    "undecided_chips"
-#define STATISTIC_UNDECIDED_CELLS    "undecided_cells"
-#define STATISTIC_UNKNOWN_CHIPS      "unknown_chips"
-#define STATISTIC_UNKNOWN_CELLS      "unknown_cells"
-#define STATISTIC_NOT_ANALYSED_CHIPS "not_analysed_chips"
-#define STATISTIC_NOT_ANALYSED_CELLS "not_analysed_cells"
+#define STATISTIC_UNDECIDED_CHIPS     "undecided_chips"
+#define STATISTIC_UNDECIDED_PIXELS    "undecided_pixels"
+#define STATISTIC_UNKNOWN_CHIPS       "unknown_chips"
+#define STATISTIC_UNKNOWN_PIXELS      "unknown_pixels"
+#define STATISTIC_NOT_ANALYSED_CHIPS  "not_analysed_chips"
+#define STATISTIC_NOT_ANALYSED_PIXELS "not_analysed_pixels"
 
 enum { STATISTIC_OF_IMAGE = -1 }; /* class_index of a number about the image as a whole */
 

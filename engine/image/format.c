@@ -31,6 +31,11 @@ double image_calibration_square_nm(const struct image_calibration *calibration)
     return x;
 }
 
+double image_calibration_area_nm2(const struct image_calibration *calibration)
+{
+    return calibration->unit == CALIBRATION_NM ? calibration->x * calibration->y : NAN;
+}
+
 void image_frames_clear(struct image_frames *frames)
 {
     free(frames->items);

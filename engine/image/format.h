@@ -54,6 +54,8 @@ struct image_calibration {
 
 /* The edge of a square pixel in nanometres (sides within 0.1 %); 0: not known, or not one. */
 double image_calibration_square_nm(const struct image_calibration *calibration);
+/* The area of a pixel; NaN: not known. */
+double image_calibration_area_nm2(const struct image_calibration *calibration);
 
 struct image_format;
 

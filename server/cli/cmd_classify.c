@@ -192,9 +192,8 @@ static int write_overlay(const struct run *run, const char *directory, struct er
 /* The names are those of the service's results; areas are null when the file has no pixel size. */
 static int add_classes(const struct run *run, json_t *root, struct error *err)
 {
-    const struct grid_params *grid = &run->grid.params;
-    const double cell_area = statistics_cell_area_nm2(
-        image_calibration_square_nm(&run->image.info.calibration), grid->stride_x, grid->stride_y);
+    const struct statistics_scale scale = {
+        .pixel_area_nm2 = image_calibration_area_nm2(&run->image.info.calibration)};
     json_t *classes = json_array();
     int rc = json_object_set_new(root, "classes", classes) == 0
                  ? 0
@@ -202,20 +201,23 @@ static int add_classes(const struct run *run, json_t *root, struct error *err)
     for (uint32_t i = 0; i < run->support.n_classes && rc == 0; i++) {
         json_t *class = json_pack("{s:s}", "name", run->support.names[i]);
         rc = json_array_append_new(classes, class) == 0
-                 ? statistics_json_add(class, &run->result.statistics, i, cell_area, err)
+                 ? statistics_json_add(class, &run->result.statistics, i, &scale, err)
                  : error_set_nomem(err, "statistics.json");
     }
-    return rc == 0 ? statistics_json_add_no_classes(root, &run->result.statistics, cell_area, err)
+    return rc == 0 ? statistics_json_add_no_classes(root, &run->result.statistics,
+                                                    scale.pixel_area_nm2, err)
                    : rc;
 }
 
 static int write_statistics(const struct run *run, const char *directory, struct error *err)
 {
-    json_t *root =
-        json_pack("{s:{s:i, s:i}, s:o, s:s, s:f, s:o}", "grid", "rows", (int)run->grid.rows,
-                  "columns", (int)run->grid.columns, "map", map_json_create(&run->grid), "encoding",
-                  encoding_name(embedder_encoding(run->session.embedder)), "temperature",
-                  run->result.chips.temperature, "analysis", analysis_text_json(&run->result));
+    json_t *covered =
+        map_json_covered(&run->grid, image_calibration_area_nm2(&run->image.info.calibration));
+    json_t *root = json_pack(
+        "{s:{s:i, s:i}, s:o, s:o, s:s, s:f, s:o}", "grid", "rows", (int)run->grid.rows, "columns",
+        (int)run->grid.columns, "map", map_json_create(&run->grid), "covered", covered, "encoding",
+        encoding_name(embedder_encoding(run->session.embedder)), "temperature",
+        run->result.chips.temperature, "analysis", analysis_text_json(&run->result));
     int rc = root == NULL ? error_set_nomem(err, "statistics.json") : add_classes(run, root, err);
     char *text = rc == 0 ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     if (rc == 0)

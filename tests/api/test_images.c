@@ -63,6 +63,30 @@ static void an_upload_is_stored_and_read_back(void **state)
     assert_non_null(strstr(rig_got(rig, "Cache-Control"), "immutable"));
 }
 
+static void pixels_need_not_be_square(void **state)
+{
+    struct rig *rig = *state;
+    const uint16_t samples[12] = {0, 9, 3, 7};
+    const struct png_pixels pixels = {.width = 4, .height = 3, .bit_depth = 8, .samples = samples};
+    struct png_file file = {0};
+    rig_fill(rig);
+    png_add_signature(&file);
+    png_add_ihdr(&file, 4, 3, 8, PNG_GREY, 0);
+    png_add_chunk(&file, "sCAL",
+                  "\1"
+                  "2e-9\0"
+                  "3e-9",
+                  10);
+    png_add_pixels(&file, &pixels);
+    assert_int_equal(
+        rig_upload(rig, "image/png", file.data, file.size, "/v1/projects/%s/images", rig->project),
+        201);
+    assert_true(json_is_null(rig_at(rig, "/pixel_size")));
+    assert_float_equal(rig_number(rig, "/pixel_sides/x"), 2, 1e-9);
+    assert_float_equal(rig_number(rig, "/pixel_sides/y"), 3, 1e-9);
+    png_file_clear(&file);
+}
+
 /* Jobs that come find the values counted. */
 static void an_uploads_values_are_counted(void **state)
 {
@@ -380,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_upload_is_stored_and_read_back),
+        TEST(pixels_need_not_be_square),
         TEST(an_uploads_values_are_counted),
         TEST(a_name_is_made_when_none_is_given),
         TEST(a_content_digest_must_be_right),

@@ -34,6 +34,10 @@ static void the_list_has_grid_and_statistics(void **state)
      * cells. */
     assert_true(rig_number(rig, "/items/0/classes/0/area_nm2") == 128);
     assert_true(rig_number(rig, "/items/0/classes/1/mean_region_area_nm2") == 112);
+    assert_true(rig_number(rig, "/items/0/classes/0/area_pixels") == 8 * 64);
+    assert_true(rig_number(rig, "/items/0/covered/n_pixels") == 15 * 64);
+    assert_true(rig_number(rig, "/items/0/covered/fraction") == 0.8);
+    assert_true(rig_number(rig, "/items/0/covered/area_nm2") == 240);
     char link[300];
     snprintf(link, sizeof(link), "/v1/jobs/%s/results/%s/probability/a%%2Fb%%2C%%20%%22c%%22.png",
              id, rig->image);

@@ -38,16 +38,43 @@ static uint32_t window_begin(const struct fine_axis *axis, uint32_t window)
     return regular < last ? (uint32_t)regular : last;
 }
 
+/* Where the pixels of window `window` begin that are not those of the one before it. The middle
+ * between two centres is half of `twice`, the centre of pixel i is i + 1 / 2. */
+static uint32_t own_begin(const struct fine_axis *axis, uint32_t window)
+{
+    const uint32_t begin = window_begin(axis, window);
+    if (window == 0)
+        return begin;
+    const uint32_t before = window_begin(axis, window - 1);
+    const uint64_t twice = (uint64_t)before + begin + axis->chip;
+    return begin < before + axis->chip ? (uint32_t)((twice + 1) / 2) : begin;
+}
+
 uint32_t fine_axis_begin(const struct fine_axis *axis, uint32_t cell)
 {
     assert(cell < axis->n_cells);
-    return fine_axis_is_fine(axis) ? axis->origin + cell * axis->step : window_begin(axis, cell);
+    return fine_axis_is_fine(axis) ? axis->origin + cell * axis->step : own_begin(axis, cell);
+}
+
+static uint32_t smaller(uint64_t a, uint32_t b)
+{
+    return a < b ? (uint32_t)a : b;
 }
 
 uint32_t fine_axis_end(const struct fine_axis *axis, uint32_t cell)
 {
-    const uint64_t whole = (uint64_t)fine_axis_begin(axis, cell) + fine_axis_cell_size(axis);
-    return whole < axis->end ? (uint32_t)whole : axis->end;
+    assert(cell < axis->n_cells);
+    if (fine_axis_is_fine(axis))
+        return smaller((uint64_t)axis->origin + (cell + UINT64_C(1)) * axis->step, axis->end);
+    const uint32_t end = window_begin(axis, cell) + axis->chip;
+    return cell + 1 < axis->n_cells ? smaller(own_begin(axis, cell + 1), end) : end;
+}
+
+double fine_axis_centre(const struct fine_axis *axis, uint32_t cell)
+{
+    if (fine_axis_is_fine(axis))
+        return 0.5 * ((double)fine_axis_begin(axis, cell) + fine_axis_end(axis, cell));
+    return window_begin(axis, cell) + 0.5 * axis->chip;
 }
 
 static struct fine_axis plan_axis(uint32_t origin, uint32_t step, uint32_t chip, uint32_t n_windows,
@@ -76,6 +103,19 @@ void fine_map_plan(const struct grid *grid, struct fine_map *out)
 uint64_t fine_map_n_cells(const struct fine_map *map)
 {
     return (uint64_t)map->y.n_cells * map->x.n_cells;
+}
+
+static uint64_t count_pixels(const struct fine_axis *axis)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < axis->n_cells; i++)
+        n += fine_axis_end(axis, i) - fine_axis_begin(axis, i);
+    return n;
+}
+
+uint64_t fine_map_n_pixels(const struct fine_map *map)
+{
+    return count_pixels(&map->x) * count_pixels(&map->y);
 }
 
 /* Windows first .. end - 1. */

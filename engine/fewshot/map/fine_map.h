@@ -44,10 +44,18 @@ uint64_t fine_map_n_cells(const struct fine_map *map);
 bool fine_axis_is_fine(const struct fine_axis *axis);
 /* Of a cell that is not cut: step, or chip where windows do not overlap. */
 uint32_t fine_axis_cell_size(const struct fine_axis *axis);
-/* Cell `cell` covers the pixels from `begin` to `end` - 1. Without overlap these are its window's:
- * that of a last one shifted inwards (GRID_EDGE_COVER) ends with the image. */
+/* Cell `cell` has the pixels from `begin` to `end` - 1; no pixel has two cells. Without overlap
+ * these are its window's, and what a last one that was shifted inwards (GRID_EDGE_COVER) shares
+ * with the one before it goes to the one with the nearer centre, of equally near ones to the
+ * first. */
 uint32_t fine_axis_begin(const struct fine_axis *axis, uint32_t cell);
 uint32_t fine_axis_end(const struct fine_axis *axis, uint32_t cell);
+/* Where a cell's value holds, in pixels from the image's edge: the middle of a cell of a fine axis,
+ * the window's without overlap. */
+double fine_axis_centre(const struct fine_axis *axis, uint32_t cell);
+
+/* Pixels of the image that the cells have: what the windows cover. */
+uint64_t fine_map_n_pixels(const struct fine_map *map);
 
 /* What a map is made of; all borrowed. */
 struct fine_source {

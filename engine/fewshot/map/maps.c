@@ -168,24 +168,15 @@ int maps_probability(const struct fine_source *source, uint32_t class_index, str
 
 /* ---- laid over the image ---- */
 
-static double centre(const struct fine_axis *axis, uint32_t cell)
-{
-    return 0.5 * ((double)fine_axis_begin(axis, cell) + fine_axis_end(axis, cell));
-}
-
 /* For each of n_out pixels along one axis of the picture: the cell (column or row) that covers its
- * centre, or -1. A map is a product of its columns and its rows, so the nearest window is the
- * nearest column in the nearest row. Cells rise: one sweep finds them all; a tie goes to the lower
- * index. */
+ * centre, or -1. Cells rise: one sweep finds them all. */
 static void find_cells(const struct fine_axis *axis, uint32_t image_side, uint32_t n_out,
                        int64_t *out)
 {
     uint32_t cell = 0;
     for (uint32_t i = 0; i < n_out; i++) {
         const double at = (i + 0.5) * image_side / n_out;
-        while (cell + 1 < axis->n_cells && at >= fine_axis_begin(axis, cell + 1) &&
-               (at >= fine_axis_end(axis, cell) ||
-                fabs(centre(axis, cell + 1) - at) < fabs(centre(axis, cell) - at)))
+        while (cell + 1 < axis->n_cells && at >= fine_axis_begin(axis, cell + 1))
             cell++;
         const bool covered = at >= fine_axis_begin(axis, cell) && at < fine_axis_end(axis, cell);
         out[i] = covered ? (int64_t)cell : -1;

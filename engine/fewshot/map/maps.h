@@ -19,8 +19,7 @@ int maps_labels(const struct fine_source *source, const struct rgb *colors, stru
                 struct error *err);
 
 /* The same laid over the image, of the size that preview_size gives for max_side: each pixel has
- * the label of the cell that covers its centre, of two windows of which none is finer (a last one
- * that was shifted inwards) that of the nearer; 255 where there is none. */
+ * the label of the cell that covers its centre, 255 where there is none. */
 int maps_labels_laid(const struct fine_source *source, const struct rgb *colors, uint32_t max_side,
                      struct png_bytes *out, struct error *err);
 

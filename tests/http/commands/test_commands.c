@@ -156,7 +156,7 @@ static void assert_statistics(const char *path, const tool_labels labels, size_t
 {
     json_t *json = json_load_file(path, 0, NULL), *class;
     size_t i, sum = 0;
-    double area = 0;
+    double area = 0, pixels = 0;
     assert_non_null(json);
     json_array_foreach(json_object_get(json, "classes"), i, class)
     {
@@ -167,12 +167,17 @@ static void assert_statistics(const char *path, const tool_labels labels, size_t
         assert_int_equal(counted, n);
         sum += n;
         area += json_real_value(json_object_get(class, "area_fraction"));
+        pixels += json_number_value(json_object_get(class, "area_pixels"));
         /* 80 pixels of 0.015 nm a side */
         assert_float_equal(json_real_value(json_object_get(class, "area_nm2")), (double)n * 1.44,
                            1e-3);
     }
     assert_int_equal(sum, n_chips);
     assert_float_equal(area, 1, 1e-6);
+    const json_t *covered = json_object_get(json, "covered");
+    assert_true(json_number_value(json_object_get(covered, "n_pixels")) == pixels);
+    assert_float_equal(json_number_value(json_object_get(covered, "area_nm2")),
+                       (double)n_chips * 1.44, 1e-3);
     json_decref(json);
 }
 

@@ -29,10 +29,11 @@ static int set_up(void **state)
     return 0;
 }
 
-static void assert_text(double cell_area_nm2, const char *expected)
+static void assert_text(double pixel_area_nm2, const char *expected)
 {
+    const struct statistics_scale scale = {pixel_area_nm2, 16}; /* a stride of 4 */
     json_t *object = json_pack("{s:s}", "name", "film");
-    assert_int_equal(statistics_json_add(object, &statistics, 1, cell_area_nm2, NULL), 0);
+    assert_int_equal(statistics_json_add(object, &statistics, 1, &scale, NULL), 0);
     char *text = json_dumps(object, JSON_COMPACT);
     assert_string_equal(text, expected);
     free(text);
@@ -42,31 +43,41 @@ static void assert_text(double cell_area_nm2, const char *expected)
 static void a_class_is_told_in_one_order(void **state)
 {
     (void)state;
-    assert_text(2.0, "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_nm2\":6.0,"
-                     "\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
-                     "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":3.0}");
-    assert_text(NAN, "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_nm2\":null,"
-                     "\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
-                     "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":null}");
+    assert_text(0.125,
+                "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_pixels\":48,"
+                "\"area_nm2\":6.0,\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
+                "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":3.0}");
+    assert_text(NAN,
+                "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_pixels\":48,"
+                "\"area_nm2\":null,\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
+                "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":null}");
 }
 
-/* Where chips overlap, they have no area of their own. */
-static void areas_are_those_of_the_cells(void **state)
+/* Where chips overlap, they have no area of their own: cells of stride x stride pixels had it
+ * first, then pixels. */
+static void areas_are_those_of_the_map(void **state)
 {
     (void)state;
-    with_chips[N + 1] = (struct statistic){1, STATISTIC_AREA_CELLS, "", 2.5, NAN, NAN};
-    with_chips[N + 2] = (struct statistic){1, STATISTIC_MEAN_REGION_CELLS, "", 1.25, NAN, NAN};
-    statistics.n_items = N + 3;
-    assert_text(2.0, "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_nm2\":5.0,"
-                     "\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
-                     "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":2.5}");
+    const char *const names[2][2] = {{"area_cells", "mean_region_cells"},
+                                     {STATISTIC_AREA_PIXELS, STATISTIC_MEAN_REGION_PIXELS}};
+    for (int i = 0; i < 2; i++) {
+        const double unit = i == 0 ? 1 : 16;
+        with_chips[N + 1] = (struct statistic){1, names[i][0], "", 2.5 * unit, NAN, NAN};
+        with_chips[N + 2] = (struct statistic){1, names[i][1], "", 1.25 * unit, NAN, NAN};
+        statistics.n_items = N + 3;
+        assert_text(0.125,
+                    "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_pixels\":40,"
+                    "\"area_nm2\":5.0,\"mean_probability\":0.75,\"n_regions_4\":4,"
+                    "\"n_regions_8\":2,\"mean_region_chips\":1.5,\"mean_region_area_nm2\":2.5}");
+    }
 }
 
 static void assert_corrupt(uint32_t class_index, const char *message)
 {
+    const struct statistics_scale scale = {1.0, 1};
     struct error err;
     json_t *object = json_object();
-    assert_int_equal(statistics_json_add(object, &statistics, class_index, 1.0, &err),
+    assert_int_equal(statistics_json_add(object, &statistics, class_index, &scale, &err),
                      ERROR_CORRUPT);
     assert_string_equal(err.message, message);
     json_decref(object);
@@ -89,16 +100,17 @@ static void chips_without_a_class_are_told_apart(void **state)
     (void)state;
     struct statistic of_image[] = {
         {STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CHIPS, "", 3, NAN, NAN},
-        {STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CELLS, "", 2.5, NAN, NAN},
+        {STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_PIXELS, "", 40, NAN, NAN},
     };
     const struct statistics some = {of_image, 2};
     struct error err;
     json_t *object = json_object();
-    assert_int_equal(statistics_json_add_no_classes(object, &some, 4.0, NULL), 0);
+    assert_int_equal(statistics_json_add_no_classes(object, &some, 0.25, NULL), 0);
     char *text = json_dumps(object, JSON_COMPACT);
-    assert_string_equal(text, "{\"undecided\":{\"n_chips\":0,\"area_nm2\":0.0},"
-                              "\"unknown\":{\"n_chips\":3,\"area_nm2\":10.0},"
-                              "\"not_analysed\":{\"n_chips\":0,\"area_nm2\":0.0}}");
+    assert_string_equal(text,
+                        "{\"undecided\":{\"n_chips\":0,\"area_pixels\":0,\"area_nm2\":0.0},"
+                        "\"unknown\":{\"n_chips\":3,\"area_pixels\":40,\"area_nm2\":10.0},"
+                        "\"not_analysed\":{\"n_chips\":0,\"area_pixels\":0,\"area_nm2\":0.0}}");
     free(text);
     of_image[0].value = -1.0;
     assert_int_equal(statistics_json_add_no_classes(object, &some, NAN, &err), ERROR_CORRUPT);
@@ -110,7 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_class_is_told_in_one_order, set_up),
-        cmocka_unit_test_setup(areas_are_those_of_the_cells, set_up),
+        cmocka_unit_test_setup(areas_are_those_of_the_map, set_up),
         cmocka_unit_test(chips_without_a_class_are_told_apart),
         cmocka_unit_test_setup(what_is_missing_or_no_count_is_corrupt, set_up),
     };

@@ -61,8 +61,8 @@ static void counts_match_a_drawn_map(void **state)
     assert_int_equal(count(&s, 2, STATISTIC_REGIONS_4), 2);
     assert_int_equal(count(&s, 2, STATISTIC_REGIONS_8), 1);
     assert_true(value(&s, 2, STATISTIC_MEAN_REGION_CHIPS) == 2.0);
-    assert_true(value(&s, 0, STATISTIC_AREA_CELLS) == 10.0);
-    assert_true(value(&s, 2, STATISTIC_MEAN_REGION_CELLS) == 2.0);
+    assert_true(value(&s, 0, STATISTIC_AREA_PIXELS) == 160.0);
+    assert_true(value(&s, 2, STATISTIC_MEAN_REGION_PIXELS) == 32.0);
     assert_true(fabs(value(&s, 2, STATISTIC_MEAN_PROBABILITY) - (0.5 + 0.02 * 15)) <
                 1e-6); /* chips 13 and 17 */
     /* A class without chips has zeros, not NaN. */
@@ -210,9 +210,9 @@ static void chips_without_a_class_are_no_class(void **state)
     assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), 2);
     assert_true(value(&s, 0, STATISTIC_MEAN_REGION_CHIPS) == 3.0);
     assert_int_equal(count(&s, STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CHIPS), 1);
-    assert_true(value(&s, STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CELLS) == 1.0);
+    assert_true(value(&s, STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_PIXELS) == 16.0);
     assert_int_equal(count(&s, STATISTIC_OF_IMAGE, STATISTIC_NOT_ANALYSED_CHIPS), 3);
-    assert_true(value(&s, STATISTIC_OF_IMAGE, STATISTIC_NOT_ANALYSED_CELLS) == 3.0);
+    assert_true(value(&s, STATISTIC_OF_IMAGE, STATISTIC_NOT_ANALYSED_PIXELS) == 48.0);
     assert_null(statistics_find(&s, STATISTIC_OF_IMAGE, STATISTIC_UNDECIDED_CHIPS));
     statistics_clear(&s);
 
@@ -249,13 +249,13 @@ static void areas_are_those_of_the_cells_where_chips_overlap(void **state)
     assert_int_equal(count(&s, 1, STATISTIC_CHIPS), 2);
     assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 8.0 / 23.0);
     assert_true(value(&s, 1, STATISTIC_AREA_FRACTION) == 15.0 / 23.0);
-    assert_true(value(&s, 0, STATISTIC_AREA_CELLS) == 2.0);
-    assert_true(value(&s, 1, STATISTIC_AREA_CELLS) == 3.75);
+    assert_true(value(&s, 0, STATISTIC_AREA_PIXELS) == 64.0);
+    assert_true(value(&s, 1, STATISTIC_AREA_PIXELS) == 120.0);
     assert_true(value(&s, 0, STATISTIC_MEAN_PROBABILITY) == 0.75);
     assert_int_equal(count(&s, 0, STATISTIC_REGIONS_4), 1);
     assert_int_equal(count(&s, 1, STATISTIC_REGIONS_8), 1);
     assert_true(value(&s, 0, STATISTIC_MEAN_REGION_CHIPS) == 3.0);
-    assert_true(value(&s, 1, STATISTIC_MEAN_REGION_CELLS) == 3.75);
+    assert_true(value(&s, 1, STATISTIC_MEAN_REGION_PIXELS) == 120.0);
     statistics_clear(&s);
 }
 
@@ -281,6 +281,55 @@ static void a_class_may_have_chips_and_no_area(void **state)
     statistics_clear(&s);
 }
 
+/* Against counting the image's pixels one by one: strides below, at and above the chip's size, with
+ * both edges and an offset, of which each leaves another rest. */
+static void areas_add_up_to_what_the_windows_cover(void **state)
+{
+    (void)state;
+    enum { WIDTH = 61, HEIGHT = 47, CHIPS_MAX = 400 };
+    static uint16_t labels[CHIPS_MAX];
+    static float probabilities[CHIPS_MAX * 3];
+    const uint32_t strides[] = {3, 8, 11, 20}, offsets[] = {0, 7};
+    for (int i = 0; i < 16; i++) {
+        const uint32_t stride = strides[i / 4], offset = offsets[i % 2];
+        const struct grid_params params = {.chip_width = 8,
+                                           .chip_height = 6,
+                                           .stride_x = stride,
+                                           .stride_y = stride,
+                                           .offset_x = offset,
+                                           .offset_y = offset,
+                                           .edge = i / 2 % 2 ? GRID_EDGE_COVER : GRID_EDGE_DROP};
+        struct grid grid;
+        struct fine_map map;
+        struct statistics s;
+        bool covered[HEIGHT][WIDTH] = {{false}};
+        uint64_t n_pixels = 0;
+        assert_int_equal(grid_plan(&params, WIDTH, HEIGHT, CHIPS_MAX, &grid, NULL), 0);
+        for (uint64_t k = 0; k < grid_n_chips(&grid); k++) {
+            const struct chip_rect chip = grid_chip(&grid, k);
+            labels[k] = (uint16_t)(k * 7 % 11 % 3);
+            for (int c = 0; c < 3; c++)
+                probabilities[3 * k + (uint64_t)c] = c == labels[k] ? 1.0f : 0.0f;
+            for (uint32_t p = 0; p < chip.width * chip.height; p++)
+                covered[chip.y + p / chip.width][chip.x + p % chip.width] = true;
+        }
+        for (uint32_t p = 0; p < WIDTH * HEIGHT; p++)
+            n_pixels += covered[p / WIDTH][p % WIDTH];
+        fine_map_plan(&grid, &map);
+        assert_int_equal(fine_map_n_pixels(&map), n_pixels);
+        const struct fine_source source = {&grid, labels, probabilities, 3, NULL};
+        assert_int_equal(statistics_compute(&source, &s, NULL), 0);
+        double sum = 0, fractions = 0;
+        for (uint32_t k = 0; k < 3; k++) {
+            sum += value(&s, k, STATISTIC_AREA_PIXELS);
+            fractions += value(&s, k, STATISTIC_AREA_FRACTION);
+        }
+        assert_true(sum == (double)n_pixels);
+        assert_true(fabs(fractions - 1.0) < 1e-12);
+        statistics_clear(&s);
+    }
+}
+
 static void bad_labels_are_refused(void **state)
 {
     (void)state;
@@ -304,6 +353,7 @@ int main(void)
         cmocka_unit_test(chips_without_a_class_are_no_class),
         cmocka_unit_test(areas_are_those_of_the_cells_where_chips_overlap),
         cmocka_unit_test(a_class_may_have_chips_and_no_area),
+        cmocka_unit_test(areas_add_up_to_what_the_windows_cover),
         cmocka_unit_test(bad_labels_are_refused),
     };
     return test_run(tests);

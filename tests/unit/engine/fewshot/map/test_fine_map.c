@@ -97,6 +97,24 @@ static void cells_are_strides_or_windows(void **state)
     assert_axis(&map.y, more_rows, 3);
 }
 
+/* The last of three windows, 14..24, was shifted into the second, 10..20: their centres are 19 and
+ * 15, and pixel 16, whose centre is 16.5, is nearer to the first of these. */
+static void shared_pixels_have_one_cell(void **state)
+{
+    (void)state;
+    const struct grid_params params = {
+        .chip_width = 10, .chip_height = 12, .edge = GRID_EDGE_COVER};
+    const struct grid grid = plan(&params, 24, 24);
+    static const uint32_t columns[][2] = {{0, 10}, {10, 17}, {17, 24}};
+    static const uint32_t rows[][2] = {{0, 12}, {12, 24}};
+    struct fine_map map;
+    fine_map_plan(&grid, &map);
+    assert_axis(&map.x, columns, 3);
+    assert_axis(&map.y, rows, 2);
+    assert_true(fine_axis_centre(&map.x, 1) == 15.0 && fine_axis_centre(&map.x, 2) == 19.0);
+    assert_int_equal(fine_map_n_pixels(&map), 24 * 24);
+}
+
 /* ---- means ---- */
 
 static void fill(struct random *random, uint64_t n_windows, uint32_t share_without_class)
@@ -376,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_are_strides_or_windows),
+        cmocka_unit_test(shared_pixels_have_one_cell),
         cmocka_unit_test(cells_average_the_windows_over_their_centre),
         cmocka_unit_test(chips_that_do_not_overlap_are_left_as_they_are),
         cmocka_unit_test(equal_means_go_to_the_lower_class),

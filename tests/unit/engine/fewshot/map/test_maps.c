@@ -124,23 +124,14 @@ static void probabilities_fill_the_grey_range(void **state)
 /* The rule as the header states it, by brute force over all cells. */
 static int64_t cell_at(const struct fine_map *map, double x, double y)
 {
-    int64_t nearest = -1;
-    double smallest = 0.0;
     for (uint64_t i = 0; i < fine_map_n_cells(map); i++) {
         const uint32_t row = (uint32_t)(i / map->x.n_cells),
                        column = (uint32_t)(i % map->x.n_cells);
-        const double x0 = fine_axis_begin(&map->x, column), x1 = fine_axis_end(&map->x, column);
-        const double y0 = fine_axis_begin(&map->y, row), y1 = fine_axis_end(&map->y, row);
-        if (x < x0 || y < y0 || x >= x1 || y >= y1)
-            continue;
-        const double dx = 0.5 * (x0 + x1) - x, dy = 0.5 * (y0 + y1) - y;
-        const double squared = dx * dx + dy * dy;
-        if (nearest < 0 || squared < smallest) {
-            nearest = (int64_t)i;
-            smallest = squared;
-        }
+        if (x >= fine_axis_begin(&map->x, column) && x < fine_axis_end(&map->x, column) &&
+            y >= fine_axis_begin(&map->y, row) && y < fine_axis_end(&map->y, row))
+            return (int64_t)i;
     }
-    return nearest;
+    return -1;
 }
 
 /* A picture of pixels whose centres lie in cells with these labels. */
