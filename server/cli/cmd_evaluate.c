@@ -86,6 +86,20 @@ static void gather(const struct manifest *manifest, const float *embeddings, uin
     }
 }
 
+/* A line a bin of probabilities that has chips: what they say, and how often they are right. */
+static void print_reliability(const struct evaluate_calibration *calibration)
+{
+    printf("%-16s %8s %12s %8s\n", "probabilities", "chips", "mean", "right");
+    for (int bin = 0; bin < EVALUATE_BINS; bin++) {
+        const uint64_t n = calibration->n[bin];
+        if (n > 0)
+            printf("%.4f to %.4f %8llu %12.4f %8.4f\n", (double)bin / EVALUATE_BINS,
+                   (bin + 1.0) / EVALUATE_BINS, (unsigned long long)n,
+                   calibration->probability[bin] / (double)n,
+                   (double)calibration->n_right[bin] / (double)n);
+    }
+}
+
 /* The last line, which programs read. */
 static void print_totals(const struct totals *totals,
                          const struct evaluate_calibration *calibration, uint32_t dimension,
@@ -100,7 +114,8 @@ static void print_totals(const struct totals *totals,
 }
 
 static int score_groups(const struct manifest *manifest, const float *embeddings,
-                        uint32_t dimension, const struct evaluate_params *params, struct error *err)
+                        uint32_t dimension, const struct evaluate_params *params,
+                        bool with_reliability, struct error *err)
 {
     size_t n = manifest->n_rows;
     struct numbering numbering = {0};
@@ -136,6 +151,8 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
     if (rc == 0 && totals.n_groups == 0)
         rc = error_set(err, ERROR_INVALID, "no group has two classes with at least %d chips each",
                        EVALUATE_MIN_CLASS_SIZE);
+    if (rc == 0 && with_reliability)
+        print_reliability(&calibration);
     if (rc == 0)
         print_totals(&totals, &calibration, dimension, params);
 out:
@@ -147,7 +164,8 @@ out:
 
 static int evaluate(const char *manifest_path, const char *root,
                     const struct embedding_choice *choice, const char *encoder_path,
-                    uint64_t n_threads, const struct evaluate_params *params, struct error *err)
+                    uint64_t n_threads, const struct evaluate_params *params, bool with_reliability,
+                    struct error *err)
 {
     struct manifest manifest = {0};
     float *embeddings = NULL;
@@ -157,7 +175,7 @@ static int evaluate(const char *manifest_path, const char *root,
         rc = embedding_choice_compute(choice, &manifest, root, encoder_path, n_threads, &embeddings,
                                       &dimension, err);
     if (rc == 0)
-        rc = score_groups(&manifest, embeddings, dimension, params, err);
+        rc = score_groups(&manifest, embeddings, dimension, params, with_reliability, err);
     free(embeddings);
     manifest_clear(&manifest);
     return rc;
@@ -182,6 +200,7 @@ static struct {
     const char *manifest, *root, *encoder;
     const char *distance, *transform, *shots;
     uint64_t n_threads, episodes, seed;
+    bool reliability;
     struct embedding_options choice;
 } given = {.shots = "5", .episodes = 20};
 
@@ -220,6 +239,10 @@ static const struct command_option known_options[] = {
      .value.integer = &given.seed,
      .max = UINT64_MAX,
      .help = "of the draws (default 0)"},
+    {.name = "reliability",
+     .type = COMMAND_FLAG,
+     .value.flag = &given.reliability,
+     .help = "print, bin by bin, how often chips are right and what their probabilities say"},
     OPTION_INPUT_SIZES(&given.choice.input_sizes),
     OPTION_ENCODING(&given.choice.encoding),
     OPTION_PRECISION(&given.choice.precision),
@@ -267,7 +290,7 @@ int cmd_evaluate(int argc, char **argv)
     if (rc < 0)
         return command_fail_usage(&err);
     return evaluate(given.manifest, given.root, &choice, given.encoder, given.n_threads, &params,
-                    &err) == 0
+                    given.reliability, &err) == 0
                ? command_end_output()
                : command_fail(&err);
 }

@@ -11,13 +11,17 @@
  * 1 examples for the own class. A few examples that are told apart would drive T to 0 and every
  * probability to 1. But T has a scale of its own, too: were the classes normal, with the variance v
  * spread evenly over D independent directions, then T = 2 v / D. Embeddings behave as if there were
- * five: T is near PRIOR_SHARE v. With a normal prior for ln T around that,
+ * five to six: T is near PRIOR_SHARE v. And prototypes of few examples lie too far apart: of the
+ * squared distance d_ab between those of classes a and b, v (1 / n_a + 1 / n_b) is what the
+ * examples happened to be, and only the rest tells new chips apart. Differences of costs are that
+ * much too large, so T is divided by the share s of the rest, the mean over pairs of classes, each
+ * at least SHARE_MIN: what is below is not known so well. With a normal prior for ln T around that,
  *
  *     E(ln T) = sum_i [ c_i,own / T + log sum_k exp(-c_ik / T) ]
- *               + (ln T - ln(PRIOR_SHARE v))^2 / (2 PRIOR_DEVIATION^2)
+ *               + (ln T - ln(PRIOR_SHARE v / s))^2 / (2 PRIOR_DEVIATION^2)
  *
  * is minimised by golden-section search in a fixed number of steps. The more examples there are,
- * the less the prior says. Both constants were chosen on the dev tasks (docs/accuracy.md,
+ * the less the prior says. The constants were chosen on the dev tasks (docs/accuracy.md,
  * Calibration).
  */
 #include "engine/fewshot/heads/temperature.h"
@@ -26,8 +30,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const double PRIOR_SHARE = 0.4;
+static const double PRIOR_SHARE = 0.36;
 static const double PRIOR_DEVIATION = 0.5;
+static const double SHARE_MIN = 0.7;
 static const double SEARCH = 6.0; /* of ln T, on each side: twelve deviations */
 static const double CHIPS_SHARE = 0.3;
 /* Below what rounding of float32 embeddings makes of equal ones: (2^-24)^2, a few times over. */
@@ -135,6 +140,25 @@ static double size_of(enum classifier_distance distance, const struct prototypes
     return fmax(total / prototypes->n_classes, DBL_MIN / ROUNDING);
 }
 
+/* s of the comment above. */
+static double share_of_distance(enum classifier_distance distance, const struct examples *examples,
+                                const struct prototypes *prototypes, double spread)
+{
+    const uint32_t n = prototypes->n_classes, dimension = prototypes->dimension;
+    double sum = 0.0;
+    for (uint32_t a = 0; a < n; a++) {
+        for (uint32_t b = a + 1; b < n; b++) {
+            const double apart =
+                prototypes_distance(distance, prototypes->means + (size_t)a * dimension,
+                                    prototypes->means + (size_t)b * dimension, dimension);
+            const double by_chance = prototypes_excess(distance, spread, examples->counts[a]) +
+                                     prototypes_excess(distance, spread, examples->counts[b]);
+            sum += apart > 0.0 ? fmax(1.0 - by_chance / apart, SHARE_MIN) : SHARE_MIN;
+        }
+    }
+    return sum / (0.5 * n * (n - 1.0));
+}
+
 int temperature_fit(enum classifier_distance distance, const struct examples *examples,
                     const struct prototypes *prototypes, double spread, double *out,
                     struct error *err)
@@ -142,8 +166,9 @@ int temperature_fit(enum classifier_distance distance, const struct examples *ex
     *out = 0.0;
     if (!(spread > ROUNDING * size_of(distance, prototypes)))
         return 0;
+    const double share = share_of_distance(distance, examples, prototypes, spread);
     struct queries queries = {.n_classes = prototypes->n_classes,
-                              .prior = log(PRIOR_SHARE * spread)};
+                              .prior = log(PRIOR_SHARE * spread / share)};
     queries.costs = calloc((size_t)examples->n * queries.n_classes, sizeof(*queries.costs));
     queries.own = calloc(examples->n, sizeof(*queries.own));
     double *held_out = calloc(prototypes->dimension, sizeof(*held_out));

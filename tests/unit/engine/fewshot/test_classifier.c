@@ -202,11 +202,13 @@ static void probability_is_monotone_in_distance(void **state)
 
 /* What the temperature minimises, of two classes on a line, each of two examples 2 a apart around
  * -1 and 1: the variance within a class is 2 a^2; left out, an example is 4 a^2 - 2 a^2 from its
- * own class and (2 +- a)^2 - a^2 from the other. */
+ * own class and (2 +- a)^2 - a^2 from the other. Of the squared distance between the prototypes, 4,
+ * a^2 + a^2 are by chance. */
 static double expected_loss(double temperature, double a)
 {
     const double variance = 2 * a * a, own = 2 * a * a;
-    const double deviations = log(temperature / (0.4 * variance)) / 0.5;
+    const double share = fmax(1 - 2 * a * a / 4, 0.7);
+    const double deviations = log(temperature * share / (0.36 * variance)) / 0.5;
     double loss = 0.5 * deviations * deviations;
     for (int side = -1; side <= 1; side += 2)
         loss += 2 * log(1 + exp(-(4 + 4 * side * a - own) / temperature));
@@ -216,11 +218,11 @@ static double expected_loss(double temperature, double a)
 static void auto_temperature_is_the_minimum(void **state)
 {
     (void)state;
-    const float spreads[] = {0.125f, 0.5f, 0.75f};
+    const float spreads[] = {0.125f, 0.5f, 0.75f, 0.875f};
     const uint32_t class_of[] = {0, 0, 1, 1};
     struct classifier_params params =
         params_of(CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_TRANSFORM_NONE, 0.0);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         const float a = spreads[i];
         const float examples[] = {-1 - a, -1 + a, 1 - a, 1 + a};
         const struct support support = {examples, class_of, 4, 2, 1};
