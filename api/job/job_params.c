@@ -24,15 +24,16 @@ json_t *job_params_to_json(const struct job_params *params)
     json_t *temperature =
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     return json_pack(
-        "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f}, s:o, s:{s:s, s:s, "
+        "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f, s:s}, s:o, s:{s:s, s:s, "
         "s:o}, s:o*, s:s, s:s}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
         normalise_method_name(normalise->method), "low", normalise->low, "high", normalise->high,
-        "clahe", clahe, "classifier", "distance", classifier_distance_name(classifier->distance),
-        "transform", classifier_transform_name(classifier->transform), "temperature", temperature,
-        "input_sizes", input_sizes, "encoding", encoding_name(params->encoding), "precision",
+        "outliers", normalise_outliers_name(normalise->outliers), "clahe", clahe, "classifier",
+        "distance", classifier_distance_name(classifier->distance), "transform",
+        classifier_transform_name(classifier->transform), "temperature", temperature, "input_sizes",
+        input_sizes, "encoding", encoding_name(params->encoding), "precision",
         precision_name(params->precision));
 }
 
@@ -41,6 +42,10 @@ json_t *job_params_stored_json(const char *text)
     json_t *json = json_loads(text, 0, NULL);
     if (json != NULL && json_object_get(json, "encoding") == NULL)
         json_object_set_new(json, "encoding", json_string(encoding_name(ENCODING_CHIPS)));
+    json_t *normalise = json_object_get(json, "normalise");
+    if (normalise != NULL && json_object_get(normalise, "outliers") == NULL)
+        json_object_set_new(normalise, "outliers",
+                            json_string(normalise_outliers_name(NORMALISE_KEEP)));
     return json;
 }
 
@@ -114,6 +119,15 @@ static void read_method(json_t *value, const struct json_at *at, void *context)
         json_fault(at, "%s", err.message);
 }
 
+static void read_outliers(json_t *value, const struct json_at *at, void *context)
+{
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) &&
+        normalise_outliers_parse(name, context, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
 static void read_distance(json_t *value, const struct json_at *at, void *context)
 {
     const char *name;
@@ -179,8 +193,9 @@ static void read_normalise(json_t *value, const struct json_at *at, void *contex
         json_value_field("method", JSON_OPTIONAL, read_method, &normalise->method),
         json_number_field("low", JSON_OPTIONAL, 0, 100, &normalise->low),
         json_number_field("high", JSON_OPTIONAL, 0, 100, &normalise->high),
+        json_value_field("outliers", JSON_OPTIONAL, read_outliers, &normalise->outliers),
     };
-    json_read_object(value, at, fields, 3);
+    json_read_object(value, at, fields, 4);
     if (normalise->low >= normalise->high)
         json_fault(at, "low (%.10g) must be below high (%.10g)", normalise->low, normalise->high);
 }
@@ -228,6 +243,7 @@ int job_params_from_text(const char *text, struct job_params *out, struct error 
 {
     struct job_params params = {.normalise = normalise_params_default,
                                 .classifier = classifier_params_default};
+    params.normalise.outliers = NORMALISE_KEEP;
     json_t *json = NULL;
     struct error cause = {0};
     int rc = json_parse(text, strlen(text), &json, &cause);

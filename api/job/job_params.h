@@ -22,7 +22,7 @@ struct job_params {
 };
 
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
- *  "normalise":{"method","low","high"},"clahe":null|{"clip_limit","tiles"},
+ *  "normalise":{"method","low","high","outliers":"replace"|"keep"},"clahe":null|{"clip_limit","tiles"},
  *  "classifier":{"distance","transform","temperature":"auto"|number},
  *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
  *  "precision":"float32"|"bfloat16"|"int8"} */
@@ -34,7 +34,8 @@ json_t *job_params_stored_json(const char *text);
 char *job_params_to_text(const struct job_params *params);
 /* Reads a stored text. ERROR_CORRUPT. One without input sizes, as earlier versions wrote them, has
  * none, which stands for the encoder's own; one without an encoding has chips, whatever the
- * encoder's own is, and one without a precision float32. */
+ * encoder's own is, one without a precision float32, and one that says nothing of outliers keeps
+ * them. */
 int job_params_from_text(const char *text, struct job_params *out, struct error *err);
 
 #endif

@@ -15,10 +15,16 @@ enum {
     PART_PIXELS = 1 << 20, /* looked at before the cancel is asked again */
 };
 
+/* Of outliers (normalise.h). */
+static const double FENCE = 20.0, NEAR_FENCE = 5.0; /* beyond the quartiles, in their distances */
+static const double OUTLIERS_MAX = 0.05;            /* of the pixels */
+static const double BETWEEN_MAX = 0.01;             /* of the outliers: between the two fences */
+
 const struct normalise_params normalise_params_default = {
     .method = NORMALISE_PERCENTILE,
     .low = 0.5,
     .high = 99.5,
+    .outliers = NORMALISE_REPLACE,
     .clahe = {.enabled = false, .clip_limit = 2, .tiles = 8},
 };
 
@@ -48,6 +54,21 @@ int normalise_method_parse(const char *name, enum normalise_method *out, struct 
     }
     return error_set(err, ERROR_INVALID,
                      "normalise.method must be percentile, minmax or none, but is '%.40s'", name);
+}
+
+const char *normalise_outliers_name(enum normalise_outliers outliers)
+{
+    return outliers == NORMALISE_KEEP ? "keep" : "replace";
+}
+
+int normalise_outliers_parse(const char *name, enum normalise_outliers *out, struct error *err)
+{
+    const bool is_keep = strcmp(name, "keep") == 0;
+    if (!is_keep && strcmp(name, "replace") != 0)
+        return error_set(err, ERROR_INVALID,
+                         "normalise.outliers must be keep or replace, but is '%.40s'", name);
+    *out = is_keep ? NORMALISE_KEEP : NORMALISE_REPLACE;
+    return 0;
 }
 
 int normalise_params_check(const struct normalise_params *params, struct error *err)
@@ -116,7 +137,8 @@ static int set_cancelled(struct error *err)
 
 struct selector {
     const uint32_t *counts; /* of the levels; NULL when there are pixels */
-    double lowest;          /* value of level 0 */
+    uint32_t n_levels;
+    double lowest; /* value of level 0 */
     const float *pixels;
     size_t n;
     const struct cancel *cancel;
@@ -165,20 +187,95 @@ static double select_rank(struct selector *selector, uint64_t rank)
     return key_float(upper << 16 | find_bucket(selector->lower, &rank));
 }
 
-/* Hyndman and Fan's definition 7, NumPy's default. */
-static double select_percentile(struct selector *selector, double percent)
+/* Hyndman and Fan's definition 7, NumPy's default, of the `n` pixels that come behind the first
+ * `n_before` in the order of their values. */
+static double select_percentile(struct selector *selector, double percent, uint64_t n_before,
+                                uint64_t n)
 {
-    double position = percent / 100 * (double)(selector->n - 1);
+    double position = percent / 100 * (double)(n - 1);
     uint64_t rank = (uint64_t)position;
     double part = position - (double)rank;
-    double low = select_rank(selector, rank);
+    double low = select_rank(selector, n_before + rank);
     if (part == 0)
         return low;
-    return low + part * (select_rank(selector, rank + 1) - low);
+    return low + part * (select_rank(selector, n_before + rank + 1) - low);
+}
+
+/* ---- outliers ---- */
+
+struct fences {
+    double low, near_low, near_high, high;
+    uint64_t n_low, n_near_low, n_near_high, n_high; /* pixels beyond each */
+};
+
+static void count_beyond(struct fences *fences, double value, uint64_t n)
+{
+    fences->n_low += value < fences->low ? n : 0;
+    fences->n_near_low += value < fences->near_low ? n : 0;
+    fences->n_near_high += value > fences->near_high ? n : 0;
+    fences->n_high += value > fences->high ? n : 0;
+}
+
+static void count_all_beyond(struct selector *selector, struct fences *fences)
+{
+    if (selector->counts != NULL) {
+        for (uint32_t i = 0; i < selector->n_levels; i++)
+            count_beyond(fences, selector->lowest + i, selector->counts[i]);
+        return;
+    }
+    struct walk walk = {.cancel = selector->cancel, .n = selector->n};
+    while (next_part(&walk)) {
+        for (size_t i = walk.first; i < walk.end; i++)
+            count_beyond(fences, selector->pixels[i], 1);
+    }
+    selector->is_cancelled |= walk.is_cancelled;
+}
+
+/* How many of the pixels beyond a fence are outliers: all or none. */
+static uint64_t judge(uint64_t n_beyond, uint64_t n_beyond_near, size_t n)
+{
+    const double n_between = (double)(n_beyond_near - n_beyond);
+    return (double)n_beyond <= OUTLIERS_MAX * (double)n &&
+                   n_between <= BETWEEN_MAX * (double)n_beyond
+               ? n_beyond
+               : 0;
+}
+
+static void find_percentiles_of(struct selector *selector, const struct normalise_params *params,
+                                struct normalise_range *out)
+{
+    const size_t n = selector->n;
+    *out = (struct normalise_range){.low = select_percentile(selector, params->low, 0, n),
+                                    .high = select_percentile(selector, params->high, 0, n)};
+    if (params->outliers == NORMALISE_KEEP || out->low == out->high)
+        return;
+    const double q1 = select_percentile(selector, 25, 0, n);
+    const double q3 = select_percentile(selector, 75, 0, n), w = q3 - q1;
+    struct fences fences = {.low = q1 - FENCE * w,
+                            .near_low = q1 - NEAR_FENCE * w,
+                            .near_high = q3 + NEAR_FENCE * w,
+                            .high = q3 + FENCE * w};
+    /* Half of an image that is one value says nothing of how values spread. */
+    if (!(w > 0) || (out->low >= fences.low && out->high <= fences.high))
+        return;
+    count_all_beyond(selector, &fences);
+    const uint64_t n_low = judge(fences.n_low, fences.n_near_low, n);
+    const uint64_t n_high = judge(fences.n_high, fences.n_near_high, n);
+    if (!(out->low < fences.low && n_low > 0) && !(out->high > fences.high && n_high > 0))
+        return;
+    const size_t n_left = n - n_low - n_high;
+    *out = (struct normalise_range){
+        .low = select_percentile(selector, params->low, n_low, n_left),
+        .high = select_percentile(selector, params->high, n_low, n_left),
+        .n_outliers = n_low + n_high,
+        .least = n_low > 0 ? fences.low : -INFINITY,
+        .most = n_high > 0 ? fences.high : INFINITY,
+        .median = select_percentile(selector, 50, n_low, n_left),
+    };
 }
 
 static int find_percentiles(const struct normalise_params *params, const float *pixels, size_t n,
-                            const struct cancel *cancel, double *low, double *high,
+                            const struct cancel *cancel, struct normalise_range *out,
                             struct error *err)
 {
     struct selector selector = {.pixels = pixels, .n = n, .cancel = cancel, .lower_of = N_BUCKETS};
@@ -194,8 +291,7 @@ static int find_percentiles(const struct normalise_params *params, const float *
         for (size_t i = walk.first; i < walk.end; i++)
             selector.upper[float_key(pixels[i]) >> 16]++;
     }
-    *low = select_percentile(&selector, params->low);
-    *high = select_percentile(&selector, params->high);
+    find_percentiles_of(&selector, params, out);
     if (walk.is_cancelled || selector.is_cancelled)
         rc = set_cancelled(err);
 out:
@@ -225,8 +321,19 @@ static int find_extremes(const float *pixels, size_t n, const struct cancel *can
     return walk.is_cancelled ? set_cancelled(err) : 0;
 }
 
-static void stretch(float *pixels, size_t n, double low, double high)
+static void replace_outliers(const struct normalise_range *range, float *pixels, size_t n)
 {
+    for (size_t i = 0; i < n; i++) {
+        if (pixels[i] < range->least || pixels[i] > range->most)
+            pixels[i] = (float)range->median;
+    }
+}
+
+static void stretch(const struct normalise_range *range, float *pixels, size_t n)
+{
+    const double low = range->low, high = range->high;
+    if (range->n_outliers > 0)
+        replace_outliers(range, pixels, n);
     if (!(high > low)) {
         for (size_t i = 0; i < n; i++)
             pixels[i] = pixels[i] > low ? 1 : 0;
@@ -246,90 +353,112 @@ static int check_full_scale(const struct sample_range *range, struct error *err)
                      range->high);
 }
 
-int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
-                    uint32_t height, const struct sample_range *full_scale,
-                    const struct cancel *cancel, struct error *err)
+static int check(const struct normalise_params *params, const struct sample_range *full_scale,
+                 struct error *err)
 {
     int rc = normalise_params_check(params, err);
-    if (rc == 0)
-        rc = check_full_scale(full_scale, err);
+    return rc == 0 ? check_full_scale(full_scale, err) : rc;
+}
+
+int normalise_find_range(const struct normalise_params *params, const float *pixels, uint32_t width,
+                         uint32_t height, const struct sample_range *full_scale,
+                         const struct cancel *cancel, struct normalise_range *out,
+                         struct error *err)
+{
+    struct normalise_range range = {0};
+    int rc = check(params, full_scale, err);
     if (rc != 0)
         return rc;
     if (width == 0 || height == 0)
         return error_set(err, ERROR_INVALID, "image: size %u x %u has no pixels", width, height);
     size_t n = (size_t)width * height;
-    double low = 0;
-    double high = 0;
-    rc = find_extremes(pixels, n, cancel, &low, &high, err);
+    rc = find_extremes(pixels, n, cancel, &range.low, &range.high, err);
     if (rc != 0)
         return rc;
     switch (params->method) {
     case NORMALISE_PERCENTILE:
-        rc = find_percentiles(params, pixels, n, cancel, &low, &high, err);
+        rc = find_percentiles(params, pixels, n, cancel, &range, err);
         break;
     case NORMALISE_MINMAX:
         break;
     case NORMALISE_NONE:
-        low = full_scale->low;
-        high = full_scale->high;
+        range.low = full_scale->low;
+        range.high = full_scale->high;
         break;
     }
-    if (rc != 0)
-        return rc;
-    struct walk walk = {.cancel = cancel, .n = n};
+    if (rc == 0)
+        *out = range;
+    return rc;
+}
+
+int normalise_apply_range(const struct normalise_params *params,
+                          const struct normalise_range *range, float *pixels, uint32_t width,
+                          uint32_t height, const struct cancel *cancel, struct error *err)
+{
+    struct walk walk = {.cancel = cancel, .n = (size_t)width * height};
     while (next_part(&walk))
-        stretch(pixels + walk.first, walk.end - walk.first, low, high);
+        stretch(range, pixels + walk.first, walk.end - walk.first);
     if (walk.is_cancelled)
         return set_cancelled(err);
     return params->clahe.enabled ? clahe_apply(&params->clahe, pixels, width, height, cancel, err)
                                  : 0;
 }
 
+int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
+                    uint32_t height, const struct sample_range *full_scale,
+                    const struct cancel *cancel, struct error *err)
+{
+    struct normalise_range range;
+    int rc = normalise_find_range(params, pixels, width, height, full_scale, cancel, &range, err);
+    return rc < 0 ? rc : normalise_apply_range(params, &range, pixels, width, height, cancel, err);
+}
+
 /* ---- levels ---- */
 
-static void find_level_range(const struct normalise_params *params, const uint32_t *counts,
-                             uint32_t n_levels, const struct sample_range *full_scale,
-                             double lowest, double *low, double *high)
+int normalise_find_level_range(const struct normalise_params *params, const uint32_t *counts,
+                               enum sample_type type, const struct sample_range *full_scale,
+                               struct normalise_range *out, struct error *err)
 {
-    struct selector selector = {.counts = counts, .lowest = lowest};
-    uint32_t smallest = 0, largest = n_levels - 1;
-    for (uint32_t i = 0; i < n_levels; i++)
+    int rc = check(params, full_scale, err);
+    if (rc != 0)
+        return rc;
+    struct selector selector = {.counts = counts,
+                                .n_levels = sample_type_n_levels(type),
+                                .lowest = sample_type_range(type).low};
+    uint32_t smallest = 0, largest = selector.n_levels - 1;
+    for (uint32_t i = 0; i < selector.n_levels; i++)
         selector.n += counts[i];
     switch (params->method) {
     case NORMALISE_PERCENTILE:
-        *low = select_percentile(&selector, params->low);
-        *high = select_percentile(&selector, params->high);
-        return;
+        find_percentiles_of(&selector, params, out);
+        break;
     case NORMALISE_MINMAX:
         while (counts[smallest] == 0)
             smallest++;
         while (counts[largest] == 0)
             largest--;
-        *low = lowest + smallest;
-        *high = lowest + largest;
-        return;
+        *out = (struct normalise_range){.low = selector.lowest + smallest,
+                                        .high = selector.lowest + largest};
+        break;
     case NORMALISE_NONE:
-        *low = full_scale->low;
-        *high = full_scale->high;
-        return;
+        *out = (struct normalise_range){.low = full_scale->low, .high = full_scale->high};
+        break;
     }
+    return 0;
 }
 
 int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
                      enum sample_type type, const struct sample_range *full_scale, float *levels,
                      struct error *err)
 {
-    int rc = normalise_params_check(params, err);
-    if (rc == 0)
-        rc = check_full_scale(full_scale, err);
+    struct normalise_range range;
+    int rc = normalise_find_level_range(params, counts, type, full_scale, &range, err);
     if (rc != 0)
         return rc;
     const uint32_t n_levels = sample_type_n_levels(type);
     const double lowest = sample_type_range(type).low;
-    double low = 0, high = 0;
-    find_level_range(params, counts, n_levels, full_scale, lowest, &low, &high);
     for (uint32_t i = 0; i < n_levels; i++)
         levels[i] = (float)(lowest + i);
-    stretch(levels, n_levels, low, high);
+    stretch(&range, levels, n_levels);
     return 0;
 }

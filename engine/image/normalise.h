@@ -16,36 +16,75 @@ enum normalise_method {
     NORMALISE_NONE,       /* native full scale (8 bits: 0..255) to 0..1, clipped */
 };
 
+/* Hot and dead pixels: a detector's, not the specimen's. With w the distance of the quartiles,
+ * values more than 20 w beyond them are outliers where they are at most 5 % of the pixels and stand
+ * apart: of the values from 5 w to 20 w there are not even 1 % as many. A bright particle has an
+ * edge, and its values are no outliers; the real micrographs at hand reach 3 w. */
+enum normalise_outliers {
+    NORMALISE_KEEP,    /* all pixels have a say in the percentiles */
+    NORMALISE_REPLACE, /* where a percentile is an outlier, both are those of the other pixels, and
+                          the outliers get the median of these */
+};
+
 struct normalise_params {
     enum normalise_method method;
-    double low;  /* percent, NORMALISE_PERCENTILE only; default 0.5 */
-    double high; /* percent; default 99.5; low < high */
+    double low;                       /* percent, NORMALISE_PERCENTILE only; default 0.5 */
+    double high;                      /* percent; default 99.5; low < high */
+    enum normalise_outliers outliers; /* NORMALISE_PERCENTILE only; default NORMALISE_REPLACE */
     struct clahe_params clahe;
 };
 
-/* percentile 0.5..99.5, no CLAHE */
+/* percentile 0.5..99.5 without outliers, no CLAHE */
 extern const struct normalise_params normalise_params_default;
 
 const char *normalise_method_name(enum normalise_method method);
 /* ERROR_INVALID for an unknown name. */
 int normalise_method_parse(const char *name, enum normalise_method *out, struct error *err);
 
+/* "keep", "clip"; ERROR_INVALID for another name. */
+const char *normalise_outliers_name(enum normalise_outliers outliers);
+int normalise_outliers_parse(const char *name, enum normalise_outliers *out, struct error *err);
+
 /* ERROR_INVALID when a parameter is outside the ranges above. */
 int normalise_params_check(const struct normalise_params *params, struct error *err);
 
-/* Normalises `pixels` (height x width, row-major, borrowed) in place. Where low and high fall
- * together, values above them become 1 and all others 0: an image with one value only becomes 0
- * (NORMALISE_NONE keeps its level). Percentiles interpolate linearly between order statistics, as
- * NumPy's default does. Deterministic. `full_scale` is the image's. ERROR_INVALID as above, for a
- * full scale that is none, or for a pixel that is not finite, ERROR_NOMEM, ERROR_CANCELLED when
- * `cancel` (NULL: never) was asked; then `pixels` may be half done. */
+/* What becomes 0 and 1, in the image's own values. */
+struct normalise_range {
+    double low, high;
+    uint64_t n_outliers; /* pixels that had no say in it; where there are any: */
+    double least, most;  /* values beyond these are outliers */
+    double median;       /* of the others; what outliers become, before they are stretched */
+};
+
+/* The range of `pixels` (height x width, row-major, borrowed). Percentiles interpolate linearly
+ * between order statistics, as NumPy's default does. Deterministic. `full_scale` is the image's.
+ * ERROR_INVALID as above, for a full scale that is none, or for a pixel that is not finite,
+ * ERROR_NOMEM, ERROR_CANCELLED when `cancel` (NULL: never) was asked. */
+int normalise_find_range(const struct normalise_params *params, const float *pixels, uint32_t width,
+                         uint32_t height, const struct sample_range *full_scale,
+                         const struct cancel *cancel, struct normalise_range *out,
+                         struct error *err);
+
+/* Stretches a range to 0..1, in place, and does CLAHE where that is asked for. Where low and high
+ * fall together, values above them become 1 and all others 0. ERROR_NOMEM, ERROR_CANCELLED; then
+ * `pixels` may be half done. */
+int normalise_apply_range(const struct normalise_params *params,
+                          const struct normalise_range *range, float *pixels, uint32_t width,
+                          uint32_t height, const struct cancel *cancel, struct error *err);
+
+/* Both, one after the other: an image with one value only becomes 0 (NORMALISE_NONE keeps its
+ * level). */
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
                     uint32_t height, const struct sample_range *full_scale,
                     const struct cancel *cancel, struct error *err);
 
-/* The same for samples (samples.h): the value that normalise_apply would make of each level, from
- * counts[level], into `levels` (both sample_type_n_levels; at least one count is not 0). CLAHE,
- * which looks at places, is not done. */
+/* The same for samples (samples.h), from counts[level] (sample_type_n_levels of them; at least one
+ * is not 0). */
+int normalise_find_level_range(const struct normalise_params *params, const uint32_t *counts,
+                               enum sample_type type, const struct sample_range *full_scale,
+                               struct normalise_range *out, struct error *err);
+/* The value that normalise_apply would make of each level, into `levels`. CLAHE, which looks at
+ * places, is not done. */
 int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
                      enum sample_type type, const struct sample_range *full_scale, float *levels,
                      struct error *err);

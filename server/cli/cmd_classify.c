@@ -34,6 +34,8 @@ struct request {
     enum encoding encoding; /* read from it */
     const char *precision_name;
     enum precision precision; /* read from it */
+    const char *outliers;
+    struct normalise_params normalise; /* read from it */
     uint64_t stride;
     uint64_t n_threads;
 };
@@ -42,6 +44,7 @@ struct run {
     struct session session;
     struct support_file support;
     struct image image;
+    uint64_t n_outliers; /* pixels of it */
     struct grid grid;
     float *chips;    /* grid_n_chips x dimension */
     float *examples; /* n_examples x dimension */
@@ -68,7 +71,8 @@ static int load(const struct request *request, struct run *run, struct error *er
     if (rc == 0)
         rc = support_file_read(request->support_path, &run->support, err);
     if (rc == 0)
-        rc = session_load_image(request->image_path, &normalise_params_default, &run->image, err);
+        rc = session_load_image(request->image_path, &request->normalise, &run->image,
+                                &run->n_outliers, err);
     if (rc < 0)
         return rc;
     params.chip_width = run->support.chip_width;
@@ -214,10 +218,11 @@ static int write_statistics(const struct run *run, const char *directory, struct
     json_t *covered =
         map_json_covered(&run->grid, image_calibration_area_nm2(&run->image.info.calibration));
     json_t *root = json_pack(
-        "{s:{s:i, s:i}, s:o, s:o, s:s, s:f, s:o}", "grid", "rows", (int)run->grid.rows, "columns",
-        (int)run->grid.columns, "map", map_json_create(&run->grid), "covered", covered, "encoding",
-        encoding_name(embedder_encoding(run->session.embedder)), "temperature",
-        run->result.chips.temperature, "analysis", analysis_text_json(&run->result));
+        "{s:{s:i, s:i}, s:o, s:o, s:s, s:f, s:I, s:o}", "grid", "rows", (int)run->grid.rows,
+        "columns", (int)run->grid.columns, "map", map_json_create(&run->grid), "covered", covered,
+        "encoding", encoding_name(embedder_encoding(run->session.embedder)), "temperature",
+        run->result.chips.temperature, "n_outliers", (json_int_t)run->n_outliers, "analysis",
+        analysis_text_json(&run->result));
     int rc = root == NULL ? error_set_nomem(err, "statistics.json") : add_classes(run, root, err);
     char *text = rc == 0 ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     if (rc == 0)
@@ -255,7 +260,7 @@ static int run_request(const struct request *request, struct error *err)
 }
 
 /* What the command line says; one a process. */
-static struct request given = {.edge = "drop"};
+static struct request given = {.edge = "drop", .outliers = "replace"};
 
 static const struct command_option known_options[] = {
     {.name = "image",
@@ -278,6 +283,11 @@ static const struct command_option known_options[] = {
      .argument = "POLICY",
      .value.text = &given.edge,
      .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
+    {.name = "outliers",
+     .argument = "CHOICE",
+     .value.text = &given.outliers,
+     .help = "replace (default): hot and dead pixels by the median; keep: they have a say in the "
+             "range"},
     OPTION_ENCODER(&given.encoder_path),
     OPTION_INPUT_SIZES(&given.input_size),
     OPTION_ENCODING(&given.encoding_name),
@@ -299,7 +309,9 @@ int cmd_classify(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    if (embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
+    given.normalise = normalise_params_default;
+    if (normalise_outliers_parse(given.outliers, &given.normalise.outliers, &err) < 0 ||
+        embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
         embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
         embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)
         return command_fail_usage(&err);

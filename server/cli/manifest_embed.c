@@ -63,7 +63,7 @@ static int embed_image(const struct walk *walk, const size_t *order, size_t n, s
     if (snprintf(path, sizeof(path), "%s/%s", walk->root, name) >= PATH_MAX)
         return error_set(err, ERROR_INVALID, "%.100s: the path is too long", name);
     struct image image = {0};
-    int rc = session_load_image(path, &normalise_params_default, &image, err);
+    int rc = session_load_image(path, &normalise_params_default, &image, NULL, err);
     for (size_t first = 0; first < n && rc == 0;) {
         size_t end = first;
         while (end < n && rows[order[end]].size == rows[order[first]].size)

@@ -1,5 +1,8 @@
 #include "server/cli/session.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "engine/pool.h"
 #include "server/cli/assets.h"
 #include "server/cli/files.h"
@@ -56,11 +59,23 @@ void session_clear(struct session *session)
     *session = (struct session){0};
 }
 
+static int normalise_image(const struct normalise_params *params, struct image *image,
+                           struct normalise_range *range, struct error *err)
+{
+    const struct image_info *info = &image->info;
+    int rc = normalise_find_range(params, image->pixels, info->width, info->height,
+                                  &info->full_scale, NULL, range, err);
+    return rc < 0 ? rc
+                  : normalise_apply_range(params, range, image->pixels, info->width, info->height,
+                                          NULL, err);
+}
+
 int session_load_image(const char *path, const struct normalise_params *normalise,
-                       struct image *out, struct error *err)
+                       struct image *out, uint64_t *n_outliers, struct error *err)
 {
     struct file_bytes bytes = {0};
     struct image image = {0};
+    struct normalise_range range = {0};
     struct error inner = {0};
     int rc = file_read(path, max_file_size, &bytes, err);
     if (rc < 0)
@@ -70,12 +85,17 @@ int session_load_image(const char *path, const struct normalise_params *normalis
     rc = image_decode(&request, &image, &inner);
     file_bytes_clear(&bytes);
     if (rc == 0)
-        rc = normalise_apply(normalise, image.pixels, image.info.width, image.info.height,
-                             &image.info.full_scale, NULL, &inner);
+        rc = normalise_image(normalise, &image, &range, &inner);
     if (rc < 0) {
         image_clear(&image);
         return name_file(path, &inner, err);
     }
+    if (range.n_outliers > 0)
+        fprintf(stderr,
+                "%s: %" PRIu64 " pixels are outliers and were replaced: %g to %g was stretched\n",
+                path, range.n_outliers, range.low, range.high);
+    if (n_outliers != NULL)
+        *n_outliers = range.n_outliers;
     *out = image;
     return 0;
 }

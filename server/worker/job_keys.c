@@ -20,16 +20,18 @@ static void write_key(const struct job_state *state, const struct job_image *ima
     /* The first frame has no number in its key: so it was when files had one image. */
     if (image->row.frame > 0)
         snprintf(frame, sizeof(frame), "#%" PRIu32, image->row.frame);
-    /* Chips have no name in theirs: so it was when there were chips alone. */
+    /* Chips have no name in theirs, as outliers that are kept: so it was when there was no choice.
+     */
     if (embedder_encoding(embedder) != ENCODING_CHIPS)
         snprintf(encoding, sizeof(encoding), " %s %d", encoding_name(embedder_encoding(embedder)),
                  DENSE_REVISION);
     input_sizes_text(input_sizes, sizes);
-    snprintf(out, JOB_KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g|%d %.17g %" PRIu32,
+    snprintf(out, JOB_KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g%s|%d %.17g %" PRIu32,
              image->row.sha256, frame, state->encoder->sha256, encoder_kernels(),
              precision_name(embedder_precision(embedder)), sizes, encoding, window,
-             normalise_method_name(n->method), n->low, n->high, n->clahe.enabled,
-             n->clahe.clip_limit, n->clahe.tiles);
+             normalise_method_name(n->method), n->low, n->high,
+             n->outliers == NORMALISE_KEEP ? "" : " replace", n->clahe.enabled, n->clahe.clip_limit,
+             n->clahe.tiles);
 }
 
 void job_key_of_grid(const struct job_state *state, const struct job_image *image,

@@ -43,16 +43,19 @@ static void every_parameter_is_taken(void **state)
 {
     struct rig *rig = *state;
     rig_fill(rig);
-    assert_int_equal(post(rig, ",\"support_set_version\":1,\"stride\":{\"x\":4,\"y\":5},"
-                               "\"offset\":{\"x\":1,\"y\":2},\"edge\":\"cover\","
-                               "\"normalise\":{\"method\":\"minmax\"},\"clahe\":{\"tiles\":4},"
-                               "\"classifier\":{\"distance\":\"cosine\",\"transform\":\"cl2n\","
-                               "\"temperature\":0.1},\"input_sizes\":[48,96.0,512],\"priority\":-7,"
-                               "\"encoder_id\":null"),
-                     202);
+    assert_int_equal(
+        post(rig,
+             ",\"support_set_version\":1,\"stride\":{\"x\":4,\"y\":5},"
+             "\"offset\":{\"x\":1,\"y\":2},\"edge\":\"cover\","
+             "\"normalise\":{\"method\":\"minmax\",\"outliers\":\"keep\"},\"clahe\":{\"tiles\":4},"
+             "\"classifier\":{\"distance\":\"cosine\",\"transform\":\"cl2n\","
+             "\"temperature\":0.1},\"input_sizes\":[48,96.0,512],\"priority\":-7,"
+             "\"encoder_id\":null"),
+        202);
     assert_int_equal((int)rig_number(rig, "/params/stride/x"), 4);
     assert_int_equal((int)rig_number(rig, "/params/offset/y"), 2);
     assert_string_equal(rig_text(rig, "/params/edge"), "cover");
+    assert_string_equal(rig_text(rig, "/params/normalise/outliers"), "keep");
     assert_true(rig_number(rig, "/params/clahe/clip_limit") == 2);
     assert_true(rig_number(rig, "/params/classifier/temperature") == 0.1);
     assert_non_null(strstr(rig->response.body, "\"temperature\":0.1,"));

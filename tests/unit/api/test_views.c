@@ -248,7 +248,7 @@ static void nothing_is_made_of_a_file_that_was_changed(void **state)
 static void damage(const struct rig *rig, const struct db_image *image)
 {
     char key[300], sha256[DB_SHA256_SIZE], path[700];
-    snprintf(key, sizeof(key), "view 1|%s#0|percentile 0.5 99.5|0 2 8", image->sha256);
+    snprintf(key, sizeof(key), "view 1|%s#0|percentile 0.5 99.5 replace|0 2 8", image->sha256);
     fixture_sha256(key, sha256);
     snprintf(path, sizeof(path), "%s/cache/%.2s/%s.emb", rig->f.directory, sha256, sha256);
     FILE *file = fopen(path, "r+b");

@@ -4,7 +4,7 @@
 
 static const struct job_params some = {
     .grid = {95, 34, 47, 35, 1, 2, GRID_EDGE_COVER},
-    .normalise = {NORMALISE_PERCENTILE, 0.1, 99.9, {true, 4.0 / 3, 5}},
+    .normalise = {NORMALISE_PERCENTILE, 0.1, 99.9, NORMALISE_REPLACE, {true, 4.0 / 3, 5}},
     .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1},
     .input_sizes = {2, {48, 96}},
     .encoding = ENCODING_DENSE,
@@ -49,7 +49,8 @@ static void the_text_is_canonical(void **state)
     assert_string_equal(text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
                               "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
                               "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\","
-                              "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\"},"
+                              "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
+                              "\"outliers\":\"replace\"},"
                               "\"offset\":{\"x\":0,\"y\":0},"
                               "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8}}");
     struct job_params back;
@@ -61,6 +62,28 @@ static void the_text_is_canonical(void **state)
     params.input_sizes = (struct input_sizes){3, {16, 17, 512}};
     text = job_params_to_text(&params);
     assert_non_null(strstr(text, "\"chips\",\"input_sizes\":[16,17,512],\"normalise\""));
+    free(text);
+}
+
+/* A job of the time before there was a choice keeps them. */
+static void a_text_without_outliers_keeps_them(void **state)
+{
+    (void)state;
+    static const char member[] = ",\"outliers\":\"replace\"";
+    struct job_params back;
+    char *text = job_params_to_text(&some);
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.normalise.outliers, NORMALISE_REPLACE);
+    char *found = strstr(text, member);
+    assert_non_null(found);
+    memmove(found, found + strlen(member), strlen(found + strlen(member)) + 1);
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.normalise.outliers, NORMALISE_KEEP);
+    json_t *shown = job_params_stored_json(text);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(shown, "normalise"), "outliers")),
+        "keep");
+    json_decref(shown);
     free(text);
 }
 
@@ -153,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_text_brings_every_value_back),
         cmocka_unit_test(the_text_is_canonical),
+        cmocka_unit_test(a_text_without_outliers_keeps_them),
         cmocka_unit_test(a_text_without_an_encoding_means_chips),
         cmocka_unit_test(stored_precisions_are_read),
         cmocka_unit_test(stored_input_sizes_are_checked),

@@ -141,6 +141,85 @@ static void flat_images_become_zero(void **state)
         assert_true(mostly[i] == (i == 500));
 }
 
+enum { N_BULK_LEVELS = 61, N_PIXELS = 1000, N_LEVELS = 1 << 16 };
+
+/* Data at 30300 .. 30360 but for `n_hot` pixels at `hot`, of which the first is at `first`. The
+ * same range must come of the pixels and of their counts. */
+static struct normalise_range find_range(enum normalise_outliers outliers, int n_hot, float hot,
+                                         float first)
+{
+    struct normalise_params params = normalise_params_default;
+    const struct sample_range full_scale = sample_type_range(SAMPLE_U16);
+    struct normalise_range range, of_levels;
+    static float pixels[N_PIXELS];
+    static uint32_t counts[N_LEVELS];
+    params.outliers = outliers;
+    memset(counts, 0, sizeof(counts));
+    for (int i = 0; i < N_PIXELS; i++) {
+        pixels[i] = i < n_hot ? hot : (float)(30300 + i % N_BULK_LEVELS);
+        if (i == 0 && n_hot > 0)
+            pixels[i] = first;
+        counts[(int)pixels[i]]++;
+    }
+    assert_int_equal(
+        normalise_find_range(&params, pixels, N_PIXELS, 1, &full_scale, NULL, &range, NULL), 0);
+    assert_int_equal(
+        normalise_find_level_range(&params, counts, SAMPLE_U16, &full_scale, &of_levels, NULL), 0);
+    assert_true(range.low == of_levels.low && range.high == of_levels.high);
+    assert_int_equal(range.n_outliers, of_levels.n_outliers);
+    return range;
+}
+
+/* Quartiles are 30315 and 30345 or so: the fences lie 150 and 600 beyond them. */
+static void hot_and_dead_pixels_have_no_say(void **state)
+{
+    (void)state;
+    struct normalise_range range = find_range(NORMALISE_KEEP, 8, 65535, 65535);
+    assert_true(range.high == 65535 && range.n_outliers == 0);
+    range = find_range(NORMALISE_REPLACE, 8, 65535, 65535);
+    assert_int_equal(range.n_outliers, 8);
+    assert_true(range.low == 30300 && range.high == 30360);
+    range = find_range(NORMALISE_REPLACE, 50, 0, 0);
+    assert_int_equal(range.n_outliers, 50);
+    assert_true(range.low == 30300 && range.high == 30360);
+    range =
+        find_range(NORMALISE_REPLACE, 50, 0, 65535); /* both, of which the one is clipped anyway */
+    assert_int_equal(range.n_outliers, 50);
+    assert_true(range.low == 30300 && range.high == 30360);
+}
+
+/* The median of 30300 .. 30310 is 30305, in the middle of the range. */
+static void outliers_become_the_median(void **state)
+{
+    (void)state;
+    const struct sample_range full_scale = sample_type_range(SAMPLE_U16);
+    float pixels[11 * 9 + 2];
+    for (int i = 0; i < 11 * 9; i++)
+        pixels[i] = (float)(30300 + i % 11);
+    pixels[11 * 9] = 0;
+    pixels[11 * 9 + 1] = 65535;
+    assert_int_equal(
+        normalise_apply(&normalise_params_default, pixels, 11 * 9 + 2, 1, &full_scale, NULL, NULL),
+        0);
+    assert_true(pixels[0] == 0 && pixels[5] == 0.5f && pixels[10] == 1);
+    assert_true(pixels[11 * 9] == 0.5f && pixels[11 * 9 + 1] == 0.5f);
+}
+
+static void what_may_be_the_specimen_stays(void **state)
+{
+    (void)state;
+    struct normalise_range range = find_range(NORMALISE_REPLACE, 3, 65535, 65535);
+    assert_true(range.high == 30360 && range.n_outliers == 0); /* clipped as of any image */
+    range = find_range(NORMALISE_REPLACE, 51, 65535, 65535);
+    assert_true(range.high == 65535 && range.n_outliers == 0); /* too many */
+    range = find_range(NORMALISE_REPLACE, 50, 30900, 30900);
+    assert_true(range.high == 30900 && range.n_outliers == 0); /* not far off */
+    range = find_range(NORMALISE_REPLACE, 50, 65535, 30800);
+    assert_true(range.high == 65535 && range.n_outliers == 0); /* the edge of a bright thing */
+    range = find_range(NORMALISE_REPLACE, 50, 65535, 30400);
+    assert_int_equal(range.n_outliers, 49);
+}
+
 static void bad_parameters_are_refused(void **state)
 {
     (void)state;
@@ -148,17 +227,19 @@ static void bad_parameters_are_refused(void **state)
         struct normalise_params params;
         const char *part;
     } cases[] = {
-        {{NORMALISE_PERCENTILE, -0.1, 99, {0}}, "are -0.1 and 99"},
-        {{NORMALISE_PERCENTILE, 1, 100.5, {0}}, "are 1 and 100.5"},
-        {{NORMALISE_PERCENTILE, 50, 50, {0}}, "are 50 and 50"},
-        {{NORMALISE_PERCENTILE, NAN, 50, {0}}, "normalise.low"},
-        {{NORMALISE_PERCENTILE, 1, NAN, {0}}, "normalise.high"},
-        {{(enum normalise_method)9, 1, 99, {0}}, "normalise.method 9"},
-        {{NORMALISE_MINMAX, 0, 0, {true, 0.9, 8}}, "clahe.clip_limit must be 1 to 100, but is 0.9"},
-        {{NORMALISE_MINMAX, 0, 0, {true, 101, 8}}, "clahe.clip_limit"},
-        {{NORMALISE_MINMAX, 0, 0, {true, NAN, 8}}, "clahe.clip_limit"},
-        {{NORMALISE_MINMAX, 0, 0, {true, 2, 0}}, "clahe.tiles must be 1 to 64, but is 0"},
-        {{NORMALISE_MINMAX, 0, 0, {true, 2, 65}}, "clahe.tiles"},
+        {{NORMALISE_PERCENTILE, -0.1, 99, NORMALISE_KEEP, {0}}, "are -0.1 and 99"},
+        {{NORMALISE_PERCENTILE, 1, 100.5, NORMALISE_KEEP, {0}}, "are 1 and 100.5"},
+        {{NORMALISE_PERCENTILE, 50, 50, NORMALISE_KEEP, {0}}, "are 50 and 50"},
+        {{NORMALISE_PERCENTILE, NAN, 50, NORMALISE_KEEP, {0}}, "normalise.low"},
+        {{NORMALISE_PERCENTILE, 1, NAN, NORMALISE_KEEP, {0}}, "normalise.high"},
+        {{(enum normalise_method)9, 1, 99, NORMALISE_KEEP, {0}}, "normalise.method 9"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 0.9, 8}},
+         "clahe.clip_limit must be 1 to 100, but is 0.9"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 101, 8}}, "clahe.clip_limit"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, NAN, 8}}, "clahe.clip_limit"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 2, 0}},
+         "clahe.tiles must be 1 to 64, but is 0"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 2, 65}}, "clahe.tiles"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct sample_range full_scale = sample_type_range(SAMPLE_U8);
@@ -203,7 +284,7 @@ static void bad_images_are_refused(void **state)
             ERROR_INVALID);
 }
 
-static void method_names_parse_back(void **state)
+static void names_parse_back(void **state)
 {
     (void)state;
     static const char *const names[] = {"percentile", "minmax", "none"};
@@ -212,8 +293,17 @@ static void method_names_parse_back(void **state)
         assert_int_equal(normalise_method_parse(names[i], &method, NULL), 0);
         assert_string_equal(normalise_method_name(method), names[i]);
     }
+    enum normalise_outliers outliers;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(normalise_outliers_parse(
+                             normalise_outliers_name((enum normalise_outliers)i), &outliers, NULL),
+                         0);
+        assert_int_equal(outliers, i);
+    }
     enum normalise_method method;
     struct error err = {0};
+    assert_int_equal(normalise_outliers_parse("drop", &outliers, &err), ERROR_INVALID);
+    assert_string_equal(err.message, "normalise.outliers must be keep or replace, but is 'drop'");
     assert_int_equal(normalise_method_parse("zscore", &method, &err), ERROR_INVALID);
     assert_string_equal(err.message,
                         "normalise.method must be percentile, minmax or none, but is 'zscore'");
@@ -226,9 +316,12 @@ int main(void)
         cmocka_unit_test(percentiles_are_numpys),
         cmocka_unit_test(minmax_and_none_scale_as_they_say),
         cmocka_unit_test(flat_images_become_zero),
+        cmocka_unit_test(hot_and_dead_pixels_have_no_say),
+        cmocka_unit_test(outliers_become_the_median),
+        cmocka_unit_test(what_may_be_the_specimen_stays),
         cmocka_unit_test(bad_parameters_are_refused),
         cmocka_unit_test(bad_images_are_refused),
-        cmocka_unit_test(method_names_parse_back),
+        cmocka_unit_test(names_parse_back),
     };
     return test_run(tests);
 }
