@@ -42,7 +42,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy cases frontier picture study variants ablation parity bench-http bench-peers bench-dense \
+.PHONY: all help deps deps-test check-deps run demo accuracy cases claims frontier picture study variants ablation parity bench-http bench-peers bench-dense \
 	bench-borders same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -159,6 +159,11 @@ same-results: all ## do a change's results keep their bytes? OLD=FILE is the pro
 study: all ## prototypes against training from scratch and others; writes docs/accuracy.md (10 minutes)
 	@./deps.sh study
 	@/usr/bin/python3 models/study/study.py $(BUILD)/chipshot docs
+	@/usr/bin/python3 models/study/claims.py $(BUILD)/chipshot docs
+
+claims: all ## what a result claims (probabilities, intervals, ...) held against labels; writes docs/accuracy.md (minutes)
+	@./deps.sh study
+	@/usr/bin/python3 models/study/claims.py $(BUILD)/chipshot docs
 
 variants: all ## other classifiers on the same vectors, few-shot; writes docs/accuracy.md (a minute)
 	@./deps.sh study

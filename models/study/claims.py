@@ -1,0 +1,113 @@
+"""What a result claims, held against labels: `make claims`, a part of `make study`.
+
+Usage: claims.py CHIPSHOT DOCS. Runs `chipshot evaluate`, the service's own arithmetic, on the labelled micrographs of
+CHIPSHOT_SHARED (skipped, saying so, when they are absent) and writes DOCS/reliability.svg and the tables of
+DOCS/accuracy.md between their marks.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from plot import line, text
+
+BEGIN, END = "<!-- claims: begin, written by make claims -->", "<!-- claims: end -->"
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7")
+SIDE, GAP, LEFT, TOP = 260, 46, 60, 76
+
+
+class Tasks:
+    """The tasks, and what `chipshot evaluate` says of each."""
+
+    def __init__(self, chipshot: Path, root: Path) -> None:
+        self.chipshot, self.root = chipshot, root
+        self.names = sorted(path.stem for path in root.glob("*.csv"))
+
+    def lines(self, name: str, *options: str) -> list[str]:
+        command = [self.chipshot, "evaluate", "--root", self.root, "--manifest", self.root / f"{name}.csv", *options]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    def last(self, name: str, *options: str) -> dict[str, str]:
+        """The last line: names and values in turn."""
+        words = self.lines(name, *options)[-1].split()
+        return dict(zip(words[::2], words[1::2]))
+
+    def numbers(self, key: str, *options: str) -> list[float]:
+        return [float(self.last(name, *options)[key]) for name in self.names]
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def fixed(values: list[float], digits: int = 4) -> list[str]:
+    return [f"{value:.{digits}f}" for value in values]
+
+
+# ---- calibration ----
+
+
+def calibration(tasks: Tasks) -> str:
+    rows = []
+    for shots, label in (("1", "1"), ("2", "2"), ("5", "5"), ("10", "10"), ("1,5", "1 or 5, class by class in turn")):
+        facts = [tasks.last(name, "--shots", shots) for name in tasks.names]
+        errors = [float(fact["ece"]) for fact in facts]
+        mean = sum(float(fact["mean"]) for fact in facts) / len(facts)
+        worst = sum(float(fact["worst"]) for fact in facts) / len(facts)
+        rows.append([label, f"{mean:.4f}", f"{worst:.4f}", *fixed(errors), f"{max(errors):.4f}"])
+    head = ["examples a class", "mean accuracy", "worst groups", *tasks.names, "largest"]
+    return "Calibration errors of the probabilities, task by task:\n\n" + table(head, rows)
+
+
+def reliability(tasks: Tasks, path: Path) -> None:
+    """Panels for 2 and 5 examples: how often chips are right over what their probabilities say."""
+    width, height = LEFT + 2 * SIDE + GAP + 20, TOP + SIDE + 56
+    out: list[str] = []
+    for i, name in enumerate(tasks.names):
+        x, y = LEFT + i % 3 * 190, 22 + i // 3 * 20
+        out += [line(x, y, x + 22, y, COLOURS[i % len(COLOURS)], 2.5), text(x + 28, y + 4, name, "start")]
+    for panel, shots in enumerate(("2", "5")):
+        x0, y0 = LEFT + panel * (SIDE + GAP), TOP
+        out.append(text(x0 + SIDE / 2, y0 - 6, f"{shots} examples a class", extra='font-weight="bold"'))
+        for i in range(6):
+            at = i / 5
+            out.append(line(x0, y0 + (1 - at) * SIDE, x0 + SIDE, y0 + (1 - at) * SIDE, "#dddddd"))
+            out.append(text(x0 + at * SIDE, y0 + SIDE + 16, f"{at:.1f}"))
+            if panel == 0:
+                out.append(text(x0 - 6, y0 + (1 - at) * SIDE + 4, f"{at:.1f}", "end"))
+        out.append(line(x0, y0 + SIDE, x0 + SIDE, y0, "#888888"))
+        for i, name in enumerate(tasks.names):
+            lines = tasks.lines(name, "--shots", shots, "--reliability")
+            first = next(k for k, row in enumerate(lines) if row.startswith("probabilities"))
+            bins = [row.split() for row in lines[first + 1 : -1]]
+            points = [(float(row[4]), float(row[5])) for row in bins if int(row[3]) >= 50]  # fewer say little
+            places = [f"{x0 + x * SIDE:.1f} {y0 + (1 - y) * SIDE:.1f}" for x, y in points]
+            colour = COLOURS[i % len(COLOURS)]
+            out.append(f'<path d="M{"L".join(places)}" stroke="{colour}" stroke-width="1.8" fill="none"/>')
+    out.append(text(LEFT + SIDE + GAP / 2, height - 10, "mean probability of the label"))
+    middle = TOP + SIDE / 2
+    out.append(text(18, middle, "share that is right", extra=f'transform="rotate(-90 18 {middle:.0f})"'))
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    head += ' font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="12" fill="#222222">'
+    path.write_text("\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *out, "</svg>"]) + "\n")
+
+
+def main() -> None:
+    chipshot, docs = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+    root = Path(os.environ.get("CHIPSHOT_SHARED", "../shared")) / "data" / "accuracy"
+    if not root.is_dir():
+        print(f"skipped: {root} is absent (set CHIPSHOT_SHARED)")
+        return
+    tasks = Tasks(chipshot, root)
+    sections = [calibration(tasks)]
+    reliability(tasks, docs / "reliability.svg")
+    document = docs / "accuracy.md"
+    before, rest = document.read_text().split(BEGIN)
+    document.write_text(before + BEGIN + "\n\n" + "\n\n".join(sections) + "\n\n" + END + rest.split(END)[1])
+    print("\n\n".join(sections))
+
+
+if __name__ == "__main__":
+    main()
