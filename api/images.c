@@ -49,14 +49,13 @@ static int verify(struct api_call *call, const void *data, size_t size, const ch
                                           .size = size,
                                           .limits = &call->api->limits.image,
                                           .cancel = call->request->cancel};
-    uint32_t n_levels = 0;
-    uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
-    if (counts == NULL)
+    struct image_look look = {.counts = calloc(SAMPLE_LEVELS_MAX, sizeof(look.counts[0]))};
+    if (look.counts == NULL)
         return error_set_nomem(err, "an image's counts");
-    int rc = image_verify_count(&request, info, counts, &n_levels, err);
-    if (rc == 0 && n_levels > 0)
-        image_counts_put(call->api->cache, sha256, 0, counts, n_levels);
-    free(counts);
+    int rc = image_scan(&request, info, &look, err);
+    if (rc == 0 && look.n_levels > 0)
+        image_counts_put(call->api->cache, sha256, 0, look.counts, look.n_levels);
+    free(look.counts);
     return rc;
 }
 

@@ -2,10 +2,41 @@
 
 #include "engine/encoder/encoder.h"
 
+/* A picture and transparent pixels are anywhere: of these the number is said. */
+static json_t *part_json(const struct mask_part *part)
+{
+    const char *kind = mask_kind_name(part->kind), *status = mask_status_name(part->status);
+    const struct chip_rect *rect = &part->rect;
+    if (part->kind == MASK_PICTURE || part->kind == MASK_TRANSPARENT)
+        return json_pack("{s:s, s:s, s:I}", "kind", kind, "status", status, "n_pixels",
+                         (json_int_t)part->n_pixels);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "kind", kind, "status", status, "x",
+                     (json_int_t)rect->x, "y", (json_int_t)rect->y, "width",
+                     (json_int_t)rect->width, "height", (json_int_t)rect->height);
+}
+
+json_t *mask_parts_json(const struct mask_parts *parts)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < parts->n; i++) {
+        if (json_array_append_new(list, part_json(&parts->items[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
 json_t *analysis_text_json(const struct analysis *analysis)
 {
-    (void)analysis;
-    return json_pack("{s:s, s:s}", "program", CHIPSHOT_VERSION, "kernels", encoder_kernels());
+    json_t *json =
+        json_pack("{s:s, s:s}", "program", CHIPSHOT_VERSION, "kernels", encoder_kernels());
+    if (json != NULL && analysis->mask != NULL && analysis->mask->n > 0 &&
+        json_object_set_new(json, "not_analysed", mask_parts_json(analysis->mask)) != 0) {
+        json_decref(json);
+        json = NULL;
+    }
+    return json;
 }
 
 char *analysis_text_create(const struct analysis *analysis)

@@ -1,6 +1,10 @@
 /* The steps of an analysis, in their order: classify the chips, then count what came out. */
 #include "engine/fewshot/analysis.h"
 
+#include <stdlib.h>
+
+#include "engine/fewshot/labels.h"
+
 static int check(const struct analysis_input *input, struct error *err)
 {
     const uint64_t n_chips = grid_n_chips(input->grid);
@@ -8,6 +12,37 @@ static int check(const struct analysis_input *input, struct error *err)
         return error_set(err, ERROR_INVALID, "chips: %llu, the grid has %llu",
                          (unsigned long long)input->chips->n_chips, (unsigned long long)n_chips);
     return 0;
+}
+
+/* Of an image all of whose chips are left out. */
+static int leave_out_all(const struct analysis_input *input, struct classification *out,
+                         struct error *err)
+{
+    const uint64_t n_chips = input->chips->n_chips;
+    const uint32_t n_classes = input->support->n_classes;
+    struct classification chips = {.n_chips = n_chips,
+                                   .n_classes = n_classes,
+                                   .temperature = 1.0,
+                                   .labels = calloc(n_chips, sizeof(*chips.labels)),
+                                   .probabilities =
+                                       calloc(n_chips * n_classes, sizeof(*chips.probabilities)),
+                                   .distances = calloc(n_chips, sizeof(*chips.distances))};
+    if (chips.labels == NULL || chips.probabilities == NULL || chips.distances == NULL) {
+        classification_clear(&chips);
+        return error_set_nomem(err, "the classification of the chips");
+    }
+    for (uint64_t i = 0; i < n_chips; i++)
+        chips.labels[i] = LABEL_NOT_ANALYSED;
+    *out = chips;
+    return 0;
+}
+
+static int classify(const struct analysis_input *input, struct pool_lane *lane,
+                    struct classification *out, struct error *err)
+{
+    if (embeddings_n_analysed(input->chips, 0, input->chips->n_chips) == 0)
+        return leave_out_all(input, out, err);
+    return classifier_run(input->classifier, input->support, input->chips, lane, out, err);
 }
 
 static int describe(const struct analysis_input *input, const struct classification *chips,
@@ -24,11 +59,11 @@ static int describe(const struct analysis_input *input, const struct classificat
 int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,
                  struct error *err)
 {
-    struct analysis analysis = {0};
+    struct analysis analysis = {.mask = input->mask};
     struct classification *chips = &analysis.chips;
     int rc = check(input, err);
     if (rc == 0)
-        rc = classifier_run(input->classifier, input->support, input->chips, lane, chips, err);
+        rc = classify(input, lane, chips, err);
     if (rc == 0)
         rc = describe(input, chips, &analysis.statistics, err);
     if (rc == 0)

@@ -9,6 +9,7 @@
 #include "engine/fewshot/embeddings.h"
 #include "engine/fewshot/statistics.h"
 #include "engine/image/chip_grid.h"
+#include "engine/image/mask/mask_parts.h"
 #include "engine/pool.h"
 
 /* All borrowed. */
@@ -17,17 +18,20 @@ struct analysis_input {
     const struct support *support;
     const struct grid *grid;
     const struct embeddings *chips; /* of the grid's chips, in their order */
+    const struct mask_parts *mask;  /* why some of them are not analysed; NULL: all are */
 };
 
 /* Owned; analysis_clear frees it. */
 struct analysis {
     struct classification chips;
     struct statistics statistics;
+    const struct mask_parts *mask; /* the input's */
 };
 
 /* Deterministic, whoever helps; `lane` as in pool_share. The chips are visited twice, in bands
- * where they are not in memory; what stops their reading stops the analysis. ERROR_INVALID: as
- * classifier_run, or the chips are not as many as the grid's. ERROR_NOMEM, and what reading the
+ * where they are not in memory; what stops their reading stops the analysis. Where no chip is to be
+ * analysed there is none in any class, and nothing is learnt. ERROR_INVALID: as classifier_run, or
+ * the chips are not as many as the grid's. ERROR_NOMEM, and what reading the
  * chips gave. */
 int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,
                  struct error *err);

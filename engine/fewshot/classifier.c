@@ -11,6 +11,7 @@
 #include "engine/fewshot/heads/examples.h"
 #include "engine/fewshot/heads/head.h"
 #include "engine/fewshot/heads/temperature.h"
+#include "engine/fewshot/labels.h"
 #include "engine/fewshot/transform.h"
 #include "engine/give_way.h"
 
@@ -111,8 +112,9 @@ static int check(const struct classifier_params *params, const struct support *s
         return error_set(err, ERROR_INVALID,
                          "dimension of the chips' embeddings: %u, the examples' have %u",
                          chips->dimension, support->dimension);
-    if (n_chips == 0)
-        return error_set(err, ERROR_INVALID, "chips: 0, at least 1 is needed");
+    if (embeddings_n_analysed(chips, 0, n_chips) == 0)
+        return error_set(err, ERROR_INVALID, "chips: 0 of %llu are analysed, at least 1 is needed",
+                         (unsigned long long)n_chips);
     uint64_t widest =
         support->dimension > support->n_classes ? support->dimension : support->n_classes;
     if (n_chips > PTRDIFF_MAX / sizeof(float) / widest)
@@ -153,7 +155,8 @@ struct plan {
     struct transform transform;
     double *buffers; /* slots x HEAD_CHIPS_MAX x dimension */
     struct classification result;
-    const float *band; /* the chips that are classified now: */
+    const uint8_t *skip; /* as of embeddings */
+    const float *band;   /* the chips that are classified now: */
     uint64_t first, end;
 };
 
@@ -161,6 +164,10 @@ static void decide(const struct plan *plan, uint64_t chip, const double *costs)
 {
     const struct classification *result = &plan->result;
     const uint32_t n_classes = result->n_classes, label = cheapest_class(costs, n_classes);
+    if (plan->skip != NULL && plan->skip[chip] != 0) {
+        result->labels[chip] = LABEL_NOT_ANALYSED;
+        return;
+    }
     result->labels[chip] = (uint16_t)label;
     result->distances[chip] = (float)fmin(fmax(costs[label], 0.0), FLT_MAX);
     softmax(costs, n_classes, costs[label], plan->fit.temperature,
@@ -222,17 +229,28 @@ static int allocate(struct plan *plan, const struct support *support, uint32_t n
     return 0;
 }
 
+/* The next chip from `chip` on that is analysed; there is one. */
+static uint64_t next_analysed(const struct embeddings *chips, uint64_t chip)
+{
+    while (chips->skip != NULL && chips->skip[chip] != 0)
+        chip++;
+    return chip;
+}
+
 /* The temperature where the examples do not say it: chips spread evenly over the image do. */
 static int ask_chips(struct plan *plan, const struct embeddings *chips, struct error *err)
 {
-    const uint64_t n_chips = chips->n_chips;
+    const uint64_t n_chips = embeddings_n_analysed(chips, 0, chips->n_chips);
     const uint32_t n = n_chips < SAMPLE_CHIPS ? (uint32_t)n_chips : SAMPLE_CHIPS;
     const uint32_t n_classes = plan->result.n_classes;
     double nearest[SAMPLE_CHIPS], costs[CLASSIFIER_CLASSES_MAX];
     float *embedding = calloc(chips->dimension, sizeof(*embedding));
     int rc = embedding == NULL ? error_set_nomem(err, "the temperature's chips") : 0;
+    uint64_t chip = next_analysed(chips, 0), n_passed = 0;
     for (uint32_t i = 0; i < n && rc == 0; i++) {
-        rc = embeddings_get(chips, n_chips * i / n, embedding, err);
+        for (; n_passed < n_chips * i / n; n_passed++)
+            chip = next_analysed(chips, chip + 1);
+        rc = embeddings_get(chips, chip, embedding, err);
         if (rc < 0)
             break;
         transform_apply(&plan->transform, embedding, plan->buffers);
@@ -274,6 +292,7 @@ int classifier_run(const struct classifier_params *params, const struct support 
         return rc;
     struct plan plan = {.head = params->head != NULL ? params->head : &head_prototypes,
                         .lane = lane,
+                        .skip = chips->skip,
                         .result = {.n_chips = chips->n_chips, .n_classes = support->n_classes}};
     rc = allocate(&plan, support, pool_n_slots(lane), err);
     if (rc == 0)

@@ -59,7 +59,8 @@ struct classification {
     uint64_t n_chips;
     uint32_t n_classes;
     double temperature;   /* the one used */
-    uint16_t *labels;     /* n_chips (labels.h); classifier_run gives class indices only */
+    uint16_t *labels;     /* n_chips (labels.h); classifier_run gives class indices, and
+                             LABEL_NOT_ANALYSED */
     float *probabilities; /* n_chips x n_classes: softmax over -distance / temperature */
     float *distances;     /* n_chips: the label's cost (head.h), at least 0 */
 };
@@ -69,14 +70,16 @@ void classification_clear(struct classification *classification);
 /* Classifies chips, which need not be in memory: they are visited once for the transform and once
  * for the distances. The pool's workers help where `lane` is not NULL (as in pool_share). Sums run
  * in a fixed order, so the same input gives the same bytes whoever helps and whatever the bands.
- * Ties go to the class with the lower index.
+ * Ties go to the class with the lower index. Chips that are not analysed (embeddings.h) enter
+ * nothing; their label says so, and their probabilities and distances are 0.
  *
  * `auto` temperature: minimises the leave-one-out cross-entropy of the examples with a prior that
  * follows from their variance within a class, so that a separable support set does not saturate the
  * probabilities (temperature.c); classes with one example are competitors but not queries; where
  * all have one, a share of the chips' median distance to the nearest prototype.
  * ERROR_INVALID: fewer than two classes, a class without examples, chips whose dimension is not the
- * examples', values that are not finite. ERROR_NOMEM, and what reading the chips gave. */
+ * examples', values that are not finite, no chip that is analysed. ERROR_NOMEM, and what reading
+ * the chips gave. */
 int classifier_run(const struct classifier_params *params, const struct support *support,
                    const struct embeddings *chips, struct pool_lane *lane,
                    struct classification *out, struct error *err);

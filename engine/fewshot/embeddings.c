@@ -81,6 +81,14 @@ int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane
     return rc;
 }
 
+uint64_t embeddings_n_analysed(const struct embeddings *embeddings, uint64_t first, uint64_t n)
+{
+    uint64_t n_skipped = 0;
+    for (uint64_t i = first; embeddings->skip != NULL && i < first + n; i++)
+        n_skipped += embeddings->skip[i] != 0;
+    return n - n_skipped;
+}
+
 int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *out,
                    struct error *err)
 {

@@ -18,6 +18,8 @@ enum {
 
 struct embeddings {
     uint64_t n_chips;
+    const uint8_t *skip; /* n_chips, borrowed: not 0 for a chip that is not analysed; NULL: all are.
+                            Those have embeddings, too, which enter nothing */
     uint32_t dimension;
     const float *values; /* n_chips x dimension, borrowed; NULL: they are read */
     /* Reads the `n` chips from `first` on, a multiple of EMBEDDINGS_BLOCK: a block, or what is left
@@ -35,6 +37,9 @@ typedef int (*embeddings_use)(void *context, const float *band, uint64_t first, 
  * does. Stops at the first error; ERROR_NOMEM, ERROR_CANCELLED. */
 int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane,
                      embeddings_use use, void *context, struct error *err);
+
+/* How many of the `n` chips from `first` on are analysed. */
+uint64_t embeddings_n_analysed(const struct embeddings *embeddings, uint64_t first, uint64_t n);
 
 /* The embedding of one chip. ERROR_NOMEM or what reading gave. */
 int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *out,

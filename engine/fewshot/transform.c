@@ -88,9 +88,11 @@ static int check_chips(const struct embeddings *chips, struct pool_lane *lane, s
 /* The chips' statistics, shared by threads, one band after the other. */
 struct statistics {
     struct pool_lane *lane;
+    const struct embeddings *chips;
     uint32_t dimension;
     const float *band;
     uint64_t first, n; /* chips of the band */
+    uint64_t n_before; /* that were analysed before it */
     double *mean, *squares;
 };
 
@@ -102,17 +104,20 @@ static inline void fetch_columns(const float *chip, size_t n)
         __builtin_prefetch(chip + d);
 }
 
-/* Of n columns of the embeddings from `first` to `end` that are `dimension` floats long; both
- * outputs begin as zeros with the first one. `squares`: the sum of the squared differences from the
- * mean.
+/* Of n columns of `n_chips` embeddings that are `dimension` floats long, but for those whose `skip`
+ * (NULL: none) is not 0; both outputs begin as zeros when `n_before` of them, 0, were taken.
+ * `squares`: the sum of the squared differences from the mean.
  */
-VECTOR_CLONES static void column_statistics(const float *chips, uint64_t first, uint64_t end,
-                                            size_t dimension, size_t n, double *restrict mean,
+VECTOR_CLONES static void column_statistics(const float *chips, const uint8_t *skip,
+                                            uint64_t n_before, uint64_t n_chips, size_t dimension,
+                                            size_t n, double *restrict mean,
                                             double *restrict squares)
 {
-    for (uint64_t i = first; i < end; i++, chips += dimension) {
-        const double weight = 1.0 / (double)(i + 1);
-        if (end - i > AHEAD)
+    for (uint64_t i = 0; i < n_chips; i++, chips += dimension) {
+        if (skip != NULL && skip[i] != 0)
+            continue;
+        const double weight = 1.0 / (double)++n_before;
+        if (n_chips - i > AHEAD)
             fetch_columns(chips + AHEAD * dimension, n);
         for (size_t d = 0; d < n; d++) {
             const double before = chips[d] - mean[d];
@@ -129,8 +134,9 @@ static void take_statistics(void *context, uint32_t part, uint32_t slot)
     (void)slot;
     const struct statistics *statistics = context;
     const uint32_t first = part * COLUMNS, left = statistics->dimension - first;
-    column_statistics(statistics->band + first, statistics->first,
-                      statistics->first + statistics->n, statistics->dimension,
+    const uint8_t *skip = statistics->chips->skip;
+    column_statistics(statistics->band + first, skip != NULL ? skip + statistics->first : NULL,
+                      statistics->n_before, statistics->n, statistics->dimension,
                       left < COLUMNS ? left : COLUMNS, statistics->mean + first,
                       statistics->squares + first);
 }
@@ -145,6 +151,7 @@ static int take_band(void *context, const float *band, uint64_t first, uint64_t 
     statistics->n = n;
     pool_share(statistics->lane, take_statistics, statistics,
                (statistics->dimension + COLUMNS - 1) / COLUMNS);
+    statistics->n_before += embeddings_n_analysed(statistics->chips, first, n);
     return 0;
 }
 
@@ -197,6 +204,7 @@ static int learn(struct transform *transform, const struct examples *examples,
 {
     const uint32_t dimension = transform->dimension;
     struct statistics statistics = {.lane = lane,
+                                    .chips = chips,
                                     .dimension = dimension,
                                     .mean = calloc(dimension, sizeof(double)),
                                     .squares = calloc(dimension, sizeof(double))};
@@ -210,7 +218,7 @@ static int learn(struct transform *transform, const struct examples *examples,
     if (!are_finite(statistics.mean, dimension))
         return check_chips(chips, lane, err);
     for (uint32_t d = 0; d < dimension; d++)
-        transform->scale[d] /= (double)chips->n_chips; /* the population's variance */
+        transform->scale[d] /= (double)statistics.n_before; /* the population's variance */
     if (transform->kind == CLASSIFIER_TRANSFORM_STANDARDISE)
         rc = learn_examples(transform->scale, examples, err);
     for (uint32_t d = 0; d < dimension; d++)

@@ -121,25 +121,38 @@ int image_decode(const struct image_request *request, struct image *out, struct 
     return rc;
 }
 
-int image_verify_count(const struct image_request *request, struct image_info *out,
-                       uint32_t *counts, uint32_t *n_levels, struct error *err)
+int image_verify(const struct image_request *request, struct image_info *out, struct error *err)
 {
     struct image_source source;
     int rc = image_open(request, &source, err);
     if (rc < 0)
         return rc;
-    const uint32_t n = counts != NULL ? sample_type_n_levels(source.info.type) : 0;
-    rc = image_source_verify(&source, n > 0 ? counts : NULL, err);
+    rc = image_source_verify(&source, err);
     image_source_close(&source);
-    if (rc < 0)
-        return rc;
-    *out = source.info;
-    if (n_levels != NULL)
-        *n_levels = n;
-    return 0;
+    if (rc == 0)
+        *out = source.info;
+    return rc;
 }
 
-int image_verify(const struct image_request *request, struct image_info *out, struct error *err)
+int image_scan(const struct image_request *request, struct image_info *info, struct image_look *out,
+               struct error *err)
 {
-    return image_verify_count(request, out, NULL, NULL, err);
+    struct image_source source;
+    struct bars_scan *scan = NULL;
+    int rc = image_open(request, &source, err);
+    if (rc < 0)
+        return rc;
+    rc = bars_scan_create(&scan, source.info.width, source.info.height, err);
+    const uint32_t n_levels = sample_type_n_levels(source.info.type);
+    if (rc == 0)
+        rc = image_source_scan(&source, n_levels > 0 ? out->counts : NULL, scan, err);
+    if (rc == 0) {
+        *info = source.info;
+        out->n_levels = n_levels;
+        out->n_bars = bars_scan_find(scan, out->bars);
+        out->n_missing = bars_scan_n_missing(scan);
+    }
+    image_source_close(&source);
+    bars_scan_destroy(scan);
+    return rc;
 }

@@ -34,9 +34,19 @@ int image_decode(const struct image_request *request, struct image *out, struct 
 /* Checks that a whole frame decodes, in less memory than image_decode where the format allows it
  * (row by row). Same errors. */
 int image_verify(const struct image_request *request, struct image_info *out, struct error *err);
-/* The same, and counts the values of an image whose type has levels (sample_type.h): *n_levels of
- * `counts` (room for SAMPLE_LEVELS_MAX, zeroed); 0 for another one. */
-int image_verify_count(const struct image_request *request, struct image_info *out,
-                       uint32_t *counts, uint32_t *n_levels, struct error *err);
+
+/* What a look at all pixels tells of an image. */
+struct image_look {
+    uint32_t *counts;  /* SAMPLE_LEVELS_MAX, zeroed by the caller, whose it is: of the values of an
+                          image whose type has levels (sample_type.h) */
+    uint32_t n_levels; /* of them; 0: the type has none */
+    struct bar bars[BARS_MAX];
+    uint32_t n_bars;
+    uint64_t n_missing; /* pixels without a value (struct image) */
+};
+
+/* As image_verify, and looks at the pixels. */
+int image_scan(const struct image_request *request, struct image_info *info, struct image_look *out,
+               struct error *err);
 
 #endif

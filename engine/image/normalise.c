@@ -95,10 +95,12 @@ int normalise_params_check(const struct normalise_params *params, struct error *
     return 0;
 }
 
-/* Keys of floats compare as the floats do (-0 just below 0). */
+/* Keys of floats compare as the floats do (-0 just below 0); NaN is behind all. */
 static uint32_t float_key(float value)
 {
     uint32_t bits;
+    if (isnan(value))
+        return UINT32_MAX;
     memcpy(&bits, &value, sizeof(bits));
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
@@ -140,7 +142,8 @@ struct selector {
     uint32_t n_levels;
     double lowest; /* value of level 0 */
     const float *pixels;
-    size_t n;
+    size_t n_pixels; /* those without a value are behind the others */
+    size_t n;        /* values */
     const struct cancel *cancel;
     bool is_cancelled; /* what is selected means nothing */
     uint64_t *upper;   /* N_BUCKETS: counts of the keys' upper halves */
@@ -178,7 +181,7 @@ static double select_rank(struct selector *selector, uint64_t rank)
     uint32_t upper = find_bucket(selector->upper, &rank);
     if (selector->lower_of != upper) {
         memset(selector->lower, 0, N_BUCKETS * sizeof(*selector->lower));
-        struct walk walk = {.cancel = selector->cancel, .n = selector->n};
+        struct walk walk = {.cancel = selector->cancel, .n = selector->n_pixels};
         while (next_part(&walk))
             count_lower(selector, &walk, upper);
         selector->is_cancelled |= walk.is_cancelled;
@@ -223,7 +226,7 @@ static void count_all_beyond(struct selector *selector, struct fences *fences)
             count_beyond(fences, selector->lowest + i, selector->counts[i]);
         return;
     }
-    struct walk walk = {.cancel = selector->cancel, .n = selector->n};
+    struct walk walk = {.cancel = selector->cancel, .n = selector->n_pixels};
     while (next_part(&walk)) {
         for (size_t i = walk.first; i < walk.end; i++)
             count_beyond(fences, selector->pixels[i], 1);
@@ -274,11 +277,20 @@ static void find_percentiles_of(struct selector *selector, const struct normalis
     };
 }
 
-static int find_percentiles(const struct normalise_params *params, const float *pixels, size_t n,
-                            const struct cancel *cancel, struct normalise_range *out,
-                            struct error *err)
+/* The middle one, or the lower of two. */
+static double select_median(struct selector *selector)
 {
-    struct selector selector = {.pixels = pixels, .n = n, .cancel = cancel, .lower_of = N_BUCKETS};
+    return select_rank(selector, (selector->n - 1) / 2);
+}
+
+/* Of `n` pixels, `n_values` of which have a value: the percentiles, where they are asked for, and
+ * what is to fill the others, where there are some. */
+static int find_order(const struct normalise_params *params, const float *pixels, size_t n,
+                      size_t n_values, const struct cancel *cancel, struct normalise_range *out,
+                      struct error *err)
+{
+    struct selector selector = {
+        .pixels = pixels, .n_pixels = n, .n = n_values, .cancel = cancel, .lower_of = N_BUCKETS};
     struct walk walk = {.cancel = cancel, .n = n};
     int rc = 0;
     selector.upper = calloc(N_BUCKETS, sizeof(*selector.upper));
@@ -291,7 +303,10 @@ static int find_percentiles(const struct normalise_params *params, const float *
         for (size_t i = walk.first; i < walk.end; i++)
             selector.upper[float_key(pixels[i]) >> 16]++;
     }
-    find_percentiles_of(&selector, params, out);
+    if (params->method == NORMALISE_PERCENTILE)
+        find_percentiles_of(&selector, params, out);
+    if (n_values < n)
+        out->fill = select_median(&selector);
     if (walk.is_cancelled || selector.is_cancelled)
         rc = set_cancelled(err);
 out:
@@ -300,16 +315,19 @@ out:
     return rc;
 }
 
-/* The extremes, or ERROR_INVALID when a value is not finite. */
+/* The extremes of the pixels that have a value, and how many these are; or ERROR_INVALID when one
+ * is infinite. */
 static int find_extremes(const float *pixels, size_t n, const struct cancel *cancel, double *low,
-                         double *high, struct error *err)
+                         double *high, size_t *n_values, struct error *err)
 {
     struct walk walk = {.cancel = cancel, .n = n};
-    float smallest = pixels[0];
-    float largest = pixels[0];
+    float smallest = INFINITY;
+    float largest = -INFINITY;
+    *n_values = n;
     while (next_part(&walk)) {
         for (size_t i = walk.first; i < walk.end; i++) {
-            if (!isfinite(pixels[i]))
+            *n_values -= isnan(pixels[i]);
+            if (isinf(pixels[i]))
                 return error_set(err, ERROR_INVALID, "image: pixel %zu has the value %g", i,
                                  (double)pixels[i]);
             smallest = pixels[i] < smallest ? pixels[i] : smallest;
@@ -329,9 +347,16 @@ static void replace_outliers(const struct normalise_range *range, float *pixels,
     }
 }
 
+static void fill_missing(const struct normalise_range *range, float *pixels, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        pixels[i] = isnan(pixels[i]) ? (float)range->fill : pixels[i];
+}
+
 static void stretch(const struct normalise_range *range, float *pixels, size_t n)
 {
     const double low = range->low, high = range->high;
+    fill_missing(range, pixels, n);
     if (range->n_outliers > 0)
         replace_outliers(range, pixels, n);
     if (!(high > low)) {
@@ -371,21 +396,16 @@ int normalise_find_range(const struct normalise_params *params, const float *pix
         return rc;
     if (width == 0 || height == 0)
         return error_set(err, ERROR_INVALID, "image: size %u x %u has no pixels", width, height);
-    size_t n = (size_t)width * height;
-    rc = find_extremes(pixels, n, cancel, &range.low, &range.high, err);
+    size_t n = (size_t)width * height, n_values = 0;
+    rc = find_extremes(pixels, n, cancel, &range.low, &range.high, &n_values, err);
     if (rc != 0)
         return rc;
-    switch (params->method) {
-    case NORMALISE_PERCENTILE:
-        rc = find_percentiles(params, pixels, n, cancel, &range, err);
-        break;
-    case NORMALISE_MINMAX:
-        break;
-    case NORMALISE_NONE:
-        range.low = full_scale->low;
-        range.high = full_scale->high;
-        break;
-    }
+    if (n_values == 0)
+        range = (struct normalise_range){0};
+    if (params->method == NORMALISE_NONE)
+        range = (struct normalise_range){.low = full_scale->low, .high = full_scale->high};
+    if (n_values > 0 && (params->method == NORMALISE_PERCENTILE || n_values < n))
+        rc = find_order(params, pixels, n, n_values, cancel, &range, err);
     if (rc == 0)
         *out = range;
     return rc;
@@ -461,4 +481,12 @@ int normalise_levels(const struct normalise_params *params, const uint32_t *coun
         levels[i] = (float)(lowest + i);
     stretch(&range, levels, n_levels);
     return 0;
+}
+
+uint32_t normalise_median_level(const uint32_t *counts, uint32_t n_levels)
+{
+    struct selector selector = {.counts = counts, .n_levels = n_levels};
+    for (uint32_t i = 0; i < n_levels; i++)
+        selector.n += counts[i];
+    return selector.n == 0 ? 0 : (uint32_t)select_median(&selector);
 }

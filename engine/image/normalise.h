@@ -54,12 +54,16 @@ struct normalise_range {
     uint64_t n_outliers; /* pixels that had no say in it; where there are any: */
     double least, most;  /* values beyond these are outliers */
     double median;       /* of the others; what outliers become, before they are stretched */
+    double fill;         /* what pixels without a value become, likewise: the median of those that
+                            have one */
 };
 
 /* The range of `pixels` (height x width, row-major, borrowed). Percentiles interpolate linearly
- * between order statistics, as NumPy's default does. Deterministic. `full_scale` is the image's.
- * ERROR_INVALID as above, for a full scale that is none, or for a pixel that is not finite,
- * ERROR_NOMEM, ERROR_CANCELLED when `cancel` (NULL: never) was asked. */
+ * between order statistics, as NumPy's default does. Pixels without a value (NaN: transparent or
+ * masked) have no say in it, and are filled so that they stand out as little as may be where chips
+ * beside them see them. Deterministic. `full_scale` is the image's. ERROR_INVALID as above, for a
+ * full scale that is none, or for a pixel that is infinite, ERROR_NOMEM, ERROR_CANCELLED when
+ * `cancel` (NULL: never) was asked. */
 int normalise_find_range(const struct normalise_params *params, const float *pixels, uint32_t width,
                          uint32_t height, const struct sample_range *full_scale,
                          const struct cancel *cancel, struct normalise_range *out,
@@ -88,5 +92,7 @@ int normalise_find_level_range(const struct normalise_params *params, const uint
 int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
                      enum sample_type type, const struct sample_range *full_scale, float *levels,
                      struct error *err);
+/* The level that fills what has no value, from the counts of the others; 0 where there are none. */
+uint32_t normalise_median_level(const uint32_t *counts, uint32_t n_levels);
 
 #endif

@@ -3,9 +3,10 @@
  * not understand, having read those before it once more.
  *
  * Hostile input is kept small before libpng sees it: IHDR is read by hand and held against the
- * limits first; every ancillary chunk but sCAL is skipped unread; image data pass through one row
- * buffer, as many as the rows need and hardly more. Adam7 passes are taken as the small images they
- * are and scattered into the plane, so an interlaced file needs no more memory than another.
+ * limits first; every ancillary chunk but sCAL and, of a palette, tRNS is skipped unread; image
+ * data pass through one row buffer, as many as the rows need and hardly more. Adam7 passes are
+ * taken as the small images they are and scattered into the plane, so an interlaced file needs no
+ * more memory than another.
  *
  * libpng leaves its calls by longjmp on an error. Everything that must survive that lives in
  * `struct reader`, outside the frame that calls setjmp: see `attempt`. A reader that failed is only
@@ -21,6 +22,7 @@
 
 #include "engine/image/decode_guard.h"
 #include "engine/image/png_chunks.h"
+#include "engine/image/png_floats.h"
 #include "engine/image/png_rows.h"
 
 enum {
@@ -61,8 +63,7 @@ struct reader {
     png_structp png;
     png_infop header;
     struct image_info info;
-    uint32_t n_palette;
-    float palette[256];    /* luminance of the palette's colours */
+    struct png_floats floats;
     struct png_rows *rows; /* NULL: libpng reads the rows; owned */
     uint32_t n_given;      /* rows that the caller has */
     bool has_begun;        /* libpng is at the image data */
@@ -197,6 +198,14 @@ static int check_limits(const struct ihdr *ihdr, const struct image_limits *limi
                               UINT64_C(28) * ihdr->width + DECODER_SIZE, err);
 }
 
+static struct png_floats floats_of(const struct ihdr *ihdr)
+{
+    return (struct png_floats){.is_palette = ihdr->color_type == PNG_COLOR_TYPE_PALETTE,
+                               .is_color = (ihdr->color_type & PNG_COLOR_MASK_COLOR) != 0,
+                               .has_alpha = (ihdr->color_type & PNG_COLOR_MASK_ALPHA) != 0,
+                               .is_wide = ihdr->bit_depth == 16};
+}
+
 /* The rows that a file has, of all passes, and their bytes with those that name the filters. */
 struct extent {
     uint32_t n_rows;
@@ -205,10 +214,8 @@ struct extent {
 
 static struct extent measure(const struct ihdr *ihdr)
 {
-    const bool is_palette = ihdr->color_type == PNG_COLOR_TYPE_PALETTE;
-    const bool is_color = (ihdr->color_type & PNG_COLOR_MASK_COLOR) != 0;
-    const bool has_alpha = (ihdr->color_type & PNG_COLOR_MASK_ALPHA) != 0;
-    const uint64_t n_channels = (is_color && !is_palette ? 3u : 1u) + has_alpha;
+    const struct png_floats floats = floats_of(ihdr);
+    const uint64_t n_channels = png_floats_n_channels(&floats);
     const bool is_interlaced = ihdr->interlace != PNG_INTERLACE_NONE;
     struct extent extent = {0};
     for (int pass = 0; pass < (is_interlaced ? ADAM7_PASSES : 1); pass++) {
@@ -247,22 +254,17 @@ static int check_data(struct reader *reader, struct error *err)
     return 0;
 }
 
-static float luminance(double red, double green, double blue)
-{
-    /* ITU-R BT.709: 0.2126 R + 0.7152 G + 0.0722 B, in the form that leaves grey exactly as it is.
-     */
-    return (float)(green + 0.2126 * (red - green) + 0.0722 * (blue - green));
-}
-
 static void read_palette(struct reader *reader)
 {
     png_colorp colors = NULL;
-    int n_colors = 0;
+    png_bytep alphas = NULL;
+    int n_colors = 0, n_alphas = 0;
     if (png_get_PLTE(reader->png, reader->header, &colors, &n_colors) == 0 || n_colors > 256)
         png_error(reader->png, "no palette");
-    reader->n_palette = (uint32_t)n_colors;
+    png_get_tRNS(reader->png, reader->header, &alphas, &n_alphas, NULL);
     for (int i = 0; i < n_colors; i++)
-        reader->palette[i] = luminance(colors[i].red, colors[i].green, colors[i].blue);
+        png_floats_add_color(&reader->floats, colors[i].red, colors[i].green, colors[i].blue,
+                             alphas != NULL && i < n_alphas ? alphas[i] : UINT8_MAX);
 }
 
 /* From a hundredth of a picometre to a centimetre: wider than any microscope. NaN fails too. */
@@ -283,13 +285,13 @@ static struct image_calibration read_calibration(png_structp png, png_infop head
     return (struct image_calibration){CALIBRATION_NM, width * 1e9, height * 1e9, "sCAL"};
 }
 
-static void skip_ancillary_chunks(png_structp png)
+static void skip_ancillary_chunks(png_structp png, bool is_palette)
 {
     /* A negative count: all that libpng knows but tRNS and a few that the list names. */
-    static const png_byte skipped[] = "tRNS\0pHYs\0sBIT\0";
+    static const png_byte skipped[] = "pHYs\0sBIT\0tRNS\0";
     static const png_byte wanted[] = "sCAL\0";
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, 3);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, is_palette ? 2 : 3);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 1);
 }
 
@@ -316,8 +318,8 @@ static enum sample_type type_of(const struct reader *reader)
 
 static void describe(struct reader *reader)
 {
-    bool is_palette = reader->ihdr.color_type == PNG_COLOR_TYPE_PALETTE;
-    bool is_color = (reader->ihdr.color_type & PNG_COLOR_MASK_COLOR) != 0;
+    reader->floats = floats_of(&reader->ihdr);
+    const bool is_palette = reader->floats.is_palette, is_color = reader->floats.is_color;
     if (is_palette)
         read_palette(reader);
     const uint32_t bit_depth = is_palette ? 8 : reader->ihdr.bit_depth;
@@ -347,7 +349,7 @@ static void step_header(struct reader *reader)
     png_set_chunk_cache_max(png, CHUNK_CACHE_MAX);
     png_set_chunk_malloc_max(png, CHUNK_SIZE_MAX);
     png_set_benign_errors(png, 1);
-    skip_ancillary_chunks(png);
+    skip_ancillary_chunks(png, reader->ihdr.color_type == PNG_COLOR_TYPE_PALETTE);
     png_set_read_fn(png, reader, on_read);
     png_read_info(png, reader->header);
 
@@ -356,44 +358,11 @@ static void step_header(struct reader *reader)
 
 /* --- the pixels --- */
 
-static float sample(const uint8_t *row, size_t index, bool wide)
-{
-    uint16_t value;
-    if (!wide)
-        return row[index];
-    memcpy(&value, row + 2 * index, sizeof(value));
-    return value;
-}
-
-static void convert_palette_row(struct reader *reader, uint32_t n, float *out, size_t step)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (reader->row[i] >= reader->n_palette)
-            png_error(reader->png, "a pixel's palette index is beyond the palette");
-        out[i * step] = reader->palette[reader->row[i]];
-    }
-}
-
 /* The first n pixels of the row buffer into out[0], out[step], ... */
 static void convert_row(struct reader *reader, uint32_t n, float *out, size_t step)
 {
-    if (reader->ihdr.color_type == PNG_COLOR_TYPE_PALETTE) {
-        convert_palette_row(reader, n, out, step);
-        return;
-    }
-    const uint8_t *row = reader->row;
-    size_t n_channels = reader->info.n_channels;
-    bool wide = reader->ihdr.bit_depth == 16;
-    if (reader->info.conversion == IMAGE_CONVERSION_NONE) {
-        for (size_t i = 0; i < n; i++)
-            out[i * step] = sample(row, i * n_channels, wide);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        size_t first = i * n_channels;
-        out[i * step] = luminance(sample(row, first, wide), sample(row, first + 1, wide),
-                                  sample(row, first + 2, wide));
-    }
+    if (!png_floats_convert(&reader->floats, reader->row, n, out, step))
+        png_error(reader->png, "a pixel's palette index is beyond the palette");
 }
 
 static void step_begin(struct reader *reader)

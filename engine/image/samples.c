@@ -2,6 +2,7 @@
 #include "engine/image/samples.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static size_t row_size(const struct samples *samples)
 {
@@ -44,11 +45,53 @@ int samples_read(struct samples *samples, struct image_source *source, struct er
                              samples->data + first % samples->n_held * row_size(samples), &n, err);
 }
 
-void samples_count(const struct samples *samples, uint32_t first, uint32_t end, uint32_t *counts)
+static uint8_t *row_at(const struct samples *samples, uint32_t y)
 {
-    for (uint32_t y = first; y < end; y++)
-        samples_add_counts(samples->type, samples->data + y % samples->n_held * row_size(samples),
-                           samples->width, counts);
+    return samples->data + y % samples->n_held * row_size(samples);
+}
+
+static void count_between(const struct samples *samples, uint32_t y, uint32_t first, uint32_t end,
+                          uint32_t *counts)
+{
+    samples_add_counts(samples->type,
+                       row_at(samples, y) + (size_t)first * sample_type_size(samples->type),
+                       end - first, counts);
+}
+
+void samples_count(const struct samples *samples, const struct mask *mask, uint32_t first,
+                   uint32_t end, uint32_t *counts)
+{
+    for (uint32_t y = first; y < end; y++) {
+        uint32_t counted = 0, x = 0, run_end;
+        for (; mask != NULL && mask_next_run(mask, y, &x, &run_end); x = run_end) {
+            count_between(samples, y, counted, x, counts);
+            counted = run_end;
+        }
+        count_between(samples, y, counted, samples->width, counts);
+    }
+}
+
+/* Levels of 16 bits are stored as they are, or, of signed ones, with another zero. */
+static void fill_between(const struct samples *samples, uint32_t y, uint32_t first, uint32_t end,
+                         uint32_t level)
+{
+    uint8_t *row = row_at(samples, y);
+    const uint16_t wide =
+        (uint16_t)(samples->type == SAMPLE_I16 ? level + (uint32_t)INT16_MIN : level);
+    if (samples->type == SAMPLE_U8)
+        memset(row + first, (int)level, end - first);
+    for (uint32_t x = first; samples->type != SAMPLE_U8 && x < end; x++)
+        memcpy(row + sizeof(wide) * x, &wide, sizeof(wide));
+}
+
+void samples_fill(struct samples *samples, const struct mask *mask, uint32_t first, uint32_t end,
+                  uint32_t level)
+{
+    for (uint32_t y = first; y < end; y++) {
+        uint32_t x = 0, run_end;
+        for (; mask_next_run(mask, y, &x, &run_end); x = run_end)
+            fill_between(samples, y, x, run_end, level);
+    }
 }
 
 void samples_clear(struct samples *samples)

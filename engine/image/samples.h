@@ -3,6 +3,7 @@
 #ifndef CHIPSHOT_ENGINE_IMAGE_SAMPLES_H
 #define CHIPSHOT_ENGINE_IMAGE_SAMPLES_H
 
+#include "engine/image/mask/mask.h"
 #include "engine/image/source.h"
 
 struct samples {
@@ -26,8 +27,12 @@ uint32_t samples_next_rows(const struct samples *samples, uint32_t n_rows);
 int samples_read(struct samples *samples, struct image_source *source, struct error *err);
 
 /* Adds every sample of rows first .. end - 1, which are in memory, to `counts`
- * (sample_type_n_levels of them). */
-void samples_count(const struct samples *samples, uint32_t first, uint32_t end, uint32_t *counts);
+ * (sample_type_n_levels of them), but for those that `mask` (NULL: none) leaves out. */
+void samples_count(const struct samples *samples, const struct mask *mask, uint32_t first,
+                   uint32_t end, uint32_t *counts);
+/* Gives the samples of these rows that `mask` leaves out a level. */
+void samples_fill(struct samples *samples, const struct mask *mask, uint32_t first, uint32_t end,
+                  uint32_t level);
 
 /* May be cleared twice. */
 void samples_clear(struct samples *samples);

@@ -56,9 +56,8 @@ static int read_floats(struct image_source *source, float *plane, struct error *
     return rc;
 }
 
-/* Row by row: the limits allow for little beside the plane. `plane` NULL: not wanted. */
-static int read_samples(struct image_source *source, float *plane, uint32_t *counts,
-                        struct error *err)
+/* Row by row: the limits allow for little beside the plane. */
+static int read_samples(struct image_source *source, float *plane, struct error *err)
 {
     const struct image_info *info = &source->info;
     void *row = malloc((size_t)info->width * sample_type_size(info->type));
@@ -67,13 +66,47 @@ static int read_samples(struct image_source *source, float *plane, uint32_t *cou
         const size_t first = (size_t)source->n_rows * info->width;
         uint32_t n;
         rc = image_source_read(source, 1, row, &n, err);
-        if (rc == 0 && plane != NULL)
+        if (rc == 0)
             samples_to_floats(info->type, row, info->width, plane + first);
-        if (rc == 0 && counts != NULL)
-            samples_add_counts(info->type, row, info->width, counts);
     }
     free(row);
     return rc;
+}
+
+/* Counts the samples, where `counts` is not NULL, and looks at the rows. */
+static int scan_samples(struct image_source *source, uint32_t *counts, struct bars_scan *scan,
+                        struct error *err)
+{
+    const struct image_info *info = &source->info;
+    void *row = malloc((size_t)info->width * sample_type_size(info->type));
+    float *floats = malloc(info->width * sizeof(*floats));
+    int rc = row == NULL || floats == NULL ? error_set_nomem(err, "the image's pixels") : 0;
+    while (source->n_rows < info->height && rc == 0) {
+        uint32_t n;
+        rc = image_source_read(source, 1, row, &n, err);
+        if (rc < 0)
+            break;
+        if (counts != NULL)
+            samples_add_counts(info->type, row, info->width, counts);
+        samples_to_floats(info->type, row, info->width, floats);
+        bars_scan_add_row(scan, floats);
+    }
+    free(row);
+    free(floats);
+    return rc;
+}
+
+/* Rows that come in no order are looked at when all are there. */
+static int scan_floats(struct image_source *source, struct bars_scan *scan, struct error *err)
+{
+    struct image image;
+    int rc = image_source_decode(source, &image, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t y = 0; y < image.info.height; y++)
+        bars_scan_add_row(scan, image.pixels + (size_t)y * image.info.width);
+    image_clear(&image);
+    return 0;
 }
 
 int image_source_decode(struct image_source *source, struct image *out, struct error *err)
@@ -84,7 +117,7 @@ int image_source_decode(struct image_source *source, struct image *out, struct e
     int rc = image.pixels == NULL ? error_set_nomem(err, "the image's pixels") : 0;
     if (rc == 0)
         rc = info->type == SAMPLE_F32 ? read_floats(source, image.pixels, err)
-                                      : read_samples(source, image.pixels, NULL, err);
+                                      : read_samples(source, image.pixels, err);
     if (rc < 0)
         image_clear(&image);
     else
@@ -92,11 +125,16 @@ int image_source_decode(struct image_source *source, struct image *out, struct e
     return rc;
 }
 
-int image_source_verify(struct image_source *source, uint32_t *counts, struct error *err)
+int image_source_scan(struct image_source *source, uint32_t *counts, struct bars_scan *scan,
+                      struct error *err)
+{
+    return source->info.is_unordered ? scan_floats(source, scan, err)
+                                     : scan_samples(source, counts, scan, err);
+}
+
+int image_source_verify(struct image_source *source, struct error *err)
 {
     int rc = 0;
-    if (counts != NULL)
-        return read_samples(source, NULL, counts, err);
     while (source->n_rows < source->info.height && rc == 0) {
         uint32_t n;
         rc = image_source_read(source, source->info.height, NULL, &n, err);

@@ -4,6 +4,7 @@
 #define CHIPSHOT_ENGINE_IMAGE_SOURCE_H
 
 #include "engine/image/format.h"
+#include "engine/image/mask/bars.h"
 
 /* Rows are read so many at once at most, but for unordered ones. */
 enum { SOURCE_BLOCK_ROWS = 64 };
@@ -18,7 +19,8 @@ struct image_source {
 struct image {
     struct image_info info;
     float *pixels; /* height x width, row-major, native values (within full_scale when the file's
-                      are; luminance is not rounded); owned */
+                      are; luminance is not rounded); NaN where there is none: where the file says
+                      that it is transparent, or holds no number; owned */
 };
 
 /* Opens a frame of a file of a known format. `request`, but for the struct itself, is borrowed
@@ -37,9 +39,12 @@ void image_source_close(struct image_source *source);
 
 /* All rows as a plane of floats. On success `out` is to be released with image_clear. */
 int image_source_decode(struct image_source *source, struct image *out, struct error *err);
-/* Checks that all rows can be read, holding no more than one of them. `counts`: NULL, or, of a type
- * that has levels, where its samples are counted. */
-int image_source_verify(struct image_source *source, uint32_t *counts, struct error *err);
+/* Checks that all rows can be read, holding no more than one of them. */
+int image_source_verify(struct image_source *source, struct error *err);
+/* The same, and looks at them: all go to `scan`, which is new. Of an unordered source all are held.
+ * `counts`: NULL, or, of a type that has levels, where its samples are counted. */
+int image_source_scan(struct image_source *source, uint32_t *counts, struct bars_scan *scan,
+                      struct error *err);
 
 /* Frees the pixels; the struct may be cleared twice. */
 void image_clear(struct image *image);

@@ -13,6 +13,7 @@
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/map/maps.h"
 #include "engine/image/preview.h"
+#include "server/cli/classify/micrograph.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
@@ -27,6 +28,8 @@ struct request {
     const char *support_path;
     const char *directory;
     const char *encoder_path;
+    const char *mask_path;
+    bool no_proposed_mask;
     const char *edge;
     const char *input_size;
     struct input_sizes input_sizes; /* read from it */
@@ -43,9 +46,9 @@ struct request {
 struct run {
     struct session session;
     struct support_file support;
-    struct image image;
-    uint64_t n_outliers; /* pixels of it */
+    struct micrograph micrograph;
     struct grid grid;
+    uint8_t *skip;   /* grid_n_chips: not 0 for those that are not analysed; NULL: all are */
     float *chips;    /* grid_n_chips x dimension */
     float *examples; /* n_examples x dimension */
     uint32_t *class_of;
@@ -63,26 +66,62 @@ static int check_stride(const struct run *run, struct error *err)
     return 0;
 }
 
+static int leave_out_chips(struct run *run, struct error *err)
+{
+    uint64_t n_left_out;
+    micrograph_report(&run->micrograph);
+    if (run->micrograph.parts.n == 0)
+        return 0;
+    run->skip = malloc(grid_n_chips(&run->grid));
+    return run->skip == NULL
+               ? error_set_nomem(err, "the chips")
+               : mask_chips(&run->micrograph.mask, &run->grid, run->skip, &n_left_out, err);
+}
+
 static int load(const struct request *request, struct run *run, struct error *err)
 {
     struct grid_params params = {.stride_x = (uint32_t)request->stride,
                                  .stride_y = (uint32_t)request->stride};
+    const struct micrograph_request micrograph = {
+        .image_path = request->image_path,
+        .mask_path = request->mask_path,
+        .proposals = request->no_proposed_mask ? MASK_WITHOUT_PROPOSED : MASK_WITH_PROPOSED,
+    };
     int rc = grid_edge_parse(request->edge, &params.edge, err);
     if (rc == 0)
         rc = support_file_read(request->support_path, &run->support, err);
     if (rc == 0)
-        rc = session_load_image(request->image_path, &request->normalise, &run->image,
-                                &run->n_outliers, err);
+        rc = micrograph_load(&micrograph, &request->normalise, &run->micrograph, err);
     if (rc < 0)
         return rc;
     params.chip_width = run->support.chip_width;
     params.chip_height = run->support.chip_height;
-    rc = grid_plan(&params, run->image.info.width, run->image.info.height, MAX_CHIPS, &run->grid,
-                   err);
+    rc = grid_plan(&params, run->micrograph.image.info.width, run->micrograph.image.info.height,
+                   MAX_CHIPS, &run->grid, err);
+    if (rc == 0)
+        rc = leave_out_chips(run, err);
     if (rc == 0)
         rc = session_create(&run->session, request->encoder_path, request->n_threads,
                             &request->input_sizes, request->encoding, request->precision, err);
     return rc == 0 ? check_stride(run, err) : rc;
+}
+
+static int check_example(const struct run *run, uint32_t index, const struct chip_rect *rect,
+                         struct error *err)
+{
+    const struct support_example *example = &run->support.examples[index];
+    const char *class = run->support.names[example->class_index];
+    const struct image_info *info = &run->micrograph.image.info;
+    struct error inner = {0};
+    if (chip_rect_check(rect, info->width, info->height, &inner) < 0)
+        return error_set(err, ERROR_INVALID, "example %u of class '%s': %.300s", index, class,
+                         inner.message);
+    if (run->micrograph.parts.n > 0 && mask_leaves_out(&run->micrograph.mask, rect))
+        return error_set(err, ERROR_INVALID,
+                         "example %u of class '%s', at %u, %u: more than half of it is not "
+                         "analysed, so that it cannot stand for the class",
+                         index, class, rect->x, rect->y);
+    return 0;
 }
 
 /* The examples' embeddings: from the grid where an example is one of its chips, else embedded
@@ -95,18 +134,17 @@ static int embed_examples(struct run *run, uint32_t dimension, struct error *err
         const struct support_example *example = &run->support.examples[i];
         struct chip_rect rect = {example->x, example->y, run->support.chip_width,
                                  run->support.chip_height};
-        struct error inner = {0};
-        if (chip_rect_check(&rect, run->image.info.width, run->image.info.height, &inner) < 0)
-            return error_set(err, ERROR_INVALID, "example %u of class '%s': %.300s", i,
-                             run->support.names[example->class_index], inner.message);
+        rc = check_example(run, i, &rect, err);
+        if (rc < 0)
+            return rc;
         float *out = run->examples + (size_t)i * dimension;
         int64_t chip = grid_find(&run->grid, &rect);
         if (chip >= 0)
             memcpy(out, run->chips + (size_t)chip * dimension, dimension * sizeof(float));
         else
-            rc = embed_rects(run->session.embedder, run->session.lane, run->image.pixels,
-                             run->image.info.width, run->image.info.height, &rect, 1, 1, NULL, out,
-                             err);
+            rc = embed_rects(run->session.embedder, run->session.lane, run->micrograph.image.pixels,
+                             run->micrograph.image.info.width, run->micrograph.image.info.height,
+                             &rect, 1, 1, NULL, out, err);
         run->class_of[i] = example->class_index;
     }
     return rc;
@@ -121,8 +159,8 @@ static int classify(struct run *run, struct error *err)
     run->class_of = calloc(run->support.n_examples, sizeof(uint32_t));
     if (run->chips == NULL || run->examples == NULL || run->class_of == NULL)
         return error_set_nomem(err, "the embeddings");
-    int rc = embed_grid(run->session.embedder, run->session.lane, run->image.pixels, &run->grid,
-                        NULL, NULL, run->chips, err);
+    int rc = embed_grid(run->session.embedder, run->session.lane, run->micrograph.image.pixels,
+                        &run->grid, NULL, NULL, run->chips, err);
     if (rc == 0)
         rc = embed_examples(run, dimension, err);
     const struct support support = {
@@ -132,12 +170,14 @@ static int classify(struct run *run, struct error *err)
         .n_classes = run->support.n_classes,
         .dimension = dimension,
     };
-    const struct embeddings chips = {.n_chips = n, .dimension = dimension, .values = run->chips};
+    const struct embeddings chips = {
+        .n_chips = n, .skip = run->skip, .dimension = dimension, .values = run->chips};
     const struct analysis_input input = {
         .classifier = &classifier_params_default,
         .support = &support,
         .grid = &run->grid,
         .chips = &chips,
+        .mask = &run->micrograph.parts,
     };
     return rc == 0 ? analysis_run(&input, run->session.lane, &run->result, err) : rc;
 }
@@ -175,15 +215,15 @@ static int write_map(const struct run *run, const char *directory, struct error 
 
 static int write_overlay(const struct run *run, const char *directory, struct error *err)
 {
-    const struct image_info *info = &run->image.info;
+    const struct image_info *info = &run->micrograph.image.info;
     const struct fine_source source = source_of(run);
     struct png_bytes png = {0};
     uint32_t width, height;
     preview_size(info->width, info->height, OVERLAY_MAX_SIDE, &width, &height);
     uint8_t *grey = malloc((size_t)width * height);
     int rc = grey == NULL ? error_set_nomem(err, "the overlay")
-                          : preview_of_plane(run->image.pixels, info->width, info->height, width,
-                                             height, grey, err);
+                          : preview_of_plane(run->micrograph.image.pixels, info->width,
+                                             info->height, width, height, grey, err);
     if (rc == 0)
         rc = maps_overlay(&source, grey, run->support.colors, OVERLAY_MAX_SIDE, &png, err);
     if (rc == 0)
@@ -197,7 +237,7 @@ static int write_overlay(const struct run *run, const char *directory, struct er
 static int add_classes(const struct run *run, json_t *root, struct error *err)
 {
     const struct statistics_scale scale = {
-        .pixel_area_nm2 = image_calibration_area_nm2(&run->image.info.calibration)};
+        .pixel_area_nm2 = image_calibration_area_nm2(&run->micrograph.image.info.calibration)};
     json_t *classes = json_array();
     int rc = json_object_set_new(root, "classes", classes) == 0
                  ? 0
@@ -215,14 +255,14 @@ static int add_classes(const struct run *run, json_t *root, struct error *err)
 
 static int write_statistics(const struct run *run, const char *directory, struct error *err)
 {
-    json_t *covered =
-        map_json_covered(&run->grid, image_calibration_area_nm2(&run->image.info.calibration));
+    json_t *covered = map_json_covered(
+        &run->grid, image_calibration_area_nm2(&run->micrograph.image.info.calibration));
     json_t *root = json_pack(
         "{s:{s:i, s:i}, s:o, s:o, s:s, s:f, s:I, s:o}", "grid", "rows", (int)run->grid.rows,
         "columns", (int)run->grid.columns, "map", map_json_create(&run->grid), "covered", covered,
         "encoding", encoding_name(embedder_encoding(run->session.embedder)), "temperature",
-        run->result.chips.temperature, "n_outliers", (json_int_t)run->n_outliers, "analysis",
-        analysis_text_json(&run->result));
+        run->result.chips.temperature, "n_outliers", (json_int_t)run->micrograph.n_outliers,
+        "analysis", analysis_text_json(&run->result));
     int rc = root == NULL ? error_set_nomem(err, "statistics.json") : add_classes(run, root, err);
     char *text = rc == 0 ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     if (rc == 0)
@@ -253,7 +293,8 @@ static int run_request(const struct request *request, struct error *err)
     free(run.chips);
     free(run.examples);
     free(run.class_of);
-    image_clear(&run.image);
+    micrograph_clear(&run.micrograph);
+    free(run.skip);
     support_file_clear(&run.support);
     session_clear(&run.session);
     return rc;
@@ -278,6 +319,14 @@ static const struct command_option known_options[] = {
      .value.text = &given.directory,
      .required = true,
      .help = "where to write; created when absent"},
+    {.name = "mask",
+     .argument = "FILE",
+     .value.text = &given.mask_path,
+     .help = "picture (PNG) of the image's size: what is black is not analysed"},
+    {.name = "no-proposed-mask",
+     .type = COMMAND_FLAG,
+     .value.flag = &given.no_proposed_mask,
+     .help = "analyse borders and data bars, too, which are otherwise found and left out"},
     OPTION_STRIDE(&given.stride),
     {.name = "edge",
      .argument = "POLICY",

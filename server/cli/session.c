@@ -70,32 +70,46 @@ static int normalise_image(const struct normalise_params *params, struct image *
                                           NULL, err);
 }
 
-int session_load_image(const char *path, const struct normalise_params *normalise,
-                       struct image *out, uint64_t *n_outliers, struct error *err)
+int session_decode_image(const char *path, struct image *out, struct error *err)
 {
     struct file_bytes bytes = {0};
-    struct image image = {0};
-    struct normalise_range range = {0};
     struct error inner = {0};
     int rc = file_read(path, max_file_size, &bytes, err);
     if (rc < 0)
         return rc;
     const struct image_request request = {
         .data = bytes.data, .size = bytes.size, .limits = &image_limits_default};
-    rc = image_decode(&request, &image, &inner);
+    rc = image_decode(&request, out, &inner);
     file_bytes_clear(&bytes);
-    if (rc == 0)
-        rc = normalise_image(normalise, &image, &range, &inner);
-    if (rc < 0) {
-        image_clear(&image);
+    return rc < 0 ? name_file(path, &inner, err) : 0;
+}
+
+int session_normalise_image(const char *path, const struct normalise_params *normalise,
+                            struct image *image, uint64_t *n_outliers, struct error *err)
+{
+    struct normalise_range range = {0};
+    struct error inner = {0};
+    if (normalise_image(normalise, image, &range, &inner) < 0)
         return name_file(path, &inner, err);
-    }
     if (range.n_outliers > 0)
         fprintf(stderr,
                 "%s: %" PRIu64 " pixels are outliers and were replaced: %g to %g was stretched\n",
                 path, range.n_outliers, range.low, range.high);
     if (n_outliers != NULL)
         *n_outliers = range.n_outliers;
-    *out = image;
     return 0;
+}
+
+int session_load_image(const char *path, const struct normalise_params *normalise,
+                       struct image *out, uint64_t *n_outliers, struct error *err)
+{
+    struct image image = {0};
+    int rc = session_decode_image(path, &image, err);
+    if (rc == 0)
+        rc = session_normalise_image(path, normalise, &image, n_outliers, err);
+    if (rc < 0)
+        image_clear(&image);
+    else
+        *out = image;
+    return rc;
 }

@@ -27,8 +27,13 @@ void session_clear(struct session *session);
 /* Loads an encoder from a file, or the default one (path NULL). */
 int session_load_encoder(const char *path, struct encoder **out, struct error *err);
 
-/* Reads, decodes and normalises an image file. Says on standard error when pixels are replaced as
- * outliers, whose number is *n_outliers (NULL: not wanted). Release with image_clear. */
+/* Reads and decodes an image file: native values. Release with image_clear. */
+int session_decode_image(const char *path, struct image *out, struct error *err);
+/* Normalises it; `path` is for messages. Says on standard error when pixels are replaced as
+ * outliers, whose number is *n_outliers (NULL: not wanted). */
+int session_normalise_image(const char *path, const struct normalise_params *normalise,
+                            struct image *image, uint64_t *n_outliers, struct error *err);
+/* Both. */
 int session_load_image(const char *path, const struct normalise_params *normalise,
                        struct image *out, uint64_t *n_outliers, struct error *err);
 

@@ -148,7 +148,7 @@ static int count_rows(struct job_encoding *encoding, const struct store_file *fi
         const uint32_t first = source->n_rows;
         rc = read_rows(encoding, file, source, err);
         if (rc == 0)
-            samples_count(&encoding->samples, first, source->n_rows, counts);
+            samples_count(&encoding->samples, NULL, first, source->n_rows, counts);
     }
     job_time(encoding->state, JOB_PART_DECODE, start);
     return rc;

@@ -4,6 +4,7 @@
 
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/heads/head.h"
+#include "engine/fewshot/labels.h"
 #include "engine/random.h"
 
 enum { ROWS = 6, COLUMNS = 10, CHIPS = ROWS * COLUMNS, DIMENSION = 20, CLASSES = 2, EXAMPLES = 4 };
@@ -36,7 +37,7 @@ static void set_up(struct rig *rig)
         (struct embeddings){.n_chips = CHIPS, .dimension = DIMENSION, .values = rig->chips};
     rig->support = (struct support){rig->examples, class_of, EXAMPLES, CLASSES, DIMENSION};
     rig->input = (struct analysis_input){&classifier_params_default, &rig->support, &rig->grid,
-                                         &rig->embeddings};
+                                         &rig->embeddings, NULL};
 }
 
 static double value_of(const struct analysis *analysis, int32_t class_index, const char *name)
@@ -59,6 +60,64 @@ static void an_image_of_two_halves_is_analysed(void **state)
         assert_true(value_of(&analysis, k, STATISTIC_CHIPS) == CHIPS / 2);
         assert_true(value_of(&analysis, k, STATISTIC_AREA_FRACTION) == 0.5);
         assert_true(value_of(&analysis, k, STATISTIC_REGIONS_4) == 1);
+    }
+    analysis_clear(&analysis);
+}
+
+/* What lies in chips that are left out makes no difference: the same bytes as with other values
+ * there, and fractions of what is left. */
+static void chips_that_are_left_out_enter_nothing(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    static uint8_t skip[CHIPS];
+    const struct mask_parts parts = {.n = 0};
+    struct analysis analysis, other;
+    set_up(&rig);
+    for (uint32_t i = CHIPS - 2 * COLUMNS; i < CHIPS; i++)
+        skip[i] = 1;
+    rig.embeddings.skip = skip;
+    rig.input.mask = &parts;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    assert_ptr_equal(analysis.mask, &parts);
+    for (uint32_t i = (CHIPS - 2 * COLUMNS) * DIMENSION; i < CHIPS * DIMENSION; i++)
+        rig.chips[i] = 1000.0f;
+    assert_int_equal(analysis_run(&rig.input, NULL, &other, NULL), 0);
+    assert_memory_equal(analysis.chips.labels, other.chips.labels, CHIPS * sizeof(uint16_t));
+    assert_memory_equal(analysis.chips.probabilities, other.chips.probabilities,
+                        CHIPS * CLASSES * sizeof(float));
+    for (uint32_t i = 0; i < CHIPS; i++) {
+        assert_int_equal(analysis.chips.labels[i],
+                         skip[i] != 0 ? LABEL_NOT_ANALYSED : i % COLUMNS >= COLUMNS / 2);
+        if (skip[i] != 0)
+            assert_true(analysis.chips.probabilities[2 * i] == 0 &&
+                        analysis.chips.distances[i] == 0);
+    }
+    for (int k = 0; k < CLASSES; k++) {
+        assert_true(value_of(&analysis, k, STATISTIC_CHIPS) == CHIPS / 2 - COLUMNS);
+        assert_true(value_of(&analysis, k, STATISTIC_AREA_FRACTION) == 0.5);
+    }
+    assert_true(value_of(&analysis, STATISTIC_OF_IMAGE, STATISTIC_NOT_ANALYSED_CHIPS) ==
+                2 * COLUMNS);
+    analysis_clear(&analysis);
+    analysis_clear(&other);
+}
+
+static void an_image_that_is_left_out_has_no_classes(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    static uint8_t skip[CHIPS];
+    struct analysis analysis;
+    set_up(&rig);
+    memset(skip, 1, sizeof(skip));
+    rig.embeddings.skip = skip;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    for (uint32_t i = 0; i < CHIPS; i++)
+        assert_int_equal(analysis.chips.labels[i], LABEL_NOT_ANALYSED);
+    for (int k = 0; k < CLASSES; k++) {
+        assert_true(value_of(&analysis, k, STATISTIC_CHIPS) == 0);
+        assert_true(value_of(&analysis, k, STATISTIC_AREA_FRACTION) == 0);
     }
     analysis_clear(&analysis);
 }
@@ -150,6 +209,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_image_of_two_halves_is_analysed),
+        cmocka_unit_test(chips_that_are_left_out_enter_nothing),
+        cmocka_unit_test(an_image_that_is_left_out_has_no_classes),
         cmocka_unit_test(chips_that_are_not_the_grids_are_refused),
         cmocka_unit_test(prototypes_are_in_the_table),
         cmocka_unit_test(any_head_classifies),

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/labels.h"
 #include "engine/random.h"
 
 static struct classifier_params params_of(enum classifier_distance distance,
@@ -442,6 +443,69 @@ static void same_input_gives_the_same_bytes(void **state)
     free(chips);
 }
 
+/* Chips that are left out are as if they were not there: for the statistics of every transform and
+ * for the temperature, which single examples leave to the chips. */
+static void chips_that_are_left_out_are_as_if_absent(void **state)
+{
+    (void)state;
+    enum { CLASSES = 3, PER_CLASS = 500, N = CLASSES * PER_CLASS, DIMENSION = 9 };
+    static const uint32_t class_of[CLASSES] = {0, 1, 2};
+    float *all = draw_clouds(CLASSES, PER_CLASS, DIMENSION, 3.0, 11, NULL);
+    float *some = calloc((size_t)N * DIMENSION, sizeof(*some));
+    uint8_t *skip = calloc(N, 1);
+    uint64_t n = 0;
+    assert_true(all != NULL && some != NULL && skip != NULL);
+    for (uint64_t i = 0; i < N; i++) {
+        skip[i] = i % 7 == 0 || (i > 600 && i < 700);
+        if (skip[i] == 0)
+            memcpy(some + DIMENSION * n++, all + DIMENSION * i, DIMENSION * sizeof(*all));
+    }
+    const float examples[CLASSES * DIMENSION] = {
+        [0] = 4, [DIMENSION + 1] = 4, [2 * DIMENSION + 2] = 4};
+    const struct support support = {examples, class_of, CLASSES, CLASSES, DIMENSION};
+    for (int t = 0; t <= CLASSIFIER_TRANSFORM_STANDARDISE; t++) {
+        const struct classifier_params params =
+            params_of(CLASSIFIER_SQUARED_EUCLIDEAN, (enum classifier_transform)t, 0.0);
+        const struct embeddings chips = {
+            .n_chips = N, .skip = skip, .dimension = DIMENSION, .values = all};
+        struct classification one, other;
+        assert_int_equal(classifier_run(&params, &support, &chips, NULL, &one, NULL), 0);
+        assert_int_equal(classify(&params, &support, some, n, NULL, &other, NULL), 0);
+        assert_true(one.temperature == other.temperature);
+        for (uint64_t i = 0, k = 0; i < N; i++) {
+            if (skip[i] != 0) {
+                assert_int_equal(one.labels[i], LABEL_NOT_ANALYSED);
+                assert_true(classification_probability(&one, i) == 0.0f);
+                continue;
+            }
+            assert_int_equal(one.labels[i], other.labels[k]);
+            assert_memory_equal(one.probabilities + CLASSES * i, other.probabilities + CLASSES * k,
+                                CLASSES * sizeof(float));
+            k++;
+        }
+        classification_clear(&one);
+        classification_clear(&other);
+    }
+    free(all);
+    free(some);
+    free(skip);
+}
+
+static void something_must_be_analysed(void **state)
+{
+    (void)state;
+    static const uint8_t skip[2] = {1, 1};
+    static const float values[2] = {1, 2};
+    static const uint32_t class_of[2] = {0, 1};
+    const struct support support = {values, class_of, 2, 2, 1};
+    const struct embeddings chips = {.n_chips = 2, .skip = skip, .dimension = 1, .values = values};
+    struct classification out;
+    struct error err;
+    assert_int_equal(classifier_run(&classifier_params_default, &support, &chips, NULL, &out, &err),
+                     ERROR_INVALID);
+    assert_string_equal(err.message, "chips: 0 of 2 are analysed, at least 1 is needed");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +521,8 @@ int main(void)
         cmocka_unit_test(indistinguishable_classes_give_even_odds),
         cmocka_unit_test(extreme_values_stay_finite),
         cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(chips_that_are_left_out_are_as_if_absent),
+        cmocka_unit_test(something_must_be_analysed),
         cmocka_unit_test(same_input_gives_the_same_bytes),
     };
     return test_run(tests);

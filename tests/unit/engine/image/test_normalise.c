@@ -264,12 +264,8 @@ static void bad_images_are_refused(void **state)
     static const struct sample_range no_scales[] = {
         {0, 0}, {1, 0}, {0, INFINITY}, {NAN, 1}, {0, NAN}};
     const struct sample_range full_scale = sample_type_range(SAMPLE_U8);
-    float pixels[4] = {1, NAN, 3, 4};
+    float pixels[4] = {1, INFINITY, 3, 4};
     struct error err = {0};
-    assert_int_equal(
-        normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, NULL, &err),
-        ERROR_INVALID);
-    pixels[1] = INFINITY;
     assert_int_equal(
         normalise_apply(&normalise_params_default, pixels, 2, 2, &full_scale, NULL, &err),
         ERROR_INVALID);
@@ -282,6 +278,53 @@ static void bad_images_are_refused(void **state)
         assert_int_equal(
             normalise_apply(&normalise_params_default, pixels, 2, 2, &no_scales[i], NULL, &err),
             ERROR_INVALID);
+}
+
+/* Pixels without a value change nothing for the others, and take their median: the lower of two. */
+static void pixels_without_a_value_are_passed_over(void **state)
+{
+    (void)state;
+    enum { N = 600 };
+    static const enum normalise_method methods[] = {NORMALISE_PERCENTILE, NORMALISE_MINMAX,
+                                                    NORMALISE_NONE};
+    for (size_t m = 0; m < sizeof(methods) / sizeof(methods[0]); m++) {
+        const struct normalise_params params = {.method = methods[m], .low = 5, .high = 90};
+        float all[N], some[N];
+        uint32_t n = 0;
+        random_state = 5;
+        for (uint32_t i = 0; i < N; i++) {
+            all[i] = i % 3 == 0 ? (i % 2 == 0 ? NAN : -NAN) : (float)(random_u32() % 256) - 100;
+            if (i % 3 != 0)
+                some[n++] = all[i];
+        }
+        float sorted[N];
+        memcpy(sorted, some, n * sizeof(float));
+        qsort(sorted, n, sizeof(float), compare_floats);
+        uint32_t median = 0;
+        while (some[median] != sorted[(n - 1) / 2])
+            median++;
+        apply(&params, all, N, 1, 8);
+        apply(&params, some, n, 1, 8);
+        for (uint32_t i = 0, k = 0; i < N; i++)
+            assert_true(all[i] == (i % 3 == 0 ? some[median] : some[k++]));
+    }
+    float none[4] = {NAN, NAN, NAN, NAN};
+    apply(&normalise_params_default, none, 2, 2, 8);
+    for (int i = 0; i < 4; i++)
+        assert_true(none[i] == 0);
+}
+
+static void the_median_level_stands_in_the_middle(void **state)
+{
+    (void)state;
+    uint32_t counts[256] = {[3] = 2, [7] = 1, [200] = 2};
+    assert_int_equal(normalise_median_level(counts, 256), 7);
+    counts[200] = 3;
+    assert_int_equal(normalise_median_level(counts, 256), 7);
+    counts[200] = 4;
+    assert_int_equal(normalise_median_level(counts, 256), 200);
+    memset(counts, 0, sizeof(counts));
+    assert_int_equal(normalise_median_level(counts, 256), 0);
 }
 
 static void names_parse_back(void **state)
@@ -321,6 +364,8 @@ int main(void)
         cmocka_unit_test(what_may_be_the_specimen_stays),
         cmocka_unit_test(bad_parameters_are_refused),
         cmocka_unit_test(bad_images_are_refused),
+        cmocka_unit_test(pixels_without_a_value_are_passed_over),
+        cmocka_unit_test(the_median_level_stands_in_the_middle),
         cmocka_unit_test(names_parse_back),
     };
     return test_run(tests);

@@ -73,6 +73,9 @@ static void check_layout(uint8_t color_type, uint8_t bit_depth)
                                     .samples = samples};
         uint32_t n = pixels.width * pixels.height;
         fill_samples(n * n_channels, (1u << bit_depth) - 1);
+        const bool has_alpha = n_channels == 2 || n_channels == 4;
+        for (uint32_t i = 0; has_alpha && i < n; i += 3)
+            samples[(i + 1) * n_channels - 1] = 0;
         struct png_file file = png_build(&pixels);
         struct image image = decode(&file);
         assert_int_equal(image.info.width, pixels.width);
@@ -81,7 +84,9 @@ static void check_layout(uint8_t color_type, uint8_t bit_depth)
         assert_int_equal(image.info.n_channels, n_channels);
         assert_true(image_calibration_square_nm(&image.info.calibration) == 0);
         for (uint32_t i = 0; i < n; i++) {
-            if (n_channels < 3) {
+            if (has_alpha && samples[(i + 1) * n_channels - 1] == 0) {
+                assert_true(isnan(image.pixels[i]));
+            } else if (n_channels < 3) {
                 assert_int_equal(image.info.conversion, IMAGE_CONVERSION_NONE);
                 assert_true(image.pixels[i] == samples[i * n_channels]);
             } else {
@@ -104,13 +109,43 @@ static void grey_of_every_depth_keeps_its_native_values(void **state)
     check_layout(PNG_GREY, 16);
 }
 
-static void alpha_is_ignored(void **state)
+static void transparent_pixels_have_no_value(void **state)
 {
     (void)state;
     check_layout(PNG_GREY_ALPHA, 8);
     check_layout(PNG_GREY_ALPHA, 16);
     check_layout(PNG_RGBA, 8);
     check_layout(PNG_RGBA, 16);
+}
+
+static void transparent_colours_of_a_palette_have_no_value(void **state)
+{
+    (void)state;
+    static const uint8_t palette[] = {10, 10, 10, 20, 20, 20, 30, 30, 30};
+    static const uint8_t alphas[] = {255, 0}; /* the third one's is 255 */
+    static const uint16_t indices[] = {0, 1, 2, 1};
+    const struct png_pixels pixels = {.width = 4,
+                                      .height = 1,
+                                      .bit_depth = 8,
+                                      .color_type = PNG_PALETTE,
+                                      .samples = indices,
+                                      .palette = palette,
+                                      .palette_size = sizeof(palette)};
+    struct png_file file = {0};
+    png_add_signature(&file);
+    png_add_ihdr(&file, 4, 1, 8, PNG_PALETTE, 0);
+    png_add_chunk(&file, "PLTE", palette, sizeof(palette));
+    png_add_chunk(&file, "tRNS", alphas, sizeof(alphas));
+    size_t size;
+    uint8_t *rows = png_scanlines(&pixels, &size);
+    png_add_idat(&file, rows, size);
+    png_add_iend(&file);
+    struct image image = decode(&file);
+    assert_true(image.pixels[0] == 10 && image.pixels[2] == 30);
+    assert_true(isnan(image.pixels[1]) && isnan(image.pixels[3]));
+    image_clear(&image);
+    png_file_clear(&file);
+    free(rows);
 }
 
 static void colour_becomes_luminance(void **state)
@@ -415,7 +450,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grey_of_every_depth_keeps_its_native_values),
-        cmocka_unit_test(alpha_is_ignored),
+        cmocka_unit_test(transparent_pixels_have_no_value),
+        cmocka_unit_test(transparent_colours_of_a_palette_have_no_value),
         cmocka_unit_test(colour_becomes_luminance),
         cmocka_unit_test(equal_channels_stay_exactly_grey),
         cmocka_unit_test(palette_becomes_luminance_of_its_colours),

@@ -353,23 +353,22 @@ static void other_kinds_have_no_samples(void **state)
         struct png_pixels pixels = kinds[i];
         struct image_source source;
         struct image_info info;
-        uint32_t n_levels = 7;
-        uint32_t *counts = calloc(SAMPLE_LEVELS_MAX, sizeof(counts[0]));
-        assert_non_null(counts);
+        struct image_look look = {.counts = calloc(SAMPLE_LEVELS_MAX, sizeof(look.counts[0])),
+                                  .n_levels = 7};
+        assert_non_null(look.counts);
         pixels.width = pixels.height = 4;
         pixels.samples = values;
         struct png_file file = png_build(&pixels);
         assert_int_equal(open_checked(&file, &source, NULL), 0);
         assert_int_equal(sample_type_n_levels(source.info.type), 0);
         image_source_close(&source);
-        assert_int_equal(
-            image_verify_count(&(struct image_request){.data = file.data,
-                                                       .size = file.size,
-                                                       .limits = &image_limits_default},
-                               &info, counts, &n_levels, NULL),
-            0);
-        assert_int_equal(n_levels, 0);
-        free(counts);
+        assert_int_equal(image_scan(&(struct image_request){.data = file.data,
+                                                            .size = file.size,
+                                                            .limits = &image_limits_default},
+                                    &info, &look, NULL),
+                         0);
+        assert_int_equal(look.n_levels, 0);
+        free(look.counts);
         png_file_clear(&file);
     }
 }
@@ -429,21 +428,20 @@ static void levels_are_those_of_the_pixels(void **state)
         struct png_file file = build(WIDTH, HEIGHT, bit_depth, MIXED, 1);
         struct samples samples;
         struct image_info info;
-        uint32_t n_levels = 0;
+        struct image_look look = {.counts = verified};
         const size_t counts_size = (sizeof(counts[0])) << bit_depth;
         read_all(&file, &samples);
         assert_int_equal(samples.type, bit_depth == 8 ? SAMPLE_U8 : SAMPLE_U16);
         memset(counts, 0, counts_size);
         memset(verified, 0, counts_size);
-        samples_count(&samples, 0, HEIGHT / 2, counts);
-        samples_count(&samples, HEIGHT / 2, HEIGHT, counts);
-        assert_int_equal(
-            image_verify_count(&(struct image_request){.data = file.data,
-                                                       .size = file.size,
-                                                       .limits = &image_limits_default},
-                               &info, verified, &n_levels, NULL),
-            0);
-        assert_int_equal(n_levels, 1 << bit_depth);
+        samples_count(&samples, NULL, 0, HEIGHT / 2, counts);
+        samples_count(&samples, NULL, HEIGHT / 2, HEIGHT, counts);
+        assert_int_equal(image_scan(&(struct image_request){.data = file.data,
+                                                            .size = file.size,
+                                                            .limits = &image_limits_default},
+                                    &info, &look, NULL),
+                         0);
+        assert_int_equal(look.n_levels, 1 << bit_depth);
         assert_memory_equal(counts, verified, counts_size);
         for (size_t t = 0; t < sizeof(trials) / sizeof(trials[0]); t++) {
             struct image image;

@@ -249,7 +249,7 @@ static void unordered_rows_are_read_at_once(void **state)
         assert_true(image.pixels[i] == value_of(SAMPLE_F32, N + i));
     image_clear(&image);
     struct image_source source = open_frame(1);
-    assert_int_equal(image_source_verify(&source, NULL, NULL), 0);
+    assert_int_equal(image_source_verify(&source, NULL), 0);
     assert_int_equal(source.n_rows, HEIGHT);
     image_source_close(&source);
 }
@@ -267,7 +267,7 @@ static void a_fault_is_passed_on_and_leaves_nothing(void **state)
         assert_null(image.pixels);
         image_source_close(&source);
         source = open_frame(0);
-        assert_int_equal(image_source_verify(&source, NULL, &errors[1]), ERROR_INVALID);
+        assert_int_equal(image_source_verify(&source, &errors[1]), ERROR_INVALID);
         image_source_close(&source);
         assert_string_equal(errors[0].message, "image: row 100 is bad");
         assert_string_equal(errors[1].message, "image: row 100 is bad");
@@ -334,7 +334,7 @@ static void take_samples(struct samples *out, uint32_t n_held, uint32_t *counts)
     while (source.n_rows < HEIGHT) {
         const uint32_t first = source.n_rows;
         assert_int_equal(samples_read(out, &source, NULL), 0);
-        samples_count(out, first, source.n_rows, counts);
+        samples_count(out, NULL, first, source.n_rows, counts);
     }
     image_source_close(&source);
 }
@@ -394,7 +394,10 @@ static void levels_give_the_bytes_of_the_plane(void **state)
         memset(verified, 0, sizeof(verified));
         take_samples(&samples, HEIGHT, counts);
         struct image_source source = open_frame(0);
-        assert_int_equal(image_source_verify(&source, verified, NULL), 0);
+        struct bars_scan *scan = NULL;
+        assert_int_equal(bars_scan_create(&scan, source.info.width, source.info.height, NULL), 0);
+        assert_int_equal(image_source_scan(&source, verified, scan, NULL), 0);
+        bars_scan_destroy(scan);
         image_source_close(&source);
         assert_memory_equal(counts, verified, sizeof(counts));
         for (size_t k = 0; k < sizeof(trials) / sizeof(trials[0]); k++) {
