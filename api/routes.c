@@ -44,8 +44,9 @@ static const struct route_query encoders_page[] = {
     {"cursor", ROUTE_QUERY_CURSOR, .prefix = "enc_"},
     {NULL},
 };
-static const struct route_query image_name[] = {
+static const struct route_query image_upload[] = {
     {"name", ROUTE_QUERY_TEXT, .min = 1, .max = 255},
+    {"pixel_size_nm", ROUTE_QUERY_TEXT, .min = 1, .max = 60},
     {NULL},
 };
 static const struct route_query preview_size[] = {
@@ -91,9 +92,10 @@ const struct route routes[] = {
     {"PATCH", "/v1/projects/{project_id}", "updateProject", projects_update, CHEAP, JSON_BODY, json, NULL},
     {"DELETE", "/v1/projects/{project_id}", "deleteProject", projects_delete, CHEAP, NO_BODY, NULL, NULL},
 
-    {"POST", "/v1/projects/{project_id}/images", "uploadImage", images_upload, DEAR, IMAGE_BODY, json, image_name},
+    {"POST", "/v1/projects/{project_id}/images", "uploadImage", images_upload, DEAR, IMAGE_BODY, json, image_upload},
     {"GET", "/v1/projects/{project_id}/images", "listImages", images_list, CHEAP, NO_BODY, json, images_page},
     {"GET", "/v1/images/{image_id}", "getImage", images_get, CHEAP, NO_BODY, json, NULL},
+    {"PATCH", "/v1/images/{image_id}", "updateImage", images_update, CHEAP, JSON_BODY, json, NULL},
     {"DELETE", "/v1/images/{image_id}", "deleteImage", images_delete, CHEAP, NO_BODY, NULL, NULL},
     {"GET", "/v1/images/{image_id}/content", "getImageContent", image_views_content, CHEAP, NO_BODY, image_file, NULL},
     {"GET", "/v1/images/{image_id}/preview.png", "getImagePreview", image_views_preview, DEAR, NO_BODY, png, preview_size},

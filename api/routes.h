@@ -60,6 +60,7 @@ int projects_delete(struct api_call *call, struct error *err);
 int images_upload(struct api_call *call, struct error *err);
 int images_list(struct api_call *call, struct error *err);
 int images_get(struct api_call *call, struct error *err);
+int images_update(struct api_call *call, struct error *err);
 int images_delete(struct api_call *call, struct error *err);
 int image_views_content(struct api_call *call, struct error *err);
 int image_views_preview(struct api_call *call, struct error *err);

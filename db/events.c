@@ -11,6 +11,7 @@ static const char *const type_names[DB_EVENT_TYPES] = {
     [DB_EVENT_PROJECT_UPDATED] = "project.updated",
     [DB_EVENT_PROJECT_DELETED] = "project.deleted",
     [DB_EVENT_IMAGE_CREATED] = "image.created",
+    [DB_EVENT_IMAGE_UPDATED] = "image.updated",
     [DB_EVENT_IMAGE_DELETED] = "image.deleted",
     [DB_EVENT_SUPPORT_SET_CREATED] = "support_set.created",
     [DB_EVENT_SUPPORT_SET_UPDATED] = "support_set.updated",

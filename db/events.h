@@ -7,8 +7,8 @@
  *     project.updated        project      revision
  *     project.deleted        project      n_images (what it owned has no events of its own)
  *     image.created          image        sha256
- *     image.deleted          image        sha256
- *     support_set.created    support set  version
+ *     image.updated          image        revision, x_nm and y_nm, before_x_nm and before_y_nm (0:
+ * not known) image.deleted          image        sha256 support_set.created    support set  version
  *     support_set.updated    support set  version
  *     encoder.created        encoder      sha256, is_default
  *     encoder.updated        encoder      is_default
@@ -45,6 +45,7 @@ enum db_event_type {
     DB_EVENT_PROJECT_UPDATED,
     DB_EVENT_PROJECT_DELETED,
     DB_EVENT_IMAGE_CREATED,
+    DB_EVENT_IMAGE_UPDATED,
     DB_EVENT_IMAGE_DELETED,
     DB_EVENT_SUPPORT_SET_CREATED,
     DB_EVENT_SUPPORT_SET_UPDATED,

@@ -9,7 +9,8 @@
 
 #define COLUMNS                                                                                    \
     "id, project_id, sha256, frame, name, format, conversion, width, height, bit_depth, "          \
-    "n_channels, byte_size, pixel_size_nm, pixel_x_nm, pixel_y_nm, created_at, created_by"
+    "n_channels, byte_size, pixel_size_nm, pixel_x_nm, pixel_y_nm, pixel_source, pixel_set_by, "   \
+    "pixel_set_at, n_outliers, revision, created_at, created_by"
 
 static void read_image(struct db_stmt *stmt, void *item)
 {
@@ -29,6 +30,11 @@ static void read_image(struct db_stmt *stmt, void *item)
     out->pixel_size_nm = db_column_double(stmt, "pixel_size_nm");
     out->pixel_x_nm = db_column_double(stmt, "pixel_x_nm");
     out->pixel_y_nm = db_column_double(stmt, "pixel_y_nm");
+    db_column_copy(stmt, "pixel_source", out->pixel_source, sizeof(out->pixel_source));
+    db_column_copy(stmt, "pixel_set_by", out->pixel_set_by, sizeof(out->pixel_set_by));
+    db_column_copy(stmt, "pixel_set_at", out->pixel_set_at, sizeof(out->pixel_set_at));
+    out->n_outliers = db_column_int(stmt, "n_outliers", -1, INT64_MAX);
+    out->revision = db_column_uint(stmt, "revision", INT64_MAX);
     db_column_time(stmt, "created_at", out->created_at);
     db_column_copy(stmt, "created_by", out->created_by, sizeof(out->created_by));
 }
@@ -69,7 +75,8 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, writer, "storing an image",
                              "INSERT INTO images (" COLUMNS
-                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+                             " ?, ?, ?, ?, ?)",
                              err);
     if (rc != 0)
         return rc;
@@ -88,6 +95,11 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     db_bind_double(stmt, image->pixel_size_nm);
     db_bind_double(stmt, image->pixel_x_nm);
     db_bind_double(stmt, image->pixel_y_nm);
+    db_bind_text(stmt, image->pixel_source);
+    db_bind_text(stmt, image->pixel_set_by);
+    db_bind_text(stmt, image->pixel_set_at);
+    db_bind_int(stmt, image->n_outliers);
+    db_bind_uint(stmt, image->revision);
     db_bind_text(stmt, image->created_at);
     db_bind_text(stmt, image->created_by);
     return db_stmt_run(stmt, NULL, err);
@@ -113,8 +125,11 @@ static int insert_in(struct db_connection *writer, struct store *store, struct d
     *existed = rc == 0;
     if (rc != ERROR_NOT_FOUND)
         return rc;
+    stored->revision = 1;
     db_id_create("img_", stored->id);
     db_id_time(stored->id, stored->created_at);
+    if (stored->pixel_set_by[0] != '\0')
+        memcpy(stored->pixel_set_at, stored->created_at, DB_TIME_SIZE);
     rc = insert_row(writer, stored, err);
     return rc != 0 ? rc
                    : append_event(writer, DB_EVENT_IMAGE_CREATED, stored, stored->created_by, err);
@@ -175,6 +190,107 @@ int db_image_list(struct db *db, const char *project_id, const char *name,
     int rc = db_page_read(db, &listing, page, &found, err);
     if (rc == 0)
         *out = (struct db_image_list){found.items, found.n_items, found.more, found.n_damaged};
+    return rc;
+}
+
+/* ---- changing ---- */
+
+static int update_row(struct db_connection *writer, const struct db_image *image, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, writer, "storing an image's pixel size",
+                             "UPDATE images SET pixel_size_nm = ?, pixel_x_nm = ?, pixel_y_nm = ?,"
+                             " pixel_source = ?, pixel_set_by = ?, pixel_set_at = ?, revision = ?"
+                             " WHERE id = ?",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_double(stmt, image->pixel_size_nm);
+    db_bind_double(stmt, image->pixel_x_nm);
+    db_bind_double(stmt, image->pixel_y_nm);
+    db_bind_text(stmt, image->pixel_source);
+    db_bind_text(stmt, image->pixel_set_by);
+    db_bind_text(stmt, image->pixel_set_at);
+    db_bind_uint(stmt, image->revision);
+    db_bind_text(stmt, image->id);
+    return db_stmt_run(stmt, NULL, err);
+}
+
+static int append_change(struct db_connection *writer, const struct db_image *image,
+                         const struct db_image *old, struct error *err)
+{
+    const struct db_event_head head = {DB_EVENT_IMAGE_UPDATED, image->project_id, image->id,
+                                       image->pixel_set_by};
+    return db_event_append(writer, &head, err,
+                           "{\"revision\":%llu,\"x_nm\":%.9g,\"y_nm\":%.9g,"
+                           "\"before_x_nm\":%.9g,\"before_y_nm\":%.9g}",
+                           (unsigned long long)image->revision, image->pixel_x_nm,
+                           image->pixel_y_nm, old->pixel_x_nm, old->pixel_y_nm);
+}
+
+static int calibrate_in(struct db_connection *writer, const struct db_image *wanted,
+                        uint64_t expected_revision, const struct principal *by,
+                        struct db_image *out, struct error *err)
+{
+    int rc = db_kind_find(&images, writer, "reading an image",
+                          "SELECT " COLUMNS " FROM images WHERE id = ?", wanted->id, out, err);
+    if (rc != 0)
+        return rc == ERROR_NOT_FOUND ? not_found(wanted->id, err) : rc;
+    if (expected_revision != 0 && expected_revision != out->revision)
+        return error_set(err, ERROR_CONFLICT,
+                         "image %s is at revision %llu and not at the expected %llu", out->id,
+                         (unsigned long long)out->revision, (unsigned long long)expected_revision);
+    const struct db_image old = *out;
+    out->pixel_size_nm = wanted->pixel_size_nm;
+    out->pixel_x_nm = wanted->pixel_x_nm;
+    out->pixel_y_nm = wanted->pixel_y_nm;
+    memcpy(out->pixel_source, wanted->pixel_source, sizeof(out->pixel_source));
+    snprintf(out->pixel_set_by, sizeof(out->pixel_set_by), "%s", by->id);
+    db_time_now(out->pixel_set_at);
+    out->revision++;
+    rc = update_row(writer, out, err);
+    return rc != 0 ? rc : append_change(writer, out, &old, err);
+}
+
+int db_image_calibrate(struct db *db, struct db_image *image, uint64_t expected_revision,
+                       const struct principal *by, struct error *err)
+{
+    struct db_connection *writer = NULL;
+    struct db_image stored = {0};
+    int rc = db_write_begin(db, &writer, err);
+    if (rc != 0)
+        return rc;
+    rc = db_write_end(db, calibrate_in(writer, image, expected_revision, by, &stored, err), err);
+    if (rc != 0) {
+        db_image_clear(&stored);
+        return rc;
+    }
+    db_image_clear(image);
+    *image = stored;
+    return 0;
+}
+
+int db_image_revisions(struct db *db, const char *job_id, uint64_t *out, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    struct db_stmt *stmt = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = db_stmt_prepare(&stmt, reader, "reading the revisions of a job's images",
+                         "SELECT COALESCE(SUM(i.revision), 0) AS revisions FROM job_images j"
+                         " JOIN images i ON i.id = j.image_id WHERE j.job_id = ?",
+                         err);
+    if (rc == 0) {
+        db_bind_text(stmt, job_id);
+        rc = db_stmt_step_one(stmt, err);
+        if (rc == 0) {
+            *out = db_column_uint(stmt, "revisions", INT64_MAX);
+            rc = db_stmt_fault(stmt, err);
+        }
+        db_stmt_finish(stmt);
+    }
+    db_read_end(db, reader);
     return rc;
 }
 

@@ -19,6 +19,11 @@ struct db_image {
     uint64_t byte_size;
     double pixel_size_nm;          /* of a square pixel; 0: unknown, or not square */
     double pixel_x_nm, pixel_y_nm; /* its edges; 0: unknown */
+    char pixel_source[16];         /* what said so: "sCAL", "pHYs", "user"; "": nothing did */
+    char pixel_set_by[PRINCIPAL_ID_SIZE]; /* who gave it; "": it is the file's */
+    char pixel_set_at[DB_TIME_SIZE];      /* likewise; given by who inserts or changes it */
+    int64_t n_outliers; /* pixels that the default range leaves out; -1: not counted */
+    uint64_t revision;  /* 1, and one more at each change; given by db_image_insert */
     char created_at[DB_TIME_SIZE];
     char created_by[PRINCIPAL_ID_SIZE]; /* a principal's id; given by who inserts */
 };
@@ -40,6 +45,12 @@ int db_image_get(struct db *db, const char *id, struct db_image *out, struct err
 /* `name` filters by exact name, NULL: all. */
 int db_image_list(struct db *db, const char *project_id, const char *name,
                   const struct db_page *page, struct db_image_list *out, struct error *err);
+/* Changes the pixel size to that of `image`, whose other members become those stored; the revision
+ * grows. ERROR_CONFLICT: it is not at the expected one (0: any). ERROR_NOT_FOUND. */
+int db_image_calibrate(struct db *db, struct db_image *image, uint64_t expected_revision,
+                       const struct principal *by, struct error *err);
+/* The sum of the revisions of a job's images, which grows when one of them is changed. */
+int db_image_revisions(struct db *db, const char *job_id, uint64_t *out, struct error *err);
 /* ERROR_CONFLICT while a support set, job or result needs it; the message names what. The blob goes
  * when no other image has the same bytes. */
 int db_image_delete(struct db *db, struct store *store, const char *id, const struct principal *by,

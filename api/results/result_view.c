@@ -9,6 +9,7 @@
 
 #include "api/job/analysis_text.h"
 #include "api/job/job_params.h"
+#include "api/image_scale.h"
 #include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
 
@@ -140,11 +141,6 @@ static json_t *class_links(const struct db_class *class, const char *base)
     return links;
 }
 
-static double pixel_area(const struct db_image *image)
-{
-    return image->pixel_x_nm > 0 ? image->pixel_x_nm * image->pixel_y_nm : NAN;
-}
-
 static int classes_json(const struct db_support_set *set, const struct statistics *statistics,
                         const struct statistics_scale *scale, const char *base, json_t *out,
                         struct error *err)
@@ -168,7 +164,7 @@ static int add_statistics(json_t *object, const struct db_support_set *set,
                           const char *base, struct error *err)
 {
     struct statistics statistics = {0};
-    const struct statistics_scale scale = {pixel_area(image),
+    const struct statistics_scale scale = {image_scale_area(image),
                                            (uint64_t)result->stride_x * result->stride_y};
     json_t *classes = json_array();
     int rc = get_statistics(result, &statistics, err);
@@ -205,9 +201,11 @@ static json_t *place_json(const struct db_job *job, const struct db_image *image
 {
     json_t *params = job_params_stored_json(job->params);
     json_t *out = json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:o, s:O, s:f}", "job_id", job->id, "image_id", image->id,
-        "image_name", image->name, "grid", grid_json(result), "map", map_json_create(grid),
-        "covered", map_json_covered(grid, pixel_area(image)), "encoding",
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:O, s:f}", "job_id", job->id, "image_id",
+        image->id, "image_name", image->name, "pixel_size", image_scale_json(image), "n_outliers",
+        image->n_outliers >= 0 ? json_integer(image->n_outliers) : json_null(), "grid",
+        grid_json(result), "map", map_json_create(grid), "covered",
+        map_json_covered(grid, image_scale_area(image)), "encoding",
         json_object_get(params, "encoding"), "temperature", result->temperature);
     json_decref(params);
     return out;

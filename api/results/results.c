@@ -1,5 +1,6 @@
 /* Results as JSON and CSV. A result is final once it is stored, whatever becomes of its job; so the
  * text of one can be made from parts that are read one after the other, while it is sent. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,13 +79,17 @@ int results_list(struct api_call *call, struct error *err)
     int rc = db_job_get_row(call->api->db, id, &job, err);
     if (rc != 0)
         return rc;
-    /* The list grows while the job runs; then it is final. */
+    /* The list grows while the job runs; then it is final but for the size of pixels. */
     if (!db_job_state_is_final(job.state)) {
         api_response_header(call->response, "Cache-Control", "no-store");
     } else {
-        response_immutable(call->response);
-        if (call_not_modified(call, "%s-" RESULT_JSON_REVISION "-%u-%s", job.id,
-                              call_query(call, "limit")->number, call->cursor))
+        uint64_t revisions;
+        rc = db_image_revisions(call->api->db, job.id, &revisions, err);
+        if (rc != 0)
+            goto out;
+        api_response_header(call->response, "Cache-Control", "private, no-cache");
+        if (call_not_modified(call, "%s-" RESULT_JSON_REVISION "-%" PRIu64 "-%u-%s", job.id,
+                              revisions, call_query(call, "limit")->number, call->cursor))
             goto out;
     }
     rc = list_page(call, &job, err);
@@ -320,16 +325,25 @@ static int name_file(struct api_call *call, const struct result_view *view, stru
     return response_attachment(call->response, name, err);
 }
 
+/* Whether the client has it already. The table of chips, which tells no lengths, never changes. */
+static bool was_known(struct api_call *call, const struct result_view *view, enum result_form form)
+{
+    if (form == RESULT_CSV) {
+        response_immutable(call->response);
+        return call_not_modified(call, "%s-%s-csv", view->job.id, view->image.id);
+    }
+    api_response_header(call->response, "Cache-Control", "private, no-cache");
+    return call_not_modified(call, "%s-%s-json" RESULT_JSON_REVISION "-%" PRIu64, view->job.id,
+                             view->image.id, view->image.revision);
+}
+
 static int answer(struct api_call *call, enum result_form form, struct error *err)
 {
-    static const char *const kinds[] = {
-        [RESULT_JSON] = "json" RESULT_JSON_REVISION, [RESULT_CSV] = "csv"};
     struct result_view view;
     int rc = result_view_open(call, &view, err);
     if (rc != 0)
         return rc;
-    response_immutable(call->response);
-    if (!call_not_modified(call, "%s-%s-%s", view.job.id, view.image.id, kinds[form])) {
+    if (!was_known(call, &view, form)) {
         if (form == RESULT_CSV)
             rc = name_file(call, &view, err);
         if (rc == 0)

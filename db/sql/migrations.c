@@ -309,6 +309,16 @@ static const struct db_migration all[] = {
      "ALTER TABLE images ADD COLUMN pixel_y_nm DOUBLE PRECISION NOT NULL DEFAULT 0;"
      "UPDATE images SET pixel_x_nm = pixel_size_nm, pixel_y_nm = pixel_size_nm;",
      DB_REFERENCES_HELD},
+    /* What was stored came from sCAL, the one source that there was; its outliers were not counted.
+     */
+    {"pixel sizes that are corrected",
+     "ALTER TABLE images ADD COLUMN pixel_source TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE images ADD COLUMN pixel_set_by TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE images ADD COLUMN pixel_set_at TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE images ADD COLUMN n_outliers BIGINT NOT NULL DEFAULT -1;"
+     "ALTER TABLE images ADD COLUMN revision BIGINT NOT NULL DEFAULT 1;"
+     "UPDATE images SET pixel_source = 'sCAL' WHERE pixel_x_nm > 0;",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 const struct image_limits image_limits_default = {
     .max_side = 32768,
@@ -23,6 +24,13 @@ const char *image_conversion_name(enum image_conversion conversion)
     return "unknown";
 }
 
+struct image_calibration image_calibration_nm(double x, double y, double max, const char *source)
+{
+    if (!(x >= CALIBRATION_NM_MIN && x <= max && y >= CALIBRATION_NM_MIN && y <= max))
+        return (struct image_calibration){.unit = CALIBRATION_NONE};
+    return (struct image_calibration){CALIBRATION_NM, x, y, source};
+}
+
 double image_calibration_square_nm(const struct image_calibration *calibration)
 {
     const double x = calibration->x;
@@ -34,6 +42,38 @@ double image_calibration_square_nm(const struct image_calibration *calibration)
 double image_calibration_area_nm2(const struct image_calibration *calibration)
 {
     return calibration->unit == CALIBRATION_NM ? calibration->x * calibration->y : NAN;
+}
+
+/* Moves *text behind a number within the limits. */
+static bool read_edge(const char **text, double *out)
+{
+    /* strtod takes leading blanks, hexadecimal digits and names as well. */
+    const size_t length = strspn(*text, "0123456789.eE+-");
+    char *end;
+    *out = strtod(*text, &end);
+    if (length == 0 || end != *text + length)
+        return false;
+    *text = end;
+    return *out >= CALIBRATION_NM_MIN && *out <= CALIBRATION_NM_MAX;
+}
+
+int image_calibration_parse(const char *text, struct image_calibration *out, struct error *err)
+{
+    struct image_calibration read = {.unit = CALIBRATION_NM, .source = CALIBRATION_USER};
+    const char *rest = text;
+    bool is_right = read_edge(&rest, &read.x);
+    read.y = read.x;
+    if (is_right && *rest == ',') {
+        rest++;
+        is_right = read_edge(&rest, &read.y);
+    }
+    if (!is_right || *rest != '\0')
+        return error_set(err, ERROR_INVALID,
+                         "must be one number of nm, or two with a comma, each from %g to %g, is "
+                         "'%.40s'",
+                         CALIBRATION_NM_MIN, CALIBRATION_NM_MAX, text);
+    *out = read;
+    return 0;
 }
 
 void image_frames_clear(struct image_frames *frames)

@@ -46,16 +46,27 @@ enum calibration_unit {
     CALIBRATION_PER_NM, /* reciprocal: 1/nm a pixel, of a diffraction pattern or a transform */
 };
 
+/* Of a pixel's edge: from a hundredth of a picometre to a centimetre, wider than any microscope. */
+#define CALIBRATION_NM_MIN 1e-5
+#define CALIBRATION_NM_MAX 1e7
+#define CALIBRATION_USER   "user" /* the source of what a user gave */
+
 struct image_calibration {
     enum calibration_unit unit;
     double x, y;        /* of a pixel's edges, finite and above 0; 0 with CALIBRATION_NONE */
     const char *source; /* what says so ("sCAL"), a static string; NULL with CALIBRATION_NONE */
 };
 
+/* What a file says, of edges of up to `max` nm; CALIBRATION_NONE when it cannot be (NaN neither).
+ * `source` is static. */
+struct image_calibration image_calibration_nm(double x, double y, double max, const char *source);
 /* The edge of a square pixel in nanometres (sides within 0.1 %); 0: not known, or not one. */
 double image_calibration_square_nm(const struct image_calibration *calibration);
 /* The area of a pixel; NaN: not known. */
 double image_calibration_area_nm2(const struct image_calibration *calibration);
+
+/* Reads "2" (nm, of a square pixel) or "2,3" (x and y), as a user gives it. ERROR_INVALID. */
+int image_calibration_parse(const char *text, struct image_calibration *out, struct error *err);
 
 struct image_format;
 

@@ -3,10 +3,10 @@
  * not understand, having read those before it once more.
  *
  * Hostile input is kept small before libpng sees it: IHDR is read by hand and held against the
- * limits first; every ancillary chunk but sCAL and, of a palette, tRNS is skipped unread; image
- * data pass through one row buffer, as many as the rows need and hardly more. Adam7 passes are
- * taken as the small images they are and scattered into the plane, so an interlaced file needs no
- * more memory than another.
+ * limits first; every ancillary chunk but sCAL, pHYs and, of a palette, tRNS is skipped unread;
+ * image data pass through one row buffer, as many as the rows need and hardly more. Adam7 passes
+ * are taken as the small images they are and scattered into the plane, so an interlaced file needs
+ * no more memory than another.
  *
  * libpng leaves its calls by longjmp on an error. Everything that must survive that lives in
  * `struct reader`, outside the frame that calls setjmp: see `attempt`. A reader that failed is only
@@ -43,6 +43,8 @@ enum {
     DATA_SIZE_BASE = 1 << 16,
     DATA_SIZE_ROW = 64,
 };
+
+static const double PHYS_NM_MAX = 1000; /* at 25,400 dots an inch */
 
 struct ihdr {
     uint32_t width;
@@ -267,32 +269,30 @@ static void read_palette(struct reader *reader)
                              alphas != NULL && i < n_alphas ? alphas[i] : UINT8_MAX);
 }
 
-/* From a hundredth of a picometre to a centimetre: wider than any microscope. NaN fails too. */
-static bool is_plausible(double nm)
-{
-    return nm >= 1e-5 && nm <= 1e7;
-}
-
-/* sCAL with unit metre; pHYs is a print size and is not used. */
+/* sCAL, or else pHYs, with unit metre. pHYs was made for print and screens, whose pixels are larger
+ * than PHYS_NM_MAX; what is smaller was written by someone who knows the microscope. */
 static struct image_calibration read_calibration(png_structp png, png_infop header)
 {
+    struct image_calibration out = {.unit = CALIBRATION_NONE};
+    double width = 0, height = 0;
+    png_uint_32 x = 0, y = 0; /* pixels a metre */
     int unit = 0;
-    double width = 0;
-    double height = 0;
-    if (png_get_sCAL(png, header, &unit, &width, &height) == 0 || unit != PNG_SCALE_METER ||
-        !is_plausible(width * 1e9) || !is_plausible(height * 1e9))
-        return (struct image_calibration){.unit = CALIBRATION_NONE};
-    return (struct image_calibration){CALIBRATION_NM, width * 1e9, height * 1e9, "sCAL"};
+    if (png_get_sCAL(png, header, &unit, &width, &height) != 0 && unit == PNG_SCALE_METER)
+        out = image_calibration_nm(width * 1e9, height * 1e9, CALIBRATION_NM_MAX, "sCAL");
+    if (out.unit == CALIBRATION_NONE && png_get_pHYs(png, header, &x, &y, &unit) != 0 &&
+        unit == PNG_RESOLUTION_METER)
+        out = image_calibration_nm(1e9 / x, 1e9 / y, PHYS_NM_MAX, "pHYs");
+    return out;
 }
 
 static void skip_ancillary_chunks(png_structp png, bool is_palette)
 {
     /* A negative count: all that libpng knows but tRNS and a few that the list names. */
-    static const png_byte skipped[] = "pHYs\0sBIT\0tRNS\0";
-    static const png_byte wanted[] = "sCAL\0";
+    static const png_byte skipped[] = "sBIT\0tRNS\0";
+    static const png_byte wanted[] = "sCAL\0pHYs\0";
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, is_palette ? 2 : 3);
-    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 1);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, is_palette ? 1 : 2);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 2);
 }
 
 static bool is_interlaced(const struct reader *reader)

@@ -37,6 +37,8 @@ struct request {
     enum encoding encoding; /* read from it */
     const char *precision_name;
     enum precision precision; /* read from it */
+    const char *pixel_size;
+    struct image_calibration calibration; /* read from it; CALIBRATION_NONE: the file's */
     const char *outliers;
     struct normalise_params normalise; /* read from it */
     uint64_t stride;
@@ -94,6 +96,8 @@ static int load(const struct request *request, struct run *run, struct error *er
         rc = micrograph_load(&micrograph, &request->normalise, &run->micrograph, err);
     if (rc < 0)
         return rc;
+    if (request->calibration.unit != CALIBRATION_NONE)
+        run->micrograph.image.info.calibration = request->calibration;
     params.chip_width = run->support.chip_width;
     params.chip_height = run->support.chip_height;
     rc = grid_plan(&params, run->micrograph.image.info.width, run->micrograph.image.info.height,
@@ -332,6 +336,10 @@ static const struct command_option known_options[] = {
      .argument = "POLICY",
      .value.text = &given.edge,
      .help = "drop (default): whole chips only; cover: shift the last row and column inwards"},
+    {.name = "pixel-size",
+     .argument = "NM[,NM]",
+     .value.text = &given.pixel_size,
+     .help = "edge of a pixel in nm, or its width and height; default: what the file says"},
     {.name = "outliers",
      .argument = "CHOICE",
      .value.text = &given.outliers,
@@ -352,6 +360,15 @@ static const struct command description = {
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };
 
+static int parse_pixel_size(struct error *err)
+{
+    struct error inner = {0};
+    if (given.pixel_size == NULL ||
+        image_calibration_parse(given.pixel_size, &given.calibration, &inner) == 0)
+        return 0;
+    return error_set(err, ERROR_INVALID, "--pixel-size %s", inner.message);
+}
+
 int cmd_classify(int argc, char **argv)
 {
     enum command_action action = command_parse(&description, argc, argv, NULL);
@@ -359,7 +376,8 @@ int cmd_classify(int argc, char **argv)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
     given.normalise = normalise_params_default;
-    if (normalise_outliers_parse(given.outliers, &given.normalise.outliers, &err) < 0 ||
+    if (parse_pixel_size(&err) < 0 ||
+        normalise_outliers_parse(given.outliers, &given.normalise.outliers, &err) < 0 ||
         embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
         embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
         embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)

@@ -6,6 +6,7 @@
 #include <nettle/base64.h>
 
 #include "api/job/image_counts.h"
+#include "db/events.h"
 #include "engine/image/image.h"
 #include "tests/unit/engine/image/png_builder.h"
 
@@ -81,9 +82,106 @@ static void pixels_need_not_be_square(void **state)
     assert_int_equal(
         rig_upload(rig, "image/png", file.data, file.size, "/v1/projects/%s/images", rig->project),
         201);
+    assert_true(json_is_null(rig_at(rig, "/pixel_size/value")));
+    assert_float_equal(rig_number(rig, "/pixel_size/x"), 2, 1e-9);
+    assert_float_equal(rig_number(rig, "/pixel_size/y"), 3, 1e-9);
+    assert_string_equal(rig_text(rig, "/pixel_size/source"), "sCAL");
+    assert_true(json_is_null(rig_at(rig, "/pixel_size/set_by")));
+    png_file_clear(&file);
+}
+
+static void who_uploads_may_say_how_large_pixels_are(void **state)
+{
+    struct rig *rig = *state;
+    size_t size;
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    void *png = rig_png(33, 21, 5, &size);
+    rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images?pixel_size_nm=2%%2C0",
+               rig->project);
+    rig_assert_fault(rig, 1, "pixel_size_nm", "or two with a comma");
+    assert_int_equal(rig_upload(rig, "image/png", png, size,
+                                "/v1/projects/%s/images?pixel_size_nm=2%%2C3", rig->project),
+                     201);
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    assert_true(rig_number(rig, "/pixel_size/x") == 2 && rig_number(rig, "/pixel_size/y") == 3);
+    assert_string_equal(rig_text(rig, "/pixel_size/source"), "user");
+    assert_string_equal(rig_text(rig, "/pixel_size/set_by"), RIG_PRINCIPAL);
+    assert_string_equal(rig_text(rig, "/pixel_size/set_at"), rig_text(rig, "/created_at"));
+    /* The same bytes with another size: neither is right without a word. */
+    rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images?pixel_size_nm=4", rig->project);
+    rig_assert_problem(rig, 409, "conflict");
+    assert_non_null(strstr(rig->response.body, id));
+    assert_int_equal(rig_upload(rig, "image/png", png, size,
+                                "/v1/projects/%s/images?pixel_size_nm=2%%2C3", rig->project),
+                     200);
+    assert_int_equal(
+        rig_upload(rig, "image/png", png, size, "/v1/projects/%s/images", rig->project), 200);
+    free(png);
+}
+
+static void a_pixel_size_is_corrected_with_a_trace(void **state)
+{
+    struct rig *rig = *state;
+    struct db_event_list events;
+    rig_fill(rig);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image), 200);
+    assert_string_equal(rig_got(rig, "ETag"), "\"1\"");
+    rig_header(rig, "If-Match", "\"1\"");
+    assert_int_equal(rig_send(rig, "PATCH", "{\"pixel_size\":{\"x\":2,\"unit\":\"nm\"}}",
+                              "/v1/images/%s", rig->image),
+                     200);
+    assert_string_equal(rig_got(rig, "ETag"), "\"2\"");
+    assert_true(rig_number(rig, "/pixel_size/value") == 2);
+    assert_string_equal(rig_text(rig, "/pixel_size/set_by"), RIG_PRINCIPAL);
+    rig_header(rig, "If-Match", "\"1\"");
+    rig_send(rig, "PATCH", "{\"pixel_size\":null}", "/v1/images/%s", rig->image);
+    rig_assert_problem(rig, 412, "precondition-failed");
+    rig_header(rig, "If-None-Match", "\"1\"");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image), 200);
+    rig_header(rig, "If-None-Match", "\"2\"");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image), 304);
+    assert_int_equal(rig_send(rig, "PATCH", "{\"pixel_size\":null}", "/v1/images/%s", rig->image),
+                     200);
     assert_true(json_is_null(rig_at(rig, "/pixel_size")));
-    assert_float_equal(rig_number(rig, "/pixel_sides/x"), 2, 1e-9);
-    assert_float_equal(rig_number(rig, "/pixel_sides/y"), 3, 1e-9);
+
+    assert_int_equal(db_event_list(rig->db, 0, 1000, &events, &rig->err), 0);
+    const struct db_event *last = &events.items[events.n_items - 2];
+    assert_int_equal(last->type, DB_EVENT_IMAGE_UPDATED);
+    assert_string_equal(last->subject_id, rig->image);
+    assert_string_equal(last->principal, RIG_PRINCIPAL);
+    assert_string_equal(last->data, "{\"revision\":2,\"x_nm\":2,\"y_nm\":2,"
+                                    "\"before_x_nm\":0.5,\"before_y_nm\":0.5}");
+    db_event_list_clear(&events);
+
+    rig_send(rig, "PATCH", "{\"pixel_size\":{\"x\":0,\"y\":1,\"unit\":\"mm\"}}", "/v1/images/%s",
+             rig->image);
+    rig_assert_fault(rig, 2, "/pixel_size/x", "from 1e-05 to 10000000, is 0");
+    rig_assert_fault(rig, 2, "/pixel_size/unit", "must be nm");
+    rig_send(rig, "PATCH", "{}", "/v1/images/%s", rig->image);
+    rig_assert_fault(rig, 1, "/pixel_size", "is required");
+    rig_send(rig, "PATCH", "{\"pixel_size\":null}", "/v1/images/img_01JABCDEFGHJKMNPQRSTVWXYZ0");
+    rig_assert_problem(rig, 404, "not-found");
+}
+
+/* 8 of 1000 pixels are hot. */
+static void an_image_tells_its_outliers(void **state)
+{
+    struct rig *rig = *state;
+    enum { WIDTH = 50, HEIGHT = 20 };
+    uint16_t samples[WIDTH * HEIGHT];
+    const struct png_pixels pixels = {
+        .width = WIDTH, .height = HEIGHT, .bit_depth = 16, .samples = samples};
+    rig_fill(rig);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image), 200);
+    assert_int_equal((int)rig_number(rig, "/n_outliers"), 0);
+    for (int i = 0; i < WIDTH * HEIGHT; i++)
+        samples[i] = (uint16_t)(i % 125 == 7 ? 65535 : 300 + i % 61);
+    struct png_file file = png_build(&pixels);
+    assert_int_equal(
+        rig_upload(rig, "image/png", file.data, file.size, "/v1/projects/%s/images", rig->project),
+        201);
+    assert_int_equal((int)rig_number(rig, "/n_outliers"), 8);
     png_file_clear(&file);
 }
 
@@ -405,6 +503,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_upload_is_stored_and_read_back),
         TEST(pixels_need_not_be_square),
+        TEST(who_uploads_may_say_how_large_pixels_are),
+        TEST(a_pixel_size_is_corrected_with_a_trace),
+        TEST(an_image_tells_its_outliers),
         TEST(an_uploads_values_are_counted),
         TEST(a_name_is_made_when_none_is_given),
         TEST(a_content_digest_must_be_right),

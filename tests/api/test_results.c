@@ -45,6 +45,15 @@ static void the_list_has_grid_and_statistics(void **state)
     char *etag = strdup(rig_got(rig, "ETag"));
     rig_header(rig, "If-None-Match", etag);
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results", id), 304);
+    /* A corrected pixel size makes other areas of it. */
+    assert_int_equal(rig_send(rig, "PATCH", "{\"pixel_size\":{\"x\":1,\"y\":2,\"unit\":\"nm\"}}",
+                              "/v1/images/%s", rig->image),
+                     200);
+    rig_header(rig, "If-None-Match", etag);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results", id), 200);
+    assert_true(rig_number(rig, "/items/0/classes/0/area_nm2") == 1024);
+    assert_true(rig_number(rig, "/items/0/pixel_size/y") == 2);
+    assert_string_equal(rig_text(rig, "/items/0/pixel_size/source"), "user");
     free(etag);
     rig_send(rig, "GET", NULL, "/v1/jobs/%s/results?cursor=%s", id,
              "aW1nXzAxSkFCQ0RFRkdISktNTlBRUlNUVldYWVow");

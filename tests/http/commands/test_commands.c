@@ -269,6 +269,26 @@ static void assert_near_truth(const char *map_path, const char *truth_path, uint
     image_clear(&truth);
 }
 
+/* Pixels of 0.5 x 2 nm, whatever the file says. */
+static void the_user_may_say_how_large_pixels_are(void **state)
+{
+    (void)state;
+    tool_run("simulate", "--scene", "ordered-oxide", "--out", tool_path("size"));
+    tool_assert_done();
+    tool_run("classify", "--image", tool_path("size/image.png"), "--support",
+             tool_path("size/support.json"), "--out", tool_path("size/out"), "--pixel-size",
+             "0.5,2");
+    tool_assert_done();
+    json_t *json = json_load_file(tool_path("size/out/statistics.json"), 0, NULL);
+    json_t *covered = json_object_get(json, "covered");
+    assert_float_equal(json_number_value(json_object_get(covered, "area_nm2")),
+                       json_number_value(json_object_get(covered, "n_pixels")), 1e-3);
+    json_decref(json);
+    tool_run("classify", "--image", tool_path("size/image.png"), "--support",
+             tool_path("size/support.json"), "--out", tool_path("size/out"), "--pixel-size", "0");
+    tool_assert_refused(2, "--pixel-size must be one number of nm");
+}
+
 /* Half a chip from window to window: cells are as large, and lie over the truth of the pixels. */
 static void overlapping_chips_give_a_finer_map(void **state)
 {
@@ -397,6 +417,7 @@ int main(void)
         cmocka_unit_test(scenes_depend_on_their_seed_alone),
         cmocka_unit_test(an_unknown_scene_lists_the_names),
         cmocka_unit_test(a_drawn_scene_is_classified),
+        cmocka_unit_test(the_user_may_say_how_large_pixels_are),
         cmocka_unit_test(overlapping_chips_give_a_finer_map),
         cmocka_unit_test(classify_says_what_is_wrong),
         cmocka_unit_test(the_built_in_encoder_is_described),

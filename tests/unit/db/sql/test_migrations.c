@@ -162,6 +162,10 @@ static void images_of_version_1_are_first_frames(void **state)
     assert_int_equal(image.byte_size, 9);
     assert_true(image.pixel_size_nm == 0.5);
     assert_true(image.pixel_x_nm == 0.5 && image.pixel_y_nm == 0.5);
+    assert_string_equal(image.pixel_source, "sCAL");
+    assert_string_equal(image.pixel_set_by, "");
+    assert_int_equal(image.n_outliers, -1);
+    assert_int_equal(image.revision, 1);
     db_image_clear(&image);
 
     struct db_support_set set;

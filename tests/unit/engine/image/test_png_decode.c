@@ -281,6 +281,43 @@ static void scal_has_two_sides(void **state)
     image_clear(&image);
 }
 
+/* A chunk pHYs: pixels a metre, big-endian, and a unit. */
+static struct image decode_with_phys(uint32_t x, uint32_t y, uint8_t unit)
+{
+    const uint8_t chunk[9] = {(uint8_t)(x >> 24), (uint8_t)(x >> 16), (uint8_t)(x >> 8),
+                              (uint8_t)x,         (uint8_t)(y >> 24), (uint8_t)(y >> 16),
+                              (uint8_t)(y >> 8),  (uint8_t)y,         unit};
+    return decode_with_chunk("pHYs", chunk, sizeof(chunk));
+}
+
+static void phys_is_taken_where_it_can_be_a_microscopes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t x, y;
+        uint8_t unit; /* 1: metre */
+        double nm_x, nm_y;
+    } cases[] = {
+        {500000000, 500000000, 1, 2, 2},
+        {500000000, 400000000, 1, 2, 2.5},
+        {1000000, 1000000, 1, 1000, 1000},
+        {999999, 1000000, 1, 0, 0},
+        {2835, 2835, 1, 0, 0}, /* 72 dots an inch */
+        {500000000, 500000000, 0, 0, 0},
+        {0, 0, 1, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct image image = decode_with_phys(cases[i].x, cases[i].y, cases[i].unit);
+        const struct image_calibration *calibration = &image.info.calibration;
+        assert_int_equal(calibration->unit, cases[i].nm_x > 0 ? CALIBRATION_NM : CALIBRATION_NONE);
+        assert_true(fabs(calibration->x - cases[i].nm_x) < 1e-12 * 1000);
+        assert_true(fabs(calibration->y - cases[i].nm_y) < 1e-12 * 1000);
+        if (cases[i].nm_x > 0)
+            assert_string_equal(calibration->source, "pHYs");
+        image_clear(&image);
+    }
+}
+
 /* Plain grey comes as it is in the file, everything else as floats. */
 static void rows_have_the_types_of_the_file(void **state)
 {
@@ -456,6 +493,7 @@ int main(void)
         cmocka_unit_test(equal_channels_stay_exactly_grey),
         cmocka_unit_test(palette_becomes_luminance_of_its_colours),
         cmocka_unit_test(scal_gives_the_pixel_size),
+        cmocka_unit_test(phys_is_taken_where_it_can_be_a_microscopes),
         cmocka_unit_test(scal_has_two_sides),
         cmocka_unit_test(rows_have_the_types_of_the_file),
         cmocka_unit_test(there_is_one_frame),

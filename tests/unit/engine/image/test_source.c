@@ -456,6 +456,27 @@ static void the_types_are_told(void **state)
 }
 
 /* Only a length, the same on both sides, is a pixel size. */
+static void a_user_gives_one_side_or_two(void **state)
+{
+    (void)state;
+    static const char *const faults[] = {"",    "0",      "-1",   "1,", ",1",  "1,2,3",
+                                         "1 2", "nan",    "0x10", " 1", "1nm", "inf",
+                                         "1e8", "1,1e-6", "1, 2", "1;2"};
+    struct image_calibration calibration = {.unit = CALIBRATION_NONE};
+    struct error err = {0};
+    assert_int_equal(image_calibration_parse("0.25", &calibration, &err), 0);
+    assert_int_equal(calibration.unit, CALIBRATION_NM);
+    assert_true(calibration.x == 0.25 && calibration.y == 0.25);
+    assert_int_equal(image_calibration_parse("2e-1,3", &calibration, &err), 0);
+    assert_true(calibration.x == 0.2 && calibration.y == 3);
+    assert_string_equal(calibration.source, "user");
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        if (image_calibration_parse(faults[i], &calibration, &err) != ERROR_INVALID)
+            fail_msg("'%s' was taken", faults[i]);
+    }
+    assert_true(calibration.x == 0.2 && calibration.y == 3);
+}
+
 static void calibration_has_two_sides_and_a_unit(void **state)
 {
     (void)state;
@@ -481,6 +502,7 @@ int main(void)
         cmocka_unit_test(levels_give_the_bytes_of_the_plane),
         cmocka_unit_test(a_band_holds_the_last_rows),
         cmocka_unit_test(the_types_are_told),
+        cmocka_unit_test(a_user_gives_one_side_or_two),
         cmocka_unit_test(calibration_has_two_sides_and_a_unit),
     };
     return test_run(tests);
