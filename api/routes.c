@@ -39,6 +39,15 @@ static const struct route_query results_page[] = {
     {"cursor", ROUTE_QUERY_CURSOR, .prefix = "img_"},
     {NULL},
 };
+static const struct route_query verifications_page[] = {
+    {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
+    {"cursor", ROUTE_QUERY_CURSOR, .prefix = "ver_"},
+    {NULL},
+};
+static const struct route_query verification_labels[] = {
+    {"labels", ROUTE_QUERY_UINT, .min = 0, .max = 1, .standard = 0},
+    {NULL},
+};
 static const struct route_query encoders_page[] = {
     {"limit", ROUTE_QUERY_UINT, .min = 1, .max = 1000, .standard = 100},
     {"cursor", ROUTE_QUERY_CURSOR, .prefix = "enc_"},
@@ -82,8 +91,8 @@ static const struct route_query overlay_size[] = {
 #define ENCODER_BODY API_BODY_UPLOAD, ROUTE_LIMIT_ENCODER, encoder_file
 
 /* One line an operation, for the reader and for tests/check_openapi.py. Dear is what decodes an
- * image, parses an encoder or holds the results of millions of chips. The contract's text is not
- * instant: packing it takes milliseconds. */
+ * image, parses an encoder, draws thousands of random populations or holds the results of millions
+ * of chips. The contract's text is not instant: packing it takes milliseconds. */
 /* clang-format off */
 const struct route routes[] = {
     {"POST", "/v1/projects", "createProject", projects_create, CHEAP, JSON_BODY, json, NULL},
@@ -117,6 +126,12 @@ const struct route routes[] = {
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, DEAR, NO_BODY, png, labels_size},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, DEAR, NO_BODY, png, overlay_size},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, DEAR, NO_BODY, png, NULL},
+
+    {"POST", "/v1/jobs/{job_id}/verifications", "createVerification", verifications_create, DEAR, JSON_BODY, json, verification_labels},
+    {"GET", "/v1/jobs/{job_id}/verifications", "listVerifications", verifications_list, CHEAP, NO_BODY, json, verifications_page},
+    {"GET", "/v1/verifications/{verification_id}", "getVerification", verifications_get, DEAR, NO_BODY, json, verification_labels},
+    {"PATCH", "/v1/verifications/{verification_id}", "answerVerification", verifications_answer, DEAR, JSON_BODY, json, verification_labels},
+    {"DELETE", "/v1/verifications/{verification_id}", "deleteVerification", verifications_delete, CHEAP, NO_BODY, NULL, NULL},
 
     {"POST", "/v1/encoders", "uploadEncoder", encoders_upload, DEAR, ENCODER_BODY, json, NULL},
     {"GET", "/v1/encoders", "listEncoders", encoders_list, CHEAP, NO_BODY, json, encoders_page},

@@ -25,6 +25,9 @@ static const char *const type_names[DB_EVENT_TYPES] = {
     [DB_EVENT_JOB_FAILED] = "job.failed",
     [DB_EVENT_JOB_CANCELLED] = "job.cancelled",
     [DB_EVENT_RESULT_STORED] = "result.stored",
+    [DB_EVENT_VERIFICATION_CREATED] = "verification.created",
+    [DB_EVENT_VERIFICATION_ANSWERED] = "verification.answered",
+    [DB_EVENT_VERIFICATION_DELETED] = "verification.deleted",
 };
 
 const char *db_event_type_name(enum db_event_type type)

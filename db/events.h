@@ -21,6 +21,9 @@
  *     job.failed             job          token, code
  *     job.cancelled          job          token, when its worker ended it
  *     result.stored          job          image_id, token
+ *     verification.created   verification job_id, n (chips drawn)
+ *     verification.answered  verification job_id, n (answers now)
+ *     verification.deleted   verification job_id, n (answers it had)
  *
  * Data is a small JSON object of ids, numbers and codes: never a text of a client, which would have
  * to be escaped and could be long. Progress is no event. An encoder that becomes the default tells
@@ -59,6 +62,9 @@ enum db_event_type {
     DB_EVENT_JOB_FAILED,
     DB_EVENT_JOB_CANCELLED,
     DB_EVENT_RESULT_STORED,
+    DB_EVENT_VERIFICATION_CREATED,
+    DB_EVENT_VERIFICATION_ANSWERED,
+    DB_EVENT_VERIFICATION_DELETED,
     DB_EVENT_TYPES,
 };
 

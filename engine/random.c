@@ -43,7 +43,7 @@ double random_uniform(struct random *random)
     return (double)(random_next(random) >> 11) * 0x1p-53;
 }
 
-uint32_t random_below(struct random *random, uint32_t bound)
+uint64_t random_below_64(struct random *random, uint64_t bound)
 {
     /* Values past the last whole multiple of the bound would favour small results. */
     uint64_t limit = UINT64_MAX - UINT64_MAX % bound;
@@ -51,7 +51,12 @@ uint32_t random_below(struct random *random, uint32_t bound)
     do {
         value = random_next(random);
     } while (value >= limit);
-    return (uint32_t)(value % bound);
+    return value % bound;
+}
+
+uint32_t random_below(struct random *random, uint32_t bound)
+{
+    return (uint32_t)random_below_64(random, bound);
 }
 
 double random_normal(struct random *random)
@@ -105,4 +110,19 @@ uint32_t random_poisson(struct random *random, double mean)
     if (!(mean > 0.0))
         return 0;
     return mean < 12.0 ? poisson_by_products(random, mean) : poisson_by_rejection(random, mean);
+}
+
+double random_log_gamma(struct random *random, double shape)
+{
+    /* Below 1 a variate of the next shape is scaled by a power of a uniform. */
+    const double scale = shape < 1.0 ? log(1.0 - random_uniform(random)) / shape : 0.0;
+    const double d = (shape < 1.0 ? shape + 1.0 : shape) - 1.0 / 3.0;
+    const double c = 1.0 / sqrt(9.0 * d);
+    for (;;) {
+        const double x = random_normal(random);
+        const double t = 1.0 + c * x;
+        const double v = t * t * t;
+        if (t > 0.0 && log(1.0 - random_uniform(random)) < 0.5 * x * x + d - d * v + d * log(v))
+            return log(d * v) + scale;
+    }
 }

@@ -17,10 +17,15 @@ uint64_t random_next(struct random *random);
 double random_uniform(struct random *random);
 /* Uniform in 0 .. bound-1 without bias; bound > 0. */
 uint32_t random_below(struct random *random, uint32_t bound);
+uint64_t random_below_64(struct random *random, uint64_t bound);
 /* Standard normal (Marsaglia's polar method). */
 double random_normal(struct random *random);
 /* Poisson with the given mean >= 0: products of uniforms for small means, PTRS (Hörmann, The
  * transformed rejection method for generating Poisson random variables, 1993) for large ones. */
 uint32_t random_poisson(struct random *random, double mean);
+/* The logarithm of a gamma variate of scale 1 and the given shape > 0 (Marsaglia and Tsang, A
+ * simple method for generating gamma variables, ACM TOMS 26, 2000): small shapes give variates that
+ * no double holds. */
+double random_log_gamma(struct random *random, double shape);
 
 #endif

@@ -15,8 +15,7 @@
 
 /* ---- loading ---- */
 
-/* Plans the grid again from the stored geometry: it must come out as it was. */
-static int plan(const struct db_result *result, const struct db_image *image, struct grid *out,
+int result_grid(const struct db_result *result, const struct db_image *image, struct grid *out,
                 struct error *err)
 {
     struct grid_params params = {.chip_width = result->chip_width,
@@ -77,7 +76,7 @@ int result_view_open(struct api_call *call, struct result_view *out, struct erro
     if (rc == 0)
         rc = check_classes(&view, err);
     if (rc == 0)
-        rc = plan(&view.result, &view.image, &view.grid, err);
+        rc = result_grid(&view.result, &view.image, &view.grid, err);
     if (rc == 0)
         *out = view;
     else
@@ -229,7 +228,7 @@ int result_view_json(const struct db_job *job, const struct db_support_set *set,
     snprintf(base, sizeof(base), "/v1/jobs/%s/results/%s", job->id, image->id);
     struct error cause = {0};
     struct grid grid;
-    int rc = plan(result, image, &grid, err);
+    int rc = result_grid(result, image, &grid, err);
     if (rc != 0)
         return rc;
     json_t *object = place_json(job, image, result, &grid);

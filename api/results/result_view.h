@@ -21,6 +21,10 @@ struct result_view {
     struct grid grid;
 };
 
+/* Plans the grid again from a result's stored geometry. ERROR_CORRUPT: it comes out another. */
+int result_grid(const struct db_result *result, const struct db_image *image, struct grid *out,
+                struct error *err);
+
 /* The result of path parameters 0 (job) and 1 (image). ERROR_NOT_FOUND, with the job's state when
  * the result is not there yet; ERROR_CORRUPT when the parts do not fit together. */
 int result_view_open(struct api_call *call, struct result_view *out, struct error *err);

@@ -3,6 +3,7 @@
  * callers index with labels and print probabilities. */
 #include "db/results/results.h"
 
+#include "db/results/map_bytes.h"
 #include "db/results/result_quantities.h"
 
 #include <math.h>
@@ -43,52 +44,14 @@ static const char *find_fault(const struct db_result *result, int *map)
             return "holds a distance that is not finite";
     }
     *map = 1;
-    for (uint64_t i = 0; i < n_chips * result->n_classes; i++) {
+    const uint64_t n_values = result->probabilities != NULL ? n_chips * result->n_classes : 0;
+    for (uint64_t i = 0; i < n_values; i++) {
         float probability = result->probabilities[i];
         /* Rounding may put a softmax slightly above 1; NaN fails both comparisons. */
         if (!(probability >= 0 && probability <= 1.001F))
             return "holds a probability outside 0..1";
     }
     return NULL;
-}
-
-/* ---- little-endian ---- */
-
-static uint8_t *encode_u16(const uint16_t *values, uint64_t n)
-{
-    uint8_t *bytes = reallocarray(NULL, n, 2);
-    for (uint64_t i = 0; bytes != NULL && i < n; i++) {
-        bytes[2 * i] = (uint8_t)values[i];
-        bytes[2 * i + 1] = (uint8_t)(values[i] >> 8);
-    }
-    return bytes;
-}
-
-static uint8_t *encode_f32(const float *values, uint64_t n)
-{
-    uint8_t *bytes = reallocarray(NULL, n, 4);
-    for (uint64_t i = 0; bytes != NULL && i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof(bits));
-        for (int k = 0; k < 4; k++)
-            bytes[4 * i + (uint64_t)k] = (uint8_t)(bits >> 8 * k);
-    }
-    return bytes;
-}
-
-static void decode_u16(const uint8_t *bytes, uint64_t n, uint16_t *out)
-{
-    for (uint64_t i = 0; i < n; i++)
-        out[i] = (uint16_t)(bytes[2 * i] | bytes[2 * i + 1] << 8);
-}
-
-static void decode_f32(const uint8_t *bytes, uint64_t n, float *out)
-{
-    for (uint64_t i = 0; i < n; i++) {
-        const uint8_t *b = bytes + 4 * i;
-        uint32_t bits = b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-        memcpy(&out[i], &bits, sizeof(bits));
-    }
 }
 
 /* ---- inserting ---- */
@@ -252,9 +215,9 @@ int db_result_insert(struct db *db, const struct db_result *result, const struct
     uint64_t n_chips = n_chips_of(result);
     /* Encoded before the writer is taken: the lock is held for the insertion only. */
     struct maps maps = {
-        .labels = encode_u16(result->labels, n_chips),
-        .probabilities = encode_f32(result->probabilities, n_chips * result->n_classes),
-        .distances = encode_f32(result->distances, n_chips),
+        .labels = map_encode_u16(result->labels, n_chips),
+        .probabilities = map_encode_f32(result->probabilities, n_chips * result->n_classes),
+        .distances = map_encode_f32(result->distances, n_chips),
     };
     if (maps.labels == NULL || maps.probabilities == NULL || maps.distances == NULL)
         rc = error_set_nomem(err, "a result's maps");
@@ -307,9 +270,9 @@ static int read_maps(struct db_stmt *stmt, struct db_result *out, struct error *
     out->distances = reallocarray(NULL, n_chips, sizeof(*out->distances));
     if (out->labels == NULL || out->probabilities == NULL || out->distances == NULL)
         return error_set_nomem(err, "a result's maps");
-    decode_u16(labels, n_chips, out->labels);
-    decode_f32(probabilities, n_values, out->probabilities);
-    decode_f32(distances, n_chips, out->distances);
+    map_decode_u16(labels, n_chips, out->labels);
+    map_decode_f32(probabilities, n_values, out->probabilities);
+    map_decode_f32(distances, n_chips, out->distances);
     int map = 0;
     const char *fault = find_fault(out, &map);
     if (fault != NULL)
@@ -408,37 +371,45 @@ static int find_row(struct db_connection *reader, const struct db_result *result
     return rc;
 }
 
+/* Reads a stretch of a map of `size` bytes a chip, unless it was not asked for. */
+static int read_stretch(struct db_connection *reader, int64_t row, const char *map, size_t size,
+                        uint64_t n_chips, const struct db_result_part *part, void *out,
+                        struct error *err)
+{
+    const struct db_blob_place place = {.what = "reading a result's maps",
+                                        .table = "results",
+                                        .column = map,
+                                        .row = row,
+                                        .size = n_chips * size};
+    if (out == NULL)
+        return 0;
+    return db_connection_read_blob(reader, &place, part->first * size, part->n_chips * size, out,
+                                   err);
+}
+
 /* The values are decoded where they were read to: each is read before it is written. */
 static int read_part(struct db_connection *reader, const struct db_result *result,
                      const struct db_result_part *part, struct error *err)
 {
-    uint64_t n_chips = n_chips_of(result), n = part->n_chips, first = part->first;
-    uint32_t n_classes = result->n_classes;
-    struct db_blob_place place = {.what = "reading a result's maps", .table = "results"};
-    int rc = find_row(reader, result, &place.row, err);
-    if (rc != 0)
-        return rc;
-    place.column = "labels";
-    place.size = n_chips * 2;
-    rc = db_connection_read_blob(reader, &place, first * 2, n * 2, part->labels, err);
-    if (rc != 0)
-        return rc;
-    place.column = "probabilities";
-    place.size = n_chips * n_classes * 4;
-    rc = db_connection_read_blob(reader, &place, first * n_classes * 4, n * n_classes * 4,
-                                 part->probabilities, err);
-    if (rc != 0)
-        return rc;
-    decode_u16((const uint8_t *)part->labels, n, part->labels);
-    decode_f32((const uint8_t *)part->probabilities, n * n_classes, part->probabilities);
-    if (part->distances == NULL)
-        return 0;
-    place.column = "distances";
-    place.size = n_chips * 4;
-    rc = db_connection_read_blob(reader, &place, first * 4, n * 4, part->distances, err);
+    const uint64_t n_chips = n_chips_of(result), n = part->n_chips;
+    const uint32_t n_classes = result->n_classes;
+    int64_t row = 0;
+    int rc = find_row(reader, result, &row, err);
     if (rc == 0)
-        decode_f32((const uint8_t *)part->distances, n, part->distances);
-    return rc;
+        rc = read_stretch(reader, row, map_names[0], 2, n_chips, part, part->labels, err);
+    if (rc == 0)
+        rc = read_stretch(reader, row, map_names[1], (size_t)n_classes * 4, n_chips, part,
+                          part->probabilities, err);
+    if (rc == 0)
+        rc = read_stretch(reader, row, map_names[2], 4, n_chips, part, part->distances, err);
+    if (rc != 0)
+        return rc;
+    map_decode_u16((const uint8_t *)part->labels, n, part->labels);
+    if (part->probabilities != NULL)
+        map_decode_f32((const uint8_t *)part->probabilities, n * n_classes, part->probabilities);
+    if (part->distances != NULL)
+        map_decode_f32((const uint8_t *)part->distances, n, part->distances);
+    return 0;
 }
 
 int db_result_read_part(struct db *db, const struct db_result *result,

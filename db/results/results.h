@@ -51,8 +51,8 @@ struct db_result {
 struct db_result_part {
     uint64_t first, n_chips; /* in the order of the maps, row by row */
     uint16_t *labels;        /* n_chips */
-    float *probabilities;    /* n_chips x n_classes */
-    float *distances;        /* n_chips; NULL: not asked for */
+    float *probabilities;    /* n_chips x n_classes; NULL: not asked for, as the next */
+    float *distances;        /* n_chips */
 };
 
 enum db_result_maps {

@@ -319,6 +319,40 @@ static const struct db_migration all[] = {
      "ALTER TABLE images ADD COLUMN revision BIGINT NOT NULL DEFAULT 1;"
      "UPDATE images SET pixel_source = 'sCAL' WHERE pixel_x_nm > 0;",
      DB_REFERENCES_HELD},
+    /* The image of a chip is held by the job, which the verification goes with. */
+    {"chips that people look at to verify a job",
+     "CREATE TABLE verifications ("
+     "  id TEXT NOT NULL PRIMARY KEY,"
+     "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,"
+     "  seed BIGINT NOT NULL,"
+     "  n_images BIGINT NOT NULL,"
+     "  area_nm2 DOUBLE PRECISION NOT NULL," /* 0: unknown */
+     "  n_chips BIGINT NOT NULL CHECK (n_chips > 0),"
+     "  n_answered BIGINT NOT NULL,"
+     "  revision BIGINT NOT NULL,"
+     "  created_at TEXT NOT NULL,"
+     "  updated_at TEXT NOT NULL,"
+     "  created_by TEXT NOT NULL);"
+     "CREATE INDEX verifications_by_age ON verifications (job_id, created_at, id);"
+
+     "CREATE TABLE verification_strata ("
+     "  verification_id TEXT NOT NULL REFERENCES verifications (id) ON DELETE CASCADE,"
+     "  stratum BIGINT NOT NULL," /* index of a class; the last: chips without one */
+     "  n_chips BIGINT NOT NULL,"
+     "  n_known BIGINT NOT NULL,"
+     "  PRIMARY KEY (verification_id, stratum));"
+
+     "CREATE TABLE verification_chips ("
+     "  verification_id TEXT NOT NULL REFERENCES verifications (id) ON DELETE CASCADE,"
+     "  chip_index BIGINT NOT NULL," /* 0, 1, ...: the order to be looked at */
+     "  image_id TEXT NOT NULL,"
+     "  chip BIGINT NOT NULL,"
+     "  x BIGINT NOT NULL,"
+     "  y BIGINT NOT NULL,"
+     "  stratum BIGINT NOT NULL,"
+     "  answer BIGINT NOT NULL," /* index of a class; -1 open, -2 none, -3 unsure */
+     "  PRIMARY KEY (verification_id, chip_index));",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

@@ -78,6 +78,29 @@ static void normal_and_poisson_have_their_moments(void **state)
     assert_int_equal(random_poisson(&random, -1.0), 0);
 }
 
+static void gamma_has_its_moments(void **state)
+{
+    (void)state;
+    struct random random;
+    random_seed(&random, 4, 0);
+    enum { N = 40000 };
+    const double shapes[] = {0.3, 1.0, 2.5, 50.0};
+    for (size_t k = 0; k < sizeof(shapes) / sizeof(*shapes); k++) {
+        double sum = 0.0, squares = 0.0;
+        for (int i = 0; i < N; i++) {
+            const double value = exp(random_log_gamma(&random, shapes[k]));
+            sum += value;
+            squares += value * value;
+        }
+        check_moments(sum, squares, N, shapes[k], shapes[k]);
+    }
+    /* The logarithm of a variate of a shape next to 0 is about -1 / shape in the mean. */
+    double sum = 0.0;
+    for (int i = 0; i < N; i++)
+        sum += random_log_gamma(&random, 1e-3) * 1e-3;
+    assert_true(fabs(sum / N + 1.0) < 0.03);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +108,7 @@ int main(void)
         cmocka_unit_test(seeds_and_streams_give_different_sequences),
         cmocka_unit_test(below_is_uniform),
         cmocka_unit_test(normal_and_poisson_have_their_moments),
+        cmocka_unit_test(gamma_has_its_moments),
     };
     return test_run(tests);
 }
