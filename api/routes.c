@@ -81,6 +81,13 @@ static const struct route_query overlay_size[] = {
     {NULL},
 };
 
+static const struct route_query objects_choice[] = {
+    {"class", ROUTE_QUERY_TEXT, .min = 1, .max = 255, .required = true},
+    {"min_area", ROUTE_QUERY_UINT, .min = 0, .max = 1000000000, .standard = 0},
+    {"border", ROUTE_QUERY_TEXT, .min = 1, .max = 20},
+    {NULL},
+};
+
 #define INSTANT API_COST_INSTANT
 #define CHEAP   API_COST_CHEAP
 #define DEAR    API_COST_DEAR
@@ -126,6 +133,8 @@ const struct route routes[] = {
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, DEAR, NO_BODY, png, labels_size},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, DEAR, NO_BODY, png, overlay_size},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, DEAR, NO_BODY, png, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/objects.csv", "getJobResultObjectsCsv", result_objects_csv, DEAR, NO_BODY, csv, objects_choice},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/objects", "getJobResultObjects", result_objects_get, DEAR, NO_BODY, json_or_csv, objects_choice},
 
     {"POST", "/v1/jobs/{job_id}/verifications", "createVerification", verifications_create, DEAR, JSON_BODY, json, verification_labels},
     {"GET", "/v1/jobs/{job_id}/verifications", "listVerifications", verifications_list, CHEAP, NO_BODY, json, verifications_page},

@@ -84,6 +84,8 @@ int verifications_list(struct api_call *call, struct error *err);
 int verifications_get(struct api_call *call, struct error *err);
 int verifications_answer(struct api_call *call, struct error *err);
 int verifications_delete(struct api_call *call, struct error *err);
+int result_objects_get(struct api_call *call, struct error *err);
+int result_objects_csv(struct api_call *call, struct error *err);
 int encoders_upload(struct api_call *call, struct error *err);
 int encoders_list(struct api_call *call, struct error *err);
 int encoders_get(struct api_call *call, struct error *err);

@@ -72,6 +72,22 @@ void body_write_fraction(struct body_writer *writer, double value)
     body_write(writer, text, sizeof(text));
 }
 
+void body_write_number(struct body_writer *writer, double value)
+{
+    const double clipped = value > 0 ? (value < 0x1p63 ? value : 0x1p63) : 0; /* NaN gives 0 */
+    uint64_t whole = (uint64_t)clipped;
+    uint32_t millionths = (uint32_t)((clipped - (double)whole) * 1e6 + 0.5);
+    if (millionths == 1000000) {
+        whole++;
+        millionths = 0;
+    }
+    char text[7] = {'.'};
+    for (int i = 6; i >= 1; i--, millionths /= 10)
+        text[i] = (char)('0' + millionths % 10);
+    body_write_uint(writer, whole);
+    body_write(writer, text, sizeof(text));
+}
+
 void body_write_csv(struct body_writer *writer, const char *text)
 {
     if (strpbrk(text, ",\"\r\n") == NULL) {

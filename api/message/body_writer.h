@@ -27,6 +27,9 @@ void body_write_text(struct body_writer *writer, const char *text);
 void body_write_uint(struct body_writer *writer, uint64_t value);
 /* A number from 0 to 1 with six decimals (others are clipped to that range). */
 void body_write_fraction(struct body_writer *writer, double value);
+/* A number with six decimals (millionths, rounded half up), of any size from 0 to 2^63; others are
+ * clipped to that range. */
+void body_write_number(struct body_writer *writer, double value);
 /* A CSV field, quoted when it must be (RFC 4180). */
 void body_write_csv(struct body_writer *writer, const char *text);
 

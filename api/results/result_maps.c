@@ -104,27 +104,6 @@ int result_maps_overlay(struct api_call *call, struct error *err)
     return rc;
 }
 
-/* A class by its name, or else by its index. */
-static int find_class(const struct db_support_set *set, const char *text, uint32_t *out,
-                      struct error *err)
-{
-    for (size_t i = 0; i < set->n_classes; i++) {
-        if (strcmp(set->classes[i].name, text) == 0) {
-            *out = (uint32_t)i;
-            return 0;
-        }
-    }
-    size_t length = strlen(text);
-    bool digits = length > 0 && length < 4 && strspn(text, "0123456789") == length;
-    unsigned long index = digits ? strtoul(text, NULL, 10) : set->n_classes;
-    if (index >= set->n_classes)
-        return error_set(err, ERROR_NOT_FOUND,
-                         "support set %s, version %u, has no class '%.100s' (nor index, 0 to %zu)",
-                         set->id, set->version, text, set->n_classes - 1);
-    *out = (uint32_t)index;
-    return 0;
-}
-
 static int draw_probability(struct api_call *call, struct result_view *view, uint32_t index,
                             struct png_bytes *out, struct error *err)
 {
@@ -143,7 +122,7 @@ int result_maps_probability(struct api_call *call, struct error *err)
     int rc = result_view_open(call, &view, err);
     if (rc != 0)
         return rc;
-    rc = find_class(&view.set, call->params[2], &index, err);
+    rc = result_view_find_class(&view.set, call->params[2], &index, err);
     response_immutable(call->response);
     if (rc == 0 && !call_not_modified(call, "%s-%s-probability" RENDER_REVISION "-%u", view.job.id,
                                       view.image.id, index)) {

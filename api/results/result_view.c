@@ -100,6 +100,26 @@ void result_view_clear(struct result_view *view)
     *view = (struct result_view){0};
 }
 
+int result_view_find_class(const struct db_support_set *set, const char *text, uint32_t *out,
+                           struct error *err)
+{
+    for (size_t i = 0; i < set->n_classes; i++) {
+        if (strcmp(set->classes[i].name, text) == 0) {
+            *out = (uint32_t)i;
+            return 0;
+        }
+    }
+    size_t length = strlen(text);
+    bool digits = length > 0 && length < 4 && strspn(text, "0123456789") == length;
+    unsigned long index = digits ? strtoul(text, NULL, 10) : set->n_classes;
+    if (index >= set->n_classes)
+        return error_set(err, ERROR_NOT_FOUND,
+                         "support set %s, version %u, has no class '%.100s' (nor index, 0 to %zu)",
+                         set->id, set->version, text, set->n_classes - 1);
+    *out = (uint32_t)index;
+    return 0;
+}
+
 /* ---- JSON ---- */
 
 /* The statistics as the engine sees them; names are borrowed, `items` is the caller's to free. */
@@ -134,8 +154,9 @@ static json_t *class_links(const struct db_class *class, const char *base)
     char *encoded = target_encode(class->name);
     json_t *links = encoded == NULL
                         ? NULL
-                        : json_pack("{s:o}", "probability",
-                                    json_sprintf("%s/probability/%s.png", base, encoded));
+                        : json_pack("{s:o, s:o}", "probability",
+                                    json_sprintf("%s/probability/%s.png", base, encoded), "objects",
+                                    json_sprintf("%s/objects?class=%s", base, encoded));
     free(encoded);
     return links;
 }

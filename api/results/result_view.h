@@ -30,6 +30,9 @@ int result_grid(const struct db_result *result, const struct db_image *image, st
 int result_view_open(struct api_call *call, struct result_view *out, struct error *err);
 /* Loads labels and probabilities. */
 int result_view_load(struct api_call *call, struct result_view *view, struct error *err);
+/* A class of the set by its name, or else by its index. ERROR_NOT_FOUND. */
+int result_view_find_class(const struct db_support_set *set, const char *text, uint32_t *out,
+                           struct error *err);
 void result_view_clear(struct result_view *view);
 
 /* Grid, the place of the maps' cells, statistics and links of a result; the caller's.

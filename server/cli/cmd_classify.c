@@ -1,6 +1,7 @@
-/* chipshot classify: one image and one support set, no server: labels.csv, labels.png, overlay.png
- * and statistics.json, with the same engine and the same rules as a job: an example that is a chip
- * of the grid takes its embedding from there, any other is embedded in a batch of its own. */
+/* chipshot classify: one image and one support set, no server: labels.csv, labels.png, overlay.png,
+ * objects.csv and statistics.json, with the same engine and the same rules as a job: an example
+ * that is a chip of the grid takes its embedding from there, any other is embedded in a batch of
+ * its own. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "engine/fewshot/map/maps.h"
 #include "engine/image/preview.h"
 #include "server/cli/classify/micrograph.h"
+#include "server/cli/classify/objects_file.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
@@ -267,7 +269,11 @@ static int write_statistics(const struct run *run, const char *directory, struct
         "encoding", encoding_name(embedder_encoding(run->session.embedder)), "temperature",
         run->result.chips.temperature, "n_outliers", (json_int_t)run->micrograph.n_outliers,
         "analysis", analysis_text_json(&run->result));
+    const struct fine_source map = source_of(run);
     int rc = root == NULL ? error_set_nomem(err, "statistics.json") : add_classes(run, root, err);
+    if (rc == 0)
+        rc = objects_file_write(directory, &map, &run->micrograph.image, run->support.names,
+                                json_object_get(root, "classes"), err);
     char *text = rc == 0 ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     if (rc == 0)
         rc = text == NULL ? error_set_nomem(err, "statistics.json")
@@ -355,7 +361,7 @@ static const struct command_option known_options[] = {
 static const struct command description = {
     .usage = "classify --image FILE --support FILE.json --out DIR [OPTION]...",
     .summary = "Classifies every chip of an image by its nearest prototype; writes labels.csv, "
-               "labels.png,\noverlay.png and statistics.json.",
+               "labels.png,\noverlay.png, objects.csv and statistics.json.",
     .options = known_options,
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };

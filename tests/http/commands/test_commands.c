@@ -289,6 +289,33 @@ static void the_user_may_say_how_large_pixels_are(void **state)
     tool_assert_refused(2, "--pixel-size must be one number of nm");
 }
 
+/* statistics.json counts, class by class, what objects.csv lists. */
+static void assert_objects(const char *directory)
+{
+    char path[1024], line[2000];
+    snprintf(path, sizeof(path), "%s/statistics.json", directory);
+    json_t *json = json_load_file(path, 0, NULL), *class;
+    json_int_t n_objects = 0;
+    size_t i, n_lines = 0;
+    assert_non_null(json);
+    json_array_foreach(json_object_get(json, "classes"), i, class)
+    {
+        json_t *objects = json_object_get(class, "objects");
+        assert_true(json_integer_value(json_object_get(objects, "n_objects")) > 0);
+        n_objects += json_integer_value(json_object_get(objects, "n_objects"));
+    }
+    json_decref(json);
+    snprintf(path, sizeof(path), "%s/objects.csv", directory);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        assert_memory_equal(line, n_lines == 0 ? "class,object,x,y," : line, 17);
+        n_lines++;
+    }
+    fclose(file);
+    assert_int_equal(n_lines, n_objects + 1);
+}
+
 /* Half a chip from window to window: cells are as large, and lie over the truth of the pixels. */
 static void overlapping_chips_give_a_finer_map(void **state)
 {
@@ -309,6 +336,7 @@ static void overlapping_chips_give_a_finer_map(void **state)
     assert_int_equal(grid_rows, 31);
     assert_true(rows == 32 && columns == 32);
     assert_true(step == 40 && width == 40 && end == 1280);
+    assert_objects(tool_path("fine/out"));
     assert_near_truth(tool_path("fine/out/labels.png"), tool_path("fine/truth.png"), 40);
 }
 

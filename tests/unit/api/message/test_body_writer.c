@@ -17,6 +17,11 @@ static void numbers_and_fields_are_written_plainly(void **state)
         body_write(&writer, " ", 1);
         body_write_fraction(&writer, fractions[i]);
     }
+    const double numbers[] = {0, 1, 12.3456785, 0.9999996, 1e18, -3, NAN, 1e300};
+    for (int i = 0; i < 8; i++) {
+        body_write(&writer, " ", 1);
+        body_write_number(&writer, numbers[i]);
+    }
     static const char *const fields[] = {"plain", "a b", "a,b", "say \"hi\"", "two\nlines", "\""};
     for (int i = 0; i < 6; i++) {
         body_write(&writer, ";", 1);
@@ -27,6 +32,8 @@ static void numbers_and_fields_are_written_plainly(void **state)
     assert_string_equal(writer.buffer,
                         "0 18446744073709551615 0.000000 1.000000 0.500000 0.123457 1.000000 "
                         "0.000000 0.000000 1.000000 0.000000"
+                        " 0.000000 1.000000 12.345679 1.000000 1000000000000000000.000000 0.000000 "
+                        "0.000000 9223372036854775808.000000"
                         ";plain;a b;\"a,b\";\"say \"\"hi\"\"\";\"two\nlines\";\"\"\"\"");
     body_writer_clear(&writer);
 }
