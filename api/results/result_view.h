@@ -11,7 +11,7 @@
 #include "engine/image/chip_grid.h"
 
 /* Part of the entity tag of a result as JSON: to be raised when it gets another form. */
-#define RESULT_JSON_REVISION "4"
+#define RESULT_JSON_REVISION "5"
 
 struct result_view {
     struct db_job job;

@@ -70,6 +70,18 @@ static const struct statistic *find(const struct statistics *statistics, int32_t
     return item;
 }
 
+/* What the probabilities alone say of the fraction; null in results of programs before, and where
+ * no chip has a class. */
+static json_t *fraction_estimate_json(const struct statistics *statistics, int32_t class_index)
+{
+    const struct statistic *item =
+        statistics_find(statistics, class_index, STATISTIC_FRACTION_ESTIMATE);
+    if (item == NULL || isnan(item->low) || isnan(item->high))
+        return json_null();
+    return json_pack("{s:f, s:f, s:f, s:s}", "value", item->value, "low", item->low, "high",
+                     item->high, "basis", "unverified, optimistic");
+}
+
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
                         const struct statistics_scale *scale, struct error *err)
 {
@@ -82,6 +94,9 @@ int statistics_json_add(json_t *object, const struct statistics *statistics, uin
         if (json_object_set_new(object, members[i].key, to_json(&members[i], item, scale)) != 0)
             return error_set_nomem(err, "a class' statistics");
     }
+    if (json_object_set_new(object, "fraction_estimate",
+                            fraction_estimate_json(statistics, (int32_t)class_index)) != 0)
+        return error_set_nomem(err, "a class' statistics");
     return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "engine/fewshot/class_prior.h"
 #include "engine/fewshot/labels.h"
 
 static int check(const struct analysis_input *input, struct error *err)
@@ -45,6 +46,24 @@ static int classify(const struct analysis_input *input, struct pool_lane *lane,
     return classifier_run(input->classifier, input->support, input->chips, lane, out, err);
 }
 
+static int add_fractions(const struct analysis_input *input, const struct classification *chips,
+                         struct statistics *statistics, struct error *err)
+{
+    struct class_prior prior;
+    int rc = class_prior_estimate(chips->labels, chips->probabilities, chips->n_chips,
+                                  chips->n_classes, input->chips->cancel, &prior, err);
+    for (uint32_t k = 0; rc == 0 && prior.n_chips > 0 && k < chips->n_classes; k++) {
+        const struct statistic item = {.class_index = (int32_t)k,
+                                       .name = STATISTIC_FRACTION_ESTIMATE,
+                                       .unit = "",
+                                       .value = prior.fractions[k],
+                                       .low = prior.low[k],
+                                       .high = prior.high[k]};
+        rc = statistics_add(statistics, &item, err);
+    }
+    return rc;
+}
+
 static int describe(const struct analysis_input *input, const struct classification *chips,
                     struct statistics *out, struct error *err)
 {
@@ -53,7 +72,8 @@ static int describe(const struct analysis_input *input, const struct classificat
                                        .probabilities = chips->probabilities,
                                        .n_classes = chips->n_classes,
                                        .cancel = input->chips->cancel};
-    return statistics_compute(&source, out, err);
+    int rc = statistics_compute(&source, out, err);
+    return rc != 0 ? rc : add_fractions(input, chips, out, err);
 }
 
 int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,

@@ -79,6 +79,8 @@ struct episode {
     uint32_t shots[CLASSIFIER_CLASSES_MAX]; /* of each class */
     float *embeddings;
     uint32_t *class_of;
+    uint32_t *truths; /* of each chip of the group, for who watches */
+    uint32_t index;
 };
 
 /* Moves the episode's shots to the front of each class: a partial Fisher-Yates shuffle, so drawn
@@ -129,6 +131,21 @@ static void calibrate(const struct members *members, const struct episode *episo
     }
 }
 
+static int show(const struct evaluate_params *params, const struct members *members,
+                const struct episode *episode, const struct classification *classification,
+                struct error *err)
+{
+    for (uint64_t i = 0; i < classification->n_chips; i++)
+        episode->truths[i] = EVALUATE_NOT_ASKED;
+    for (uint32_t k = 0; k < members->n_classes; k++) {
+        for (uint32_t i = members->begin[k] + episode->shots[k]; i < members->begin[k + 1]; i++)
+            episode->truths[members->chips[i]] = k;
+    }
+    const struct evaluate_episode shown = {
+        .chips = classification, .truths = episode->truths, .seed = params->seed + episode->index};
+    return params->watch(params->watch_context, &shown, err);
+}
+
 double evaluate_calibration_error(const struct evaluate_calibration *calibration)
 {
     double total = 0.0;
@@ -165,8 +182,10 @@ static int score_episode(const struct evaluate_params *params, const struct memb
     *out = mean_recall(members, episode, classification.labels);
     if (calibration != NULL)
         calibrate(members, episode, &classification, calibration);
+    if (params->watch != NULL)
+        rc = show(params, members, episode, &classification, err);
     classification_clear(&classification);
-    return 0;
+    return rc;
 }
 
 /* Mean and sample standard deviation of the scores. */
@@ -188,15 +207,18 @@ static int score_episodes(const struct evaluate_params *params, struct members *
 {
     const size_t n_examples = (size_t)members->n_classes * EVALUATE_MIN_CLASS_SIZE;
     struct episode episode = {.embeddings = calloc(n_examples * dimension, sizeof(float)),
-                              .class_of = calloc(n_examples, sizeof(uint32_t))};
+                              .class_of = calloc(n_examples, sizeof(uint32_t)),
+                              .truths = calloc((size_t)n_chips + 1, sizeof(uint32_t))};
     double *scores = calloc(params->episodes, sizeof(*scores));
     int rc = 0;
-    if (episode.embeddings == NULL || episode.class_of == NULL || scores == NULL) {
+    if (episode.embeddings == NULL || episode.class_of == NULL || episode.truths == NULL ||
+        scores == NULL) {
         rc = error_set_nomem(err, "an episode's support set");
         goto out;
     }
     for (uint32_t e = 0; e < params->episodes && rc == 0; e++) {
         struct random random;
+        episode.index = e;
         random_seed(&random, params->seed, e);
         for (uint32_t k = 0; k < members->n_classes; k++)
             episode.shots[k] = params->shots[(k + e) % params->n_shots];
@@ -209,6 +231,7 @@ static int score_episodes(const struct evaluate_params *params, struct members *
 out:
     free(episode.embeddings);
     free(episode.class_of);
+    free(episode.truths);
     free(scores);
     return rc;
 }

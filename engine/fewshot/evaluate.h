@@ -14,6 +14,19 @@ enum {
     EVALUATE_BINS = 15, /* of probabilities */
 };
 
+/* An episode, for who watches it; borrowed for the call. */
+struct evaluate_episode {
+    const struct classification *chips; /* of all chips of the group */
+    const uint32_t *truths;             /* of each chip: its class, counted among those of the group
+                                           that take part; EVALUATE_NOT_ASKED: shots and others */
+    uint64_t seed;                      /* of its own */
+};
+#define EVALUATE_NOT_ASKED UINT32_MAX
+
+/* Not 0 ends the evaluation and is its result. */
+typedef int (*evaluate_watch)(void *context, const struct evaluate_episode *episode,
+                              struct error *err);
+
 struct evaluate_params {
     uint32_t shots[EVALUATE_SHOTS_MAX]; /* examples a class, each less than EVALUATE_MIN_CLASS_SIZE:
                                            class k of a group has shots[(k + episode) % n_shots] */
@@ -21,6 +34,8 @@ struct evaluate_params {
     uint32_t episodes;                  /* default 20 */
     uint64_t seed;                      /* default 0 */
     struct classifier_params classifier;
+    evaluate_watch watch; /* called after each episode; NULL: nobody */
+    void *watch_context;
 };
 
 struct evaluate_group {

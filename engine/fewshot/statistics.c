@@ -178,6 +178,20 @@ int statistics_compute(const struct fine_source *source, struct statistics *out,
     return 0;
 }
 
+int statistics_add(struct statistics *statistics, const struct statistic *item, struct error *err)
+{
+    struct statistic *items =
+        reallocarray(statistics->items, statistics->n_items + 1, sizeof(*statistics->items));
+    if (items == NULL)
+        return error_set_nomem(err, "the statistics");
+    size_t at = statistics->n_items++;
+    for (; at > 0 && items[at - 1].class_index > item->class_index; at--)
+        items[at] = items[at - 1];
+    items[at] = *item;
+    statistics->items = items;
+    return 0;
+}
+
 void statistics_clear(struct statistics *statistics)
 {
     free(statistics->items);

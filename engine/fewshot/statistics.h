@@ -27,6 +27,10 @@
 #define STATISTIC_MEAN_REGION_CHIPS  "mean_region_chips"
 #define STATISTIC_MEAN_REGION_PIXELS "mean_region_pixels"
 
+/* of the chips with a class, by their probabilities alone (class_prior.h); left out where none has
+ * one. Its interval is optimistic */
+#define STATISTIC_FRACTION_ESTIMATE "fraction_estimate"
+
 /* Of the image: chips without a class, and their area as above; left out where there are none. */
 #define STATISTIC_UNDECIDED_CHIPS     "undecided_chips"
 #define STATISTIC_UNDECIDED_PIXELS    "undecided_pixels"
@@ -57,6 +61,8 @@ struct statistics {
 /* Beside the source it takes memory for the map: STATISTICS_CELL_SIZE bytes a cell. ERROR_INVALID:
  * a label that may not be, more than UINT32_MAX cells. ERROR_NOMEM, ERROR_CANCELLED. */
 int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err);
+/* Adds a number behind the others of its class. ERROR_NOMEM. */
+int statistics_add(struct statistics *statistics, const struct statistic *item, struct error *err);
 void statistics_clear(struct statistics *statistics);
 
 /* NULL: there is none. */

@@ -61,6 +61,34 @@ def calibration(tasks: Tasks) -> str:
     return "Calibration errors of the probabilities, task by task:\n\n" + table(head, rows)
 
 
+# ---- intervals of fractions ----
+
+
+def coverage(tasks: Tasks) -> str:
+    """Sums of the tasks' figures, each task as much as another."""
+    methods = {
+        "counting": "labels counted",
+        "prior": "`fraction_estimate`, by probabilities alone",
+        "simple": "50 answers, chips drawn at random",
+        "verified": "50 answers, a verification",
+    }
+    figures = {method: [0.0] * 6 for method in methods}
+    smallest = {method: 1.0 for method in methods}
+    for name in tasks.names:
+        rows = {words[0]: [float(word) for word in words[1:]]
+                for words in map(str.split, tasks.lines(name, "--coverage")) if words and words[0] in methods}
+        for method, values in rows.items():
+            figures[method] = [sum(pair) for pair in zip(figures[method], values)]
+            smallest[method] = min(smallest[method], values[0])
+    rows = []
+    for method, label in methods.items():
+        values = [value / len(tasks.names) for value in figures[method]]
+        rows.append([label, f"{values[0]:.3f}", f"{smallest[method]:.3f}", *fixed(values[1:5], 3), f"{values[5]:+.3f}"])
+    head = ["fractions by", "covered", "covered, worst task", "width", "error", "rarest: covered", "rarest: width", "rarest: bias"]
+    return ("Intervals of 95 % for the classes' fractions, 5 examples a class, on populations of 2,000 chips of which the rarest class "
+            "is a tenth (`chipshot evaluate --coverage`):\n\n" + table(head, rows))
+
+
 def reliability(tasks: Tasks, path: Path) -> None:
     """Panels for 2 and 5 examples: how often chips are right over what their probabilities say."""
     width, height = LEFT + 2 * SIDE + GAP + 20, TOP + SIDE + 56
@@ -101,7 +129,7 @@ def main() -> None:
         print(f"skipped: {root} is absent (set CHIPSHOT_SHARED)")
         return
     tasks = Tasks(chipshot, root)
-    sections = [calibration(tasks)]
+    sections = [calibration(tasks), coverage(tasks)]
     reliability(tasks, docs / "reliability.svg")
     document = docs / "accuracy.md"
     before, rest = document.read_text().split(BEGIN)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fewshot/coverage.h"
 #include "engine/fewshot/evaluate.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
@@ -100,6 +101,19 @@ static void print_reliability(const struct evaluate_calibration *calibration)
     }
 }
 
+static void print_coverage(const struct coverage *coverage)
+{
+    printf("%-10s %9s %8s %8s %13s %13s %13s\n", "fractions", "covered", "width", "error",
+           "rare covered", "rare width", "rare bias");
+    for (int m = 0; m < COVERAGE_METHODS; m++) {
+        const struct coverage_sums *all = &coverage->all[m], *rare = &coverage->rare[m];
+        const double n = (double)all->n, n_rare = (double)rare->n;
+        printf("%-10s %9.3f %8.3f %8.3f %13.3f %13.3f %+13.3f\n", coverage_method_name(m),
+               (double)all->n_covered / n, all->width / n, all->absolute_error / n,
+               (double)rare->n_covered / n_rare, rare->width / n_rare, rare->error / n_rare);
+    }
+}
+
 /* The last line, which programs read. */
 static void print_totals(const struct totals *totals,
                          const struct evaluate_calibration *calibration, uint32_t dimension,
@@ -153,6 +167,8 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
                        EVALUATE_MIN_CLASS_SIZE);
     if (rc == 0 && with_reliability)
         print_reliability(&calibration);
+    if (rc == 0 && params->watch != NULL)
+        print_coverage(params->watch_context);
     if (rc == 0)
         print_totals(&totals, &calibration, dimension, params);
 out:
@@ -200,7 +216,7 @@ static struct {
     const char *manifest, *root, *encoder;
     const char *distance, *transform, *shots;
     uint64_t n_threads, episodes, seed;
-    bool reliability;
+    bool reliability, coverage;
     struct embedding_options choice;
 } given = {.shots = "5", .episodes = 20};
 
@@ -243,6 +259,11 @@ static const struct command_option known_options[] = {
      .type = COMMAND_FLAG,
      .value.flag = &given.reliability,
      .help = "print, bin by bin, how often chips are right and what their probabilities say"},
+    {.name = "coverage",
+     .type = COMMAND_FLAG,
+     .value.flag = &given.coverage,
+     .help = "print how often intervals of class fractions cover the truth, as counted and as "
+             "verified"},
     OPTION_INPUT_SIZES(&given.choice.input_sizes),
     OPTION_ENCODING(&given.choice.encoding),
     OPTION_PRECISION(&given.choice.precision),
@@ -280,8 +301,13 @@ int cmd_evaluate(int argc, char **argv)
     struct evaluate_params params = {.episodes = (uint32_t)given.episodes,
                                      .seed = given.seed,
                                      .classifier = classifier_params_default};
+    struct coverage coverage = {0};
     struct error err = {0};
     struct embedding_choice choice;
+    if (given.coverage) {
+        params.watch = coverage_watch;
+        params.watch_context = &coverage;
+    }
     int rc = embedding_choice_parse(&given.choice, &choice, &err);
     if (rc == 0)
         rc = parse_shots(given.shots, &params, &err);

@@ -46,11 +46,13 @@ static void a_class_is_told_in_one_order(void **state)
     assert_text(0.125,
                 "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_pixels\":48,"
                 "\"area_nm2\":6.0,\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
-                "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":3.0}");
+                "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":3.0,"
+                "\"fraction_estimate\":null}");
     assert_text(NAN,
                 "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_pixels\":48,"
                 "\"area_nm2\":null,\"mean_probability\":0.75,\"n_regions_4\":4,\"n_regions_8\":2,"
-                "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":null}");
+                "\"mean_region_chips\":1.5,\"mean_region_area_nm2\":null,"
+                "\"fraction_estimate\":null}");
 }
 
 /* Where chips overlap, they have no area of their own: cells of stride x stride pixels had it
@@ -68,7 +70,8 @@ static void areas_are_those_of_the_map(void **state)
         assert_text(0.125,
                     "{\"name\":\"film\",\"n_chips\":3,\"area_fraction\":0.25,\"area_pixels\":40,"
                     "\"area_nm2\":5.0,\"mean_probability\":0.75,\"n_regions_4\":4,"
-                    "\"n_regions_8\":2,\"mean_region_chips\":1.5,\"mean_region_area_nm2\":2.5}");
+                    "\"n_regions_8\":2,\"mean_region_chips\":1.5,\"mean_region_area_nm2\":2.5,"
+                    "\"fraction_estimate\":null}");
     }
 }
 

@@ -60,7 +60,14 @@ static void an_image_of_two_halves_is_analysed(void **state)
         assert_true(value_of(&analysis, k, STATISTIC_CHIPS) == CHIPS / 2);
         assert_true(value_of(&analysis, k, STATISTIC_AREA_FRACTION) == 0.5);
         assert_true(value_of(&analysis, k, STATISTIC_REGIONS_4) == 1);
+        const struct statistic *fraction =
+            statistics_find(&analysis.statistics, k, STATISTIC_FRACTION_ESTIMATE);
+        assert_true(fabs(fraction->value - 0.5) < 0.01);
+        assert_true(fraction->low <= fraction->value && fraction->value <= fraction->high);
     }
+    for (size_t i = 1; i < analysis.statistics.n_items; i++)
+        assert_true(analysis.statistics.items[i - 1].class_index <=
+                    analysis.statistics.items[i].class_index);
     analysis_clear(&analysis);
 }
 

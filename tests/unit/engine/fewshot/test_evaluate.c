@@ -215,6 +215,46 @@ static void bad_parameters_are_refused(void **state)
                      ERROR_INVALID);
 }
 
+struct seen {
+    uint32_t n_episodes, n_asked, n_right;
+};
+
+static int watch(void *context, const struct evaluate_episode *episode, struct error *err)
+{
+    (void)err;
+    struct seen *seen = context;
+    assert_int_equal(episode->seed, 7 + seen->n_episodes++);
+    for (uint64_t i = 0; i < episode->chips->n_chips; i++) {
+        seen->n_asked += episode->truths[i] != EVALUATE_NOT_ASKED;
+        seen->n_right += episode->truths[i] == episode->chips->labels[i];
+    }
+    return 0;
+}
+
+/* 2 x 20 chips less 2 x 5 shots, and 5 of a class that is too small. */
+static void who_watches_sees_what_was_asked(void **state)
+{
+    (void)state;
+    enum { N = 45 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i < 5 ? 0 : 1 + i % 2;
+    struct seen seen = {0};
+    struct evaluate_params watched = params;
+    struct evaluate_group group;
+    watched.episodes = 3;
+    watched.seed = 7;
+    watched.watch = watch;
+    watched.watch_context = &seen;
+    float *far = draw(class_of, N, 40.0);
+    assert_int_equal(evaluate_group(&watched, far, class_of, N, 3, DIMENSION, &group, NULL, NULL),
+                     0);
+    assert_int_equal(seen.n_episodes, 3);
+    assert_int_equal(seen.n_asked, 3 * 30);
+    assert_int_equal(seen.n_right, 3 * 30);
+    free(far);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +266,7 @@ int main(void)
         cmocka_unit_test(probabilities_are_held_against_what_is_right),
         cmocka_unit_test(numbers_of_shots_may_differ),
         cmocka_unit_test(bad_parameters_are_refused),
+        cmocka_unit_test(who_watches_sees_what_was_asked),
     };
     return test_run(tests);
 }
