@@ -74,7 +74,7 @@ ifndef DEBUG
 $(BUILD)/engine/fewshot/%.o: OPTIMISE := -O3
 # So are those over pixels and feature maps. Roots in a loop are taken at once if none sets errno.
 $(BUILD)/engine/dense/%.o: CFLAGS += -fno-math-errno
-$(BUILD)/engine/dense/%.o $(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o: OPTIMISE := -O3
+$(BUILD)/engine/dense/%.o $(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o $(BUILD)/engine/image/png_write.o: OPTIMISE := -O3
 endif
 
 # The default encoder and openapi.yaml are part of the program, so that it is one file to install.

@@ -33,7 +33,7 @@ FOREIGN = {
     "microhttpd.h": ["server/http/http.c", "tests/bench/http_baseline.c"],
     "sqlite3.h": ["db/sql/stmt.c"],
     "png.h": ["engine/image/png_*", "tests/*"],
-    "isa-l/": ["engine/image/png_rows.c"],
+    "isa-l/": ["engine/image/png_rows.c", "engine/image/png_write.c"],
     "zlib.h": ["server/http/content_coding.c", "tests/*"],
     "jansson.h": ["engine/encoder/safetensors.c", "engine/encoder/encoder.c", "api/*", "server/cli/*", "tests/*"],
     "nettle/": ["db/*", "api/*", "tests/*"],

@@ -70,3 +70,22 @@ bool png_image_data_find(const uint8_t *data, size_t size, struct decode_guard *
     *out = found;
     return true;
 }
+
+/* ---- ISA-L ---- */
+
+#if defined(__x86_64__)
+__attribute__((target("avx"))) static void clear_upper_halves(void)
+{
+    __builtin_ia32_vzeroupper();
+}
+
+void png_clear_upper_halves(void)
+{
+    if (__builtin_cpu_supports("avx"))
+        clear_upper_halves();
+}
+#else
+void png_clear_upper_halves(void)
+{
+}
+#endif

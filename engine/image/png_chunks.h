@@ -38,4 +38,9 @@ struct png_image_data {
 bool png_image_data_find(const uint8_t *data, size_t size, struct decode_guard *guard,
                          struct png_image_data *out);
 
+/* To be called after functions of ISA-L. Some leave the upper halves of the vector registers in
+ * use. Until they are cleared, processors with AVX carry them through each SSE instruction of the
+ * thread, whatever it does next: classifying took seven times as long. */
+void png_clear_upper_halves(void);
+
 #endif

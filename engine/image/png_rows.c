@@ -55,26 +55,6 @@ struct png_rows {
 
 /* ---- chunks ---- */
 
-/* Some of ISA-L's functions leave the upper halves of the vector registers in use. Until they are
- * cleared, processors with AVX carry them through each SSE instruction of the thread, whatever it
- * does next: classifying took seven times as long. */
-#if defined(__x86_64__)
-__attribute__((target("avx"))) static void clear_upper_halves(void)
-{
-    __builtin_ia32_vzeroupper();
-}
-
-static void after_isal(void)
-{
-    if (__builtin_cpu_supports("avx"))
-        clear_upper_halves();
-}
-#else
-static void after_isal(void)
-{
-}
-#endif
-
 static bool next_chunk(struct png_rows *rows, struct png_chunk *chunk)
 {
     return png_chunk_next(rows->data, rows->size, &rows->next, chunk);
@@ -83,7 +63,7 @@ static bool next_chunk(struct png_rows *rows, struct png_chunk *chunk)
 static bool has_checksum(const struct png_chunk *chunk)
 {
     const uint32_t checksum = crc32_gzip_refl(0, chunk->type, 4 + (uint64_t)chunk->length);
-    after_isal();
+    png_clear_upper_halves();
     return checksum == png_chunk_u32(chunk->type + 4 + chunk->length);
 }
 
@@ -121,7 +101,7 @@ static bool feed(struct png_rows *rows)
 static bool run_stream(struct inflate_state *stream)
 {
     const int code = isal_inflate(stream);
-    after_isal();
+    png_clear_upper_halves();
     return code == ISAL_DECOMP_OK;
 }
 
