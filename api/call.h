@@ -40,7 +40,7 @@ enum { CALL_PARAMS_MAX = 3 };
 
 struct call_query {
     bool present;
-    uint32_t number;  /* ROUTE_QUERY_UINT; the default when absent */
+    uint32_t number; /* ROUTE_QUERY_UINT; the default when absent. ROUTE_QUERY_CHOICE: which word */
     const char *text; /* ROUTE_QUERY_TEXT; NULL when absent */
 };
 

@@ -157,6 +157,23 @@ static void read_text(struct api_call *call, const struct route_query *wanted, c
         out->text = text;
 }
 
+static void read_choice(struct api_call *call, const struct route_query *wanted, const char *text,
+                        struct call_query *out)
+{
+    char words[100] = "";
+    size_t length = 0;
+    for (uint32_t i = 0; wanted->choices[i] != NULL; i++) {
+        if (strcmp(text, wanted->choices[i]) == 0) {
+            out->number = i;
+            return;
+        }
+        length += (size_t)snprintf(words + length, sizeof(words) - length, "%s%s",
+                                   i == 0 ? "" : " or ", wanted->choices[i]);
+    }
+    query_fault(call, wanted->name, "must be %s, is '%.*s'", words, (int)utf8_prefix(text, 40),
+                text);
+}
+
 static void read_cursor(struct api_call *call, const struct route_query *wanted, const char *text)
 {
     char id[DB_ID_SIZE] = "";
@@ -195,6 +212,9 @@ static void read_parameter(struct api_call *call, const struct target_parameter 
             break;
         case ROUTE_QUERY_TEXT:
             read_text(call, &wanted[i], parameter->value, value);
+            break;
+        case ROUTE_QUERY_CHOICE:
+            read_choice(call, &wanted[i], parameter->value, value);
             break;
         case ROUTE_QUERY_CURSOR:
             read_cursor(call, &wanted[i], parameter->value);

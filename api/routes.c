@@ -71,13 +71,22 @@ static const struct route_query support_set_version[] = {
     {"version", ROUTE_QUERY_UINT, .min = 1, .max = 1000000000, .standard = 0},
     {NULL},
 };
-/* Of a label map: 0, which none can ask for, is one pixel a cell. */
-static const struct route_query labels_size[] = {
+/* In the order of enum map_size and enum overlay_style. */
+static const char *const map_sizes[] = {"grid", "image", NULL};
+static const char *const overlay_styles[] = {"tint", "contour", NULL};
+static const char *const no_or_yes[] = {"false", "true", NULL};
+/* 0, which none can ask for, is not made smaller. */
+static const struct route_query map_size[] = {
+    {"size", ROUTE_QUERY_CHOICE, .choices = map_sizes},
     {"max_side", ROUTE_QUERY_UINT, .min = 1, .max = 8192, .standard = 0},
     {NULL},
 };
-static const struct route_query overlay_size[] = {
+static const struct route_query overlay_look[] = {
     {"max_side", ROUTE_QUERY_UINT, .min = 1, .max = 8192, .standard = 2048},
+    {"style", ROUTE_QUERY_CHOICE, .choices = overlay_styles},
+    {"opacity", ROUTE_QUERY_UINT, .min = 5, .max = 100, .standard = 40},
+    {"legend", ROUTE_QUERY_CHOICE, .choices = no_or_yes},
+    {"scale_bar", ROUTE_QUERY_CHOICE, .choices = no_or_yes},
     {NULL},
 };
 
@@ -130,9 +139,9 @@ const struct route routes[] = {
     {"GET", "/v1/jobs/{job_id}/results", "listJobResults", results_list, CHEAP, NO_BODY, json, results_page},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}.csv", "getJobResultCsv", results_csv, CHEAP, NO_BODY, csv, NULL},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}", "getJobResult", results_get, CHEAP, NO_BODY, json_or_csv, NULL},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, DEAR, NO_BODY, png, labels_size},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, DEAR, NO_BODY, png, overlay_size},
-    {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, DEAR, NO_BODY, png, NULL},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/labels.png", "getJobResultLabels", result_maps_labels, DEAR, NO_BODY, png, map_size},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/overlay.png", "getJobResultOverlay", result_maps_overlay, DEAR, NO_BODY, png, overlay_look},
+    {"GET", "/v1/jobs/{job_id}/results/{image_id}/probability/{class}.png", "getJobResultProbability", result_maps_probability, DEAR, NO_BODY, png, map_size},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/objects.csv", "getJobResultObjectsCsv", result_objects_csv, DEAR, NO_BODY, csv, objects_choice},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/objects", "getJobResultObjects", result_objects_get, DEAR, NO_BODY, json_or_csv, objects_choice},
 

@@ -19,18 +19,20 @@ enum route_limit { ROUTE_LIMIT_NONE, ROUTE_LIMIT_JSON, ROUTE_LIMIT_IMAGE, ROUTE_
 enum route_query_kind {
     ROUTE_QUERY_UINT,   /* min..max */
     ROUTE_QUERY_TEXT,   /* min..max characters on one line */
+    ROUTE_QUERY_CHOICE, /* one of some words */
     ROUTE_QUERY_CURSOR, /* an opaque position: base64url of the last item's id */
 };
 
-enum { ROUTE_QUERY_MAX = 3 };
+enum { ROUTE_QUERY_MAX = 5 };
 
 struct route_query {
     const char *name;
     enum route_query_kind kind;
     uint32_t min, max;
-    uint32_t standard;  /* ROUTE_QUERY_UINT: when absent */
-    bool required;      /* no default */
-    const char *prefix; /* ROUTE_QUERY_CURSOR: of the ids */
+    uint32_t standard;          /* ROUTE_QUERY_UINT: when absent */
+    bool required;              /* no default */
+    const char *prefix;         /* ROUTE_QUERY_CURSOR: of the ids */
+    const char *const *choices; /* ROUTE_QUERY_CHOICE: the words, the default first, then NULL */
 };
 
 struct route {

@@ -36,6 +36,7 @@ def read_routes(text):
         queries[name] = {}
         for parameter, kind, rest in re.findall(r'\{"(\w+)", (\w+)([^}]*)\}', body):
             values = dict(re.findall(r"\.(\w+) = (\w+)", rest))
+            values["words"] = arrays.get(values.get("choices"))
             queries[name][parameter] = (kind, values)
     bodies = dict(re.findall(r"#define (\w+_BODY)\s+\w+, \w+, (\w+)", text))
     routes = []
@@ -100,6 +101,9 @@ def check_query(where, parameters, wanted):
             for key, key_yaml in names.items():
                 if schema.get(key_yaml) != int(values[key]):
                     fault(f"{where}: {name}: {key_yaml} is {schema.get(key_yaml)}, in routes.c {values[key]}")
+        elif kind == "ROUTE_QUERY_CHOICE":
+            if schema.get("enum") != values["words"] or schema.get("default") != values["words"][0]:
+                fault(f"{where}: {name}: the words are {schema.get('enum')}, in routes.c {values['words']}")
         elif kind == "ROUTE_QUERY_TEXT" and "maxLength" in schema:
             if schema["maxLength"] != int(values["max"]):
                 fault(f"{where}: {name}: maxLength is {schema['maxLength']}, in routes.c {values['max']}")

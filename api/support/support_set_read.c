@@ -11,7 +11,7 @@
 #include "base/hex.h"
 #include "db/images.h"
 #include "engine/fewshot/classifier.h"
-#include "engine/fewshot/map/maps.h"
+#include "engine/fewshot/map/palette.h"
 #include "engine/image/chip_grid.h"
 
 /* What the readers of one body share. */
@@ -21,8 +21,9 @@ struct reading {
     struct db_support_set *set; /* classes has room for all elements of the array */
     struct db_image image;      /* the last one looked up: examples of an image come together */
     bool image_found;
-    size_t n_examples;            /* of all classes */
-    struct example_place *places; /* of those that could be read; room for n_examples */
+    bool has_color[CLASSIFIER_CLASSES_MAX]; /* of the classes; they have read their own */
+    size_t n_examples;                      /* of all classes */
+    struct example_place *places;           /* of those that could be read; room for n_examples */
     uint32_t n_places;
     int code; /* of a database or memory error that ends the reading */
     struct error error;
@@ -142,12 +143,16 @@ static void read_examples(json_t *value, const struct json_at *at, void *context
 
 static void read_color(json_t *value, const struct json_at *at, void *context)
 {
-    uint8_t *color = context;
+    struct reading *reading = context;
+    struct db_support_set *set = reading->set;
     const char *text;
     if (!json_read_string(value, at, 1, 100, &text))
         return;
-    if (strlen(text) != 7 || text[0] != '#' || !hex_decode(text + 1, 3, color))
+    if (strlen(text) != 7 || text[0] != '#' ||
+        !hex_decode(text + 1, 3, set->classes[set->n_classes].color))
         json_fault(at, "must be a colour as #rrggbb, is '%s'", text);
+    else
+        reading->has_color[set->n_classes] = true;
 }
 
 static void check_unique(const struct db_support_set *set, const struct json_at *at,
@@ -169,12 +174,10 @@ static void read_class(json_t *value, const struct json_at *at, void *context)
     if (reading->code != 0)
         return;
     struct db_class *class = &set->classes[set->n_classes];
-    struct rgb standard = maps_default_color((uint32_t)set->n_classes);
-    memcpy(class->color, (uint8_t[3]){standard.r, standard.g, standard.b}, 3);
     const char *name = NULL;
     const struct json_field fields[] = {
         json_string_field("name", JSON_REQUIRED, 1, SUPPORT_CLASS_NAME_MAX_LENGTH, &name),
-        json_value_field("color", JSON_NULLABLE, read_color, class->color),
+        json_value_field("color", JSON_NULLABLE, read_color, reading),
         json_value_field("examples", JSON_REQUIRED, read_examples, reading),
     };
     json_read_object(value, at, fields, 3);
@@ -225,8 +228,40 @@ static void read_chip(json_t *value, const struct json_at *at, void *context)
     json_read_object(value, at, fields, 2);
 }
 
+/* A class keeps the colour that its name had. */
+static void keep_colors(struct reading *reading, const struct db_support_set *before)
+{
+    struct db_support_set *set = reading->set;
+    for (size_t i = 0; i < set->n_classes; i++) {
+        for (size_t k = 0; before != NULL && k < before->n_classes && !reading->has_color[i]; k++) {
+            if (strcmp(set->classes[i].name, before->classes[k].name) != 0)
+                continue;
+            memcpy(set->classes[i].color, before->classes[k].color, 3);
+            reading->has_color[i] = true;
+        }
+    }
+}
+
+/* The set has no faults. */
+static void color_classes(struct reading *reading, const struct db_support_set *before)
+{
+    struct db_support_set *set = reading->set;
+    const char *names[CLASSIFIER_CLASSES_MAX];
+    struct rgb colors[CLASSIFIER_CLASSES_MAX];
+    keep_colors(reading, before);
+    for (size_t i = 0; i < set->n_classes; i++) {
+        const uint8_t *color = set->classes[i].color;
+        names[i] = set->classes[i].name;
+        colors[i] = (struct rgb){color[0], color[1], color[2]};
+    }
+    palette_assign(names, (uint32_t)set->n_classes, reading->has_color, colors);
+    for (size_t i = 0; i < set->n_classes; i++)
+        memcpy(set->classes[i].color, (uint8_t[3]){colors[i].r, colors[i].g, colors[i].b}, 3);
+}
+
 int support_set_read(struct api_call *call, json_t *json, const char *project_id,
-                     struct db_support_set *out, struct error *err)
+                     const struct db_support_set *before, struct db_support_set *out,
+                     struct error *err)
 {
     struct db_support_set set = {0};
     struct reading reading = {.call = call, .project_id = project_id, .set = &set};
@@ -250,6 +285,7 @@ int support_set_read(struct api_call *call, json_t *json, const char *project_id
         set.name = strdup(name);
         if (set.name == NULL)
             rc = error_set_nomem(err, "a support set");
+        color_classes(&reading, before);
     }
     if (rc == 0)
         *out = set;

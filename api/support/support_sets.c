@@ -72,7 +72,7 @@ int support_sets_create(struct api_call *call, struct error *err)
     if (rc == 0)
         rc = call_json(call, &json, err);
     if (rc == 0)
-        rc = support_set_read(call, json, project_id, &set, err);
+        rc = support_set_read(call, json, project_id, NULL, &set, err);
     if (rc == 0) {
         snprintf(set.project_id, sizeof(set.project_id), "%s", project_id);
         call_sign(call, set.created_by);
@@ -103,7 +103,7 @@ int support_sets_replace(struct api_call *call, struct error *err)
     if (rc == 0)
         rc = call_json(call, &json, err);
     if (rc == 0)
-        rc = support_set_read(call, json, old.project_id, &set, err);
+        rc = support_set_read(call, json, old.project_id, &old, &set, err);
     if (rc == 0) {
         snprintf(set.id, sizeof(set.id), "%s", id);
         snprintf(set.project_id, sizeof(set.project_id), "%s", old.project_id);

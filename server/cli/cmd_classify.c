@@ -1,7 +1,7 @@
-/* chipshot classify: one image and one support set, no server: labels.csv, labels.png, overlay.png,
- * objects.csv and statistics.json, with the same engine and the same rules as a job: an example
- * that is a chip of the grid takes its embedding from there, any other is embedded in a batch of
- * its own. */
+/* chipshot classify: one image and one support set, no server: labels.csv, labels.png,
+ * labels-image.png, overlay.png, objects.csv and statistics.json, with the same engine and the same
+ * rules as a job: an example that is a chip of the grid takes its embedding from there, any other
+ * is embedded in a batch of its own. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +12,9 @@
 #include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
 #include "engine/fewshot/analysis.h"
-#include "engine/fewshot/map/maps.h"
-#include "engine/image/preview.h"
 #include "server/cli/classify/micrograph.h"
 #include "server/cli/classify/objects_file.h"
+#include "server/cli/classify/pictures.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
@@ -23,7 +22,7 @@
 #include "server/cli/session.h"
 #include "server/cli/support_file.h"
 
-enum { MAX_CHIPS = 4000000, OVERLAY_MAX_SIDE = 2048 };
+enum { MAX_CHIPS = 4000000 };
 
 struct request {
     const char *image_path;
@@ -45,6 +44,7 @@ struct request {
     struct normalise_params normalise; /* read from it */
     uint64_t stride;
     uint64_t n_threads;
+    struct pictures_choice pictures;
 };
 
 struct run {
@@ -208,35 +208,11 @@ static struct fine_source source_of(const struct run *run)
                                 .n_classes = run->support.n_classes};
 }
 
-static int write_map(const struct run *run, const char *directory, struct error *err)
+static int write_pictures(const struct request *request, const struct run *run, struct error *err)
 {
     const struct fine_source source = source_of(run);
-    struct png_bytes png = {0};
-    int rc = maps_labels(&source, run->support.colors, &png, err);
-    if (rc == 0)
-        rc = file_write(directory, "labels.png", png.data, png.size, err);
-    png_bytes_clear(&png);
-    return rc;
-}
-
-static int write_overlay(const struct run *run, const char *directory, struct error *err)
-{
-    const struct image_info *info = &run->micrograph.image.info;
-    const struct fine_source source = source_of(run);
-    struct png_bytes png = {0};
-    uint32_t width, height;
-    preview_size(info->width, info->height, OVERLAY_MAX_SIDE, &width, &height);
-    uint8_t *grey = malloc((size_t)width * height);
-    int rc = grey == NULL ? error_set_nomem(err, "the overlay")
-                          : preview_of_plane(run->micrograph.image.pixels, info->width,
-                                             info->height, width, height, grey, err);
-    if (rc == 0)
-        rc = maps_overlay(&source, grey, run->support.colors, OVERLAY_MAX_SIDE, &png, err);
-    if (rc == 0)
-        rc = file_write(directory, "overlay.png", png.data, png.size, err);
-    png_bytes_clear(&png);
-    free(grey);
-    return rc;
+    return pictures_write(&request->pictures, &source, &run->micrograph.image, &run->support,
+                          request->directory, err);
 }
 
 /* The names are those of the service's results; areas are null when the file has no pixel size. */
@@ -294,9 +270,7 @@ static int run_request(const struct request *request, struct error *err)
     if (rc == 0)
         rc = write_labels(&run, request->directory, err);
     if (rc == 0)
-        rc = write_map(&run, request->directory, err);
-    if (rc == 0)
-        rc = write_overlay(&run, request->directory, err);
+        rc = write_pictures(request, &run, err);
     if (rc == 0)
         rc = write_statistics(&run, request->directory, err);
     analysis_clear(&run.result);
@@ -351,6 +325,7 @@ static const struct command_option known_options[] = {
      .value.text = &given.outliers,
      .help = "replace (default): hot and dead pixels by the median; keep: they have a say in the "
              "range"},
+    PICTURES_OPTIONS(given.pictures),
     OPTION_ENCODER(&given.encoder_path),
     OPTION_INPUT_SIZES(&given.input_size),
     OPTION_ENCODING(&given.encoding_name),
@@ -361,7 +336,7 @@ static const struct command_option known_options[] = {
 static const struct command description = {
     .usage = "classify --image FILE --support FILE.json --out DIR [OPTION]...",
     .summary = "Classifies every chip of an image by its nearest prototype; writes labels.csv, "
-               "labels.png,\noverlay.png, objects.csv and statistics.json.",
+               "labels.png,\nlabels-image.png, overlay.png, objects.csv and statistics.json.",
     .options = known_options,
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };
@@ -384,6 +359,7 @@ int cmd_classify(int argc, char **argv)
     given.normalise = normalise_params_default;
     if (parse_pixel_size(&err) < 0 ||
         normalise_outliers_parse(given.outliers, &given.normalise.outliers, &err) < 0 ||
+        pictures_parse(&given.pictures, &err) < 0 ||
         embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
         embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
         embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)

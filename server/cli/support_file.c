@@ -6,7 +6,7 @@
 #include "api/message/json_read.h"
 #include "api/support/support_repeats.h"
 #include "base/hex.h"
-#include "engine/fewshot/map/maps.h"
+#include "engine/fewshot/map/palette.h"
 #include "engine/image/chip_grid.h"
 #include "server/cli/files.h"
 
@@ -57,7 +57,7 @@ static void read_class(json_t *value, const struct json_at *at, void *context)
     }
     if (file->n_classes == CLASSIFIER_CLASSES_MAX)
         return; /* the array's length is a fault already */
-    file->colors[file->n_classes] = maps_default_color(file->n_classes);
+    file->has_color[file->n_classes] = color != NULL;
     if (color != NULL)
         read_color(color, at, &file->colors[file->n_classes]);
     file->names[file->n_classes++] = name;
@@ -133,6 +133,8 @@ static int read_document(const char *path, struct support_file *file, struct err
     int rc = field_errors_any(&faults) ? 0 : check_repeats(file, &root, err);
     if (rc == 0 && field_errors_any(&faults))
         rc = report(path, &faults, err);
+    if (rc == 0)
+        palette_assign(file->names, file->n_classes, file->has_color, file->colors);
     field_errors_clear(&faults);
     return rc;
 }

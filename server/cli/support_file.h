@@ -8,6 +8,7 @@
 #define CHIPSHOT_SERVER_SUPPORT_FILE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -24,7 +25,8 @@ struct support_file {
     uint32_t n_classes;
     const char *names[CLASSIFIER_CLASSES_MAX]; /* borrowed from `document` */
     struct rgb colors[CLASSIFIER_CLASSES_MAX];
-    struct support_example *examples; /* class by class */
+    bool has_color[CLASSIFIER_CLASSES_MAX]; /* all, once the file is read */
+    struct support_example *examples;       /* class by class */
     uint32_t n_examples;
     json_t *document;
 };

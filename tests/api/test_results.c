@@ -290,6 +290,11 @@ static void maps_are_drawn(void **state)
     image_clear(&image);
     rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/labels.png?max_side=0", id, rig->image);
     rig_assert_fault(rig, 1, "max_side", "1");
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/labels.png?size=big", id, rig->image);
+    rig_assert_fault(rig, 1, "size", "must be grid or image, is 'big'");
+    rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/labels.png?size=grid&max_side=9", id,
+             rig->image);
+    rig_assert_fault(rig, 1, "max_side", "is for size=image alone");
     rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png?max_side=20", id, rig->image);
     char *etag = strdup(rig_got(rig, "ETag"));
     rig_header(rig, "If-None-Match", etag);
@@ -303,6 +308,58 @@ static void maps_are_drawn(void **state)
     rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/probability/2.png", id, rig->image);
     rig_assert_problem(rig, 404, "not-found");
     assert_non_null(strstr(rig_text(rig, "/detail"), "0 to 1"));
+}
+
+/* 40 x 30 pixels, of which chips cover all but the last six rows. */
+static void maps_have_the_image_s_size(void **state)
+{
+    struct rig *rig = *state;
+    static const char *const targets[] = {"labels.png?size=image", "labels.png?size=grid",
+                                          "probability/0.png?size=image",
+                                          "probability/0.png?size=image&max_side=20"};
+    static const uint32_t widths[] = {40, 5, 40, 20}, heights[] = {30, 3, 30, 15};
+    char id[DB_ID_SIZE];
+    finished(rig, id);
+    for (int i = 0; i < 4; i++) {
+        struct image image;
+        rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/%s", id, rig->image, targets[i]);
+        decode_answer(rig, &image);
+        assert_int_equal(image.info.width, widths[i]);
+        assert_int_equal(image.info.height, heights[i]);
+        if (i != 1)
+            assert_true(image.pixels[0] > 0 && image.pixels[widths[i] * heights[i] - 1] == 0);
+        image_clear(&image);
+    }
+}
+
+static void an_overlay_looks_as_it_is_asked_to(void **state)
+{
+    struct rig *rig = *state;
+    static const char *const queries[] = {"", "?style=contour", "?opacity=90", "?legend=true"};
+    char id[DB_ID_SIZE];
+    struct image images[4];
+    finished(rig, id);
+    for (int i = 0; i < 4; i++) {
+        rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png%s", id, rig->image,
+                 queries[i]);
+        decode_answer(rig, &images[i]);
+        assert_int_equal(images[i].info.width, 40);
+        const size_t size = 40 * 30 * sizeof(float);
+        const bool is_other = i == 1 || i == 2; /* for a legend the image is too small */
+        assert_int_equal(memcmp(images[0].pixels, images[i].pixels, size) != 0, is_other);
+    }
+    for (int i = 0; i < 4; i++)
+        image_clear(&images[i]);
+    /* The pixel size that it follows may be corrected. */
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s/overlay.png?scale_bar=true",
+                              id, rig->image),
+                     200);
+    assert_string_equal(rig_got(rig, "Cache-Control"), "private, no-cache");
+    rig_send(rig, "GET", NULL,
+             "/v1/jobs/%s/results/%s/overlay.png?style=shade&opacity=0&legend=yes", id, rig->image);
+    rig_assert_fault(rig, 3, "style", "must be tint or contour");
+    rig_assert_fault(rig, 3, "opacity", "5 to 100");
+    rig_assert_fault(rig, 3, "legend", "must be false or true");
 }
 
 /* Chips of 8 at a stride of 1, whose classes alternate along a row: cells are pixels, the first and
@@ -407,6 +464,8 @@ int main(void)
         TEST(a_large_json_is_a_stream_of_every_chip),
         TEST(a_stream_of_a_deleted_job_fails),
         TEST(maps_are_drawn),
+        TEST(maps_have_the_image_s_size),
+        TEST(an_overlay_looks_as_it_is_asked_to),
         TEST(maps_are_finer_where_chips_overlap),
         TEST(chips_without_a_class_are_shown),
         TEST(unknown_results_are_not_found),

@@ -69,6 +69,35 @@ static void put_makes_the_next_version(void **state)
     rig_assert_problem(rig, 404, "not-found");
 }
 
+/* A class keeps its colour in the next version and beside other classes, wherever it stands. */
+static void colors_belong_to_names(void **state)
+{
+    struct rig *rig = *state;
+    char first[8], second[8], body[700];
+    rig_fill(rig);
+    const char *format = "{\"name\":\"s\",\"chip\":{\"width\":8,\"height\":8},\"classes\":["
+                         "{\"name\":\"%s\",%s\"examples\":[" EXAMPLE "]},"
+                         "{\"name\":\"%s\",\"examples\":[" EXAMPLE_AT(
+                             1) "]},"
+                                "{\"name\":\"%s\",\"examples\":[" EXAMPLE_AT(2) "]}]}";
+    snprintf(body, sizeof(body), format, "a", "\"color\":\"#010203\",", rig->image, "b", rig->image,
+             "c", rig->image);
+    assert_int_equal(rig_send(rig, "POST", body, "/v1/projects/%s/support-sets", rig->project),
+                     201);
+    char id[DB_ID_SIZE];
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    snprintf(first, sizeof(first), "%s", rig_text(rig, "/classes/1/color"));
+    snprintf(second, sizeof(second), "%s", rig_text(rig, "/classes/2/color"));
+    assert_string_not_equal(first, second);
+    snprintf(body, sizeof(body), format, "c", "", rig->image, "a", rig->image, "z", rig->image);
+    assert_int_equal(rig_send(rig, "PUT", body, "/v1/support-sets/%s", id), 200);
+    assert_string_equal(rig_text(rig, "/classes/0/color"), second);
+    assert_string_equal(rig_text(rig, "/classes/1/color"), "#010203");
+    snprintf(body, sizeof(body), format, "b", "", rig->image, "d", rig->image, "c", rig->image);
+    assert_int_equal(rig_send(rig, "PUT", body, "/v1/support-sets/%s", id), 200);
+    assert_string_equal(rig_text(rig, "/classes/2/color"), second);
+}
+
 static void every_fault_of_a_body_is_named(void **state)
 {
     struct rig *rig = *state;
@@ -199,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_set_is_read_back_as_it_was_sent),
         TEST(put_makes_the_next_version),
+        TEST(colors_belong_to_names),
         TEST(every_fault_of_a_body_is_named),
         TEST(chips_must_fit),
         TEST(a_chip_is_an_example_once),

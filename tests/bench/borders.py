@@ -4,10 +4,12 @@ Usage: borders.py CHIPSHOT [CLASSIFY OPTION...]   (python3 with numpy and Pillow
 
 Drawn scenes, of which the class of each pixel is known, are classified with their five examples a class at a stride of
 the chip's size (the coarse map) and of a quarter of it (the fine one). Each pixel takes the label of the cell that
-covers it, which is read off the `map` of statistics.json. Scored are all pixels, and those near a border: the square
+covers it, which is read off the `map` of statistics.json; and the one that labels-image.png has, where probabilities are
+interpolated between the cells' centres (smooth). Scored are all pixels, and those near a border: the square
 of a chip's side around one holds another class. Beside the maps stands what the fine one would be if each pixel took
-the label of the window with the nearest centre. Exits non-zero unless the fine map is better than the coarse one near
-the borders of each kind of scene.
+the label of the window with the nearest centre. Then the mean over the classes of the intersection over union of map
+and truth. Exits non-zero unless the fine map is better than the coarse one near the borders of each kind of scene, and
+the smooth maps better than those of cells in the mean intersection over union.
 """
 from __future__ import annotations
 
@@ -101,15 +103,36 @@ def classify(chipshot: str, scene: Scene, stride: int, options: list[str]) -> Pa
     return out
 
 
-def scores(chipshot: str, scene: Scene, options: list[str]) -> list[float]:
-    """Shares of right pixels: near a border coarse, nearest, fine, then the same of all pixels."""
+def smooth_map(folder: Path) -> np.ndarray:
+    labels = np.asarray(Image.open(folder / "labels-image.png")).astype(int)
+    return np.where(labels == 255, -1, labels)
+
+
+def mean_iou(labels: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean([((labels == k) & (truth == k)).sum() / ((labels == k) | (truth == k)).sum()
+                          for k in np.unique(truth)]))
+
+
+def scores(chipshot: str, scene: Scene, options: list[str]) -> tuple[list[float], list[float]]:
+    """Shares of right pixels near a border and of all, then mean IoU: coarse, its smooth map, nearest, fine, smooth."""
     coarse, fine = (classify(chipshot, scene, stride, options) for stride in (scene.chip, scene.chip // FINER))
-    maps = [label_map(coarse, scene.truth.shape), nearest_windows(scene, fine), label_map(fine, scene.truth.shape)]
-    return [float((labels == scene.truth)[where].mean()) for where in (scene.near, ...) for labels in maps]
+    shape = scene.truth.shape
+    maps = [label_map(coarse, shape), smooth_map(coarse), nearest_windows(scene, fine), label_map(fine, shape),
+            smooth_map(fine)]
+    shares = [float((labels == scene.truth)[where].mean()) for where in (scene.near, ...) for labels in maps]
+    return shares, [mean_iou(labels, scene.truth) for labels in maps]
 
 
-def print_row(scene: str, seed: object, near: str, row: list[float]) -> None:
-    print(f"| {scene} | {seed} | {near} | " + " | ".join(f"{value:.4f}" for value in row) + " |", flush=True)
+NAMES = ("coarse", "coarse, smooth", "nearest", "fine", "fine, smooth")
+
+
+def print_table(title: str, rows: list[tuple[str, object, str, list[float]]], kinds: tuple[str, ...]) -> None:
+    columns = [f"{kind}{': ' if kind else ''}{name}" for kind in kinds for name in NAMES]
+    print(f"{title}\n\n| scene | seed | pixels near a border | " + " | ".join(columns) + " |")
+    print("| --- | ---: | ---: |" + " ---: |" * len(columns))
+    for scene, seed, near, row in rows:
+        print(f"| {scene} | {seed} | {near} | " + " | ".join(f"{value:.4f}" for value in row) + " |", flush=True)
+    print()
 
 
 def main() -> int:
@@ -117,24 +140,30 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     chipshot, options = sys.argv[1], sys.argv[2:]
-    print("| scene | seed | pixels near a border | near: coarse | nearest | fine | all: coarse | nearest | fine |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    worse, means = [], []
+    faults, tables, means = [], ([], []), ([], [])
     with tempfile.TemporaryDirectory() as work:
         for name in SCENES:
-            rows = []
+            found: tuple[list, list] = ([], [])
             for seed in SEEDS:
                 scene = draw(chipshot, name, seed, Path(work) / f"{name}-{seed}")
-                rows.append(scores(chipshot, scene, options))
-                print_row(name, seed, f"{scene.near.mean():.1%}", rows[-1])
-            means.append(np.mean(rows, axis=0))
-            print_row(name, "mean", "", means[-1])
-            if means[-1][2] <= means[-1][0]:
-                worse.append(name)
-    print_row("mean", "", "", np.mean(means, axis=0))
-    if worse:
-        print(f"the fine map is not better near the borders of {', '.join(worse)}")
-    return 1 if worse else 0
+                for table, rows, row in zip(tables, found, scores(chipshot, scene, options)):
+                    rows.append(row)
+                    table.append((name, seed, f"{scene.near.mean():.1%}", row))
+            for table, mean, rows in zip(tables, means, found):
+                mean.append(np.mean(rows, axis=0))
+                table.append((name, "mean", "", mean[-1]))
+            if means[0][-1][3] <= means[0][-1][0]:
+                faults.append(f"the fine map is not better near the borders of {name}")
+    for table, mean in zip(tables, means):
+        table.append(("mean", "", "", np.mean(mean, axis=0)))
+    print_table("Right pixels", tables[0], ("near", "all"))
+    print_table("Mean intersection over union", tables[1], ("",))
+    coarse, coarse_smooth, _, fine, fine_smooth = tables[1][-1][3]
+    if coarse_smooth <= coarse or fine_smooth <= fine:
+        faults.append("a smooth map is not better than that of cells")
+    for fault in faults:
+        print(fault)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

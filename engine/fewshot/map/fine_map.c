@@ -233,11 +233,12 @@ static uint16_t cell_label(const struct scan *scan)
     return (uint16_t)(scan->first_class + best);
 }
 
-static float cell_probability(const struct scan *scan)
+/* Of the classes that are summed up. */
+static void cell_probabilities(const struct scan *scan, float *out)
 {
-    if (scan->cell_tally.n_analysed == 0)
-        return 0.0f;
-    return (float)((double)scan->cell[0] / ((double)scan->cell_tally.n_analysed * FIXED_ONE));
+    const double whole = (double)scan->cell_tally.n_analysed * FIXED_ONE;
+    for (uint32_t k = 0; k < scan->n_used; k++)
+        out[k] = whole > 0 ? (float)((double)scan->cell[k] / whole) : 0.0f;
 }
 
 /* The columns of windows leave and enter the cell as it moves along a row. */
@@ -251,7 +252,7 @@ static struct span scan_move(struct scan *scan, uint32_t cell, struct span colum
     return next;
 }
 
-/* One of the two is NULL; each has room for a row of cells. */
+/* One of the two may be NULL; each has room for a row of cells. */
 static void scan_cells(struct scan *scan, uint16_t *labels, float *probabilities)
 {
     struct span columns = {0, 0};
@@ -262,8 +263,8 @@ static void scan_cells(struct scan *scan, uint16_t *labels, float *probabilities
         columns = scan_move(scan, i, columns);
         if (labels != NULL)
             labels[i] = cell_label(scan);
-        else
-            probabilities[i] = cell_probability(scan);
+        if (probabilities != NULL)
+            cell_probabilities(scan, probabilities + (size_t)i * scan->n_used);
     }
 }
 
@@ -369,6 +370,48 @@ int fine_map_visit_probability(const struct fine_source *source, uint32_t class_
         take(context, row, probabilities);
     }
     free(probabilities);
+    scan_clear(&scan);
+    return rc;
+}
+
+static void take_windows(const struct fine_source *source, fine_take_cells take, void *context)
+{
+    const struct grid *grid = source->grid;
+    for (uint32_t row = 0; row < grid->rows; row++) {
+        const uint64_t first = (uint64_t)row * grid->columns;
+        take(context, row, source->labels + first,
+             source->probabilities + first * source->n_classes);
+    }
+}
+
+int fine_map_visit_cells(const struct fine_source *source, fine_take_cells take, void *context,
+                         struct error *err)
+{
+    struct scan scan;
+    int rc = check(source, err);
+    if (rc < 0)
+        return rc;
+    if (!is_fine(source->grid)) {
+        take_windows(source, take, context);
+        return 0;
+    }
+    rc = scan_init(&scan, source, 0, source->n_classes, err);
+    if (rc < 0)
+        return rc;
+    const size_t n_cells = scan.map.x.n_cells;
+    uint16_t *labels = calloc(n_cells, sizeof(*labels));
+    float *probabilities = calloc(n_cells * source->n_classes, sizeof(*probabilities));
+    if (labels == NULL || probabilities == NULL)
+        rc = error_set_nomem(err, "a map");
+    for (uint32_t row = 0; rc == 0 && row < scan.map.y.n_cells; row++) {
+        rc = scan_next(&scan, row, err);
+        if (rc < 0)
+            break;
+        scan_cells(&scan, labels, probabilities);
+        take(context, row, labels, probabilities);
+    }
+    free(probabilities);
+    free(labels);
     scan_clear(&scan);
     return rc;
 }

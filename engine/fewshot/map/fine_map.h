@@ -69,13 +69,18 @@ struct fine_source {
 /* Take a row of cells; the rows come in order. Borrowed for the call. */
 typedef void (*fine_take_labels)(void *context, uint32_t row, const uint16_t *labels);
 typedef void (*fine_take_probabilities)(void *context, uint32_t row, const float *probabilities);
+/* Both: of each cell its label and the probabilities of all classes. */
+typedef void (*fine_take_cells)(void *context, uint32_t row, const uint16_t *labels,
+                                const float *probabilities);
 
-/* Both work on the calling thread, in memory for a row of windows. ERROR_INVALID: a label that may
+/* They work on the calling thread, in memory for a row of windows. ERROR_INVALID: a label that may
  * not be, a class that is none, too many classes. ERROR_CANCELLED, ERROR_NOMEM. */
 int fine_map_visit_labels(const struct fine_source *source, fine_take_labels take, void *context,
                           struct error *err);
 /* The probability of one class. */
 int fine_map_visit_probability(const struct fine_source *source, uint32_t class_index,
                                fine_take_probabilities take, void *context, struct error *err);
+int fine_map_visit_cells(const struct fine_source *source, fine_take_cells take, void *context,
+                         struct error *err);
 
 #endif
