@@ -120,8 +120,8 @@ static int check(const struct classifier_params *params, const struct support *s
     if (n_chips > PTRDIFF_MAX / sizeof(float) / widest)
         return error_set(err, ERROR_INVALID, "chips: %llu do not fit in memory",
                          (unsigned long long)n_chips);
-    return transform_check_finite(support->embeddings, support->n_examples, support->dimension,
-                                  "example", err);
+    return embeddings_check_finite(support->embeddings, support->n_examples, support->dimension,
+                                   "example", err);
 }
 
 static uint32_t cheapest_class(const double *costs, uint32_t n_classes)
@@ -229,28 +229,17 @@ static int allocate(struct plan *plan, const struct support *support, uint32_t n
     return 0;
 }
 
-/* The next chip from `chip` on that is analysed; there is one. */
-static uint64_t next_analysed(const struct embeddings *chips, uint64_t chip)
-{
-    while (chips->skip != NULL && chips->skip[chip] != 0)
-        chip++;
-    return chip;
-}
-
 /* The temperature where the examples do not say it: chips spread evenly over the image do. */
 static int ask_chips(struct plan *plan, const struct embeddings *chips, struct error *err)
 {
-    const uint64_t n_chips = embeddings_n_analysed(chips, 0, chips->n_chips);
-    const uint32_t n = n_chips < SAMPLE_CHIPS ? (uint32_t)n_chips : SAMPLE_CHIPS;
+    uint64_t sample[SAMPLE_CHIPS];
+    const uint32_t n = embeddings_spread(chips, SAMPLE_CHIPS, sample);
     const uint32_t n_classes = plan->result.n_classes;
     double nearest[SAMPLE_CHIPS], costs[CLASSIFIER_CLASSES_MAX];
     float *embedding = calloc(chips->dimension, sizeof(*embedding));
     int rc = embedding == NULL ? error_set_nomem(err, "the temperature's chips") : 0;
-    uint64_t chip = next_analysed(chips, 0), n_passed = 0;
     for (uint32_t i = 0; i < n && rc == 0; i++) {
-        for (; n_passed < n_chips * i / n; n_passed++)
-            chip = next_analysed(chips, chip + 1);
-        rc = embeddings_get(chips, chip, embedding, err);
+        rc = embeddings_get(chips, sample[i], embedding, err);
         if (rc < 0)
             break;
         transform_apply(&plan->transform, embedding, plan->buffers);
@@ -271,10 +260,10 @@ static int prepare(struct plan *plan, const struct classifier_params *params,
     int rc = examples_init(&examples, support, err);
     if (rc < 0)
         return rc;
-    rc = transform_init(&plan->transform, params->transform, &examples, chips, plan->lane, err);
-    for (uint32_t i = 0; i < examples.n && rc == 0; i++)
-        transform_apply(&plan->transform, support->embeddings + (size_t)i * support->dimension,
-                        examples.vectors + (size_t)i * support->dimension);
+    rc = transform_init(&plan->transform, params->transform, support, params->references, &examples,
+                        chips, plan->lane, err);
+    if (rc == 0 && !plan->transform.has_seen)
+        rc = embeddings_check_chips(chips, plan->lane, err);
     if (rc == 0)
         rc = plan->head->fit(params, &examples, &plan->fit, err);
     if (rc == 0 && plan->fit.temperature == 0.0)

@@ -2,10 +2,9 @@
  * Prototypical Networks for Few-shot Learning, NeurIPS 2017): each class is the mean of its
  * transformed examples and every chip takes the class of the nearest prototype.
  *
- * Transforms that look at the image's chips (cl2n, standardise) use the chips of the image being
- * classified, for the examples too, wherever those come from: prototypes and chips then live in one
- * space, and no chip of an example's image has to be encoded besides the example. standardise looks
- * at the examples, too (transform.c).
+ * Transforms that look at chips (cl2n, standardise) measure each vector by a reference: by default
+ * the chips of the image being classified, for the examples, too, or else what the parameters say.
+ * standardise looks at the examples, too (transform.c).
  */
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_CLASSIFIER_H
 #define CHIPSHOT_ENGINE_FEWSHOT_CLASSIFIER_H
@@ -15,6 +14,7 @@
 
 #include "base/error.h"
 #include "engine/fewshot/embeddings.h"
+#include "engine/fewshot/reference.h"
 #include "engine/pool.h"
 
 enum { CLASSIFIER_CLASSES_MAX = 64, CLASSIFIER_EXAMPLES_MAX = 10000 };
@@ -24,17 +24,24 @@ enum classifier_distance { CLASSIFIER_SQUARED_EUCLIDEAN, CLASSIFIER_COSINE };
 enum classifier_transform {
     CLASSIFIER_TRANSFORM_NONE,
     CLASSIFIER_TRANSFORM_L2,
-    CLASSIFIER_TRANSFORM_CL2N,        /* centre on the image's chips, then L2 (Wang et al. 2019) */
-    CLASSIFIER_TRANSFORM_STANDARDISE, /* per dimension over the image's chips, then L2; default */
+    CLASSIFIER_TRANSFORM_CL2N,        /* centre on the reference, then L2 (Wang et al. 2019) */
+    CLASSIFIER_TRANSFORM_STANDARDISE, /* per dimension by the reference, then L2; default */
 };
 
 struct head; /* engine/fewshot/heads/head.h */
+
+/* What the transforms that look at chips measure vectors by. All borrowed. */
+struct references {
+    const struct reference *chips;           /* NULL: their own statistics */
+    const struct reference *const *examples; /* of each example; NULL: as the chips */
+};
 
 struct classifier_params {
     enum classifier_distance distance;
     enum classifier_transform transform;
     double temperature;      /* > 0, or 0 for `auto`: fitted by leave-one-out on the support set */
     const struct head *head; /* NULL: prototypes */
+    const struct references *references; /* NULL: the chips' own, for the examples, too */
 };
 
 /* squared Euclidean, standardise, auto, prototypes */

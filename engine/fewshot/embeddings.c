@@ -89,6 +89,27 @@ uint64_t embeddings_n_analysed(const struct embeddings *embeddings, uint64_t fir
     return n - n_skipped;
 }
 
+/* The next chip from `chip` on that is analysed; there is one. */
+static uint64_t next_analysed(const struct embeddings *embeddings, uint64_t chip)
+{
+    while (embeddings->skip != NULL && embeddings->skip[chip] != 0)
+        chip++;
+    return chip;
+}
+
+uint32_t embeddings_spread(const struct embeddings *embeddings, uint32_t n_max, uint64_t *out)
+{
+    const uint64_t n_chips = embeddings_n_analysed(embeddings, 0, embeddings->n_chips);
+    const uint32_t n = n_chips < n_max ? (uint32_t)n_chips : n_max;
+    uint64_t n_passed = 0, chip = n > 0 ? next_analysed(embeddings, 0) : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        for (; n_passed < n_chips * i / n; n_passed++)
+            chip = next_analysed(embeddings, chip + 1);
+        out[i] = chip;
+    }
+    return n;
+}
+
 int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *out,
                    struct error *err)
 {

@@ -14,6 +14,8 @@ enum {
     EMBEDDINGS_BLOCK = 32,      /* chips that are read at once */
     EMBEDDINGS_BAND = 4 << 20,  /* bytes of a band, at least one block */
     EMBEDDINGS_STEP = 16 << 20, /* likewise, of those that are in memory: what is used at once */
+    GIVE_WAY_CHIPS = 32,        /* a thread looks whether to give way each time it has treated so
+                                   many, some tens of microseconds */
 };
 
 struct embeddings {
@@ -40,6 +42,9 @@ int embeddings_visit(const struct embeddings *embeddings, struct pool_lane *lane
 
 /* How many of the `n` chips from `first` on are analysed. */
 uint64_t embeddings_n_analysed(const struct embeddings *embeddings, uint64_t first, uint64_t n);
+
+/* At most `n_max` of the chips that are analysed, evenly spread, into `out`; returns how many. */
+uint32_t embeddings_spread(const struct embeddings *embeddings, uint32_t n_max, uint64_t *out);
 
 /* The embedding of one chip. ERROR_NOMEM or what reading gave. */
 int embeddings_get(const struct embeddings *embeddings, uint64_t chip, float *out,

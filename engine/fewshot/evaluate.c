@@ -1,6 +1,6 @@
 /* An episode moves the shots of each class to the front of the class and classifies all chips of
- * the group; the shots themselves are not counted. Episodes draw from generators of their own, so
- * that one more does not change those before.
+ * the group, or of another one; the shots themselves are not counted. Episodes draw from generators
+ * of their own, so that one more does not change those before.
  */
 #include "engine/fewshot/evaluate.h"
 
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fewshot/drift.h"
 #include "engine/random.h"
 
 enum { EPISODES_MAX = 100000 };
@@ -20,8 +21,7 @@ struct members {
     uint32_t *chips;                       /* owned */
 };
 
-static int check(const struct evaluate_params *params, const uint32_t *class_of, uint32_t n_chips,
-                 uint32_t n_classes, struct error *err)
+static int check_params(const struct evaluate_params *params, struct error *err)
 {
     if (params->n_shots == 0 || params->n_shots > EVALUATE_SHOTS_MAX)
         return error_set(err, ERROR_INVALID, "shots: %u numbers, from 1 to %d are allowed",
@@ -34,44 +34,44 @@ static int check(const struct evaluate_params *params, const uint32_t *class_of,
     if (params->episodes == 0 || params->episodes > EPISODES_MAX)
         return error_set(err, ERROR_INVALID, "episodes: %u, from 1 to %d are allowed",
                          params->episodes, EPISODES_MAX);
+    return 0;
+}
+
+/* How many chips each class has. */
+static int count_classes(const uint32_t *class_of, uint32_t n_chips, uint32_t n_classes,
+                         uint32_t *sizes, struct error *err)
+{
+    memset(sizes, 0, n_classes * sizeof(*sizes));
     for (uint32_t i = 0; i < n_chips; i++) {
         if (class_of[i] >= n_classes)
             return error_set(err, ERROR_INVALID, "chip %u: class %u of %u", i, class_of[i],
                              n_classes);
+        sizes[class_of[i]]++;
     }
     return 0;
 }
 
+/* Of the classes whose size, here or where else they must be, is large enough. */
 static int members_init(struct members *members, const uint32_t *class_of, uint32_t n_chips,
-                        uint32_t n_classes, struct error *err)
+                        const uint32_t *sizes, uint32_t n_classes, struct error *err)
 {
-    uint32_t *sizes = calloc((size_t)n_classes + 1, sizeof(*sizes));
     members->chips = calloc((size_t)n_chips + 1, sizeof(*members->chips));
-    int rc = 0;
-    if (sizes == NULL || members->chips == NULL) {
-        rc = error_set_nomem(err, "the chips of a group");
-        goto out;
-    }
-    for (uint32_t i = 0; i < n_chips; i++)
-        sizes[class_of[i]]++;
+    if (members->chips == NULL)
+        return error_set_nomem(err, "the chips of a group");
     uint32_t end = 0;
     for (uint32_t c = 0; c < n_classes; c++) {
         if (sizes[c] < EVALUATE_MIN_CLASS_SIZE)
             continue;
-        if (members->n_classes == CLASSIFIER_CLASSES_MAX) {
-            rc = error_set(err, ERROR_INVALID, "classes of a group: at most %d are allowed",
-                           CLASSIFIER_CLASSES_MAX);
-            goto out;
-        }
+        if (members->n_classes == CLASSIFIER_CLASSES_MAX)
+            return error_set(err, ERROR_INVALID, "classes of a group: at most %d are allowed",
+                             CLASSIFIER_CLASSES_MAX);
         for (uint32_t i = 0; i < n_chips; i++) {
             if (class_of[i] == c)
                 members->chips[end++] = i;
         }
         members->begin[++members->n_classes] = end;
     }
-out:
-    free(sizes);
-    return rc;
+    return 0;
 }
 
 /* An episode's support set. */
@@ -81,6 +81,7 @@ struct episode {
     uint32_t *class_of;
     uint32_t *truths; /* of each chip of the group, for who watches */
     uint32_t index;
+    const struct reference **references;
 };
 
 /* Moves the episode's shots to the front of each class: a partial Fisher-Yates shuffle, so drawn
@@ -131,14 +132,15 @@ static void calibrate(const struct members *members, const struct episode *episo
     }
 }
 
+/* `drawn` says which chips are not asked. */
 static int show(const struct evaluate_params *params, const struct members *members,
-                const struct episode *episode, const struct classification *classification,
-                struct error *err)
+                const struct episode *drawn, const struct episode *episode,
+                const struct classification *classification, struct error *err)
 {
     for (uint64_t i = 0; i < classification->n_chips; i++)
         episode->truths[i] = EVALUATE_NOT_ASKED;
     for (uint32_t k = 0; k < members->n_classes; k++) {
-        for (uint32_t i = members->begin[k] + episode->shots[k]; i < members->begin[k + 1]; i++)
+        for (uint32_t i = members->begin[k] + drawn->shots[k]; i < members->begin[k + 1]; i++)
             episode->truths[members->chips[i]] = k;
     }
     const struct evaluate_episode shown = {
@@ -157,33 +159,95 @@ double evaluate_calibration_error(const struct evaluate_calibration *calibration
     return n > 0 ? total / (double)n : NAN;
 }
 
-static int score_episode(const struct evaluate_params *params, const struct members *members,
-                         const float *embeddings, uint32_t n_chips, uint32_t dimension,
+/* The embeddings of the chips that examples are drawn from and of those that are asked, and what
+ * both are measured by. */
+struct asked {
+    const struct evaluate_pair *pair;
+    const struct members *from, *to;
+    uint32_t n_second; /* episodes that were asked by the second view */
+};
+
+static void take_examples(const struct members *from, const float *embeddings, uint32_t dimension,
+                          struct episode *episode, struct support *out)
+{
+    uint32_t n_examples = 0;
+    for (uint32_t k = 0; k < from->n_classes; k++) {
+        for (uint32_t i = 0; i < episode->shots[k]; i++) {
+            uint32_t chip = from->chips[from->begin[k] + i];
+            memcpy(episode->embeddings + (size_t)n_examples * dimension,
+                   embeddings + (size_t)chip * dimension, dimension * sizeof(*embeddings));
+            episode->class_of[n_examples] = k;
+            episode->references[n_examples++] = NULL;
+        }
+    }
+    *out = (struct support){episode->embeddings, episode->class_of, n_examples, from->n_classes,
+                            dimension};
+}
+
+/* One view of a pair, ready to be classified by. */
+struct looking {
+    struct support support;
+    struct embeddings chips;
+    struct references references;
+    struct classifier_params params;
+};
+
+static void look(const struct evaluate_params *params, const struct asked *asked, uint32_t view,
+                 struct episode *episode, struct looking *out)
+{
+    const struct evaluate_pair *pair = asked->pair;
+    const struct evaluate_view *seen = &pair->views[view];
+    take_examples(asked->from, seen->from, pair->dimension, episode, &out->support);
+    for (uint32_t i = 0; i < out->support.n_examples; i++)
+        episode->references[i] = seen->from_reference;
+    out->chips = (struct embeddings){
+        .n_chips = pair->n_to, .dimension = pair->dimension, .values = seen->to};
+    out->references =
+        (struct references){.chips = seen->to_reference,
+                            .examples = seen->from_reference != NULL ? episode->references : NULL};
+    out->params = params->classifier;
+    out->params.references = &out->references;
+}
+
+/* The view of an episode, as a job chooses it. */
+static int choose_view(const struct evaluate_params *params, struct asked *asked,
+                       struct episode *episode, struct looking *out, struct error *err)
+{
+    struct drift drifts[2];
+    look(params, asked, 0, episode, out);
+    if (asked->pair->n_views < 2)
+        return 0;
+    int rc = drift_measure(&out->params, &out->support, &out->chips, NULL, &drifts[0], err);
+    if (rc < 0 || drift_is_near(&drifts[0]))
+        return rc;
+    look(params, asked, 1, episode, out);
+    rc = drift_measure(&out->params, &out->support, &out->chips, NULL, &drifts[1], err);
+    if (rc == 0 && drift_prefers_support(&drifts[0], &drifts[1]))
+        asked->n_second++;
+    else
+        look(params, asked, 0, episode, out);
+    return rc;
+}
+
+static int score_episode(const struct evaluate_params *params, struct asked *asked,
                          struct episode *episode, double *out,
                          struct evaluate_calibration *calibration, struct error *err)
 {
-    uint32_t n_examples = 0;
-    for (uint32_t k = 0; k < members->n_classes; k++) {
-        for (uint32_t i = 0; i < episode->shots[k]; i++) {
-            uint32_t chip = members->chips[members->begin[k] + i];
-            memcpy(episode->embeddings + (size_t)n_examples * dimension,
-                   embeddings + (size_t)chip * dimension, dimension * sizeof(*embeddings));
-            episode->class_of[n_examples++] = k;
-        }
-    }
-    struct support support = {episode->embeddings, episode->class_of, n_examples,
-                              members->n_classes, dimension};
-    const struct embeddings chips = {
-        .n_chips = n_chips, .dimension = dimension, .values = embeddings};
+    struct looking looking;
     struct classification classification;
-    int rc = classifier_run(&params->classifier, &support, &chips, NULL, &classification, err);
+    static const struct episode nothing_drawn;
+    int rc = choose_view(params, asked, episode, &looking, err);
+    if (rc == 0)
+        rc = classifier_run(&looking.params, &looking.support, &looking.chips, NULL,
+                            &classification, err);
     if (rc < 0)
         return rc;
-    *out = mean_recall(members, episode, classification.labels);
+    const struct episode *drawn = asked->from == asked->to ? episode : &nothing_drawn;
+    *out = mean_recall(asked->to, drawn, classification.labels);
     if (calibration != NULL)
-        calibrate(members, episode, &classification, calibration);
+        calibrate(asked->to, drawn, &classification, calibration);
     if (params->watch != NULL)
-        rc = show(params, members, episode, &classification, err);
+        rc = show(params, asked->to, drawn, episode, &classification, err);
     classification_clear(&classification);
     return rc;
 }
@@ -200,19 +264,20 @@ static void summarise(const double *scores, uint32_t n_scores, struct evaluate_g
     out->spread = n_scores > 1 ? sqrt(squares / (n_scores - 1)) : 0.0;
 }
 
-static int score_episodes(const struct evaluate_params *params, struct members *members,
-                          const float *embeddings, uint32_t n_chips, uint32_t dimension,
-                          struct evaluate_group *out, struct evaluate_calibration *calibration,
-                          struct error *err)
+static int score_episodes(const struct evaluate_params *params, struct members *from,
+                          struct asked *asked, struct evaluate_group *out,
+                          struct evaluate_calibration *calibration, struct error *err)
 {
-    const size_t n_examples = (size_t)members->n_classes * EVALUATE_MIN_CLASS_SIZE;
-    struct episode episode = {.embeddings = calloc(n_examples * dimension, sizeof(float)),
+    const size_t n_examples = (size_t)from->n_classes * EVALUATE_MIN_CLASS_SIZE;
+    const struct evaluate_pair *pair = asked->pair;
+    struct episode episode = {.embeddings = calloc(n_examples * pair->dimension, sizeof(float)),
                               .class_of = calloc(n_examples, sizeof(uint32_t)),
-                              .truths = calloc((size_t)n_chips + 1, sizeof(uint32_t))};
+                              .references = calloc(n_examples, sizeof(struct reference *)),
+                              .truths = calloc((size_t)pair->n_to + 1, sizeof(uint32_t))};
     double *scores = calloc(params->episodes, sizeof(*scores));
     int rc = 0;
-    if (episode.embeddings == NULL || episode.class_of == NULL || episode.truths == NULL ||
-        scores == NULL) {
+    if (episode.embeddings == NULL || episode.class_of == NULL || episode.references == NULL ||
+        episode.truths == NULL || scores == NULL) {
         rc = error_set_nomem(err, "an episode's support set");
         goto out;
     }
@@ -220,11 +285,10 @@ static int score_episodes(const struct evaluate_params *params, struct members *
         struct random random;
         episode.index = e;
         random_seed(&random, params->seed, e);
-        for (uint32_t k = 0; k < members->n_classes; k++)
+        for (uint32_t k = 0; k < from->n_classes; k++)
             episode.shots[k] = params->shots[(k + e) % params->n_shots];
-        draw_shots(members, &episode, &random);
-        rc = score_episode(params, members, embeddings, n_chips, dimension, &episode, &scores[e],
-                           calibration, err);
+        draw_shots(from, &episode, &random);
+        rc = score_episode(params, asked, &episode, &scores[e], calibration, err);
     }
     if (rc == 0)
         summarise(scores, params->episodes, out);
@@ -232,7 +296,31 @@ out:
     free(episode.embeddings);
     free(episode.class_of);
     free(episode.truths);
+    free(episode.references);
     free(scores);
+    return rc;
+}
+
+static int score(const struct evaluate_params *params, const struct evaluate_pair *pair,
+                 const uint32_t *sizes, bool is_one, struct evaluate_group *out,
+                 struct evaluate_calibration *calibration, struct error *err)
+{
+    struct members from = {0}, to = {0};
+    struct asked asked = {.pair = pair, .from = &from, .to = is_one ? &from : &to};
+    int rc = members_init(&from, pair->from_classes, pair->n_from, sizes, pair->n_classes, err);
+    if (rc == 0 && !is_one)
+        rc = members_init(&to, pair->to_classes, pair->n_to, sizes, pair->n_classes, err);
+    struct evaluate_group group = {.score = NAN,
+                                   .spread = NAN,
+                                   .n_classes = from.n_classes,
+                                   .n_chips = asked.to->begin[from.n_classes]};
+    if (rc == 0 && from.n_classes >= 2)
+        rc = score_episodes(params, &from, &asked, &group, calibration, err);
+    group.second = (double)asked.n_second / params->episodes;
+    if (rc == 0)
+        *out = group;
+    free(from.chips);
+    free(to.chips);
     return rc;
 }
 
@@ -241,23 +329,45 @@ int evaluate_group(const struct evaluate_params *params, const float *embeddings
                    uint32_t dimension, struct evaluate_group *out,
                    struct evaluate_calibration *calibration, struct error *err)
 {
-    int rc = check(params, class_of, n_chips, n_classes, err);
+    const struct evaluate_pair pair = {.from_classes = class_of,
+                                       .to_classes = class_of,
+                                       .n_from = n_chips,
+                                       .n_to = n_chips,
+                                       .n_classes = n_classes,
+                                       .dimension = dimension,
+                                       .views = {{.from = embeddings, .to = embeddings}},
+                                       .n_views = 1};
+    uint32_t *sizes = calloc((size_t)n_classes + 1, sizeof(*sizes));
+    int rc = sizes == NULL ? error_set_nomem(err, "the chips of a group") : 0;
+    if (rc == 0)
+        rc = check_params(params, err);
+    if (rc == 0)
+        rc = count_classes(class_of, n_chips, n_classes, sizes, err);
+    if (rc == 0)
+        rc = score(params, &pair, sizes, true, out, calibration, err);
+    free(sizes);
+    return rc;
+}
+
+int evaluate_across(const struct evaluate_params *params, const struct evaluate_pair *pair,
+                    struct evaluate_group *out, struct evaluate_calibration *calibration,
+                    struct error *err)
+{
+    const uint32_t n_classes = pair->n_classes;
+    uint32_t *sizes = calloc(2 * (size_t)n_classes + 2, sizeof(*sizes));
+    int rc = sizes == NULL ? error_set_nomem(err, "the chips of two groups") : 0;
     if (rc < 0)
         return rc;
-    struct members members = {0};
-    rc = members_init(&members, class_of, n_chips, n_classes, err);
-    if (rc < 0)
-        goto out;
-    struct evaluate_group group = {.score = NAN,
-                                   .spread = NAN,
-                                   .n_classes = members.n_classes,
-                                   .n_chips = members.begin[members.n_classes]};
-    if (members.n_classes >= 2)
-        rc = score_episodes(params, &members, embeddings, n_chips, dimension, &group, calibration,
-                            err);
+    uint32_t *others = sizes + n_classes + 1;
+    rc = check_params(params, err);
     if (rc == 0)
-        *out = group;
-out:
-    free(members.chips);
+        rc = count_classes(pair->from_classes, pair->n_from, n_classes, sizes, err);
+    if (rc == 0)
+        rc = count_classes(pair->to_classes, pair->n_to, n_classes, others, err);
+    for (uint32_t c = 0; c < n_classes && rc == 0; c++)
+        sizes[c] = others[c] < sizes[c] ? others[c] : sizes[c];
+    if (rc == 0)
+        rc = score(params, pair, sizes, false, out, calibration, err);
+    free(sizes);
     return rc;
 }

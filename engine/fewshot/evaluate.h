@@ -43,7 +43,8 @@ struct evaluate_group {
     double spread;      /* standard deviation of the episodes' scores */
     uint32_t n_classes; /* classes with at least EVALUATE_MIN_CLASS_SIZE chips; the group is skipped
                            (score NaN) when there are fewer than two */
-    uint32_t n_chips;   /* chips of those classes */
+    uint32_t n_chips;   /* chips of those classes, of those that are asked */
+    double second;      /* share of the episodes that were asked by the second view */
 };
 
 /* The chips that were asked, by the probability of their label: bin b has those of at least
@@ -66,5 +67,30 @@ int evaluate_group(const struct evaluate_params *params, const float *embeddings
                    const uint32_t *class_of, uint32_t n_chips, uint32_t n_classes,
                    uint32_t dimension, struct evaluate_group *out,
                    struct evaluate_calibration *calibration, struct error *err);
+
+/* The embeddings of two groups, and what they are measured by; all borrowed. */
+struct evaluate_view {
+    const float *from;                      /* n_from x dimension */
+    const float *to;                        /* n_to x dimension */
+    const struct reference *from_reference; /* NULL: as the chips that are asked */
+    const struct reference *to_reference;   /* NULL: their own statistics */
+};
+
+/* Two groups: examples come from one, chips of the other are asked. */
+struct evaluate_pair {
+    const uint32_t *from_classes, *to_classes; /* of each chip; borrowed */
+    uint32_t n_from, n_to;
+    uint32_t n_classes;
+    uint32_t dimension;
+    struct evaluate_view views[2]; /* of two, each episode chooses as a job does (drift.h): the
+                                      first measures each group by itself, the second both by the
+                                      one that examples come from */
+    uint32_t n_views;
+};
+
+/* The same from one group to another, with the classes that are large enough in both. */
+int evaluate_across(const struct evaluate_params *params, const struct evaluate_pair *pair,
+                    struct evaluate_group *out, struct evaluate_calibration *calibration,
+                    struct error *err);
 
 #endif

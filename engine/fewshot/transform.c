@@ -1,19 +1,18 @@
 /* none: x. l2: x / |x|. cl2n: (x - mean) / |x - mean| (Wang et al., SimpleShot, 2019), the mean
- * being the image's chips'. standardise: z / |z| with z = (x - mean) / (std + STD_FLOOR). A zero
+ * being the reference's. standardise: z / |z| with z = (x - mean) / (std + STD_FLOOR). A zero
  * vector stays zero.
  *
- * The image's chips say in which dimensions it varies: between its classes, and within them. How
- * much within them the examples say, the more surely the more there are. With f = N - K degrees of
+ * The reference says in which dimensions its chips vary: between classes, and within them. How much
+ * within them the examples say, the more surely the more there are. With f = N - K degrees of
  * freedom, N examples of K classes, standardise takes
  *
  *     std^2 = (1 - u) s^2 + u p,     u = f / (f + WITHIN_SHARE)
  *
- * s^2 being the population's variance over the image's chips and p that of the examples within
- * their classes. The mean is the image's chips': to move it towards the classes' gained nothing.
+ * s^2 being the reference's variance and p that of the examples within their classes. The mean is
+ * the reference's: to move it towards the classes' gained nothing.
  *
- * Statistics are taken in one pass in double by Welford's recurrence (Welford 1962), chip after
- * chip: exact for a constant dimension. Threads share the dimensions and not the chips, so that the
- * bytes are the same whatever their number.
+ * Of examples that are measured by several references each counts from the mean of its own: what
+ * sets their images apart is nothing that a class varies by.
  */
 #include "engine/fewshot/transform.h"
 
@@ -24,14 +23,8 @@
 
 #include "base/clones.h"
 #include "engine/fewshot/heads/prototypes.h"
-#include "engine/give_way.h"
 
-enum {
-    PARTS = 32,
-    COLUMNS = 128, /* dimensions that a thread takes at once: some lines of each embedding */
-    LINE = 16,     /* floats of a cache line */
-    AHEAD = 12,    /* chips whose columns are on their way from memory */
-};
+enum { PARTS = 32 };
 
 /* Components of the encoder's unit-length parts are about 0.05 in size. A dimension that varies by
  * rounding alone must not be blown up to the weight of the others; the training of the default
@@ -40,130 +33,6 @@ static const double STD_FLOOR = 1e-6;
 
 static const double WITHIN_SHARE = 8.0; /* chosen on the dev tasks (docs/accuracy.md) */
 
-/* x * 0 is 0 for a finite x and NaN otherwise, and NaN survives the sums. */
-VECTOR_CLONES static bool all_finite(const float *values, size_t n)
-{
-    float sums[PARTS] = {0};
-    for (; n >= PARTS; n -= PARTS, values += PARTS) {
-        for (size_t k = 0; k < PARTS; k++)
-            sums[k] += values[k] * 0.0f;
-    }
-    for (size_t i = 0; i < n; i++)
-        sums[i] += values[i] * 0.0f;
-    for (size_t k = 1; k < PARTS; k++)
-        sums[0] += sums[k];
-    return sums[0] == 0.0f;
-}
-
-/* `first` is the index of the first one in messages. */
-static int check_finite(const float *embeddings, uint64_t first, uint64_t n_embeddings,
-                        uint32_t dimension, const char *what, struct error *err)
-{
-    for (uint64_t i = 0; i < n_embeddings; i++) {
-        if (!all_finite(embeddings + i * dimension, dimension))
-            return error_set(err, ERROR_INVALID, "%s %llu: the embedding is not finite", what,
-                             (unsigned long long)(first + i));
-    }
-    return 0;
-}
-
-int transform_check_finite(const float *embeddings, uint64_t n_embeddings, uint32_t dimension,
-                           const char *what, struct error *err)
-{
-    return check_finite(embeddings, 0, n_embeddings, dimension, what, err);
-}
-
-static int check_band(void *context, const float *band, uint64_t first, uint64_t n,
-                      struct error *err)
-{
-    const struct embeddings *chips = context;
-    return check_finite(band, first, n, chips->dimension, "chip", err);
-}
-
-static int check_chips(const struct embeddings *chips, struct pool_lane *lane, struct error *err)
-{
-    return embeddings_visit(chips, lane, check_band, (void *)chips, err);
-}
-
-/* The chips' statistics, shared by threads, one band after the other. */
-struct statistics {
-    struct pool_lane *lane;
-    const struct embeddings *chips;
-    uint32_t dimension;
-    const float *band;
-    uint64_t first, n; /* chips of the band */
-    uint64_t n_before; /* that were analysed before it */
-    double *mean, *squares;
-};
-
-/* The processor foresees lines that follow one another, not the same few of one embedding after the
- * other. */
-static inline void fetch_columns(const float *chip, size_t n)
-{
-    for (size_t d = 0; d < n; d += LINE)
-        __builtin_prefetch(chip + d);
-}
-
-/* Of n columns of `n_chips` embeddings that are `dimension` floats long, but for those whose `skip`
- * (NULL: none) is not 0; both outputs begin as zeros when `n_before` of them, 0, were taken.
- * `squares`: the sum of the squared differences from the mean.
- */
-VECTOR_CLONES static void column_statistics(const float *chips, const uint8_t *skip,
-                                            uint64_t n_before, uint64_t n_chips, size_t dimension,
-                                            size_t n, double *restrict mean,
-                                            double *restrict squares)
-{
-    for (uint64_t i = 0; i < n_chips; i++, chips += dimension) {
-        if (skip != NULL && skip[i] != 0)
-            continue;
-        const double weight = 1.0 / (double)++n_before;
-        if (n_chips - i > AHEAD)
-            fetch_columns(chips + AHEAD * dimension, n);
-        for (size_t d = 0; d < n; d++) {
-            const double before = chips[d] - mean[d];
-            mean[d] += before * weight;
-            squares[d] += before * (chips[d] - mean[d]);
-        }
-        if (i % GIVE_WAY_CHIPS == 0)
-            give_way();
-    }
-}
-
-static void take_statistics(void *context, uint32_t part, uint32_t slot)
-{
-    (void)slot;
-    const struct statistics *statistics = context;
-    const uint32_t first = part * COLUMNS, left = statistics->dimension - first;
-    const uint8_t *skip = statistics->chips->skip;
-    column_statistics(statistics->band + first, skip != NULL ? skip + statistics->first : NULL,
-                      statistics->n_before, statistics->n, statistics->dimension,
-                      left < COLUMNS ? left : COLUMNS, statistics->mean + first,
-                      statistics->squares + first);
-}
-
-static int take_band(void *context, const float *band, uint64_t first, uint64_t n,
-                     struct error *err)
-{
-    (void)err;
-    struct statistics *statistics = context;
-    statistics->band = band;
-    statistics->first = first;
-    statistics->n = n;
-    pool_share(statistics->lane, take_statistics, statistics,
-               (statistics->dimension + COLUMNS - 1) / COLUMNS);
-    statistics->n_before += embeddings_n_analysed(statistics->chips, first, n);
-    return 0;
-}
-
-static bool are_finite(const double *values, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (!isfinite(values[i]))
-            return false;
-    }
-    return true;
-}
-
 static double scale_of(enum classifier_transform kind, double variance)
 {
     if (kind == CLASSIFIER_TRANSFORM_CL2N)
@@ -171,15 +40,49 @@ static double scale_of(enum classifier_transform kind, double variance)
     return variance > 0.0 ? 1.0 / (sqrt(variance) + STD_FLOOR) : 0.0;
 }
 
-/* Moves the variances towards those within the examples' classes. */
-static int learn_examples(double *variance, const struct examples *examples, struct error *err)
+/* ---- the variance within classes ---- */
+
+static const struct reference *reference_of(const struct references *references, uint32_t example)
+{
+    return references->examples != NULL ? references->examples[example] : references->chips;
+}
+
+static bool have_one(const struct references *references, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        if (reference_of(references, i) != reference_of(references, 0))
+            return false;
+    }
+    return true;
+}
+
+static void centre(struct examples *examples, const struct references *references)
+{
+    for (uint32_t i = 0; i < examples->n; i++) {
+        const double *mean = reference_of(references, i)->mean;
+        double *example = examples->vectors + (size_t)i * examples->dimension;
+        for (uint32_t d = 0; d < examples->dimension; d++)
+            example[d] -= mean[d];
+    }
+}
+
+/* p and u of the comment above. */
+struct within {
+    double share;
+    double *variance; /* owned */
+};
+
+/* Overwrites the examples. */
+static int within_init(struct within *within, struct examples *examples,
+                       const struct references *references, struct error *err)
 {
     const uint32_t dimension = examples->dimension, n_free = examples->n - examples->n_classes;
-    const double within = n_free / (n_free + WITHIN_SHARE);
     struct prototypes classes;
     double *squares = calloc(dimension, sizeof(*squares));
     if (squares == NULL)
         return error_set_nomem(err, "the variances within classes");
+    if (!have_one(references, examples->n))
+        centre(examples, references);
     int rc = prototypes_init(&classes, examples, err);
     if (rc < 0) {
         free(squares);
@@ -192,50 +95,100 @@ static int learn_examples(double *variance, const struct examples *examples, str
             squares[d] += (example[d] - mean[d]) * (example[d] - mean[d]);
     }
     for (uint32_t d = 0; d < dimension && n_free > 0; d++)
-        variance[d] += within * (squares[d] / n_free - variance[d]);
+        squares[d] /= n_free;
+    *within = (struct within){n_free / (n_free + WITHIN_SHARE), squares};
     prototypes_clear(&classes);
-    free(squares);
     return 0;
 }
 
-/* Fills mean and scale. A value that is not finite leaves its dimension's mean so. */
-static int learn(struct transform *transform, const struct examples *examples,
-                 const struct embeddings *chips, struct pool_lane *lane, struct error *err)
+/* ---- learning ---- */
+
+static bool has_statistics(enum classifier_transform kind)
+{
+    return kind == CLASSIFIER_TRANSFORM_CL2N || kind == CLASSIFIER_TRANSFORM_STANDARDISE;
+}
+
+/* Fills mean and scale. `within` of standardise only. */
+static int measure(struct transform *transform, const struct reference *reference,
+                   const struct within *within, struct error *err)
 {
     const uint32_t dimension = transform->dimension;
-    struct statistics statistics = {.lane = lane,
-                                    .chips = chips,
-                                    .dimension = dimension,
-                                    .mean = calloc(dimension, sizeof(double)),
-                                    .squares = calloc(dimension, sizeof(double))};
-    transform->mean = statistics.mean;
-    transform->scale = statistics.squares;
-    if (statistics.mean == NULL || statistics.squares == NULL)
-        return error_set_nomem(err, "the statistics of the chips");
-    int rc = embeddings_visit(chips, lane, take_band, &statistics, err);
-    if (rc < 0)
-        return rc;
-    if (!are_finite(statistics.mean, dimension))
-        return check_chips(chips, lane, err);
-    for (uint32_t d = 0; d < dimension; d++)
-        transform->scale[d] /= (double)statistics.n_before; /* the population's variance */
+    transform->mean = calloc(dimension, sizeof(double));
+    transform->scale = calloc(dimension, sizeof(double));
+    if (transform->mean == NULL || transform->scale == NULL)
+        return error_set_nomem(err, "a transform");
+    for (uint32_t d = 0; d < dimension; d++) {
+        double variance = reference_variance(reference, d);
+        if (within->share > 0.0)
+            variance += within->share * (within->variance[d] - variance);
+        transform->mean[d] = reference->mean[d];
+        transform->scale[d] = scale_of(transform->kind, variance);
+    }
+    return 0;
+}
+
+/* The examples that have the same reference as example `first`, which is the first of them. */
+static int apply_to_some(const struct transform *chips, const struct support *support,
+                         const struct references *references, const struct within *within,
+                         uint32_t first, double *out, struct error *err)
+{
+    const struct reference *reference = reference_of(references, first);
+    const uint32_t dimension = chips->dimension;
+    struct transform own = {.kind = chips->kind, .dimension = dimension};
+    const bool is_chips = reference == references->chips;
+    int rc = is_chips ? 0 : measure(&own, reference, within, err);
+    for (uint32_t i = first; i < support->n_examples && rc == 0; i++) {
+        if (reference_of(references, i) == reference)
+            transform_apply(is_chips ? chips : &own, support->embeddings + (size_t)i * dimension,
+                            out + (size_t)i * dimension);
+    }
+    transform_clear(&own);
+    return rc;
+}
+
+static bool is_first(const struct references *references, uint32_t example)
+{
+    for (uint32_t i = 0; i < example; i++) {
+        if (reference_of(references, i) == reference_of(references, example))
+            return false;
+    }
+    return true;
+}
+
+static int learn(struct transform *transform, const struct support *support,
+                 const struct references *references, struct examples *examples, struct error *err)
+{
+    struct within within = {0};
+    int rc = 0;
     if (transform->kind == CLASSIFIER_TRANSFORM_STANDARDISE)
-        rc = learn_examples(transform->scale, examples, err);
-    for (uint32_t d = 0; d < dimension; d++)
-        transform->scale[d] = scale_of(transform->kind, transform->scale[d]);
+        rc = within_init(&within, examples, references, err);
+    if (rc == 0)
+        rc = measure(transform, references->chips, &within, err);
+    for (uint32_t i = 0; i < support->n_examples && rc == 0; i++) {
+        if (is_first(references, i))
+            rc = apply_to_some(transform, support, references, &within, i, examples->vectors, err);
+    }
+    free(within.variance);
     return rc;
 }
 
 int transform_init(struct transform *transform, enum classifier_transform kind,
-                   const struct examples *examples, const struct embeddings *chips,
+                   const struct support *support, const struct references *given,
+                   struct examples *examples, const struct embeddings *chips,
                    struct pool_lane *lane, struct error *err)
 {
-    struct transform t = {.kind = kind, .dimension = chips->dimension};
-    int rc = 0;
-    if (kind == CLASSIFIER_TRANSFORM_CL2N || kind == CLASSIFIER_TRANSFORM_STANDARDISE)
-        rc = learn(&t, examples, chips, lane, err);
-    else
-        rc = check_chips(chips, lane, err);
+    const bool takes_own = has_statistics(kind) && (given == NULL || given->chips == NULL);
+    struct transform t = {.kind = kind, .dimension = chips->dimension, .has_seen = takes_own};
+    struct reference own = {0};
+    int rc = takes_own ? reference_take(&own, chips, lane, err) : 0;
+    const struct references references = {.chips = takes_own || given == NULL ? &own : given->chips,
+                                          .examples = given != NULL ? given->examples : NULL};
+    if (rc == 0 && has_statistics(kind))
+        rc = learn(&t, support, &references, examples, err);
+    for (uint32_t i = 0; i < support->n_examples && rc == 0 && !has_statistics(kind); i++)
+        transform_apply(&t, support->embeddings + (size_t)i * t.dimension,
+                        examples->vectors + (size_t)i * t.dimension);
+    reference_clear(&own);
     if (rc < 0)
         transform_clear(&t);
     else

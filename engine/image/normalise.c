@@ -95,24 +95,6 @@ int normalise_params_check(const struct normalise_params *params, struct error *
     return 0;
 }
 
-/* Keys of floats compare as the floats do (-0 just below 0); NaN is behind all. */
-static uint32_t float_key(float value)
-{
-    uint32_t bits;
-    if (isnan(value))
-        return UINT32_MAX;
-    memcpy(&bits, &value, sizeof(bits));
-    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
-static float key_float(uint32_t key)
-{
-    uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 /* All pixels, part by part. */
 struct walk {
     const struct cancel *cancel;
@@ -163,7 +145,7 @@ static uint32_t find_bucket(const uint64_t *counts, uint64_t *rank)
 static void count_lower(struct selector *selector, const struct walk *walk, uint32_t upper)
 {
     for (size_t i = walk->first; i < walk->end; i++) {
-        uint32_t key = float_key(selector->pixels[i]);
+        uint32_t key = sample_float_key(selector->pixels[i]);
         if (key >> 16 == upper)
             selector->lower[key & 0xffff]++;
     }
@@ -187,7 +169,7 @@ static double select_rank(struct selector *selector, uint64_t rank)
         selector->is_cancelled |= walk.is_cancelled;
         selector->lower_of = upper;
     }
-    return key_float(upper << 16 | find_bucket(selector->lower, &rank));
+    return sample_key_float(upper << 16 | find_bucket(selector->lower, &rank));
 }
 
 /* Hyndman and Fan's definition 7, NumPy's default, of the `n` pixels that come behind the first
@@ -301,7 +283,7 @@ static int find_order(const struct normalise_params *params, const float *pixels
     }
     while (next_part(&walk)) {
         for (size_t i = walk.first; i < walk.end; i++)
-            selector.upper[float_key(pixels[i]) >> 16]++;
+            selector.upper[sample_float_key(pixels[i]) >> 16]++;
     }
     if (params->method == NORMALISE_PERCENTILE)
         find_percentiles_of(&selector, params, out);
@@ -385,6 +367,17 @@ static int check(const struct normalise_params *params, const struct sample_rang
     return rc == 0 ? check_full_scale(full_scale, err) : rc;
 }
 
+/* The range that is stretched, the image's own being `own`. */
+static struct normalise_range given_or_own(const struct normalise_params *params,
+                                           struct normalise_range own)
+{
+    if (params->given.is_given && params->method != NORMALISE_NONE) {
+        own.low = params->given.low;
+        own.high = params->given.high;
+    }
+    return own;
+}
+
 int normalise_find_range(const struct normalise_params *params, const float *pixels, uint32_t width,
                          uint32_t height, const struct sample_range *full_scale,
                          const struct cancel *cancel, struct normalise_range *out,
@@ -407,7 +400,7 @@ int normalise_find_range(const struct normalise_params *params, const float *pix
     if (n_values > 0 && (params->method == NORMALISE_PERCENTILE || n_values < n))
         rc = find_order(params, pixels, n, n_values, cancel, &range, err);
     if (rc == 0)
-        *out = range;
+        *out = given_or_own(params, range);
     return rc;
 }
 
@@ -464,6 +457,7 @@ int normalise_find_level_range(const struct normalise_params *params, const uint
         *out = (struct normalise_range){.low = full_scale->low, .high = full_scale->high};
         break;
     }
+    *out = given_or_own(params, *out);
     return 0;
 }
 

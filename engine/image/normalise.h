@@ -32,6 +32,12 @@ struct normalise_params {
     double high;                      /* percent; default 99.5; low < high */
     enum normalise_outliers outliers; /* NORMALISE_PERCENTILE only; default NORMALISE_REPLACE */
     struct clahe_params clahe;
+    /* A range that is stretched, and not the image's own, by which its outliers are judged all the
+     * same; not with NORMALISE_NONE. */
+    struct normalise_given {
+        bool is_given;
+        double low, high;
+    } given;
 };
 
 /* percentile 0.5..99.5 without outliers, no CLAHE */

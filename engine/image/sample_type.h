@@ -3,8 +3,10 @@
 #ifndef CHIPSHOT_ENGINE_IMAGE_SAMPLE_TYPE_H
 #define CHIPSHOT_ENGINE_IMAGE_SAMPLE_TYPE_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum sample_type {
     SAMPLE_BIT, /* one bit a sample in the file; a byte, 0 or 1, in memory */
@@ -51,5 +53,23 @@ void samples_look_up(enum sample_type type, const void *samples, size_t n, const
 /* n samples as floats of the same value, rounded to the nearest where a float holds less: beyond
  * 2^24, and infinite beyond its range. */
 void samples_to_floats(enum sample_type type, const void *samples, size_t n, float *out);
+
+/* Keys of floats compare as the floats do (-0 just below 0); NaN is behind all. */
+static inline uint32_t sample_float_key(float value)
+{
+    uint32_t bits;
+    if (isnan(value))
+        return UINT32_MAX;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+static inline float sample_key_float(uint32_t key)
+{
+    uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
 
 #endif

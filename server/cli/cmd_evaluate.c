@@ -9,6 +9,7 @@
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
+#include "server/cli/evaluate_across.h"
 
 struct totals {
     double sum;
@@ -178,25 +179,6 @@ out:
     return rc;
 }
 
-static int evaluate(const char *manifest_path, const char *root,
-                    const struct embedding_choice *choice, const char *encoder_path,
-                    uint64_t n_threads, const struct evaluate_params *params, bool with_reliability,
-                    struct error *err)
-{
-    struct manifest manifest = {0};
-    float *embeddings = NULL;
-    uint32_t dimension;
-    int rc = manifest_read(manifest_path, &manifest, err);
-    if (rc == 0)
-        rc = embedding_choice_compute(choice, &manifest, root, encoder_path, n_threads, &embeddings,
-                                      &dimension, err);
-    if (rc == 0)
-        rc = score_groups(&manifest, embeddings, dimension, params, with_reliability, err);
-    free(embeddings);
-    manifest_clear(&manifest);
-    return rc;
-}
-
 static int parse_classifier(const char *distance, const char *transform,
                             struct classifier_params *out, struct error *err)
 {
@@ -214,11 +196,12 @@ static int parse_classifier(const char *distance, const char *transform,
 /* What the command line says; one a process. */
 static struct {
     const char *manifest, *root, *encoder;
-    const char *distance, *transform, *shots;
+    const char *distance, *transform, *shots, *reference;
+    bool is_across;
     uint64_t n_threads, episodes, seed;
     bool reliability, coverage;
     struct embedding_options choice;
-} given = {.shots = "5", .episodes = 20};
+} given = {.shots = "5", .episodes = 20, .reference = "auto"};
 
 static const struct command_numbers shot_numbers = {
     .name = "shots", .min = 1, .max = EVALUATE_MIN_CLASS_SIZE - 1, .n_max = EVALUATE_SHOTS_MAX};
@@ -264,6 +247,12 @@ static const struct command_option known_options[] = {
      .value.flag = &given.coverage,
      .help = "print how often intervals of class fractions cover the truth, as counted and as "
              "verified"},
+    OPTION_FLAG("across", &given.is_across,
+                "draw the examples in one group and ask in another, for all pairs"),
+    OPTION_TEXT(
+        "reference", "NAME", &given.reference,
+        "of --across, what both are measured by, as a job's: auto (default), image, "
+        "support or series;\n                           or target, the group that is asked"),
     OPTION_INPUT_SIZES(&given.choice.input_sizes),
     OPTION_ENCODING(&given.choice.encoding),
     OPTION_PRECISION(&given.choice.precision),
@@ -288,10 +277,35 @@ static const struct command description = {
         "shots of each\nclass and classifies the rest by nearest prototype; its score is "
         "the mean recall over classes.\nPrints a line a group, then the mean over groups, "
         "the worst group, and the expected calibration error\nof the probabilities (15 bins, "
-        "over all chips that were asked).",
+        "over all chips that were asked). With --across a "
+        "line a group that examples come from, and the means\nover all pairs.",
     .options = known_options,
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };
+
+static int run(const struct embedding_choice *choice, enum across_reference reference,
+               const struct evaluate_params *params, struct error *err)
+{
+    struct manifest manifest = {0};
+    struct embedding_maker *maker = NULL;
+    float *embeddings = NULL;
+    int rc = manifest_read(given.manifest, &manifest, err);
+    if (rc == 0)
+        rc = embedding_maker_create(&maker, choice, given.encoder, given.n_threads, err);
+    if (rc == 0 && given.is_across) {
+        rc = evaluate_across_groups(maker, &manifest, given.root, reference, params, err);
+    } else if (rc == 0) {
+        rc = embedding_maker_embed(maker, &manifest, given.root, &normalise_params_default,
+                                   &embeddings, err);
+        if (rc == 0)
+            rc = score_groups(&manifest, embeddings, embedding_maker_dimension(maker), params,
+                              given.reliability, err);
+    }
+    free(embeddings);
+    embedding_maker_destroy(maker);
+    manifest_clear(&manifest);
+    return rc;
+}
 
 int cmd_evaluate(int argc, char **argv)
 {
@@ -304,6 +318,7 @@ int cmd_evaluate(int argc, char **argv)
     struct coverage coverage = {0};
     struct error err = {0};
     struct embedding_choice choice;
+    enum across_reference reference;
     if (given.coverage) {
         params.watch = coverage_watch;
         params.watch_context = &coverage;
@@ -313,10 +328,9 @@ int cmd_evaluate(int argc, char **argv)
         rc = parse_shots(given.shots, &params, &err);
     if (rc == 0)
         rc = parse_classifier(given.distance, given.transform, &params.classifier, &err);
+    if (rc == 0)
+        rc = across_reference_parse(given.reference, &reference, &err);
     if (rc < 0)
         return command_fail_usage(&err);
-    return evaluate(given.manifest, given.root, &choice, given.encoder, given.n_threads, &params,
-                    given.reliability, &err) == 0
-               ? command_end_output()
-               : command_fail(&err);
+    return run(&choice, reference, &params, &err) == 0 ? command_end_output() : command_fail(&err);
 }

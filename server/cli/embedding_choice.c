@@ -219,30 +219,6 @@ static int encode(void *context, const struct image *image, const struct chip_re
                        image->info.height, rects, n, ENCODER_BATCH, NULL, out, err);
 }
 
-static int compute_encoder(const struct embedding_choice *choice, const struct manifest *manifest,
-                           const char *root, const char *encoder_path, uint64_t n_threads,
-                           float **out, uint32_t *dimension, struct error *err)
-{
-    struct session session = {0};
-    int rc = session_create(&session, encoder_path, n_threads, &choice->input_sizes,
-                            choice->encoding, choice->precision, err);
-    if (rc < 0)
-        return rc;
-    const uint32_t whole = embedder_dimension(session.embedder);
-    const struct encoder_info *info = encoder_info(session.encoder);
-    struct selection selection;
-    select_columns(choice, info, embedder_input_sizes(session.embedder)->n, &selection);
-    rc = check_selection(choice, info, err);
-    if (rc == 0)
-        rc = manifest_embed(manifest, root, encode, &session, whole, out, err);
-    if (rc == 0) {
-        keep_columns(&selection, *out, manifest->n_rows, whole);
-        *dimension = selection.dimension;
-    }
-    session_clear(&session);
-    return rc;
-}
-
 /* The mean and the standard deviation of each window's own pixels. */
 static int mean_and_std(void *context, const struct image *image, const struct chip_rect *rects,
                         uint32_t n, float *out, struct error *err)
@@ -268,20 +244,76 @@ static int mean_and_std(void *context, const struct image *image, const struct c
     return 0;
 }
 
+struct embedding_maker {
+    enum embedding_kind kind;
+    /* Of an encoder: */
+    struct session session;
+    struct selection selection;
+    uint32_t whole; /* dimension of what is not cut down */
+};
+
+int embedding_maker_create(struct embedding_maker **out, const struct embedding_choice *choice,
+                           const char *encoder_path, uint64_t n_threads, struct error *err)
+{
+    struct embedding_maker *maker = calloc(1, sizeof(*maker));
+    if (maker == NULL)
+        return error_set_nomem(err, "embeddings");
+    struct session *session = &maker->session;
+    int rc = 0;
+    maker->kind = choice->kind;
+    maker->whole = maker->selection.dimension = MEAN_STD_DIMENSION;
+    if (choice->kind == EMBEDDING_ENCODER)
+        rc = session_create(session, encoder_path, n_threads, &choice->input_sizes,
+                            choice->encoding, choice->precision, err);
+    if (rc == 0 && choice->kind == EMBEDDING_ENCODER) {
+        const struct encoder_info *info = encoder_info(session->encoder);
+        maker->whole = embedder_dimension(session->embedder);
+        select_columns(choice, info, embedder_input_sizes(session->embedder)->n, &maker->selection);
+        rc = check_selection(choice, info, err);
+    }
+    if (rc < 0)
+        embedding_maker_destroy(maker);
+    else
+        *out = maker;
+    return rc;
+}
+
+void embedding_maker_destroy(struct embedding_maker *maker)
+{
+    if (maker != NULL)
+        session_clear(&maker->session);
+    free(maker);
+}
+
+uint32_t embedding_maker_dimension(const struct embedding_maker *maker)
+{
+    return maker->selection.dimension;
+}
+
+int embedding_maker_embed(struct embedding_maker *maker, const struct manifest *manifest,
+                          const char *root, const struct normalise_params *normalise, float **out,
+                          struct error *err)
+{
+    if (maker->kind == EMBEDDING_MEAN_STD)
+        return manifest_embed(manifest, root, normalise, mean_and_std, NULL, MEAN_STD_DIMENSION,
+                              out, err);
+    int rc =
+        manifest_embed(manifest, root, normalise, encode, &maker->session, maker->whole, out, err);
+    if (rc == 0)
+        keep_columns(&maker->selection, *out, manifest->n_rows, maker->whole);
+    return rc;
+}
+
 int embedding_choice_compute(const struct embedding_choice *choice, const struct manifest *manifest,
                              const char *root, const char *encoder_path, uint64_t n_threads,
                              float **out, uint32_t *dimension, struct error *err)
 {
-    int rc = 0;
-    switch (choice->kind) {
-    case EMBEDDING_ENCODER:
-        return compute_encoder(choice, manifest, root, encoder_path, n_threads, out, dimension,
-                               err);
-    case EMBEDDING_MEAN_STD:
-        rc = manifest_embed(manifest, root, mean_and_std, NULL, MEAN_STD_DIMENSION, out, err);
-        if (rc == 0)
-            *dimension = MEAN_STD_DIMENSION;
-        return rc;
-    }
-    return error_set(err, ERROR_INVALID, "unknown embeddings");
+    struct embedding_maker *maker = NULL;
+    int rc = embedding_maker_create(&maker, choice, encoder_path, n_threads, err);
+    if (rc == 0)
+        rc = embedding_maker_embed(maker, manifest, root, &normalise_params_default, out, err);
+    if (rc == 0)
+        *dimension = embedding_maker_dimension(maker);
+    embedding_maker_destroy(maker);
+    return rc;
 }

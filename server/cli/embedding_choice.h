@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "engine/embed.h"
+#include "engine/image/normalise.h"
 #include "server/cli/manifest.h"
 
 enum embedding_kind { EMBEDDING_ENCODER, EMBEDDING_MEAN_STD };
@@ -55,5 +56,15 @@ int embedding_parse_precision(const char *text, enum precision *out, struct erro
 int embedding_choice_compute(const struct embedding_choice *choice, const struct manifest *manifest,
                              const char *root, const char *encoder_path, uint64_t n_threads,
                              float **out, uint32_t *dimension, struct error *err);
+
+/* The same bit by bit: of parts of a manifest, and with another range of grey levels. */
+struct embedding_maker;
+int embedding_maker_create(struct embedding_maker **out, const struct embedding_choice *choice,
+                           const char *encoder_path, uint64_t n_threads, struct error *err);
+void embedding_maker_destroy(struct embedding_maker *maker); /* NULL allowed */
+uint32_t embedding_maker_dimension(const struct embedding_maker *maker);
+int embedding_maker_embed(struct embedding_maker *maker, const struct manifest *manifest,
+                          const char *root, const struct normalise_params *normalise, float **out,
+                          struct error *err);
 
 #endif

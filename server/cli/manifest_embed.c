@@ -23,6 +23,7 @@ static int compare_rows(const void *a, const void *b, void *context)
 struct walk {
     const struct manifest *manifest;
     const char *root;
+    const struct normalise_params *normalise;
     chip_embeddings make;
     void *context;
     uint32_t dimension;
@@ -63,7 +64,7 @@ static int embed_image(const struct walk *walk, const size_t *order, size_t n, s
     if (snprintf(path, sizeof(path), "%s/%s", walk->root, name) >= PATH_MAX)
         return error_set(err, ERROR_INVALID, "%.100s: the path is too long", name);
     struct image image = {0};
-    int rc = session_load_image(path, &normalise_params_default, &image, NULL, err);
+    int rc = session_load_image(path, walk->normalise, &image, NULL, err);
     for (size_t first = 0; first < n && rc == 0;) {
         size_t end = first;
         while (end < n && rows[order[end]].size == rows[order[first]].size)
@@ -75,14 +76,16 @@ static int embed_image(const struct walk *walk, const size_t *order, size_t n, s
     return rc;
 }
 
-int manifest_embed(const struct manifest *manifest, const char *root, chip_embeddings make,
-                   void *context, uint32_t dimension, float **out, struct error *err)
+int manifest_embed(const struct manifest *manifest, const char *root,
+                   const struct normalise_params *normalise, chip_embeddings make, void *context,
+                   uint32_t dimension, float **out, struct error *err)
 {
     size_t n = manifest->n_rows;
     const struct manifest_row *rows = manifest->rows;
     size_t *order = calloc(n, sizeof(order[0]));
     struct walk walk = {.manifest = manifest,
                         .root = root,
+                        .normalise = normalise,
                         .make = make,
                         .context = context,
                         .dimension = dimension,

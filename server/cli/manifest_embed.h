@@ -15,7 +15,8 @@ typedef int (*chip_embeddings)(void *context, const struct image *image,
 /* Has the embeddings of all chips made; each image is decoded once. *out: n_rows x dimension, in
  * the manifest's order, malloc'd. `root` is the directory of the images. ERROR_INVALID: a row's
  * chip lies outside its image. */
-int manifest_embed(const struct manifest *manifest, const char *root, chip_embeddings make,
-                   void *context, uint32_t dimension, float **out, struct error *err);
+int manifest_embed(const struct manifest *manifest, const char *root,
+                   const struct normalise_params *normalise, chip_embeddings make, void *context,
+                   uint32_t dimension, float **out, struct error *err);
 
 #endif

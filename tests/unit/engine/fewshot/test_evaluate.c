@@ -195,6 +195,53 @@ static void numbers_of_shots_may_differ(void **state)
     free(far);
 }
 
+/* A group that is asked lies apart from the one that gives examples. Measured each by itself they
+ * are alike; with two views, the second of which is nearer, all episodes take that. */
+static void groups_are_asked_by_examples_of_another(void **state)
+{
+    (void)state;
+    enum { N = 60, TO = 45 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 3;
+    float *from = draw(class_of, N, 12.0), *to = draw(class_of, TO, 12.0);
+    float *apart = calloc((size_t)TO * DIMENSION, sizeof(float));
+    for (uint32_t i = 0; i < TO * DIMENSION; i++)
+        apart[i] = to[i] + (i % 2 == 0 ? 30.0f : -30.0f);
+    const struct embeddings of_from = {.n_chips = N, .dimension = DIMENSION, .values = from};
+    const struct embeddings of_to = {.n_chips = TO, .dimension = DIMENSION, .values = apart};
+    struct reference a = {0}, b = {0};
+    assert_int_equal(reference_take(&a, &of_from, NULL, NULL), 0);
+    assert_int_equal(reference_take(&b, &of_to, NULL, NULL), 0);
+    struct evaluate_params some = params;
+    some.classifier.transform = CLASSIFIER_TRANSFORM_STANDARDISE;
+    struct evaluate_pair pair = {.from_classes = class_of,
+                                 .to_classes = class_of,
+                                 .n_from = N,
+                                 .n_to = TO,
+                                 .n_classes = 3,
+                                 .dimension = DIMENSION,
+                                 .views = {{from, apart, &a, &b}, {from, to, &a, &a}},
+                                 .n_views = 1};
+    struct evaluate_group group;
+    assert_int_equal(evaluate_across(&some, &pair, &group, NULL, NULL), 0);
+    assert_int_equal(group.n_classes, 3);
+    assert_int_equal(group.n_chips, TO);
+    assert_true(group.score > 0.95 && group.second == 0.0);
+    /* By the other group's the chips lie somewhere else. */
+    pair.views[0].to_reference = &a;
+    assert_int_equal(evaluate_across(&some, &pair, &group, NULL, NULL), 0);
+    assert_true(group.score < 0.9);
+    pair.n_views = 2;
+    assert_int_equal(evaluate_across(&some, &pair, &group, NULL, NULL), 0);
+    assert_true(group.score > 0.95 && group.second == 1.0);
+    reference_clear(&a);
+    reference_clear(&b);
+    free(from);
+    free(to);
+    free(apart);
+}
+
 static void bad_parameters_are_refused(void **state)
 {
     (void)state;
@@ -265,6 +312,7 @@ int main(void)
         cmocka_unit_test(shots_are_drawn_without_replacement),
         cmocka_unit_test(probabilities_are_held_against_what_is_right),
         cmocka_unit_test(numbers_of_shots_may_differ),
+        cmocka_unit_test(groups_are_asked_by_examples_of_another),
         cmocka_unit_test(bad_parameters_are_refused),
         cmocka_unit_test(who_watches_sees_what_was_asked),
     };
