@@ -1,4 +1,4 @@
-/* Everything is counted first, in one walk over the chips, one over the map's cells and one over
+/* Everything is counted first, in one walk over the chips, one over the map's cells and some over
  * their neighbourhoods, and then written down class by class. */
 #include "engine/fewshot/statistics.h"
 
@@ -8,13 +8,30 @@
 
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/labels.h"
+#include "engine/fewshot/map/interface.h"
+#include "engine/fewshot/map/layout.h"
 #include "engine/fewshot/map/regions.h"
 
 enum {
-    PER_CLASS = 8,
+    PER_CLASS = 8 + 1 + STATISTIC_REGION_SIZES + 3 + 6,
     NO_CLASSES = LABEL_NOT_ANALYSED - LABEL_UNDECIDED + 1, /* labels that are no class */
     PER_NO_CLASS = 2,
 };
+
+_Static_assert((int)STATISTIC_REGION_SIZES == (int)LAYOUT_SIZES, "each size has a name");
+
+const char *const statistic_region_sizes[STATISTIC_REGION_SIZES] = {
+    "n_regions_2^00_pixels", "n_regions_2^01_pixels", "n_regions_2^02_pixels",
+    "n_regions_2^03_pixels", "n_regions_2^04_pixels", "n_regions_2^05_pixels",
+    "n_regions_2^06_pixels", "n_regions_2^07_pixels", "n_regions_2^08_pixels",
+    "n_regions_2^09_pixels", "n_regions_2^10_pixels", "n_regions_2^11_pixels",
+    "n_regions_2^12_pixels", "n_regions_2^13_pixels", "n_regions_2^14_pixels",
+    "n_regions_2^15_pixels", "n_regions_2^16_pixels", "n_regions_2^17_pixels",
+    "n_regions_2^18_pixels", "n_regions_2^19_pixels", "n_regions_2^20_pixels",
+    "n_regions_2^21_pixels", "n_regions_2^22_pixels", "n_regions_2^23_pixels",
+    "n_regions_2^24_pixels", "n_regions_2^25_pixels", "n_regions_2^26_pixels",
+    "n_regions_2^27_pixels", "n_regions_2^28_pixels", "n_regions_2^29_pixels",
+    "n_regions_2^30_pixels"};
 
 /* Chips and pixels of each label that is no class, in the order of the labels. */
 static const char *const no_class_names[NO_CLASSES][PER_NO_CLASS] = {
@@ -29,6 +46,12 @@ struct count {
     uint64_t n_regions_4, n_regions_8;
     uint64_t n_pixels;  /* of its cells */
     double probability; /* sum over its chips */
+};
+
+/* How the regions of the classes lie. */
+struct places {
+    struct layout layouts[CLASSIFIER_CLASSES_MAX];
+    struct interface interfaces[CLASSIFIER_CLASSES_MAX];
 };
 
 /* Of all labels. */
@@ -99,8 +122,9 @@ static int count_regions(const struct areas *areas, struct error *err)
     return 0;
 }
 
-/* Fills the counts (zero before). */
-static int count_areas(const struct fine_source *source, struct counts *counts, struct error *err)
+/* Fills the counts (zero before) and the places. */
+static int count_areas(const struct fine_source *source, struct counts *counts,
+                       struct places *places, struct error *err)
 {
     struct areas areas = {.n_classes = source->n_classes, .counts = counts};
     fine_map_plan(source->grid, &areas.map);
@@ -114,6 +138,10 @@ static int count_areas(const struct fine_source *source, struct counts *counts, 
     int rc = fine_map_visit_labels(source, take_row, &areas, err);
     if (rc == 0)
         rc = count_regions(&areas, err);
+    if (rc == 0)
+        rc = layout_measure(areas.labels, &areas.map, areas.n_classes, places->layouts, err);
+    if (rc == 0)
+        rc = interfaces_measure(areas.labels, &areas.map, areas.n_classes, places->interfaces, err);
     free(areas.labels);
     return rc;
 }
@@ -147,6 +175,36 @@ static void describe(struct statistics *statistics, int32_t class_index, const s
         n_regions > 0 ? area / n_regions : 0.0);
 }
 
+static void describe_layout(struct statistics *statistics, int32_t class_index,
+                            const struct layout *layout)
+{
+    add(statistics, class_index, STATISTIC_REGIONS_BORDER, (double)layout->n_border);
+    for (int i = 0; i < STATISTIC_REGION_SIZES; i++) {
+        if (layout->n_of_size[i] > 0)
+            add(statistics, class_index, statistic_region_sizes[i], (double)layout->n_of_size[i]);
+    }
+    if (isnan(layout->nn_distance_mean))
+        return;
+    add(statistics, class_index, STATISTIC_NN_DISTANCE, layout->nn_distance_mean);
+    add(statistics, class_index, STATISTIC_NN_DISTANCE_SD, layout->nn_distance_sd);
+    add(statistics, class_index, STATISTIC_NN_RATIO, layout->nn_ratio);
+}
+
+static void describe_interface(struct statistics *statistics, int32_t class_index,
+                               const struct interface *interface, uint32_t n_classes)
+{
+    if (interface->next == n_classes)
+        return;
+    add(statistics, class_index, STATISTIC_INTERFACE_NEXT, interface->next);
+    add(statistics, class_index, STATISTIC_INTERFACE_AXIS, interface->axis);
+    add(statistics, class_index, STATISTIC_INTERFACE_POSITION, interface->position);
+    add(statistics, class_index, STATISTIC_INTERFACE_TILT, interface->tilt);
+    add(statistics, class_index, STATISTIC_INTERFACE_ROUGHNESS, interface->roughness);
+    if (!isnan(interface->correlation_length))
+        add(statistics, class_index, STATISTIC_INTERFACE_CORRELATION,
+            interface->correlation_length);
+}
+
 /* Of the labels that are no class those that are there. */
 static void describe_no_classes(struct statistics *statistics, const struct counts *counts)
 {
@@ -162,8 +220,9 @@ static void describe_no_classes(struct statistics *statistics, const struct coun
 int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err)
 {
     struct counts counts = {0};
+    struct places places;
     struct statistics statistics = {0};
-    int rc = count_areas(source, &counts, err);
+    int rc = count_areas(source, &counts, &places, err);
     if (rc < 0)
         return rc;
     statistics.items = calloc((size_t)source->n_classes * PER_CLASS + NO_CLASSES * PER_NO_CLASS,
@@ -172,8 +231,11 @@ int statistics_compute(const struct fine_source *source, struct statistics *out,
         return error_set_nomem(err, "the statistics");
     count_chips(source, &counts);
     describe_no_classes(&statistics, &counts);
-    for (uint32_t k = 0; k < source->n_classes; k++)
+    for (uint32_t k = 0; k < source->n_classes; k++) {
         describe(&statistics, (int32_t)k, &counts.classes[k], counts.n_pixels);
+        describe_layout(&statistics, (int32_t)k, &places.layouts[k]);
+        describe_interface(&statistics, (int32_t)k, &places.interfaces[k], source->n_classes);
+    }
     *out = statistics;
     return 0;
 }

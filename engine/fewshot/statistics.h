@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "engine/fewshot/map/fine_map.h"
 
+enum { STATISTIC_REGION_SIZES = 31 }; /* octaves of areas in pixels */
+
 /* Of a class. Means are 0 when there is nothing to average. What is about places is read off the
  * map (fine_map.h): where windows overlap, its cells and not the chips part the image. */
 #define STATISTIC_CHIPS "n_chips"
@@ -27,6 +29,24 @@
 #define STATISTIC_MEAN_REGION_CHIPS  "mean_region_chips"
 #define STATISTIC_MEAN_REGION_PIXELS "mean_region_pixels"
 
+/* of these 8-neighbour regions: those that touch the map's edge or what was not analysed; those of
+ * 2^i up to less than 2^(i + 1) pixels, left out where there are none */
+#define STATISTIC_REGIONS_BORDER "n_regions_border"
+extern const char *const statistic_region_sizes[STATISTIC_REGION_SIZES];
+/* distance of a region's centroid to the nearest other one of the class, in pixels: mean, standard
+ * deviation, and the mean over that of points at random (layout.h); left out below two regions */
+#define STATISTIC_NN_DISTANCE    "nn_distance_mean"
+#define STATISTIC_NN_DISTANCE_SD "nn_distance_sd"
+#define STATISTIC_NN_RATIO       "nn_ratio"
+/* where the class and the one below it or to its right are layers (interface.h), else left out:
+ * that class, the axis, and in pixels where the interface lies, how rough it is and how far its
+ * heights hang together */
+#define STATISTIC_INTERFACE_NEXT        "interface_next"
+#define STATISTIC_INTERFACE_AXIS        "interface_axis"
+#define STATISTIC_INTERFACE_POSITION    "interface_position"
+#define STATISTIC_INTERFACE_TILT        "interface_tilt"
+#define STATISTIC_INTERFACE_ROUGHNESS   "interface_roughness"
+#define STATISTIC_INTERFACE_CORRELATION "interface_correlation"
 /* of the chips with a class, by their probabilities alone (class_prior.h); left out where none has
  * one. Its interval is optimistic */
 #define STATISTIC_FRACTION_ESTIMATE "fraction_estimate"
@@ -41,8 +61,9 @@
 
 enum { STATISTIC_OF_IMAGE = -1 }; /* class_index of a number about the image as a whole */
 
-/* A label, and a node of the trees of regions. */
-enum { STATISTICS_CELL_SIZE = sizeof(uint16_t) + sizeof(uint32_t) };
+/* A label, a node of the trees of regions, and what is kept of a region: as if each cell were one.
+ */
+enum { STATISTICS_CELL_SIZE = sizeof(uint16_t) + sizeof(uint32_t) + 44 };
 
 struct statistic {
     int32_t class_index;

@@ -343,6 +343,37 @@ static void bad_labels_are_refused(void **state)
     assert_int_equal(compute(below_the_reserved, probabilities, 1, 2, 2, &s, &err), ERROR_INVALID);
 }
 
+/* Two layers, the upper one with a cell of another class in it. */
+static void places_are_told_where_there_are_any(void **state)
+{
+    (void)state;
+    uint16_t labels[48];
+    float probabilities[48 * 3] = {0};
+    for (int i = 0; i < 48; i++)
+        labels[i] = i / 8 >= 3;
+    labels[9] = 2;
+    struct statistics s;
+    assert_int_equal(compute(labels, probabilities, 6, 8, 3, &s, NULL), 0);
+    assert_int_equal(count(&s, 0, STATISTIC_REGIONS_BORDER), 1);
+    assert_int_equal(count(&s, 2, STATISTIC_REGIONS_BORDER), 0);
+    assert_int_equal(count(&s, 0, "n_regions_2^08_pixels"), 1); /* 23 x 16 pixels */
+    assert_int_equal(count(&s, 2, "n_regions_2^04_pixels"), 1);
+    assert_null(statistics_find(&s, 2, "n_regions_2^05_pixels"));
+    assert_null(statistics_find(&s, 2, STATISTIC_NN_DISTANCE));
+    assert_int_equal(count(&s, 0, STATISTIC_INTERFACE_NEXT), 1);
+    assert_int_equal(count(&s, 0, STATISTIC_INTERFACE_AXIS), 0);
+    assert_true(value(&s, 0, STATISTIC_INTERFACE_POSITION) == 12);
+    assert_true(value(&s, 0, STATISTIC_INTERFACE_ROUGHNESS) == 0);
+    assert_null(statistics_find(&s, 0, STATISTIC_INTERFACE_CORRELATION));
+    assert_null(statistics_find(&s, 1, STATISTIC_INTERFACE_NEXT));
+    labels[20] = labels[40] = 2;
+    statistics_clear(&s);
+    assert_int_equal(compute(labels, probabilities, 6, 8, 3, &s, NULL), 0);
+    assert_true(value(&s, 2, STATISTIC_NN_DISTANCE) > 0);
+    assert_true(value(&s, 2, STATISTIC_NN_RATIO) > 0);
+    statistics_clear(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +386,7 @@ int main(void)
         cmocka_unit_test(a_class_may_have_chips_and_no_area),
         cmocka_unit_test(areas_add_up_to_what_the_windows_cover),
         cmocka_unit_test(bad_labels_are_refused),
+        cmocka_unit_test(places_are_told_where_there_are_any),
     };
     return test_run(tests);
 }
