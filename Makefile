@@ -43,7 +43,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
 .PHONY: all help deps deps-test check-deps run demo accuracy cases claims frontier picture study variants ablation parity bench-http bench-peers bench-dense \
-	bench-borders same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
+	bench-borders bench-rims same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -151,6 +151,10 @@ bench-click: all ## from an example more to the new labels of a 2048 x 2048 imag
 bench-borders: all ## accuracy near borders of the coarse and the fine map, on drawn scenes (2 minutes)
 	@./deps.sh borders
 	@/usr/bin/python3 tests/bench/borders.py $(BUILD)/chipshot $(OPTIONS)
+
+bench-rims: all ## what giving mixtures to one of two classes changes on real maps of CHIPSHOT_SHARED (a minute); OPTIONS='0 1' are seeds
+	@./deps.sh cases
+	@/usr/bin/python3 tests/bench/rims.py $(BUILD)/chipshot $(OPTIONS)
 
 same-results: all ## do a change's results keep their bytes? OLD=FILE is the program before it (a minute); BUT='overlay' leaves paths out
 	@$(if $(OLD),,echo "make: OLD=FILE names the program to compare with" >&2; exit 2)

@@ -1,10 +1,15 @@
-/* The steps of an analysis, in their order: classify the chips, then count what came out. */
+/* The steps of an analysis, in their order: classify the chips, look again at those that a border
+ * runs through and at those that are like no class, then count what came out. */
 #include "engine/fewshot/analysis.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/fewshot/class_prior.h"
 #include "engine/fewshot/labels.h"
+#include "engine/fewshot/space.h"
+#include "engine/fewshot/unknown.h"
 
 static int check(const struct analysis_input *input, struct error *err)
 {
@@ -38,14 +43,6 @@ static int leave_out_all(const struct analysis_input *input, struct classificati
     return 0;
 }
 
-static int classify(const struct analysis_input *input, struct pool_lane *lane,
-                    struct classification *out, struct error *err)
-{
-    if (embeddings_n_analysed(input->chips, 0, input->chips->n_chips) == 0)
-        return leave_out_all(input, out, err);
-    return classifier_run(input->classifier, input->support, input->chips, lane, out, err);
-}
-
 static int add_fractions(const struct analysis_input *input, const struct classification *chips,
                          struct statistics *statistics, struct error *err)
 {
@@ -76,14 +73,75 @@ static int describe(const struct analysis_input *input, const struct classificat
     return rc != 0 ? rc : add_fractions(input, chips, out, err);
 }
 
+/* Chips whose novelty is above the threshold are unknown; but a mixture is like neither of its
+ * classes, and known all the same. */
+static int mark_unknown(const struct analysis_input *input, const struct space *space,
+                        const bool *is_mixture, struct pool_lane *lane, struct analysis *analysis,
+                        struct error *err)
+{
+    struct classification *chips = &analysis->chips;
+    struct novelty novelty = {0};
+    int rc = novelty_compute(space, input->chips, lane, &novelty, err);
+    if (rc < 0)
+        return rc;
+    for (uint64_t i = 0; i < chips->n_chips; i++) {
+        if (chips->labels[i] < chips->n_classes && !is_mixture[i] &&
+            (double)novelty.values[i] > novelty.threshold)
+            chips->labels[i] = LABEL_UNKNOWN;
+    }
+    analysis->unknown_threshold = novelty.threshold;
+    novelty_clear(&novelty);
+    return 0;
+}
+
+/* What the classifier said stays beside what becomes of it. */
+static int look_again(const struct analysis_input *input, const struct space *space,
+                      struct pool_lane *lane, struct analysis *analysis, struct error *err)
+{
+    struct classification *chips = &analysis->chips;
+    const size_t size = chips->n_chips * sizeof(*chips->labels);
+    bool *is_mixture = input->unknown ? calloc(chips->n_chips, sizeof(*is_mixture)) : NULL;
+    chips->raw_labels = malloc(size);
+    int rc = 0;
+    if (chips->raw_labels == NULL || (input->unknown && is_mixture == NULL))
+        rc = error_set_nomem(err, "the labels of the classifier");
+    else
+        memcpy(chips->raw_labels, chips->labels, size);
+    if (rc == 0 && input->borders == BORDERS_ASSIGN)
+        rc = borders_assign(space, input->grid, input->chips, lane, chips, is_mixture,
+                            &analysis->n_assigned, err);
+    if (rc == 0 && input->unknown)
+        rc = mark_unknown(input, space, is_mixture, lane, analysis, err);
+    if (rc == 0 && memcmp(chips->raw_labels, chips->labels, size) == 0) {
+        free(chips->raw_labels);
+        chips->raw_labels = NULL;
+    }
+    free(is_mixture);
+    return rc;
+}
+
+static int tell_apart(const struct analysis_input *input, struct pool_lane *lane,
+                      struct analysis *analysis, struct error *err)
+{
+    struct space space = {0};
+    int rc = classifier_run_in(&space, input->classifier, input->support, input->chips, lane,
+                               &analysis->chips, err);
+    if (rc == 0 && (input->borders != BORDERS_OFF || input->unknown))
+        rc = look_again(input, &space, lane, analysis, err);
+    space_clear(&space);
+    return rc;
+}
+
 int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,
                  struct error *err)
 {
-    struct analysis analysis = {.mask = input->mask};
+    struct analysis analysis = {.mask = input->mask, .unknown_threshold = NAN};
     struct classification *chips = &analysis.chips;
     int rc = check(input, err);
     if (rc == 0)
-        rc = classify(input, lane, chips, err);
+        rc = embeddings_n_analysed(input->chips, 0, input->chips->n_chips) == 0
+                 ? leave_out_all(input, chips, err)
+                 : tell_apart(input, lane, &analysis, err);
     if (rc == 0)
         rc = describe(input, chips, &analysis.statistics, err);
     if (rc == 0)

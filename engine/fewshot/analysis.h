@@ -4,7 +4,10 @@
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_ANALYSIS_H
 #define CHIPSHOT_ENGINE_FEWSHOT_ANALYSIS_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
+#include "engine/fewshot/borders.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/embeddings.h"
 #include "engine/fewshot/statistics.h"
@@ -19,11 +22,15 @@ struct analysis_input {
     const struct grid *grid;
     const struct embeddings *chips; /* of the grid's chips, in their order */
     const struct mask_parts *mask;  /* why some of them are not analysed; NULL: all are */
+    enum borders borders;
+    bool unknown; /* chips that are like none of the classes get LABEL_UNKNOWN */
 };
 
 /* Owned; analysis_clear frees it. */
 struct analysis {
     struct classification chips;
+    uint64_t n_assigned;      /* by borders_assign */
+    double unknown_threshold; /* NaN: unknown chips were not looked for */
     struct statistics statistics;
     const struct mask_parts *mask; /* the input's */
 };

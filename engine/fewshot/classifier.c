@@ -8,11 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/fewshot/heads/examples.h"
 #include "engine/fewshot/heads/head.h"
 #include "engine/fewshot/heads/temperature.h"
 #include "engine/fewshot/labels.h"
-#include "engine/fewshot/transform.h"
+#include "engine/fewshot/space.h"
 #include "engine/give_way.h"
 
 enum {
@@ -83,8 +82,10 @@ int classifier_transform_parse(const char *name, enum classifier_transform *out,
 void classification_clear(struct classification *classification)
 {
     free(classification->labels);
+    free(classification->raw_labels);
     free(classification->probabilities);
     free(classification->distances);
+    free(classification->lengths);
     memset(classification, 0, sizeof(*classification));
 }
 
@@ -152,7 +153,7 @@ struct plan {
     const struct head *head;
     struct head_fit fit;
     struct pool_lane *lane;
-    struct transform transform;
+    struct space space;
     double *buffers; /* slots x HEAD_CHIPS_MAX x dimension */
     struct classification result;
     const uint8_t *skip; /* as of embeddings */
@@ -178,10 +179,11 @@ static void decide(const struct plan *plan, uint64_t chip, const double *costs)
 static void classify_chips(const struct plan *plan, uint64_t first, uint32_t n, double *buffer)
 {
     double costs[HEAD_CHIPS_MAX * CLASSIFIER_CLASSES_MAX];
-    const size_t dimension = plan->transform.dimension;
+    const size_t dimension = plan->space.transform.dimension;
     for (uint32_t i = 0; i < n; i++)
-        transform_apply(&plan->transform, plan->band + (first - plan->first + i) * dimension,
-                        buffer + i * dimension);
+        plan->result.lengths[first + i] = (float)transform_apply(
+            &plan->space.transform, plan->band + (first - plan->first + i) * dimension,
+            buffer + i * dimension);
     plan->head->score(plan->fit.model, buffer, n, costs);
     for (uint32_t i = 0; i < n; i++)
         decide(plan, first + i, costs + (size_t)i * plan->result.n_classes);
@@ -192,7 +194,8 @@ static void classify_part(void *context, uint32_t part, uint32_t slot)
     const struct plan *plan = context;
     const uint64_t first = plan->first + (uint64_t)part * PART_CHIPS, left = plan->end - first;
     const uint64_t end = first + (left < PART_CHIPS ? left : PART_CHIPS);
-    double *buffer = plan->buffers + (size_t)slot * HEAD_CHIPS_MAX * plan->transform.dimension;
+    double *buffer =
+        plan->buffers + (size_t)slot * HEAD_CHIPS_MAX * plan->space.transform.dimension;
     for (uint64_t chip = first; chip < end; chip += HEAD_CHIPS_MAX) {
         const uint64_t rest = end - chip;
         classify_chips(plan, chip, rest < HEAD_CHIPS_MAX ? (uint32_t)rest : HEAD_CHIPS_MAX, buffer);
@@ -223,8 +226,9 @@ static int allocate(struct plan *plan, const struct support *support, uint32_t n
     result->probabilities =
         calloc(result->n_chips * result->n_classes, sizeof(*result->probabilities));
     result->distances = calloc(result->n_chips, sizeof(*result->distances));
+    result->lengths = calloc(result->n_chips, sizeof(*result->lengths));
     if (plan->buffers == NULL || result->labels == NULL || result->probabilities == NULL ||
-        result->distances == NULL)
+        result->distances == NULL || result->lengths == NULL)
         return error_set_nomem(err, "the classification of the chips");
     return 0;
 }
@@ -242,7 +246,7 @@ static int ask_chips(struct plan *plan, const struct embeddings *chips, struct e
         rc = embeddings_get(chips, sample[i], embedding, err);
         if (rc < 0)
             break;
-        transform_apply(&plan->transform, embedding, plan->buffers);
+        transform_apply(&plan->space.transform, embedding, plan->buffers);
         plan->head->score(plan->fit.model, plan->buffers, 1, costs);
         nearest[i] = fmax(costs[cheapest_class(costs, n_classes)], 0.0);
     }
@@ -256,25 +260,19 @@ static int ask_chips(struct plan *plan, const struct embeddings *chips, struct e
 static int prepare(struct plan *plan, const struct classifier_params *params,
                    const struct support *support, const struct embeddings *chips, struct error *err)
 {
-    struct examples examples;
-    int rc = examples_init(&examples, support, err);
-    if (rc < 0)
-        return rc;
-    rc = transform_init(&plan->transform, params->transform, support, params->references, &examples,
-                        chips, plan->lane, err);
-    if (rc == 0 && !plan->transform.has_seen)
+    int rc = space_init(&plan->space, params, support, chips, plan->lane, err);
+    if (rc == 0 && !plan->space.transform.has_seen)
         rc = embeddings_check_chips(chips, plan->lane, err);
     if (rc == 0)
-        rc = plan->head->fit(params, &examples, &plan->fit, err);
+        rc = plan->head->fit(params, &plan->space.examples, &plan->fit, err);
     if (rc == 0 && plan->fit.temperature == 0.0)
         rc = ask_chips(plan, chips, err);
-    examples_clear(&examples);
     return rc;
 }
 
-int classifier_run(const struct classifier_params *params, const struct support *support,
-                   const struct embeddings *chips, struct pool_lane *lane,
-                   struct classification *out, struct error *err)
+int classifier_run_in(struct space *space, const struct classifier_params *params,
+                      const struct support *support, const struct embeddings *chips,
+                      struct pool_lane *lane, struct classification *out, struct error *err)
 {
     int rc = check(params, support, chips, err);
     if (rc < 0)
@@ -293,10 +291,24 @@ int classifier_run(const struct classifier_params *params, const struct support 
         out->temperature = plan.fit.temperature;
         plan.result = (struct classification){0};
     }
+    if (rc == 0) {
+        *space = plan.space;
+        plan.space = (struct space){0};
+    }
     free(plan.buffers);
-    transform_clear(&plan.transform);
+    space_clear(&plan.space);
     plan.head->free(plan.fit.model);
     classification_clear(&plan.result);
+    return rc;
+}
+
+int classifier_run(const struct classifier_params *params, const struct support *support,
+                   const struct embeddings *chips, struct pool_lane *lane,
+                   struct classification *out, struct error *err)
+{
+    struct space space = {0};
+    int rc = classifier_run_in(&space, params, support, chips, lane, out, err);
+    space_clear(&space);
     return rc;
 }
 

@@ -28,7 +28,8 @@ enum classifier_transform {
     CLASSIFIER_TRANSFORM_STANDARDISE, /* per dimension by the reference, then L2; default */
 };
 
-struct head; /* engine/fewshot/heads/head.h */
+struct head;  /* engine/fewshot/heads/head.h */
+struct space; /* engine/fewshot/space.h */
 
 /* What the transforms that look at chips measure vectors by. All borrowed. */
 struct references {
@@ -68,8 +69,11 @@ struct classification {
     double temperature;   /* the one used */
     uint16_t *labels;     /* n_chips (labels.h); classifier_run gives class indices, and
                              LABEL_NOT_ANALYSED */
+    uint16_t *raw_labels; /* n_chips: what the classifier gave, where later steps (analysis.h)
+                             changed labels; NULL: these are it */
     float *probabilities; /* n_chips x n_classes: softmax over -distance / temperature */
     float *distances;     /* n_chips: the label's cost (head.h), at least 0 */
+    float *lengths;       /* n_chips: what transform_apply returned; not stored */
 };
 
 void classification_clear(struct classification *classification);
@@ -90,6 +94,11 @@ void classification_clear(struct classification *classification);
 int classifier_run(const struct classifier_params *params, const struct support *support,
                    const struct embeddings *chips, struct pool_lane *lane,
                    struct classification *out, struct error *err);
+/* The same, and *space is what the chips were told apart in, for steps that come after. Released
+ * with space_clear; the support is borrowed until then. */
+int classifier_run_in(struct space *space, const struct classifier_params *params,
+                      const struct support *support, const struct embeddings *chips,
+                      struct pool_lane *lane, struct classification *out, struct error *err);
 
 /* Probability of a chip's label, and its margin: that minus the runner-up's. Both are within 0..1,
  * and 0 where the label is no class. */

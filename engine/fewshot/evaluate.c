@@ -9,9 +9,13 @@
 #include <string.h>
 
 #include "engine/fewshot/drift.h"
+#include "engine/fewshot/space.h"
+#include "engine/fewshot/unknown.h"
 #include "engine/random.h"
 
 enum { EPISODES_MAX = 100000 };
+
+static const uint32_t NO_CLASS = UINT32_MAX;
 
 /* The chips of the classes that are large enough, class after class. */
 struct members {
@@ -167,21 +171,24 @@ struct asked {
     uint32_t n_second; /* episodes that were asked by the second view */
 };
 
-static void take_examples(const struct members *from, const float *embeddings, uint32_t dimension,
-                          struct episode *episode, struct support *out)
+/* The shots of all classes but `left_out`, those after which move up. */
+static struct support take_examples(const struct members *from, const float *embeddings,
+                                    uint32_t dimension, uint32_t left_out, struct episode *episode)
 {
-    uint32_t n_examples = 0;
+    struct support support = {
+        .embeddings = episode->embeddings, .class_of = episode->class_of, .dimension = dimension};
     for (uint32_t k = 0; k < from->n_classes; k++) {
+        if (k == left_out)
+            continue;
         for (uint32_t i = 0; i < episode->shots[k]; i++) {
             uint32_t chip = from->chips[from->begin[k] + i];
-            memcpy(episode->embeddings + (size_t)n_examples * dimension,
+            memcpy(episode->embeddings + (size_t)support.n_examples * dimension,
                    embeddings + (size_t)chip * dimension, dimension * sizeof(*embeddings));
-            episode->class_of[n_examples] = k;
-            episode->references[n_examples++] = NULL;
+            episode->class_of[support.n_examples++] = support.n_classes;
         }
+        support.n_classes++;
     }
-    *out = (struct support){episode->embeddings, episode->class_of, n_examples, from->n_classes,
-                            dimension};
+    return support;
 }
 
 /* One view of a pair, ready to be classified by. */
@@ -197,7 +204,7 @@ static void look(const struct evaluate_params *params, const struct asked *asked
 {
     const struct evaluate_pair *pair = asked->pair;
     const struct evaluate_view *seen = &pair->views[view];
-    take_examples(asked->from, seen->from, pair->dimension, episode, &out->support);
+    out->support = take_examples(asked->from, seen->from, pair->dimension, NO_CLASS, episode);
     for (uint32_t i = 0; i < out->support.n_examples; i++)
         episode->references[i] = seen->from_reference;
     out->chips = (struct embeddings){
@@ -264,39 +271,56 @@ static void summarise(const double *scores, uint32_t n_scores, struct evaluate_g
     out->spread = n_scores > 1 ? sqrt(squares / (n_scores - 1)) : 0.0;
 }
 
+static int episode_init(struct episode *episode, uint32_t n_classes, uint32_t n_asked,
+                        uint32_t dimension, struct error *err)
+{
+    const size_t n_examples = (size_t)n_classes * EVALUATE_MIN_CLASS_SIZE;
+    episode->embeddings = calloc(n_examples * dimension, sizeof(float));
+    episode->class_of = calloc(n_examples, sizeof(uint32_t));
+    episode->references = calloc(n_examples, sizeof(struct reference *));
+    episode->truths = calloc((size_t)n_asked + 1, sizeof(uint32_t));
+    return episode->embeddings == NULL || episode->class_of == NULL ||
+                   episode->references == NULL || episode->truths == NULL
+               ? error_set_nomem(err, "an episode's support set")
+               : 0;
+}
+
+static void episode_clear(struct episode *episode)
+{
+    free(episode->embeddings);
+    free(episode->class_of);
+    free(episode->references);
+    free(episode->truths);
+}
+
+static void episode_draw(struct episode *episode, const struct evaluate_params *params,
+                         uint32_t index, struct members *from)
+{
+    struct random random;
+    episode->index = index;
+    random_seed(&random, params->seed, index);
+    for (uint32_t k = 0; k < from->n_classes; k++)
+        episode->shots[k] = params->shots[(k + index) % params->n_shots];
+    draw_shots(from, episode, &random);
+}
+
 static int score_episodes(const struct evaluate_params *params, struct members *from,
                           struct asked *asked, struct evaluate_group *out,
                           struct evaluate_calibration *calibration, struct error *err)
 {
-    const size_t n_examples = (size_t)from->n_classes * EVALUATE_MIN_CLASS_SIZE;
     const struct evaluate_pair *pair = asked->pair;
-    struct episode episode = {.embeddings = calloc(n_examples * pair->dimension, sizeof(float)),
-                              .class_of = calloc(n_examples, sizeof(uint32_t)),
-                              .references = calloc(n_examples, sizeof(struct reference *)),
-                              .truths = calloc((size_t)pair->n_to + 1, sizeof(uint32_t))};
+    struct episode episode = {.embeddings = NULL};
     double *scores = calloc(params->episodes, sizeof(*scores));
-    int rc = 0;
-    if (episode.embeddings == NULL || episode.class_of == NULL || episode.references == NULL ||
-        episode.truths == NULL || scores == NULL) {
-        rc = error_set_nomem(err, "an episode's support set");
-        goto out;
-    }
+    int rc = scores == NULL
+                 ? error_set_nomem(err, "the scores of a group")
+                 : episode_init(&episode, from->n_classes, pair->n_to, pair->dimension, err);
     for (uint32_t e = 0; e < params->episodes && rc == 0; e++) {
-        struct random random;
-        episode.index = e;
-        random_seed(&random, params->seed, e);
-        for (uint32_t k = 0; k < from->n_classes; k++)
-            episode.shots[k] = params->shots[(k + e) % params->n_shots];
-        draw_shots(from, &episode, &random);
+        episode_draw(&episode, params, e, from);
         rc = score_episode(params, asked, &episode, &scores[e], calibration, err);
     }
     if (rc == 0)
         summarise(scores, params->episodes, out);
-out:
-    free(episode.embeddings);
-    free(episode.class_of);
-    free(episode.truths);
-    free(episode.references);
+    episode_clear(&episode);
     free(scores);
     return rc;
 }
@@ -368,6 +392,175 @@ int evaluate_across(const struct evaluate_params *params, const struct evaluate_
         sizes[c] = others[c] < sizes[c] ? others[c] : sizes[c];
     if (rc == 0)
         rc = score(params, pair, sizes, false, out, calibration, err);
+    free(sizes);
+    return rc;
+}
+
+/* ---- unknown classes ---- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    const double p = *(const double *)a, q = *(const double *)b;
+    return (p > q) - (p < q);
+}
+
+double evaluate_auroc(double *positives, uint32_t n_positives, double *negatives,
+                      uint32_t n_negatives)
+{
+    uint32_t below = 0, not_above = 0;
+    double pairs = 0.0;
+    qsort(positives, n_positives, sizeof(*positives), compare_numbers);
+    qsort(negatives, n_negatives, sizeof(*negatives), compare_numbers);
+    for (uint32_t i = 0; i < n_positives; i++) {
+        while (below < n_negatives && negatives[below] < positives[i])
+            below++;
+        while (not_above < n_negatives && negatives[not_above] <= positives[i])
+            not_above++;
+        pairs += 0.5 * below + 0.5 * not_above;
+    }
+    return n_positives > 0 && n_negatives > 0 ? pairs / n_positives / n_negatives : NAN;
+}
+
+/* What is known of the chips of a group, in an episode with a class left out. */
+struct answers {
+    struct novelty novelty;
+    struct classification chips; /* none where one class is left, which leaves nothing to tell */
+};
+
+static int ask(const struct evaluate_params *params, const struct support *support,
+               const struct embeddings *chips, struct answers *out, struct error *err)
+{
+    struct space space = {0};
+    int rc = support->n_classes < 2
+                 ? space_init(&space, &params->classifier, support, chips, NULL, err)
+                 : classifier_run_in(&space, &params->classifier, support, chips, NULL, &out->chips,
+                                     err);
+    if (rc == 0)
+        rc = novelty_compute(&space, chips, NULL, &out->novelty, err);
+    space_clear(&space);
+    return rc;
+}
+
+/* Chips that were not shown, of a class left out and of the others. */
+struct sides {
+    double *values[2]; /* [1]: of the class left out */
+    uint32_t n[2];
+};
+
+static void split(const struct members *members, const struct episode *episode, uint32_t left_out,
+                  const struct answers *answers, bool by_novelty, struct sides *sides)
+{
+    sides->n[0] = sides->n[1] = 0;
+    for (uint32_t k = 0; k < members->n_classes; k++) {
+        const int side = k == left_out;
+        for (uint32_t i = members->begin[k] + episode->shots[k]; i < members->begin[k + 1]; i++) {
+            const uint32_t chip = members->chips[i];
+            sides->values[side][sides->n[side]++] =
+                by_novelty ? (double)answers->novelty.values[chip]
+                           : 1.0 - (double)classification_probability(&answers->chips, chip);
+        }
+    }
+}
+
+static double share_above(const double *values, uint32_t n, double threshold)
+{
+    uint32_t above = 0;
+    for (uint32_t i = 0; i < n; i++)
+        above += values[i] > threshold;
+    return (double)above / n;
+}
+
+/* Adds one episode with one class left out. */
+static void add_answers(const struct members *members, const struct episode *episode,
+                        uint32_t left_out, const struct answers *answers, struct sides *sides,
+                        struct evaluate_unknown *sums)
+{
+    const double threshold = answers->novelty.threshold;
+    split(members, episode, left_out, answers, true, sides);
+    sums->novelty += evaluate_auroc(sides->values[1], sides->n[1], sides->values[0], sides->n[0]);
+    sums->known_unknown += share_above(sides->values[0], sides->n[0], threshold);
+    sums->unknown_unknown += share_above(sides->values[1], sides->n[1], threshold);
+    if (answers->chips.labels == NULL) {
+        sums->probability = NAN;
+        return;
+    }
+    split(members, episode, left_out, answers, false, sides);
+    sums->probability +=
+        evaluate_auroc(sides->values[1], sides->n[1], sides->values[0], sides->n[0]);
+}
+
+static int leave_out(const struct evaluate_params *params, struct members *members,
+                     const struct embeddings *chips, struct episode *episode, struct sides *sides,
+                     struct evaluate_unknown *sums, struct error *err)
+{
+    int rc = 0;
+    for (uint32_t e = 0; e < params->episodes && rc == 0; e++) {
+        episode_draw(episode, params, e, members);
+        for (uint32_t k = 0; k < members->n_classes && rc == 0; k++) {
+            const struct support support =
+                take_examples(members, chips->values, chips->dimension, k, episode);
+            struct answers answers = {0};
+            rc = ask(params, &support, chips, &answers, err);
+            if (rc == 0)
+                add_answers(members, episode, k, &answers, sides, sums);
+            novelty_clear(&answers.novelty);
+            classification_clear(&answers.chips);
+        }
+    }
+    return rc;
+}
+
+static int score_unknown(const struct evaluate_params *params, struct members *members,
+                         const struct embeddings *chips, struct evaluate_unknown *out,
+                         struct error *err)
+{
+    const uint32_t n_chips = (uint32_t)chips->n_chips;
+    const double n = (double)params->episodes * members->n_classes;
+    struct episode episode = {.embeddings = NULL};
+    struct evaluate_unknown sums = {.n_classes = members->n_classes};
+    double *values = calloc(n_chips, 2 * sizeof(*values));
+    struct sides sides = {.values = {values, values + n_chips}};
+    int rc = values == NULL
+                 ? error_set_nomem(err, "the chips of a group")
+                 : episode_init(&episode, members->n_classes, n_chips, chips->dimension, err);
+    if (rc == 0)
+        rc = leave_out(params, members, chips, &episode, &sides, &sums, err);
+    if (rc == 0)
+        *out = (struct evaluate_unknown){.n_classes = sums.n_classes,
+                                         .novelty = sums.novelty / n,
+                                         .probability = sums.probability / n,
+                                         .known_unknown = sums.known_unknown / n,
+                                         .unknown_unknown = sums.unknown_unknown / n};
+    episode_clear(&episode);
+    free(values);
+    return rc;
+}
+
+int evaluate_unknown(const struct evaluate_params *params, const float *embeddings,
+                     const uint32_t *class_of, uint32_t n_chips, uint32_t n_classes,
+                     uint32_t dimension, struct evaluate_unknown *out, struct error *err)
+{
+    const struct embeddings chips = {
+        .n_chips = n_chips, .dimension = dimension, .values = embeddings};
+    struct members members = {0};
+    uint32_t *sizes = calloc((size_t)n_classes + 1, sizeof(*sizes));
+    int rc = sizes == NULL ? error_set_nomem(err, "the chips of a group") : 0;
+    if (rc == 0)
+        rc = check_params(params, err);
+    if (rc == 0)
+        rc = count_classes(class_of, n_chips, n_classes, sizes, err);
+    if (rc == 0)
+        rc = members_init(&members, class_of, n_chips, sizes, n_classes, err);
+    struct evaluate_unknown result = {.n_classes = members.n_classes,
+                                      .novelty = NAN,
+                                      .probability = NAN,
+                                      .known_unknown = NAN,
+                                      .unknown_unknown = NAN};
+    if (rc == 0 && members.n_classes >= 2)
+        rc = score_unknown(params, &members, &chips, &result, err);
+    if (rc == 0)
+        *out = result;
+    free(members.chips);
     free(sizes);
     return rc;
 }

@@ -55,6 +55,16 @@ struct evaluate_calibration {
     double probability[EVALUATE_BINS]; /* sum */
 };
 
+/* A group with one class after the other as the one of which there are no examples. Means over the
+ * classes left out, and over the episodes of each. */
+struct evaluate_unknown {
+    uint32_t n_classes;     /* fewer than two: the group is skipped, and all below NaN */
+    double novelty;         /* area under the ROC curve of novelty (unknown.h) */
+    double probability;     /* of 1 - the greatest probability; NaN: one class was left */
+    double known_unknown;   /* share of the chips of other classes above the threshold */
+    double unknown_unknown; /* share of those of the class left out */
+};
+
 /* Expected calibration error (Guo, Pleiss, Sun, Weinberger 2017): the mean over chips of the
  * difference, within their bin, of the share that is right and the mean probability. NaN: no chip
  * was asked. */
@@ -92,5 +102,16 @@ struct evaluate_pair {
 int evaluate_across(const struct evaluate_params *params, const struct evaluate_pair *pair,
                     struct evaluate_group *out, struct evaluate_calibration *calibration,
                     struct error *err);
+
+/* The same draws of shots, of which one class's are not used. params->shots: at least
+ * UNKNOWN_EXAMPLES_MIN each (ERROR_INVALID). */
+int evaluate_unknown(const struct evaluate_params *params, const float *embeddings,
+                     const uint32_t *class_of, uint32_t n_chips, uint32_t n_classes,
+                     uint32_t dimension, struct evaluate_unknown *out, struct error *err);
+
+/* Area under the ROC curve: how often a positive is above a negative, equal ones counted half. Both
+ * are sorted. NaN: one of the two is empty. */
+double evaluate_auroc(double *positives, uint32_t n_positives, double *negatives,
+                      uint32_t n_negatives);
 
 #endif

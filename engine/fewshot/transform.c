@@ -234,7 +234,7 @@ VECTOR_CLONES static void multiply(double *values, size_t n, double factor)
         values[i] *= factor;
 }
 
-void transform_apply(const struct transform *transform, const float *in, double *out)
+double transform_apply(const struct transform *transform, const float *in, double *out)
 {
     const uint32_t dimension = transform->dimension;
     if (transform->mean != NULL) {
@@ -243,9 +243,11 @@ void transform_apply(const struct transform *transform, const float *in, double 
         for (uint32_t d = 0; d < dimension; d++)
             out[d] = in[d];
     }
-    if (transform->kind == CLASSIFIER_TRANSFORM_NONE)
-        return;
-    const double squared = sum_of_squares(out, dimension);
-    if (squared > 0.0)
-        multiply(out, dimension, 1.0 / sqrt(squared));
+    const double squared =
+        transform->kind != CLASSIFIER_TRANSFORM_NONE ? sum_of_squares(out, dimension) : 0.0;
+    if (!(squared > 0.0))
+        return 1.0;
+    const double length = sqrt(squared);
+    multiply(out, dimension, 1.0 / length);
+    return length;
 }

@@ -33,7 +33,8 @@ int transform_init(struct transform *transform, enum classifier_transform kind,
                    struct pool_lane *lane, struct error *err);
 void transform_clear(struct transform *transform);
 
-/* Both hold `dimension` values. */
-void transform_apply(const struct transform *transform, const float *in, double *out);
+/* Both hold `dimension` values. Returns what the result was divided by to have the length 1; 1
+ * where nothing is (`none`, and a vector that is zero). */
+double transform_apply(const struct transform *transform, const float *in, double *out);
 
 #endif

@@ -12,6 +12,7 @@
 #include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
 #include "engine/fewshot/analysis.h"
+#include "engine/fewshot/unknown.h"
 #include "server/cli/classify/micrograph.h"
 #include "server/cli/classify/objects_file.h"
 #include "server/cli/classify/pictures.h"
@@ -42,9 +43,12 @@ struct request {
     struct image_calibration calibration; /* read from it; CALIBRATION_NONE: the file's */
     const char *outliers;
     struct normalise_params normalise; /* read from it */
+    const char *borders_name;
+    enum borders borders; /* read from it */
     uint64_t stride;
     uint64_t n_threads;
     struct pictures_choice pictures;
+    bool unknown;
 };
 
 struct run {
@@ -52,7 +56,9 @@ struct run {
     struct support_file support;
     struct micrograph micrograph;
     struct grid grid;
-    uint8_t *skip;   /* grid_n_chips: not 0 for those that are not analysed; NULL: all are */
+    uint8_t *skip; /* grid_n_chips: not 0 for those that are not analysed; NULL: all are */
+    enum borders borders;
+    bool unknown;
     float *chips;    /* grid_n_chips x dimension */
     float *examples; /* n_examples x dimension */
     uint32_t *class_of;
@@ -82,6 +88,20 @@ static int leave_out_chips(struct run *run, struct error *err)
                : mask_chips(&run->micrograph.mask, &run->grid, run->skip, &n_left_out, err);
 }
 
+static int check_examples(const struct support_file *support, struct error *err)
+{
+    uint32_t counts[CLASSIFIER_CLASSES_MAX] = {0};
+    for (uint32_t i = 0; i < support->n_examples; i++)
+        counts[support->examples[i].class_index]++;
+    for (uint32_t k = 0; k < support->n_classes; k++) {
+        if (counts[k] < UNKNOWN_EXAMPLES_MIN)
+            return error_set(err, ERROR_INVALID,
+                             "--unknown: class '%s' has %u examples, at least %d are needed",
+                             support->names[k], counts[k], UNKNOWN_EXAMPLES_MIN);
+    }
+    return 0;
+}
+
 static int load(const struct request *request, struct run *run, struct error *err)
 {
     struct grid_params params = {.stride_x = (uint32_t)request->stride,
@@ -100,6 +120,10 @@ static int load(const struct request *request, struct run *run, struct error *er
         return rc;
     if (request->calibration.unit != CALIBRATION_NONE)
         run->micrograph.image.info.calibration = request->calibration;
+    run->borders = request->borders;
+    run->unknown = request->unknown;
+    if (run->unknown && (rc = check_examples(&run->support, err)) < 0)
+        return rc;
     params.chip_width = run->support.chip_width;
     params.chip_height = run->support.chip_height;
     rc = grid_plan(&params, run->micrograph.image.info.width, run->micrograph.image.info.height,
@@ -184,6 +208,8 @@ static int classify(struct run *run, struct error *err)
         .grid = &run->grid,
         .chips = &chips,
         .mask = &run->micrograph.parts,
+        .borders = run->borders,
+        .unknown = run->unknown,
     };
     return rc == 0 ? analysis_run(&input, run->session.lane, &run->result, err) : rc;
 }
@@ -285,7 +311,7 @@ static int run_request(const struct request *request, struct error *err)
 }
 
 /* What the command line says; one a process. */
-static struct request given = {.edge = "drop", .outliers = "replace"};
+static struct request given = {.edge = "drop", .borders = BORDERS_ASSIGN, .outliers = "replace"};
 
 static const struct command_option known_options[] = {
     {.name = "image",
@@ -330,6 +356,17 @@ static const struct command_option known_options[] = {
     OPTION_INPUT_SIZES(&given.input_size),
     OPTION_ENCODING(&given.encoding_name),
     OPTION_PRECISION(&given.precision_name),
+    {.name = "borders",
+     .argument = "HOW",
+     .value.text = &given.borders_name,
+     .help = "assign (default): chips that are a mixture of two classes beside them, and not the "
+             "third\n"
+             "that they resemble, go to the one that they have more of; off"},
+    {.name = "unknown",
+     .type = COMMAND_FLAG,
+     .value.flag = &given.unknown,
+     .help =
+         "chips that are like none of the classes are called unknown: needs 5 examples a class"},
     OPTION_WORKERS(&given.n_threads),
 };
 
@@ -350,6 +387,14 @@ static int parse_pixel_size(struct error *err)
     return error_set(err, ERROR_INVALID, "--pixel-size %s", inner.message);
 }
 
+static int parse_borders(const char *name, enum borders *out, struct error *err)
+{
+    struct error inner = {0};
+    if (name == NULL || borders_parse(name, out, &inner) == 0)
+        return 0;
+    return error_set(err, ERROR_INVALID, "--%.300s", inner.message);
+}
+
 int cmd_classify(int argc, char **argv)
 {
     enum command_action action = command_parse(&description, argc, argv, NULL);
@@ -360,6 +405,7 @@ int cmd_classify(int argc, char **argv)
     if (parse_pixel_size(&err) < 0 ||
         normalise_outliers_parse(given.outliers, &given.normalise.outliers, &err) < 0 ||
         pictures_parse(&given.pictures, &err) < 0 ||
+        parse_borders(given.borders_name, &given.borders, &err) < 0 ||
         embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
         embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
         embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)

@@ -11,6 +11,8 @@
 #include "server/cli/embedding_choice.h"
 #include "server/cli/evaluate_across.h"
 
+enum report { REPORT_ACCURACY, REPORT_RELIABILITY, REPORT_UNKNOWN };
+
 struct totals {
     double sum;
     double worst;
@@ -128,55 +130,148 @@ static void print_totals(const struct totals *totals,
            evaluate_calibration_error(calibration));
 }
 
-static int score_groups(const struct manifest *manifest, const float *embeddings,
-                        uint32_t dimension, const struct evaluate_params *params,
-                        bool with_reliability, struct error *err)
+/* Takes one group. */
+typedef int (*take_group)(void *context, const struct group_rows *rows, uint32_t n_classes,
+                          uint32_t dimension, struct error *err);
+
+static int visit_groups(const struct manifest *manifest, const float *embeddings,
+                        uint32_t dimension, take_group take, void *context, struct error *err)
 {
-    size_t n = manifest->n_rows;
+    const size_t n = manifest->n_rows;
     struct numbering numbering = {0};
     struct group_rows rows = {.embeddings = calloc(n * dimension, sizeof(float)),
                               .class_of = calloc(n, sizeof(uint32_t))};
-    struct totals totals = {.worst = INFINITY};
-    struct evaluate_calibration calibration = {0};
     int rc = 0;
     if (rows.embeddings == NULL || rows.class_of == NULL)
         rc = error_set_nomem(err, "an evaluation");
     else
         rc = number_rows(manifest, &numbering, err);
-    if (rc < 0)
-        goto out;
-    printf("%-24s %8s %8s %18s %8s\n", "group", "classes", "chips", "balanced accuracy", "spread");
-    for (uint32_t group = 0; group < numbering.n_groups && rc == 0; group++) {
-        struct evaluate_group result;
+    for (uint32_t group = 0; rc == 0 && group < numbering.n_groups; group++) {
         gather(manifest, embeddings, dimension, &numbering, group, &rows);
-        rc = evaluate_group(params, rows.embeddings, rows.class_of, rows.n, numbering.n_classes,
-                            dimension, &result, &calibration, err);
-        if (rc < 0)
-            break;
-        if (isnan(result.score)) {
-            printf("%-24s %8u %8u %18s\n", rows.name, result.n_classes, rows.n, "skipped");
-            continue;
-        }
-        printf("%-24s %8u %8u %18.4f %8.4f\n", rows.name, result.n_classes, result.n_chips,
-               result.score, result.spread);
-        totals.sum += result.score;
-        totals.n_groups++;
-        totals.worst = fmin(totals.worst, result.score);
+        rc = take(context, &rows, numbering.n_classes, dimension, err);
     }
-    if (rc == 0 && totals.n_groups == 0)
-        rc = error_set(err, ERROR_INVALID, "no group has two classes with at least %d chips each",
-                       EVALUATE_MIN_CLASS_SIZE);
-    if (rc == 0 && with_reliability)
-        print_reliability(&calibration);
-    if (rc == 0 && params->watch != NULL)
-        print_coverage(params->watch_context);
-    if (rc == 0)
-        print_totals(&totals, &calibration, dimension, params);
-out:
     numbering_clear(&numbering);
     free(rows.embeddings);
     free(rows.class_of);
     return rc;
+}
+
+static int check_groups(uint32_t n_groups, struct error *err)
+{
+    return n_groups > 0 ? 0
+                        : error_set(err, ERROR_INVALID,
+                                    "no group has two classes with at least %d chips each",
+                                    EVALUATE_MIN_CLASS_SIZE);
+}
+
+/* ---- accuracy ---- */
+
+struct scoring {
+    const struct evaluate_params *params;
+    struct totals totals;
+    struct evaluate_calibration calibration;
+};
+
+static int score_group(void *context, const struct group_rows *rows, uint32_t n_classes,
+                       uint32_t dimension, struct error *err)
+{
+    struct scoring *scoring = context;
+    struct totals *totals = &scoring->totals;
+    struct evaluate_group result;
+    int rc = evaluate_group(scoring->params, rows->embeddings, rows->class_of, rows->n, n_classes,
+                            dimension, &result, &scoring->calibration, err);
+    if (rc < 0)
+        return rc;
+    if (isnan(result.score)) {
+        printf("%-24s %8u %8u %18s\n", rows->name, result.n_classes, rows->n, "skipped");
+        return 0;
+    }
+    printf("%-24s %8u %8u %18.4f %8.4f\n", rows->name, result.n_classes, result.n_chips,
+           result.score, result.spread);
+    totals->sum += result.score;
+    totals->n_groups++;
+    totals->worst = fmin(totals->worst, result.score);
+    return 0;
+}
+
+static int score_groups(const struct manifest *manifest, const float *embeddings,
+                        uint32_t dimension, const struct evaluate_params *params,
+                        enum report report, struct error *err)
+{
+    struct scoring scoring = {.params = params, .totals = {.worst = INFINITY}};
+    printf("%-24s %8s %8s %18s %8s\n", "group", "classes", "chips", "balanced accuracy", "spread");
+    int rc = visit_groups(manifest, embeddings, dimension, score_group, &scoring, err);
+    if (rc == 0)
+        rc = check_groups(scoring.totals.n_groups, err);
+    if (rc == 0 && report == REPORT_RELIABILITY)
+        print_reliability(&scoring.calibration);
+    if (rc == 0 && params->watch != NULL)
+        print_coverage(params->watch_context);
+    if (rc == 0)
+        print_totals(&scoring.totals, &scoring.calibration, dimension, params);
+    return rc;
+}
+
+/* ---- unknown classes ---- */
+
+struct unknown_scoring {
+    const struct evaluate_params *params;
+    struct evaluate_unknown sums;
+    uint32_t n_groups, n_probability;
+};
+
+static int score_unknown_group(void *context, const struct group_rows *rows, uint32_t n_classes,
+                               uint32_t dimension, struct error *err)
+{
+    struct unknown_scoring *scoring = context;
+    struct evaluate_unknown result, *sums = &scoring->sums;
+    char probability[16] = "-";
+    int rc = evaluate_unknown(scoring->params, rows->embeddings, rows->class_of, rows->n, n_classes,
+                              dimension, &result, err);
+    if (rc < 0)
+        return rc;
+    if (isnan(result.novelty)) {
+        printf("%-24s %8u %8s\n", rows->name, result.n_classes, "skipped");
+        return 0;
+    }
+    if (!isnan(result.probability)) {
+        snprintf(probability, sizeof(probability), "%.4f", result.probability);
+        sums->probability += result.probability;
+        scoring->n_probability++;
+    }
+    printf("%-24s %8u %8.4f %12s %15.4f %14.4f\n", rows->name, result.n_classes, result.novelty,
+           probability, result.known_unknown, result.unknown_unknown);
+    sums->novelty += result.novelty;
+    sums->known_unknown += result.known_unknown;
+    sums->unknown_unknown += result.unknown_unknown;
+    scoring->n_groups++;
+    return 0;
+}
+
+static int score_unknown_groups(const struct manifest *manifest, const float *embeddings,
+                                uint32_t dimension, const struct evaluate_params *params,
+                                struct error *err)
+{
+    struct unknown_scoring scoring = {.params = params};
+    const struct evaluate_unknown *sums = &scoring.sums;
+    printf("%-24s %8s %8s %12s %15s %14s\n", "group", "classes", "novelty", "probability",
+           "known, unknown", "unknown, found");
+    int rc = visit_groups(manifest, embeddings, dimension, score_unknown_group, &scoring, err);
+    if (rc == 0)
+        rc = check_groups(scoring.n_groups, err);
+    if (rc < 0)
+        return rc;
+    printf("novelty %.4f probability ", sums->novelty / scoring.n_groups);
+    if (scoring.n_probability > 0)
+        printf("%.4f", sums->probability / scoring.n_probability);
+    else
+        printf("-");
+    printf(" known %.4f found %.4f groups %u shots %u", sums->known_unknown / scoring.n_groups,
+           sums->unknown_unknown / scoring.n_groups, scoring.n_groups, params->shots[0]);
+    for (uint32_t i = 1; i < params->n_shots; i++)
+        printf(",%u", params->shots[i]);
+    printf(" episodes %u seed %llu\n", params->episodes, (unsigned long long)params->seed);
+    return 0;
 }
 
 static int parse_classifier(const char *distance, const char *transform,
@@ -200,6 +295,7 @@ static struct {
     bool is_across;
     uint64_t n_threads, episodes, seed;
     bool reliability, coverage;
+    bool unknown;
     struct embedding_options choice;
 } given = {.shots = "5", .episodes = 20, .reference = "auto"};
 
@@ -215,6 +311,17 @@ static int parse_shots(const char *text, struct evaluate_params *out, struct err
         out->shots[i] = (uint32_t)shots[i];
     out->n_shots = (uint32_t)n;
     return rc;
+}
+
+static int parse_report(enum report *out, struct error *err)
+{
+    if (given.unknown && (given.reliability || given.coverage || given.is_across))
+        return error_set(err, ERROR_INVALID,
+                         "--unknown: not together with --reliability, --coverage or --across");
+    *out = given.unknown       ? REPORT_UNKNOWN
+           : given.reliability ? REPORT_RELIABILITY
+                               : REPORT_ACCURACY;
+    return 0;
 }
 
 static const struct command_option known_options[] = {
@@ -247,6 +354,9 @@ static const struct command_option known_options[] = {
      .value.flag = &given.coverage,
      .help = "print how often intervals of class fractions cover the truth, as counted and as "
              "verified"},
+    OPTION_FLAG("unknown", &given.unknown,
+                "leave each class out in turn, give no examples of it, and ask which chips are "
+                "like no other"),
     OPTION_FLAG("across", &given.is_across,
                 "draw the examples in one group and ask in another, for all pairs"),
     OPTION_TEXT(
@@ -278,13 +388,15 @@ static const struct command description = {
         "the mean recall over classes.\nPrints a line a group, then the mean over groups, "
         "the worst group, and the expected calibration error\nof the probabilities (15 bins, "
         "over all chips that were asked). With --across a "
-        "line a group that examples come from, and the means\nover all pairs.",
+        "line a group that examples come from, and the means\nover all pairs. With --unknown the "
+        "area under the ROC curve of the novelty and of the probability,\nthe share of known "
+        "chips called unknown, and of the unknown that are found.",
     .options = known_options,
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };
 
 static int run(const struct embedding_choice *choice, enum across_reference reference,
-               const struct evaluate_params *params, struct error *err)
+               enum report report, const struct evaluate_params *params, struct error *err)
 {
     struct manifest manifest = {0};
     struct embedding_maker *maker = NULL;
@@ -297,9 +409,11 @@ static int run(const struct embedding_choice *choice, enum across_reference refe
     } else if (rc == 0) {
         rc = embedding_maker_embed(maker, &manifest, given.root, &normalise_params_default,
                                    &embeddings, err);
+        const uint32_t dimension = embedding_maker_dimension(maker);
         if (rc == 0)
-            rc = score_groups(&manifest, embeddings, embedding_maker_dimension(maker), params,
-                              given.reliability, err);
+            rc = report == REPORT_UNKNOWN
+                     ? score_unknown_groups(&manifest, embeddings, dimension, params, err)
+                     : score_groups(&manifest, embeddings, dimension, params, report, err);
     }
     free(embeddings);
     embedding_maker_destroy(maker);
@@ -319,11 +433,14 @@ int cmd_evaluate(int argc, char **argv)
     struct error err = {0};
     struct embedding_choice choice;
     enum across_reference reference;
+    enum report report = REPORT_ACCURACY;
     if (given.coverage) {
         params.watch = coverage_watch;
         params.watch_context = &coverage;
     }
     int rc = embedding_choice_parse(&given.choice, &choice, &err);
+    if (rc == 0)
+        rc = parse_report(&report, &err);
     if (rc == 0)
         rc = parse_shots(given.shots, &params, &err);
     if (rc == 0)
@@ -332,5 +449,6 @@ int cmd_evaluate(int argc, char **argv)
         rc = across_reference_parse(given.reference, &reference, &err);
     if (rc < 0)
         return command_fail_usage(&err);
-    return run(&choice, reference, &params, &err) == 0 ? command_end_output() : command_fail(&err);
+    return run(&choice, reference, report, &params, &err) == 0 ? command_end_output()
+                                                               : command_fail(&err);
 }

@@ -36,8 +36,10 @@ static void set_up(struct rig *rig)
     rig->embeddings =
         (struct embeddings){.n_chips = CHIPS, .dimension = DIMENSION, .values = rig->chips};
     rig->support = (struct support){rig->examples, class_of, EXAMPLES, CLASSES, DIMENSION};
-    rig->input = (struct analysis_input){&classifier_params_default, &rig->support, &rig->grid,
-                                         &rig->embeddings, NULL};
+    rig->input = (struct analysis_input){.classifier = &classifier_params_default,
+                                         .support = &rig->support,
+                                         .grid = &rig->grid,
+                                         .chips = &rig->embeddings};
 }
 
 static double value_of(const struct analysis *analysis, int32_t class_index, const char *name)
@@ -141,6 +143,82 @@ static void chips_that_are_not_the_grids_are_refused(void **state)
     assert_string_equal(err.message, "chips: 59, the grid has 60");
 }
 
+/* ---- later steps ---- */
+
+enum { SHOTS = 5 };
+
+static const uint32_t five_of_each[2 * SHOTS] = {0, 0, 0, 0, 0, 1, 1, 1, 1, 1};
+
+static void unknown_chips_get_a_label_of_their_own(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    static float examples[2 * SHOTS * DIMENSION];
+    struct analysis analysis;
+    set_up(&rig);
+    for (uint32_t i = 0; i < 2 * SHOTS; i++)
+        memcpy(examples + (size_t)i * DIMENSION,
+               rig.chips + (size_t)(i % SHOTS * COLUMNS + i / SHOTS * 7) * DIMENSION,
+               DIMENSION * sizeof(float));
+    for (uint32_t d = 0; d < DIMENSION; d++)
+        rig.chips[52 * DIMENSION + d] += d % 4 == 1 ? 30.0f : 0.0f;
+    rig.support = (struct support){examples, five_of_each, 2 * SHOTS, CLASSES, DIMENSION};
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    assert_null(analysis.chips.raw_labels);
+    assert_true(isnan(analysis.unknown_threshold));
+    const uint16_t said = analysis.chips.labels[52];
+    assert_true(said < CLASSES);
+    analysis_clear(&analysis);
+
+    rig.input.unknown = true;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    assert_int_equal(analysis.chips.labels[52], LABEL_UNKNOWN);
+    assert_int_equal(analysis.chips.raw_labels[52], said);
+    assert_true(analysis.unknown_threshold > 0.0);
+    double n_unknown = 0.0;
+    for (uint32_t i = 0; i < CHIPS; i++) {
+        n_unknown += analysis.chips.labels[i] == LABEL_UNKNOWN;
+        if (analysis.chips.labels[i] != LABEL_UNKNOWN)
+            assert_int_equal(analysis.chips.labels[i], analysis.chips.raw_labels[i]);
+    }
+    assert_true(value_of(&analysis, STATISTIC_OF_IMAGE, STATISTIC_UNKNOWN_CHIPS) == n_unknown);
+    analysis_clear(&analysis);
+}
+
+/* Between the halves a column that is a bit of both, of which a third class has an example. */
+static void mixtures_are_assigned_and_what_was_said_is_kept(void **state)
+{
+    (void)state;
+    static const uint32_t three[] = {0, 0, 1, 1, 2};
+    static struct rig rig;
+    static float examples[5 * DIMENSION];
+    const struct classifier_params params = {.transform = CLASSIFIER_TRANSFORM_NONE,
+                                             .temperature = 1.0};
+    struct analysis analysis;
+    set_up(&rig);
+    for (uint32_t row = 0; row < ROWS; row++) {
+        for (uint32_t d = 0; d < DIMENSION; d++)
+            rig.chips[(row * COLUMNS + 5) * DIMENSION + d] = d % 2 == 0 ? 2.4f : 0.0f;
+    }
+    memcpy(examples, rig.examples, sizeof(rig.examples));
+    for (uint32_t d = 0; d < DIMENSION; d++)
+        examples[4 * DIMENSION + d] = (d % 2 == 0 ? 2.4f : 0.0f) + (d % 5 == 0 ? 2.5f : 0.0f);
+    rig.support = (struct support){examples, three, 5, 3, DIMENSION};
+    rig.input.classifier = &params;
+    rig.input.borders = BORDERS_ASSIGN;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    double n_third = 0.0;
+    for (uint32_t i = 0; i < CHIPS; i++)
+        n_third += analysis.chips.raw_labels[i] == 2;
+    assert_true(value_of(&analysis, 2, STATISTIC_CHIPS) == n_third - ROWS);
+    assert_int_equal(analysis.n_assigned, ROWS);
+    for (uint32_t row = 0; row < ROWS; row++) {
+        assert_int_equal(analysis.chips.raw_labels[row * COLUMNS + 5], 2);
+        assert_int_equal(analysis.chips.labels[row * COLUMNS + 5], 1);
+    }
+    analysis_clear(&analysis);
+}
+
 /* ---- heads ---- */
 
 static void prototypes_are_in_the_table(void **state)
@@ -219,6 +297,8 @@ int main(void)
         cmocka_unit_test(chips_that_are_left_out_enter_nothing),
         cmocka_unit_test(an_image_that_is_left_out_has_no_classes),
         cmocka_unit_test(chips_that_are_not_the_grids_are_refused),
+        cmocka_unit_test(unknown_chips_get_a_label_of_their_own),
+        cmocka_unit_test(mixtures_are_assigned_and_what_was_said_is_kept),
         cmocka_unit_test(prototypes_are_in_the_table),
         cmocka_unit_test(any_head_classifies),
     };

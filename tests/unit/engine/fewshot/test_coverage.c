@@ -20,7 +20,12 @@ static void what_a_classifier_that_errs_does_to_fractions(void **state)
         probabilities[2 * i] = labels[i] == 0 ? 0.9F : 0.1F;
         probabilities[2 * i + 1] = 1 - probabilities[2 * i];
     }
-    const struct classification chips = {N, 2, 1.0, labels, probabilities, distances};
+    const struct classification chips = {.n_chips = N,
+                                         .n_classes = 2,
+                                         .temperature = 1.0,
+                                         .labels = labels,
+                                         .probabilities = probabilities,
+                                         .distances = distances};
     struct coverage coverage = {0};
     for (uint64_t seed = 0; seed < 40; seed++) {
         const struct evaluate_episode episode = {&chips, truths, seed};

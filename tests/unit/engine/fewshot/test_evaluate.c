@@ -302,6 +302,68 @@ static void who_watches_sees_what_was_asked(void **state)
     free(far);
 }
 
+/* ---- unknown classes ---- */
+
+static void the_area_under_the_curve_counts_pairs(void **state)
+{
+    (void)state;
+    double high[] = {3, 5, 4}, low[] = {1, 2, 0, 2}, some[] = {2, 1}, same[] = {2, 2, 1, 0};
+    assert_true(evaluate_auroc(high, 3, low, 4) == 1.0);
+    assert_true(evaluate_auroc(low, 4, high, 3) == 0.0);
+    /* 2: two equal, two below; 1: one equal, one below. */
+    assert_true(evaluate_auroc(some, 2, same, 4) == (1.0 + 2.0 + 0.5 + 1.0) / 8.0);
+    assert_true(isnan(evaluate_auroc(some, 2, same, 0)));
+    assert_true(isnan(evaluate_auroc(some, 0, same, 4)));
+}
+
+static void a_class_without_examples_is_found(void **state)
+{
+    (void)state;
+    enum { N = 120 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 3;
+    struct evaluate_unknown group;
+    float *far = draw(class_of, N, 40.0), *noise = draw(class_of, N, 0.0);
+    assert_int_equal(evaluate_unknown(&params, far, class_of, N, 3, DIMENSION, &group, NULL), 0);
+    assert_int_equal(group.n_classes, 3);
+    assert_true(group.novelty == 1.0 && group.unknown_unknown == 1.0);
+    assert_true(group.known_unknown < 0.3);
+    assert_int_equal(evaluate_unknown(&params, noise, class_of, N, 3, DIMENSION, &group, NULL), 0);
+    assert_true(fabs(group.novelty - 0.5) < 0.1 && fabs(group.probability - 0.5) < 0.1);
+    assert_true(fabs(group.known_unknown - group.unknown_unknown) < 0.1);
+    free(far);
+    free(noise);
+}
+
+/* With two classes one is left, and no probability tells anything; a single one is skipped. */
+static void one_class_may_be_left(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    uint32_t class_of[N];
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 2;
+    struct evaluate_unknown group;
+    struct error err;
+    float *far = draw(class_of, N, 40.0);
+    assert_int_equal(evaluate_unknown(&params, far, class_of, N, 2, DIMENSION, &group, NULL), 0);
+    assert_true(group.novelty == 1.0 && isnan(group.probability));
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = 0;
+    assert_int_equal(evaluate_unknown(&params, far, class_of, N, 1, DIMENSION, &group, NULL), 0);
+    assert_int_equal(group.n_classes, 1);
+    assert_true(isnan(group.novelty));
+
+    struct evaluate_params few = params;
+    few.shots[0] = 4;
+    for (uint32_t i = 0; i < N; i++)
+        class_of[i] = i % 2;
+    assert_int_equal(evaluate_unknown(&few, far, class_of, N, 2, DIMENSION, &group, &err),
+                     ERROR_INVALID);
+    free(far);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +377,9 @@ int main(void)
         cmocka_unit_test(groups_are_asked_by_examples_of_another),
         cmocka_unit_test(bad_parameters_are_refused),
         cmocka_unit_test(who_watches_sees_what_was_asked),
+        cmocka_unit_test(the_area_under_the_curve_counts_pairs),
+        cmocka_unit_test(a_class_without_examples_is_found),
+        cmocka_unit_test(one_class_may_be_left),
     };
     return test_run(tests);
 }
