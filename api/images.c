@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/job/analysis_text.h"
 #include "api/job/image_counts.h"
+#include "api/job/mask_document.h"
 #include "api/call.h"
 #include "api/image_scale.h"
 #include "api/upload.h"
@@ -12,24 +14,43 @@
 
 enum { UPDATE_TRIES = 8 /* of a change without If-Match that meets another change */ };
 
+/* What was found that may be no specimen; null when nobody has looked. */
+static json_t *mask_json(const struct db_image *image)
+{
+    struct image_look look;
+    struct mask_parts parts;
+    if (image->look == NULL ||
+        image_look_from_text(image->look, image->width, image->height, &look, NULL) < 0 ||
+        mask_parts_init(&parts, look.n_bars, 0, NULL) < 0)
+        return json_null();
+    for (uint32_t i = 0; i < look.n_bars; i++)
+        mask_parts_add_bar(&parts, &look.bars[i], MASK_PROPOSED);
+    json_t *json = json_pack("{s:o, s:I}", "proposed", mask_parts_json(&parts),
+                             "transparent_pixels", (json_int_t)look.n_missing);
+    mask_parts_clear(&parts);
+    return json;
+}
+
 static json_t *image_json(const struct db_image *image)
 {
-    char links[4][DB_ID_SIZE + 40];
+    char links[4][DB_ID_SIZE + 40], mask[DB_ID_SIZE + 40];
     static const char *const tails[] = {"", "/content", "/preview.png"};
     for (int i = 0; i < 3; i++)
         snprintf(links[i], sizeof(links[i]), "/v1/images/%s%s", image->id, tails[i]);
     snprintf(links[3], sizeof(links[3]), "/v1/projects/%s", image->project_id);
+    snprintf(mask, sizeof(mask), "/v1/images/%s/mask", image->id);
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:I, s:s,"
-        " s:{s:s, s:s, s:s, s:s}}",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:I, s:s,"
+        " s:{s:s, s:s, s:s, s:s, s:s}}",
         "id", image->id, "project_id", image->project_id, "name", image->name, "sha256",
         image->sha256, "format", image->format, "conversion", image->conversion, "width",
         (int)image->width, "height", (int)image->height, "bit_depth", (int)image->bit_depth,
         "channels", (int)image->n_channels, "byte_size", (json_int_t)image->byte_size, "pixel_size",
         image_scale_json(image), "n_outliers",
-        image->n_outliers >= 0 ? json_integer(image->n_outliers) : json_null(), "revision",
-        (json_int_t)image->revision, "created_at", image->created_at, "links", "self", links[0],
-        "content", links[1], "preview", links[2], "project", links[3]);
+        image->n_outliers >= 0 ? json_integer(image->n_outliers) : json_null(), "mask",
+        mask_json(image), "revision", (json_int_t)image->revision, "created_at", image->created_at,
+        "links", "self", links[0], "content", links[1], "preview", links[2], "mask", mask,
+        "project", links[3]);
 }
 
 /* How many pixels the range that is the default leaves out. */
@@ -45,9 +66,10 @@ static int count_outliers(const struct image_info *info, const uint32_t *counts,
 }
 
 /* Decodes the whole upload once, so that no stored image fails later. Its values are counted on the
- * way, for the jobs to come; *n_outliers: -1 where they are not. */
-static int verify(struct api_call *call, const void *data, size_t size, const char *sha256,
-                  struct image_info *info, int64_t *n_outliers, struct error *err)
+ * way, for the jobs to come, and what may be no specimen is looked for; n_outliers is -1 where they
+ * are not. */
+static int verify(struct api_call *call, const void *data, size_t size, struct image_info *info,
+                  struct db_image *image, struct error *err)
 {
     const struct image_request request = {.data = data,
                                           .size = size,
@@ -57,12 +79,14 @@ static int verify(struct api_call *call, const void *data, size_t size, const ch
     if (look.counts == NULL)
         return error_set_nomem(err, "an image's counts");
     int rc = image_scan(&request, info, &look, err);
-    *n_outliers = -1;
+    image->n_outliers = -1;
     if (rc == 0 && look.n_levels > 0) {
-        image_counts_put(call->api->cache, sha256, 0, look.counts, look.n_levels);
-        rc = count_outliers(info, look.counts, n_outliers, err);
+        image_counts_put(call->api->cache, image->sha256, 0, "", look.counts, look.n_levels);
+        rc = count_outliers(info, look.counts, &image->n_outliers, err);
     }
     free(look.counts);
+    if (rc == 0 && (image->look = image_look_to_text(&look)) == NULL)
+        rc = error_set_nomem(err, "an image");
     return rc;
 }
 
@@ -132,7 +156,7 @@ int images_upload(struct api_call *call, struct error *err)
     if (rc == 0)
         rc = upload_open(call, image.sha256, &data, &size, err);
     if (rc == 0)
-        rc = verify(call, data, size, image.sha256, &info, &image.n_outliers, err);
+        rc = verify(call, data, size, &info, &image, err);
     if (rc == 0)
         rc = fill(&image, call, &info, &given, size, err);
     if (rc == 0)

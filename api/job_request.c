@@ -232,6 +232,7 @@ int job_request_read(struct api_call *call, json_t *json, const char *project_id
     reading.params.normalise = normalise_params_default;
     reading.params.classifier = classifier_params_default;
     reading.params.encoding = ENCODING_OWN;
+    reading.params.proposals = MASK_WITH_PROPOSED;
     read_fields(&reading, json);
     check_precision(&reading);
     if (reading.support_set_id != NULL)

@@ -104,6 +104,7 @@ static const struct route_query objects_choice[] = {
 #define NO_BODY      API_BODY_NONE, ROUTE_LIMIT_NONE, NULL
 #define JSON_BODY    API_BODY_JSON, ROUTE_LIMIT_JSON, json
 #define IMAGE_BODY   API_BODY_UPLOAD, ROUTE_LIMIT_IMAGE, image_file
+#define MASK_BODY    API_BODY_UPLOAD, ROUTE_LIMIT_IMAGE, png
 #define ENCODER_BODY API_BODY_UPLOAD, ROUTE_LIMIT_ENCODER, encoder_file
 
 /* One line an operation, for the reader and for tests/check_openapi.py. Dear is what decodes an
@@ -123,6 +124,11 @@ const struct route routes[] = {
     {"PATCH", "/v1/images/{image_id}", "updateImage", images_update, CHEAP, JSON_BODY, json, NULL},
     {"DELETE", "/v1/images/{image_id}", "deleteImage", images_delete, CHEAP, NO_BODY, NULL, NULL},
     {"GET", "/v1/images/{image_id}/content", "getImageContent", image_views_content, CHEAP, NO_BODY, image_file, NULL},
+    {"GET", "/v1/images/{image_id}/mask", "getImageMask", image_masks_get, CHEAP, NO_BODY, json, NULL},
+    {"PUT", "/v1/images/{image_id}/mask", "replaceImageMask", image_masks_replace, CHEAP, JSON_BODY, json, NULL},
+    {"DELETE", "/v1/images/{image_id}/mask", "deleteImageMask", image_masks_delete, CHEAP, NO_BODY, NULL, NULL},
+    {"GET", "/v1/images/{image_id}/mask.png", "getImageMaskPicture", image_masks_get_picture, DEAR, NO_BODY, png, NULL},
+    {"PUT", "/v1/images/{image_id}/mask.png", "putImageMaskPicture", image_masks_put_picture, DEAR, MASK_BODY, json, NULL},
     {"GET", "/v1/images/{image_id}/preview.png", "getImagePreview", image_views_preview, DEAR, NO_BODY, png, preview_size},
     {"GET", "/v1/images/{image_id}/chips/{row},{column}.png", "getImageChip", image_views_chip, DEAR, NO_BODY, png, chip_size},
 

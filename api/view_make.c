@@ -79,8 +79,8 @@ static int find_counts(struct making *making, uint32_t *counts, struct error *er
     const struct image_info info = making->source.info;
     const uint32_t n_levels = sample_type_n_levels(info.type);
     const uint64_t n_samples = (uint64_t)info.width * info.height;
-    if (image_counts_get(from->cache, from->image->sha256, from->image->frame, n_samples, counts,
-                         n_levels))
+    if (image_counts_get(from->cache, from->image->sha256, from->image->frame, "", n_samples,
+                         counts, n_levels))
         return 0;
     memset(counts, 0, n_levels * sizeof(counts[0]));
     int rc = 0;
@@ -92,7 +92,7 @@ static int find_counts(struct making *making, uint32_t *counts, struct error *er
     }
     if (rc != 0)
         return rc;
-    image_counts_put(from->cache, from->image->sha256, from->image->frame, counts, n_levels);
+    image_counts_put(from->cache, from->image->sha256, from->image->frame, "", counts, n_levels);
     image_source_close(&making->source);
     return open_source(making, err);
 }

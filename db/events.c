@@ -13,6 +13,7 @@ static const char *const type_names[DB_EVENT_TYPES] = {
     [DB_EVENT_IMAGE_CREATED] = "image.created",
     [DB_EVENT_IMAGE_UPDATED] = "image.updated",
     [DB_EVENT_IMAGE_DELETED] = "image.deleted",
+    [DB_EVENT_IMAGE_MASK_UPDATED] = "image.mask_updated",
     [DB_EVENT_SUPPORT_SET_CREATED] = "support_set.created",
     [DB_EVENT_SUPPORT_SET_UPDATED] = "support_set.updated",
     [DB_EVENT_ENCODER_CREATED] = "encoder.created",
@@ -75,6 +76,25 @@ int db_event_appendv(struct db_connection *writer, const struct db_event_head *h
                        "database: events has no sequences left below %lld, which only an editor can"
                        " have used up: delete its rows with the highest sequences",
                        (long long)DB_EVENT_SEQUENCE_MAX);
+    return rc;
+}
+
+int db_event_last(struct db_connection *connection, uint64_t *out, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int rc = db_stmt_prepare(&stmt, connection, "looking for the last event",
+                             "SELECT COALESCE((SELECT sequence FROM events WHERE sequence BETWEEN 1"
+                             " AND ? ORDER BY sequence DESC LIMIT 1), 0) AS sequence",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_int(stmt, DB_EVENT_SEQUENCE_MAX);
+    rc = db_stmt_step_one(stmt, err);
+    if (rc == 0) {
+        *out = db_column_uint(stmt, "sequence", INT64_MAX);
+        rc = db_stmt_fault(stmt, err);
+    }
+    db_stmt_finish(stmt);
     return rc;
 }
 

@@ -8,7 +8,10 @@
  *     project.deleted        project      n_images (what it owned has no events of its own)
  *     image.created          image        sha256
  *     image.updated          image        revision, x_nm and y_nm, before_x_nm and before_y_nm (0:
- * not known) image.deleted          image        sha256 support_set.created    support set  version
+ *                                         not known)
+ *     image.deleted          image        sha256
+ *     image.mask_updated     image        version (of its mask)
+ *     support_set.created    support set  version
  *     support_set.updated    support set  version
  *     encoder.created        encoder      sha256, is_default
  *     encoder.updated        encoder      is_default
@@ -50,6 +53,7 @@ enum db_event_type {
     DB_EVENT_IMAGE_CREATED,
     DB_EVENT_IMAGE_UPDATED,
     DB_EVENT_IMAGE_DELETED,
+    DB_EVENT_IMAGE_MASK_UPDATED,
     DB_EVENT_SUPPORT_SET_CREATED,
     DB_EVENT_SUPPORT_SET_UPDATED,
     DB_EVENT_ENCODER_CREATED,
@@ -115,6 +119,9 @@ int db_event_appendv(struct db_connection *writer, const struct db_event_head *h
 int db_job_event(struct db_connection *writer, const char *id, enum db_event_type type,
                  const char *principal, struct error *err, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
+
+/* The sequence of the last event, in a transaction of either kind; 0: there is none. */
+int db_event_last(struct db_connection *connection, uint64_t *out, struct error *err);
 
 /* Up to `limit` (1..1000) events whose sequence is over `after`, in order. */
 int db_event_list(struct db *db, uint64_t after, uint32_t limit, struct db_event_list *out,

@@ -4,12 +4,14 @@
 #include "db/sql/connection.h"
 #include "db/events.h"
 #include "db/id.h"
+#include "db/image_masks.h"
 #include "db/page.h"
 #include "db/stored_files.h"
 
 #define COLUMNS                                                                                    \
     "id, project_id, sha256, frame, name, format, conversion, width, height, bit_depth, "          \
-    "n_channels, byte_size, pixel_size_nm, pixel_x_nm, pixel_y_nm, pixel_source, pixel_set_by, "   \
+    "n_channels, byte_size, look, pixel_size_nm, pixel_x_nm, pixel_y_nm, pixel_source, "           \
+    "pixel_set_by, "                                                                               \
     "pixel_set_at, n_outliers, revision, created_at, created_by"
 
 static void read_image(struct db_stmt *stmt, void *item)
@@ -27,6 +29,8 @@ static void read_image(struct db_stmt *stmt, void *item)
     out->bit_depth = db_column_uint32(stmt, "bit_depth");
     out->n_channels = db_column_uint32(stmt, "n_channels");
     out->byte_size = db_column_uint(stmt, "byte_size", INT64_MAX);
+    if (!db_column_is_null(stmt, "look"))
+        out->look = db_column_text(stmt, "look", DB_TEXT_MAX);
     out->pixel_size_nm = db_column_double(stmt, "pixel_size_nm");
     out->pixel_x_nm = db_column_double(stmt, "pixel_x_nm");
     out->pixel_y_nm = db_column_double(stmt, "pixel_y_nm");
@@ -76,7 +80,7 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     int rc = db_stmt_prepare(&stmt, writer, "storing an image",
                              "INSERT INTO images (" COLUMNS
                              ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-                             " ?, ?, ?, ?, ?)",
+                             " ?, ?, ?, ?, ?, ?)",
                              err);
     if (rc != 0)
         return rc;
@@ -92,6 +96,7 @@ static int insert_row(struct db_connection *writer, const struct db_image *image
     db_bind_uint(stmt, image->bit_depth);
     db_bind_uint(stmt, image->n_channels);
     db_bind_uint(stmt, image->byte_size);
+    db_bind_text(stmt, image->look);
     db_bind_double(stmt, image->pixel_size_nm);
     db_bind_double(stmt, image->pixel_x_nm);
     db_bind_double(stmt, image->pixel_y_nm);
@@ -112,6 +117,27 @@ static int append_event(struct db_connection *writer, enum db_event_type type,
     return db_event_append(writer, &head, err, "{\"sha256\":\"%s\"}", image->sha256);
 }
 
+/* Of an image that is from before anybody looked. */
+static int keep_look(struct db_connection *writer, struct db_image *found, const char *look,
+                     struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    if (found->look != NULL || look == NULL)
+        return 0;
+    found->look = strdup(look);
+    if (found->look == NULL)
+        return error_set_nomem(err, "an image");
+    found->revision++;
+    int rc =
+        db_stmt_prepare(&stmt, writer, "storing a look at an image",
+                        "UPDATE images SET look = ?, revision = revision + 1 WHERE id = ?", err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, look);
+    db_bind_text(stmt, found->id);
+    return db_stmt_run(stmt, NULL, err);
+}
+
 /* `found` becomes the image that exists already, if there is one. */
 static int insert_in(struct db_connection *writer, struct store *store, struct db_image *stored,
                      struct db_image *found, bool *existed, struct error *err)
@@ -123,6 +149,8 @@ static int insert_in(struct db_connection *writer, struct store *store, struct d
         return rc;
     rc = find_same(writer, stored, found, err);
     *existed = rc == 0;
+    if (rc == 0)
+        return keep_look(writer, found, stored->look, err);
     if (rc != ERROR_NOT_FOUND)
         return rc;
     stored->revision = 1;
@@ -337,11 +365,13 @@ static int read_deleted(struct db_connection *writer, struct db_image *image, st
 }
 
 static int delete_in(struct db_connection *writer, struct db_image *image,
-                     const struct principal *by, struct error *err)
+                     const struct principal *by, struct db_hashes *pictures, struct error *err)
 {
     struct db_stmt *stmt = NULL;
     const char *id = image->id;
     int rc = read_deleted(writer, image, err);
+    if (rc == 0)
+        rc = db_image_mask_pictures(writer, id, pictures, err);
     if (rc == 0)
         rc = require_unused(
             writer, id, "SELECT support_set_id AS user_id FROM examples WHERE image_id = ? LIMIT 1",
@@ -365,13 +395,17 @@ static int delete_once(struct db *db, struct store *store, const char *id,
 {
     struct db_connection *writer = NULL;
     struct db_image image = {.name = NULL};
+    struct db_hashes pictures = {0};
     snprintf(image.id, sizeof(image.id), "%s", id);
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, delete_in(writer, &image, by, err), err);
+    rc = db_write_end(db, delete_in(writer, &image, by, &pictures, err), err);
     if (rc == 0)
         store_collect(store, image.sha256);
+    for (size_t i = 0; i < pictures.n_items && rc == 0; i++)
+        store_collect(store, pictures.items[i]);
+    db_hashes_clear(&pictures);
     return rc;
 }
 
@@ -389,6 +423,7 @@ int db_image_delete(struct db *db, struct store *store, const char *id, const st
 void db_image_clear(struct db_image *image)
 {
     free(image->name);
+    free(image->look);
     *image = (struct db_image){0};
 }
 

@@ -17,6 +17,7 @@ struct db_image {
     uint32_t bit_depth;
     uint32_t n_channels;
     uint64_t byte_size;
+    char *look; /* what a look at all pixels told, as text that is opaque here; NULL: nobody has */
     double pixel_size_nm;          /* of a square pixel; 0: unknown, or not square */
     double pixel_x_nm, pixel_y_nm; /* its edges; 0: unknown */
     char pixel_source[16];         /* what said so: "sCAL", "pHYs", "user"; "": nothing did */
@@ -36,7 +37,8 @@ struct db_image_list {
 };
 
 /* Inserts, setting id and created_at; when the project already has an image with this sha256
- * and frame, `image` becomes that one (its own strings are freed) and *existed is set. Its file
+ * and frame, `image` becomes that one (its own strings are freed) and *existed is set; where nobody
+ * had looked at that, it takes the look of this one. Its file
  * must have been committed to the store, by a writer that still lives. ERROR_NOT_FOUND: no such
  * project. ERROR_INVALID: no such blob. */
 int db_image_insert(struct db *db, struct store *store, struct db_image *image, bool *existed,
@@ -52,7 +54,7 @@ int db_image_calibrate(struct db *db, struct db_image *image, uint64_t expected_
 /* The sum of the revisions of a job's images, which grows when one of them is changed. */
 int db_image_revisions(struct db *db, const char *job_id, uint64_t *out, struct error *err);
 /* ERROR_CONFLICT while a support set, job or result needs it; the message names what. The blob goes
- * when no other image has the same bytes. */
+ * when no other image has the same bytes, and so do the pictures of its masks. */
 int db_image_delete(struct db *db, struct store *store, const char *id, const struct principal *by,
                     struct error *err);
 

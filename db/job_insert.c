@@ -118,9 +118,9 @@ static int insert_row(struct db_connection *writer, const struct db_job *job, st
     int rc = db_stmt_prepare(
         &stmt, writer, "storing a job",
         "INSERT INTO jobs (id, project_id, support_set_id, support_set_version, encoder_id,"
-        " params, priority, state, cancel_requested, n_images, n_chips_done, n_chips_total,"
-        " attempts, created_at, created_by)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, 0, ?, 0, ?, ?)",
+        " masks_until, params, priority, state, cancel_requested, n_images, n_chips_done,"
+        " n_chips_total, attempts, created_at, created_by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, 0, ?, 0, ?, ?)",
         err);
     if (rc != 0)
         return rc;
@@ -129,6 +129,7 @@ static int insert_row(struct db_connection *writer, const struct db_job *job, st
     db_bind_text(stmt, job->support_set_id);
     db_bind_uint(stmt, job->support_set_version);
     db_bind_text(stmt, job->encoder_id);
+    db_bind_uint(stmt, job->masks_until);
     db_bind_text(stmt, job->params);
     db_bind_int(stmt, job->priority);
     db_bind_uint(stmt, job->n_images);
@@ -210,6 +211,8 @@ static int insert_new(struct db_connection *writer, struct db_job *job, uint64_t
         rc = require_support_set(writer, job, err);
     if (rc == 0)
         rc = require_encoder(writer, job, err);
+    if (rc == 0)
+        rc = db_event_last(writer, &job->masks_until, err);
     if (rc != 0)
         return rc;
     db_id_create("job_", job->id);

@@ -17,7 +17,8 @@ enum {
 };
 
 #define COLUMNS                                                                                    \
-    "id, project_id, support_set_id, support_set_version, encoder_id, params, priority, state, "   \
+    "id, project_id, support_set_id, support_set_version, encoder_id, masks_until, params, "       \
+    "priority, state, "                                                                            \
     "cancel_requested, n_images, n_results, n_chips_done, n_chips_total, attempts, n_failures, "   \
     "waiting_for, not_before_ms, error_code, error_message, created_at, started_at, finished_at, " \
     "created_by, "
@@ -112,6 +113,7 @@ static void read_job(struct db_stmt *stmt, void *item)
     out->support_set_version = db_column_uint32(stmt, "support_set_version");
     db_column_id(stmt, "encoder_id", "enc_", out->encoder_id);
     out->params = db_column_text(stmt, "params", DB_TEXT_MAX);
+    out->masks_until = db_column_uint(stmt, "masks_until", INT64_MAX);
     out->priority =
         (int32_t)db_column_int(stmt, "priority", -DB_JOB_PRIORITY_MAX, DB_JOB_PRIORITY_MAX);
     out->state = db_job_read_state(stmt, "state");

@@ -46,8 +46,9 @@ struct db_job {
     char support_set_id[DB_ID_SIZE];
     uint32_t support_set_version;
     char encoder_id[DB_ID_SIZE];
-    char *params;     /* JSON text of all parameters with defaults filled in; opaque here */
-    int32_t priority; /* -100..100 (DB_JOB_PRIORITY_MAX), higher first */
+    uint64_t masks_until; /* of images: those that came before, as db_image_mask_get takes it */
+    char *params;         /* JSON text of all parameters with defaults filled in; opaque here */
+    int32_t priority;     /* -100..100 (DB_JOB_PRIORITY_MAX), higher first */
     enum db_job_state state;
     bool cancel_requested;
     char (*image_ids)[DB_ID_SIZE]; /* n_images; NULL in a list and in what db_job_get_row gives */

@@ -5,6 +5,7 @@
 #include "db/events.h"
 #include "db/id.h"
 #include "db/page.h"
+#include "db/stored_files.h"
 #include "db/store/store.h"
 
 #define COLUMNS "id, name, description, labels, created_at, updated_at, revision, created_by"
@@ -189,39 +190,19 @@ int db_project_update(struct db *db, struct db_project *project, uint64_t expect
 
 /* ---- deleting ---- */
 
-struct hashes {
-    char (*items)[DB_SHA256_SIZE];
-    size_t n_items, n_allocated;
-};
-
-static int append_hash(struct hashes *hashes, struct db_stmt *stmt, struct error *err)
+/* The files of its images, and the pictures of their masks. */
+static int read_hashes(struct db_connection *writer, const char *id, struct db_hashes *images,
+                       struct db_hashes *pictures, struct error *err)
 {
-    if (hashes->n_items == hashes->n_allocated) {
-        size_t n = hashes->n_allocated == 0 ? 64 : hashes->n_allocated * 2;
-        void *items = reallocarray(hashes->items, n, sizeof(*hashes->items));
-        if (items == NULL)
-            return error_set_nomem(err, "the images of a project");
-        hashes->items = items;
-        hashes->n_allocated = n;
-    }
-    db_column_sha256(stmt, "sha256", hashes->items[hashes->n_items++]);
-    return db_stmt_fault(stmt, err);
-}
-
-static int read_hashes(struct db_connection *writer, const char *id, struct hashes *hashes,
-                       struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int step = 0;
-    int rc = db_stmt_prepare(&stmt, writer, "reading a project's images",
-                             "SELECT sha256 FROM images WHERE project_id = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, id);
-    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
-        rc = append_hash(hashes, stmt, err);
-    db_stmt_finish(stmt);
-    return rc != 0 ? rc : step;
+    int rc = db_hashes_read(images, writer, "reading a project's images",
+                            "SELECT sha256 FROM images WHERE project_id = ?", id, err);
+    if (rc == 0)
+        rc = db_hashes_read(pictures, writer, "reading the masks of a project's images",
+                            "SELECT DISTINCT picture_sha256 AS sha256 FROM image_masks"
+                            " WHERE picture_sha256 IS NOT NULL"
+                            " AND image_id IN (SELECT id FROM images WHERE project_id = ?)",
+                            id, err);
+    return rc;
 }
 
 static int require_idle(struct db_connection *writer, const char *id, struct error *err)
@@ -248,7 +229,7 @@ static int require_idle(struct db_connection *writer, const char *id, struct err
 }
 
 static int delete_in(struct db_connection *writer, const char *id, const struct principal *by,
-                     struct hashes *hashes, struct error *err)
+                     struct db_hashes *images, struct db_hashes *pictures, struct error *err)
 {
     const struct db_event_head head = {DB_EVENT_PROJECT_DELETED, id, id, by->id};
     struct db_stmt *stmt = NULL;
@@ -256,7 +237,7 @@ static int delete_in(struct db_connection *writer, const char *id, const struct 
     if (rc == 0)
         rc = require_idle(writer, id, err);
     if (rc == 0)
-        rc = read_hashes(writer, id, hashes, err);
+        rc = read_hashes(writer, id, images, pictures, err);
     /* All that the project owns goes with it (ON DELETE CASCADE). */
     if (rc == 0)
         rc = db_stmt_prepare(&stmt, writer, "deleting a project",
@@ -266,21 +247,24 @@ static int delete_in(struct db_connection *writer, const char *id, const struct 
     db_bind_text(stmt, id);
     rc = db_stmt_run(stmt, NULL, err);
     return rc != 0 ? rc
-                   : db_event_append(writer, &head, err, "{\"n_images\":%zu}", hashes->n_items);
+                   : db_event_append(writer, &head, err, "{\"n_images\":%zu}", images->n_items);
 }
 
 static int delete_once(struct db *db, struct store *store, const char *id,
                        const struct principal *by, struct error *err)
 {
     struct db_connection *writer = NULL;
-    struct hashes hashes = {0};
+    struct db_hashes images = {0}, pictures = {0};
     int rc = db_write_begin(db, &writer, err);
     if (rc != 0)
         return rc;
-    rc = db_write_end(db, delete_in(writer, id, by, &hashes, err), err);
-    for (size_t i = 0; rc == 0 && i < hashes.n_items; i++)
-        store_collect(store, hashes.items[i]);
-    free(hashes.items);
+    rc = db_write_end(db, delete_in(writer, id, by, &images, &pictures, err), err);
+    for (size_t i = 0; rc == 0 && i < images.n_items; i++)
+        store_collect(store, images.items[i]);
+    for (size_t i = 0; rc == 0 && i < pictures.n_items; i++)
+        store_collect(store, pictures.items[i]);
+    db_hashes_clear(&images);
+    db_hashes_clear(&pictures);
     return rc;
 }
 

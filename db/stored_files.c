@@ -1,6 +1,8 @@
 /* What rows say about files. */
 #include "db/stored_files.h"
 
+#include <stdlib.h>
+
 #include "db/sql/connection.h"
 
 int db_stored_file_is_named(struct db_connection *reader, const char *sha256, bool *out,
@@ -9,12 +11,14 @@ int db_stored_file_is_named(struct db_connection *reader, const char *sha256, bo
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, reader, "looking for rows of a file",
                              "SELECT 1 FROM images WHERE sha256 = ?"
-                             " UNION ALL SELECT 1 FROM encoders WHERE sha256 = ? LIMIT 1",
+                             " UNION ALL SELECT 1 FROM encoders WHERE sha256 = ?"
+                             " UNION ALL SELECT 1 FROM image_masks WHERE picture_sha256 = ?"
+                             " LIMIT 1",
                              err);
     if (rc != 0)
         return rc;
-    db_bind_text(stmt, sha256);
-    db_bind_text(stmt, sha256);
+    for (int i = 0; i < 3; i++)
+        db_bind_text(stmt, sha256);
     return db_stmt_run_any(stmt, out, err);
 }
 
@@ -36,6 +40,41 @@ int db_stored_file_require(struct store *store, const char *sha256, struct error
     if (rc == ERROR_NOT_FOUND)
         return error_set(err, ERROR_INVALID, "the blob %s was not committed", sha256);
     return rc;
+}
+
+static int append_hash(struct db_hashes *hashes, struct db_stmt *stmt, struct error *err)
+{
+    if (hashes->n_items == hashes->n_allocated) {
+        size_t n = hashes->n_allocated == 0 ? 64 : hashes->n_allocated * 2;
+        void *items = reallocarray(hashes->items, n, sizeof(*hashes->items));
+        if (items == NULL)
+            return error_set_nomem(err, "the names of files");
+        hashes->items = items;
+        hashes->n_allocated = n;
+    }
+    db_column_sha256(stmt, "sha256", hashes->items[hashes->n_items++]);
+    return db_stmt_fault(stmt, err);
+}
+
+int db_hashes_read(struct db_hashes *hashes, struct db_connection *connection, const char *what,
+                   const char *sql, const char *id, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    int step = 0;
+    int rc = db_stmt_prepare(&stmt, connection, what, sql, err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, id);
+    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0)
+        rc = append_hash(hashes, stmt, err);
+    db_stmt_finish(stmt);
+    return rc != 0 ? rc : step;
+}
+
+void db_hashes_clear(struct db_hashes *hashes)
+{
+    free(hashes->items);
+    *hashes = (struct db_hashes){0};
 }
 
 static int check_file(struct db_stmt *stmt, struct store *store, struct error *err)
@@ -61,7 +100,9 @@ int db_stored_files_check(struct db_connection *reader, struct store *store, str
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, reader, "checking the files",
                              "SELECT sha256, byte_size FROM images"
-                             " UNION ALL SELECT sha256, byte_size FROM encoders",
+                             " UNION ALL SELECT sha256, byte_size FROM encoders"
+                             " UNION ALL SELECT picture_sha256, picture_size FROM image_masks"
+                             " WHERE picture_sha256 IS NOT NULL",
                              err);
     while (rc == 0) {
         int step = db_stmt_step(stmt, err);

@@ -27,12 +27,24 @@ json_t *mask_parts_json(const struct mask_parts *parts)
     return list;
 }
 
+/* A mask without a name is not stored: the parts alone tell of it. */
+static int add_mask(json_t *json, const struct mask_parts *parts)
+{
+    int rc = 0;
+    if (parts->n > 0)
+        rc = json_object_set_new(json, "not_analysed", mask_parts_json(parts));
+    if (rc == 0 && (parts->version > 0 || parts->name[0] != '\0'))
+        rc = json_object_set_new(json, "mask",
+                                 json_pack("{s:I, s:s?}", "version", (json_int_t)parts->version,
+                                           "sha256", parts->name[0] != '\0' ? parts->name : NULL));
+    return rc;
+}
+
 json_t *analysis_text_json(const struct analysis *analysis)
 {
     json_t *json =
         json_pack("{s:s, s:s}", "program", CHIPSHOT_VERSION, "kernels", encoder_kernels());
-    if (json != NULL && analysis->mask != NULL && analysis->mask->n > 0 &&
-        json_object_set_new(json, "not_analysed", mask_parts_json(analysis->mask)) != 0) {
+    if (json != NULL && analysis->mask != NULL && add_mask(json, analysis->mask) != 0) {
         json_decref(json);
         json = NULL;
     }

@@ -25,7 +25,7 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     return json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f, s:s}, s:o, s:{s:s, s:s, "
-        "s:o}, s:o*, s:s, s:s}",
+        "s:o}, s:o*, s:s, s:s, s:{s:b}}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
@@ -34,7 +34,8 @@ json_t *job_params_to_json(const struct job_params *params)
         "distance", classifier_distance_name(classifier->distance), "transform",
         classifier_transform_name(classifier->transform), "temperature", temperature, "input_sizes",
         input_sizes, "encoding", encoding_name(params->encoding), "precision",
-        precision_name(params->precision));
+        precision_name(params->precision), "mask", "proposed",
+        params->proposals == MASK_WITH_PROPOSED);
 }
 
 json_t *job_params_stored_json(const char *text)
@@ -46,6 +47,8 @@ json_t *job_params_stored_json(const char *text)
     if (normalise != NULL && json_object_get(normalise, "outliers") == NULL)
         json_object_set_new(normalise, "outliers",
                             json_string(normalise_outliers_name(NORMALISE_KEEP)));
+    if (json != NULL && json_object_get(json, "mask") == NULL)
+        json_object_set_new(json, "mask", json_pack("{s:b}", "proposed", 0));
     return json;
 }
 
@@ -222,6 +225,22 @@ static void read_classifier(json_t *value, const struct json_at *at, void *conte
     json_read_object(value, at, fields, 3);
 }
 
+static void read_proposed(json_t *value, const struct json_at *at, void *context)
+{
+    enum mask_proposals *proposals = context;
+    if (json_is_boolean(value))
+        *proposals = json_is_true(value) ? MASK_WITH_PROPOSED : MASK_WITHOUT_PROPOSED;
+    else
+        json_fault(at, "must be true or false, is %s", json_type_name(value));
+}
+
+static void read_mask(json_t *value, const struct json_at *at, void *context)
+{
+    const struct json_field field =
+        json_value_field("proposed", JSON_OPTIONAL, read_proposed, context);
+    json_read_object(value, at, &field, 1);
+}
+
 void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *params,
                      enum json_presence presence)
 {
@@ -237,12 +256,14 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
                                  &params->input_sizes);
     fields[7] = json_value_field("precision", JSON_OPTIONAL, read_precision, &params->precision);
     fields[8] = json_value_field("encoding", JSON_OPTIONAL, read_encoding, &params->encoding);
+    fields[9] = json_value_field("mask", JSON_OPTIONAL, read_mask, &params->proposals);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)
 {
     struct job_params params = {.normalise = normalise_params_default,
-                                .classifier = classifier_params_default};
+                                .classifier = classifier_params_default,
+                                .proposals = MASK_WITHOUT_PROPOSED};
     params.normalise.outliers = NORMALISE_KEEP;
     json_t *json = NULL;
     struct error cause = {0};

@@ -10,6 +10,7 @@
 #include "engine/embed.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
+#include "engine/image/mask/mask_parts.h"
 #include "engine/image/normalise.h"
 
 struct job_params {
@@ -19,13 +20,15 @@ struct job_params {
     struct input_sizes input_sizes; /* filled in from the encoder; none: left out of the text */
     enum encoding encoding;         /* likewise; ENCODING_OWN until then */
     enum precision precision;
+    enum mask_proposals proposals; /* of what is left out of the images */
 };
 
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
  *  "normalise":{"method","low","high","outliers":"replace"|"keep"},"clahe":null|{"clip_limit","tiles"},
  *  "classifier":{"distance","transform","temperature":"auto"|number},
  *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
- *  "precision":"float32"|"bfloat16"|"int8"} */
+ *  "precision":"float32"|"bfloat16"|"int8",
+ *  "mask":{"proposed":true|false}} */
 json_t *job_params_to_json(const struct job_params *params);
 /* A stored text as clients see it: what its time left unsaid is said. NULL on allocation failure,
  * and when the text is no JSON. */
@@ -34,8 +37,8 @@ json_t *job_params_stored_json(const char *text);
 char *job_params_to_text(const struct job_params *params);
 /* Reads a stored text. ERROR_CORRUPT. One without input sizes, as earlier versions wrote them, has
  * none, which stands for the encoder's own; one without an encoding has chips, whatever the
- * encoder's own is, one without a precision float32, and one that says nothing of outliers keeps
- * them. */
+ * encoder's own is, one without a precision float32, one that says nothing of outliers keeps
+ * them, and one that says nothing of a mask analyses what is proposed to be left out. */
 int job_params_from_text(const char *text, struct job_params *out, struct error *err);
 
 #endif

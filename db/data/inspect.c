@@ -54,7 +54,10 @@ static int inspect_rows(struct visit *visit, struct db_connection *reader, struc
 {
     struct db_stmt *stmt = NULL;
     int rc = db_stmt_prepare(&stmt, reader, "checking the files",
-                             "SELECT sha256 FROM images UNION SELECT sha256 FROM encoders", err);
+                             "SELECT sha256 FROM images UNION SELECT sha256 FROM encoders"
+                             " UNION SELECT picture_sha256 FROM image_masks"
+                             " WHERE picture_sha256 IS NOT NULL",
+                             err);
     while (rc == 0) {
         char sha256[DB_SHA256_SIZE];
         int step = db_stmt_step(stmt, err);

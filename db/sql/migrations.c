@@ -353,6 +353,23 @@ static const struct db_migration all[] = {
      "  answer BIGINT NOT NULL," /* index of a class; -1 open, -2 none, -3 unsure */
      "  PRIMARY KEY (verification_id, chip_index));",
      DB_REFERENCES_HELD},
+    /* A job takes the masks that were there when it was made: those whose event came before. Those
+     * that are queued were made when there were none. */
+    {"what is left out of images",
+     "ALTER TABLE images ADD COLUMN look TEXT;" /* NULL: nobody has looked */
+     "CREATE TABLE image_masks ("
+     "  image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,"
+     "  version BIGINT NOT NULL,"
+     "  sequence BIGINT NOT NULL," /* of its event */
+     "  shapes TEXT NOT NULL,"
+     "  picture_sha256 TEXT," /* of the file in blobs/; NULL: none */
+     "  picture_size BIGINT NOT NULL DEFAULT 0,"
+     "  created_at TEXT NOT NULL,"
+     "  created_by TEXT NOT NULL,"
+     "  PRIMARY KEY (image_id, version));"
+     "CREATE INDEX image_masks_by_picture ON image_masks (picture_sha256);"
+     "ALTER TABLE jobs ADD COLUMN masks_until BIGINT NOT NULL DEFAULT 0;",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

@@ -87,7 +87,8 @@ static int begin_pixels(struct job_encoding *encoding, const struct store_file *
     const struct grid *grid = &encoding->image->grid;
     int rc = finish_check(encoding, err);
     if (rc == 0)
-        rc = job_pixels_decode(encoding->state, encoding->image, file, &encoding->pixels, err);
+        rc = job_pixels_decode(encoding->state, encoding->image, encoding->mask, file,
+                               &encoding->pixels, err);
     if (rc < 0)
         return rc;
     const struct chip_source source = {.pixels = encoding->pixels.pixels,
@@ -148,7 +149,7 @@ static int count_rows(struct job_encoding *encoding, const struct store_file *fi
         const uint32_t first = source->n_rows;
         rc = read_rows(encoding, file, source, err);
         if (rc == 0)
-            samples_count(&encoding->samples, NULL, first, source->n_rows, counts);
+            samples_count(&encoding->samples, encoding->mask, first, source->n_rows, counts);
     }
     job_time(encoding->state, JOB_PART_DECODE, start);
     return rc;
@@ -175,6 +176,12 @@ static void allow_rows(struct job_encoding *encoding, uint32_t n_rows)
     embed_allow(encoding->run, n_rows);
 }
 
+static void fill_rows(struct job_encoding *encoding, uint32_t first, uint32_t end)
+{
+    if (encoding->mask != NULL)
+        samples_fill(&encoding->samples, encoding->mask, first, end, encoding->fill_level);
+}
+
 static int embed_rows(struct job_encoding *encoding, const struct store_file *file,
                       struct image_source *source, struct error *err)
 {
@@ -185,8 +192,10 @@ static int embed_rows(struct job_encoding *encoding, const struct store_file *fi
         rc = wait_for_room(encoding, first, err);
         if (rc == 0)
             rc = read_rows(encoding, file, source, err);
-        if (rc == 0)
+        if (rc == 0) {
+            fill_rows(encoding, first, source->n_rows);
             allow_rows(encoding, source->n_rows);
+        }
     }
     job_time(encoding->state, JOB_PART_DECODE, start);
     return rc;
@@ -197,7 +206,9 @@ static int make_levels(struct job_encoding *encoding, const struct image_info *i
                        const uint32_t *counts, struct error *err)
 {
     const double start = clock_now_seconds();
-    encoding->levels = malloc(sample_type_n_levels(info->type) * sizeof(float));
+    const uint32_t n_levels = sample_type_n_levels(info->type);
+    encoding->fill_level = normalise_median_level(counts, n_levels);
+    encoding->levels = malloc(n_levels * sizeof(float));
     int rc = encoding->levels == NULL
                  ? error_set_nomem(err, "an image's levels")
                  : normalise_levels(&encoding->state->params.normalise, counts, info->type,
@@ -214,15 +225,18 @@ static int find_counts(struct job_encoding *encoding, const struct store_file *f
     const struct job_image *image = encoding->image;
     const struct samples *samples = &encoding->samples;
     const uint32_t n_levels = sample_type_n_levels(samples->type);
-    const uint64_t n_samples = (uint64_t)samples->width * samples->height;
-    if (image_counts_get(cache, image->row.sha256, image->row.frame, n_samples, counts, n_levels))
+    const uint64_t n_left_out = encoding->mask != NULL ? encoding->mask->n_pixels : 0;
+    const uint64_t n_samples = (uint64_t)samples->width * samples->height - n_left_out;
+    const char *mask = image->mask.parts.name;
+    if (image_counts_get(cache, image->row.sha256, image->row.frame, mask, n_samples, counts,
+                         n_levels))
         return 0;
     memset(counts, 0, n_levels * sizeof(counts[0]));
     int rc = finish_check(encoding, err); /* counts are kept */
     if (rc == 0)
         rc = count_rows(encoding, file, source, counts, err);
     if (rc == 0)
-        image_counts_put(cache, image->row.sha256, image->row.frame, counts, n_levels);
+        image_counts_put(cache, image->row.sha256, image->row.frame, mask, counts, n_levels);
     return rc;
 }
 
@@ -241,6 +255,8 @@ static int begin_rows(struct job_encoding *encoding, const struct store_file *fi
                                       .levels = encoding->levels,
                                       .image_width = grid->image_width,
                                       .n_held = is_whole ? 0 : samples->n_held};
+    if (is_there)
+        fill_rows(encoding, 0, grid->image_height);
     int rc = begin_embedding(encoding, &chips, is_there ? grid->image_height : 0, err);
     if (rc < 0 || is_there)
         return rc;
@@ -282,6 +298,10 @@ static int begin_samples(struct job_encoding *encoding, const struct store_file 
     uint32_t *counts = calloc(sample_type_n_levels(info.type), sizeof(counts[0]));
     rc = counts == NULL ? error_set_nomem(err, "an image's levels")
                         : find_counts(encoding, file, source, counts, err);
+    /* Of an image that is left out as a whole any level will do. */
+    if (rc == 0 && encoding->mask != NULL &&
+        encoding->mask->n_pixels == (uint64_t)info.width * info.height)
+        counts[0] = 1;
     if (rc == 0)
         rc = make_levels(encoding, &info, counts, err);
     free(counts);
@@ -322,11 +342,26 @@ static bool find_maps(struct job_encoding *encoding)
     return encoding->maps_were_there;
 }
 
-int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,
-                       const struct job_windows *windows, struct error *err)
+/* Draws the image's mask and finds the chips that it leaves out. */
+static int begin_mask(struct job_encoding *encoding, struct mask *mask, struct error *err)
 {
+    const struct job_image *image = encoding->image;
+    uint64_t n_left_out;
+    int rc = job_image_draw_mask(encoding->state, image, mask, err);
+    if (rc < 0)
+        return rc;
+    encoding->mask = mask;
+    encoding->skip = malloc(grid_n_chips(&image->grid));
+    return encoding->skip == NULL
+               ? error_set_nomem(err, "an image's chips")
+               : mask_chips(mask, &image->grid, encoding->skip, &n_left_out, err);
+}
+
+static int begin(struct job_encoding *out, const struct job_windows *windows, struct error *err)
+{
+    struct job_state *state = out->state;
+    struct job_image *image = out->image;
     struct store_file file = {0};
-    *out = (struct job_encoding){.state = state, .image = image};
     int rc = job_embeddings_begin(&out->embeddings, state, image, err);
     if (rc < 0 || out->embeddings.is_cached)
         return rc;
@@ -354,6 +389,19 @@ int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct
         error_set(err, inner.code, "%s", inner.message);
     store_file_close(&file);
     return checked < 0 ? checked : rc;
+}
+
+int job_encoding_begin(struct job_encoding *out, struct job_state *state, struct job_image *image,
+                       const struct job_windows *windows, struct error *err)
+{
+    struct mask mask = {0};
+    *out = (struct job_encoding){.state = state, .image = image};
+    int rc = image_mask_is_empty(&image->mask) ? 0 : begin_mask(out, &mask, err);
+    if (rc == 0)
+        rc = begin(out, windows, err);
+    out->mask = NULL;
+    mask_clear(&mask);
+    return rc;
 }
 
 static void clear_pixels(struct job_encoding *encoding)
@@ -406,6 +454,7 @@ void job_encoding_clear(struct job_encoding *encoding)
         job_add_time(encoding->state, JOB_PART_CACHE, encoding->keep_seconds);
     }
     clear_pixels(encoding);
+    free(encoding->skip);
     embed_maps_clear(&encoding->maps);
     job_embeddings_clear(&encoding->embeddings);
     *encoding = (struct job_encoding){0};

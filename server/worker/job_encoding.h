@@ -29,6 +29,10 @@ struct job_encoding {
     struct image pixels; /* until finished; or else: */
     struct samples samples;
     float *levels;           /* of the samples, normalised */
+    const struct mask *mask; /* of the image, while it is begun; NULL: none */
+    uint32_t fill_level;     /* of samples that it leaves out */
+    uint8_t *skip;           /* of the grid's chips, until cleared: not 0 for those that are not
+                                analysed; NULL: all are */
     struct embed_run *run;   /* NULL: not in flight */
     uint64_t n_encoded;      /* chips; counted by workers while in flight */
     struct pool_errand keep; /* writes the cache; function NULL: it need not */

@@ -8,6 +8,7 @@
  */
 #include "server/worker/job_examples.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ enum {
 
 /* One example and the place of its embedding. */
 struct job_example {
-    const char *image_id;
+    const char *image_id, *class_name;
     struct chip_rect rect;
     float *embedding;
     size_t image;    /* index among the job's images; n_images: none of them */
@@ -61,6 +62,7 @@ static void list(struct job_examples *examples, const struct job_state *state)
             struct job_example *item = &examples->items[k];
             *item = (struct job_example){
                 .image_id = example->image_id,
+                .class_name = class->name,
                 .rect = {example->x, example->y, set->chip_width, set->chip_height},
                 .embedding = examples->embeddings + k * state->dimension,
                 .image = find_image(state, example->image_id),
@@ -244,6 +246,45 @@ static int embed_missing(struct job_examples *examples, struct job_state *state,
     return 0;
 }
 
+/* An image that is none of the job's. */
+static int load_other(const struct job_state *state, const char *id, struct job_image *out,
+                      struct error *err)
+{
+    int rc = db_image_get(state->engine->db, id, &out->row, err);
+    if (rc == 0)
+        rc = image_mask_load(state->engine->db, &out->row, state->job->masks_until,
+                             state->params.proposals, &out->mask, err);
+    return rc;
+}
+
+static int refuse_masked(const struct job_image *image, const struct job_example *item,
+                         struct error *err)
+{
+    return error_set(err, ERROR_INVALID,
+                     "support set: an example of class '%.100s', at %" PRIu32 ", %" PRIu32
+                     " of image %s: more than half of it is not analysed. Take another one, or "
+                     "change the mask (PUT /v1/images/%s/mask, which also refuses what was "
+                     "proposed)",
+                     item->class_name, item->rect.x, item->rect.y, image->row.id, image->row.id);
+}
+
+/* An example cannot stand for its class where the image is left out. */
+static int check_mask(const struct job_state *state, const struct job_image *image,
+                      const struct job_example *items, size_t n, struct error *err)
+{
+    struct mask mask = {0};
+    if (image_mask_is_empty(&image->mask))
+        return 0;
+    int rc = job_image_draw_mask(state, image, &mask, err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = check_window(image, &items[i].rect, err);
+        if (rc == 0 && mask_leaves_out(&mask, &items[i].rect))
+            rc = refuse_masked(image, &items[i], err);
+    }
+    mask_clear(&mask);
+    return rc;
+}
+
 /* Of `n` examples, all of one image. */
 static int settle_examples(struct job_examples *examples, struct job_state *state, size_t first,
                            size_t n, struct error *err)
@@ -254,7 +295,9 @@ static int settle_examples(struct job_examples *examples, struct job_state *stat
     struct job_image other = {0};
     const struct job_image *image = is_in_job ? &state->images[items->image] : &other;
     bool found = false;
-    int rc = is_in_job ? 0 : db_image_get(state->engine->db, items->image_id, &other.row, err);
+    int rc = is_in_job ? 0 : load_other(state, items->image_id, &other, err);
+    if (rc == 0)
+        rc = check_mask(state, image, items, n, err);
     if (rc == 0)
         rc = list_windows(examples, image, first, n, err);
     const struct job_windows windows = windows_from(examples, state, first_window);
@@ -267,6 +310,7 @@ static int settle_examples(struct job_examples *examples, struct job_state *stat
     if (rc == 0 && !found)
         rc = embed_missing(examples, state, image, first_window, is_in_job, err);
     db_image_clear(&other.row);
+    image_mask_clear(&other.mask);
     return rc;
 }
 

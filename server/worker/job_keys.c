@@ -16,6 +16,7 @@ static void write_key(const struct job_state *state, const struct job_image *ima
 {
     const struct normalise_params *n = &state->params.normalise;
     char sizes[INPUT_SIZES_TEXT], frame[16] = "", encoding[ENCODING_NAME_SIZE + 16] = "";
+    char mask[MASK_NAME_SIZE + 8] = "";
     const struct embedder *embedder = state->encoder->embedder;
     /* The first frame has no number in its key: so it was when files had one image. */
     if (image->row.frame > 0)
@@ -25,13 +26,16 @@ static void write_key(const struct job_state *state, const struct job_image *ima
     if (embedder_encoding(embedder) != ENCODING_CHIPS)
         snprintf(encoding, sizeof(encoding), " %s %d", encoding_name(embedder_encoding(embedder)),
                  DENSE_REVISION);
+    /* Images of which all is analysed have none in theirs: so it was before there were masks. */
+    if (!image_mask_is_empty(&image->mask))
+        snprintf(mask, sizeof(mask), "|mask %s", image->mask.parts.name);
     input_sizes_text(input_sizes, sizes);
-    snprintf(out, JOB_KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g%s|%d %.17g %" PRIu32,
+    snprintf(out, JOB_KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g%s|%d %.17g %" PRIu32 "%s",
              image->row.sha256, frame, state->encoder->sha256, encoder_kernels(),
              precision_name(embedder_precision(embedder)), sizes, encoding, window,
              normalise_method_name(n->method), n->low, n->high,
              n->outliers == NORMALISE_KEEP ? "" : " replace", n->clahe.enabled, n->clahe.clip_limit,
-             n->clahe.tiles);
+             n->clahe.tiles, mask);
 }
 
 void job_key_of_grid(const struct job_state *state, const struct job_image *image,

@@ -4,7 +4,7 @@
 
 #include "server/worker/job_state.h"
 
-enum { JOB_KEY_SIZE = 512 };
+enum { JOB_KEY_SIZE = 640 };
 
 /* The embeddings of the chips of an image's grid. */
 void job_key_of_grid(const struct job_state *state, const struct job_image *image,

@@ -31,8 +31,19 @@ int job_image_check_size(const struct job_image *image, uint32_t width, uint32_t
                      row->id, width, height, row->width, row->height);
 }
 
+int job_image_draw_mask(const struct job_state *state, const struct job_image *image,
+                        struct mask *out, struct error *err)
+{
+    const struct image_mask_place place = {.store = state->engine->store,
+                                           .cache = state->engine->cache,
+                                           .limits = &state->engine->limits->image,
+                                           .cancel = &state->cancel};
+    return image_mask_draw(&image->mask, &image->row, &place, out, err);
+}
+
 int job_pixels_decode(struct job_state *state, const struct job_image *image,
-                      const struct store_file *file, struct image *out, struct error *err)
+                      const struct mask *mask, const struct store_file *file, struct image *out,
+                      struct error *err)
 {
     struct error inner = {0};
     double start = clock_now_seconds();
@@ -46,6 +57,8 @@ int job_pixels_decode(struct job_state *state, const struct job_image *image,
     if (rc < 0)
         return job_image_fail(image, &inner, err);
     rc = job_image_check_size(image, out->info.width, out->info.height, err);
+    if (rc == 0 && mask != NULL)
+        mask_apply(mask, out->pixels);
     if (rc == 0)
         rc = normalise_apply(&state->params.normalise, out->pixels, out->info.width,
                              out->info.height, &out->info.full_scale, &state->cancel, err);
@@ -60,13 +73,18 @@ int job_pixels_load(struct job_state *state, const struct job_image *image, stru
 {
     char text[JOB_IMAGE_TEXT];
     struct store_file file = {0};
+    struct mask mask = {0};
+    const bool is_masked = !image_mask_is_empty(&image->mask);
     const double start = clock_now_seconds();
     int rc = stored_file_open(state->engine->store, job_image_text(image, text), image->row.sha256,
                               &state->cancel, &file, err);
     job_time(state, JOB_PART_READ, start);
     if (rc < 0)
         return rc;
-    rc = job_pixels_decode(state, image, &file, out, err);
+    rc = is_masked ? job_image_draw_mask(state, image, &mask, err) : 0;
+    if (rc == 0)
+        rc = job_pixels_decode(state, image, is_masked ? &mask : NULL, &file, out, err);
+    mask_clear(&mask);
     store_file_close(&file);
     return rc;
 }

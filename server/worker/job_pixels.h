@@ -16,10 +16,16 @@ int job_image_fail(const struct job_image *image, const struct error *inner, str
 int job_image_check_size(const struct job_image *image, uint32_t width, uint32_t height,
                          struct error *err);
 
-/* Any image as normalised floats, from its open file. `out` is to be released with image_clear. */
+/* Draws the image's mask, which is not empty. To be released with mask_clear. */
+int job_image_draw_mask(const struct job_state *state, const struct job_image *image,
+                        struct mask *out, struct error *err);
+
+/* Any image as normalised floats, from its open file, but for what `mask` (NULL: none) leaves out.
+ * `out` is to be released with image_clear. */
 int job_pixels_decode(struct job_state *state, const struct job_image *image,
-                      const struct store_file *file, struct image *out, struct error *err);
-/* The same, from the file that is opened and checked for it. */
+                      const struct mask *mask, const struct store_file *file, struct image *out,
+                      struct error *err);
+/* The same under the image's mask, from the file that is opened and checked for it. */
 int job_pixels_load(struct job_state *state, const struct job_image *image, struct image *out,
                     struct error *err);
 

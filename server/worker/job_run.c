@@ -88,6 +88,7 @@ static int classify_image(struct job_state *state, const struct support *support
         .support = support,
         .grid = &image->grid,
         .chips = chips,
+        .mask = &image->mask.parts,
     };
     struct analysis analysis = {0};
     double start = clock_now_seconds();
@@ -139,8 +140,9 @@ static size_t plan_steps(const struct job_state *state, const struct job_example
 static int do_step(struct job_state *state, const struct step *step, struct job_examples *examples,
                    struct job_encoding *encoding, struct error *err)
 {
-    const struct embeddings chips = job_embeddings_view(&encoding->embeddings);
+    struct embeddings chips = job_embeddings_view(&encoding->embeddings);
     int rc = 0;
+    chips.skip = encoding->skip;
     const struct support support = {
         .embeddings = examples->embeddings,
         .class_of = examples->classes,
@@ -226,6 +228,9 @@ static int load_images(struct job_state *state, struct error *err)
         if (rc == 0)
             rc = db_image_get(state->engine->db, state->job->image_ids[i], &image->row, err);
         if (rc == 0)
+            rc = image_mask_load(state->engine->db, &image->row, state->job->masks_until,
+                                 state->params.proposals, &image->mask, err);
+        if (rc == 0)
             rc = grid_plan(&state->params.grid, image->row.width, image->row.height,
                            state->engine->limits->max_chips_per_image, &image->grid, err);
     }
@@ -308,8 +313,10 @@ int job_run(const struct job_engine *engine, const struct db_job *job, const str
         rc = run_images(&state, err);
     pool_lane_destroy(state.lane);
     encoder_store_release(engine->encoders, state.encoder);
-    for (size_t i = 0; state.images != NULL && i < job->n_images; i++)
+    for (size_t i = 0; state.images != NULL && i < job->n_images; i++) {
         db_image_clear(&state.images[i].row);
+        image_mask_clear(&state.images[i].mask);
+    }
     free(state.images);
     db_support_set_clear(&state.set);
     return rc;

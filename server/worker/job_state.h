@@ -3,6 +3,7 @@
 #ifndef CHIPSHOT_SERVER_JOB_STATE_H
 #define CHIPSHOT_SERVER_JOB_STATE_H
 
+#include "api/job/image_mask.h"
 #include "api/job/job_params.h"
 #include "base/cancel.h"
 #include "db/images.h"
@@ -14,6 +15,7 @@
 
 struct job_image {
     struct db_image row;
+    struct image_mask mask; /* as it was when the job was made */
     struct grid grid;
     uint64_t n_done; /* chips of it that count as progress */
 };

@@ -191,16 +191,33 @@ int rig_send(struct rig *rig, const char *method, const char *body, const char *
     return status;
 }
 
+static int send_file(struct rig *rig, const char *method, const char *type, const void *data,
+                     size_t size, const char *target, va_list arguments)
+{
+    char *text = NULL;
+    assert_true(vasprintf(&text, target, arguments) >= 0);
+    int status = send(rig, method, type, data, size, text);
+    free(text);
+    return status;
+}
+
 int rig_upload(struct rig *rig, const char *type, const void *data, size_t size, const char *target,
                ...)
 {
-    char *text = NULL;
     va_list arguments;
     va_start(arguments, target);
-    assert_true(vasprintf(&text, target, arguments) >= 0);
+    int status = send_file(rig, "POST", type, data, size, target, arguments);
     va_end(arguments);
-    int status = send(rig, "POST", type, data, size, text);
-    free(text);
+    return status;
+}
+
+int rig_put_file(struct rig *rig, const char *type, const void *data, size_t size,
+                 const char *target, ...)
+{
+    va_list arguments;
+    va_start(arguments, target);
+    int status = send_file(rig, "PUT", type, data, size, target, arguments);
+    va_end(arguments);
     return status;
 }
 

@@ -60,6 +60,9 @@ int rig_send(struct rig *rig, const char *method, const char *body, const char *
 /* Sends a file. */
 int rig_upload(struct rig *rig, const char *type, const void *data, size_t size, const char *target,
                ...) __attribute__((format(printf, 5, 6)));
+/* The same with PUT. */
+int rig_put_file(struct rig *rig, const char *type, const void *data, size_t size,
+                 const char *target, ...) __attribute__((format(printf, 5, 6)));
 /* The value of a header of the last answer, or "". */
 const char *rig_got(const struct rig *rig, const char *name);
 

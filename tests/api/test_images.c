@@ -205,8 +205,8 @@ static void an_uploads_values_are_counted(void **state)
         0);
     for (size_t i = 0; i < SIDE * SIDE; i++)
         expected[(size_t)image.pixels[i]]++;
-    assert_true(image_counts_get(rig->data->cache, rig_text(rig, "/sha256"), 0, SIDE * SIDE, counts,
-                                 N_LEVELS));
+    assert_true(image_counts_get(rig->data->cache, rig_text(rig, "/sha256"), 0, "", SIDE * SIDE,
+                                 counts, N_LEVELS));
     assert_memory_equal(counts, expected, N_LEVELS * sizeof(counts[0]));
     image_clear(&image);
     free(expected);

@@ -155,13 +155,11 @@ void mask_add_zeros(struct mask *mask, uint32_t y, const float *row)
     count_row(mask, y);
 }
 
-void mask_add_mask(struct mask *mask, const struct mask *other)
+void mask_count_rows(struct mask *mask)
 {
+    const uint32_t n_last = mask->width - (uint32_t)(mask->n_words - 1) * WORD;
     for (uint32_t y = 0; y < mask->height; y++) {
-        uint64_t *row = row_of(mask, y);
-        const uint64_t *added = row_of(other, y);
-        for (size_t i = 0; i < mask->n_words; i++)
-            row[i] |= added[i];
+        row_of(mask, y)[mask->n_words - 1] &= bits_between(0, n_last);
         count_row(mask, y);
     }
 }

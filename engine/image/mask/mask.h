@@ -46,8 +46,10 @@ int mask_add_polygon(struct mask *mask, const struct mask_point *points, size_t 
 void mask_add_missing(struct mask *mask, uint32_t y, const float *row);
 /* The black ones of a picture: those whose value is 0. */
 void mask_add_zeros(struct mask *mask, uint32_t y, const float *row);
-/* All that another mask of this size leaves out. */
-void mask_add_mask(struct mask *mask, const struct mask *other);
+
+/* After its bits were written from elsewhere: counts them, but for those beyond the width, which
+ * are taken away. */
+void mask_count_rows(struct mask *mask);
 
 /* The next pixels of row `y`, from `first` on, that are left out: *first .. *end - 1. False: there
  * are no more. */

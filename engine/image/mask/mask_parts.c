@@ -119,16 +119,11 @@ static int draw_part(struct mask *mask, const struct mask_part *part, const stru
     return 0;
 }
 
-int mask_parts_draw(const struct mask_parts *parts, uint32_t width, uint32_t height,
-                    const struct cancel *cancel, struct mask *out, struct error *err)
+int mask_parts_draw(const struct mask_parts *parts, struct mask *mask, const struct cancel *cancel,
+                    struct error *err)
 {
-    struct mask mask = {0};
-    int rc = mask_init(&mask, width, height, err);
+    int rc = 0;
     for (size_t i = 0; i < parts->n && rc == 0; i++)
-        rc = draw_part(&mask, &parts->items[i], cancel, err);
-    if (rc < 0)
-        mask_clear(&mask);
-    else
-        *out = mask;
+        rc = draw_part(mask, &parts->items[i], cancel, err);
     return rc;
 }

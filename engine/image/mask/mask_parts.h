@@ -37,10 +37,14 @@ struct mask_part {
     uint64_t n_pixels; /* of a picture and of transparent ones: how many are left out */
 };
 
+enum { MASK_NAME_SIZE = 65 };
+
 struct mask_parts {
     struct mask_part *items; /* n; owned */
     size_t n;
     struct mask_point *points; /* of all polygons; owned */
+    uint32_t version;          /* of the image's mask; 0: there is none */
+    char name[MASK_NAME_SIZE]; /* of what is left out, among all masks; "": it has none */
 };
 
 /* Room for `n_max` parts and the points of their polygons. ERROR_NOMEM. To be released with
@@ -62,9 +66,9 @@ enum mask_proposals { MASK_WITH_PROPOSED, MASK_WITHOUT_PROPOSED };
  * that are only proposed. */
 void mask_parts_keep(struct mask_parts *parts, enum mask_proposals proposals);
 
-/* The mask of all shapes; that of a picture and of transparent pixels is the caller's to add.
- * ERROR_NOMEM, ERROR_CANCELLED. */
-int mask_parts_draw(const struct mask_parts *parts, uint32_t width, uint32_t height,
-                    const struct cancel *cancel, struct mask *out, struct error *err);
+/* Adds all shapes to a mask; a picture and transparent pixels are the caller's to add. ERROR_NOMEM,
+ * ERROR_CANCELLED. */
+int mask_parts_draw(const struct mask_parts *parts, struct mask *mask, const struct cancel *cancel,
+                    struct error *err);
 
 #endif

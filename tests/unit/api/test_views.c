@@ -172,15 +172,15 @@ static void counts_are_used_and_stored(void **state)
     store(rig, &file, &image);
     /* They are not of this image. */
     counts[3] = N - 1;
-    image_counts_put(rig->f.cache, image.sha256, 0, counts, 256);
+    image_counts_put(rig->f.cache, image.sha256, 0, "", counts, 256);
     expect_view(rig, &file, &image, &normalise_params_default);
-    assert_true(image_counts_get(rig->f.cache, image.sha256, 0, N, counts, 256));
+    assert_true(image_counts_get(rig->f.cache, image.sha256, 0, "", N, counts, 256));
     png_file_clear(&file);
     /* Counts that might be: they are believed. */
     static uint8_t found[N];
     memset(counts, 0, sizeof(counts));
     counts[255] = N;
-    image_counts_put(rig->f.cache, image.sha256, 0, counts, 256);
+    image_counts_put(rig->f.cache, image.sha256, 0, "", counts, 256);
     static const struct normalise_params other = {.method = NORMALISE_MINMAX};
     assert_ok(view_open(&view, rig->views, &image, &other, NULL, &rig->f.err));
     assert_ok(read_level(view, 0, found, &rig->f.err));

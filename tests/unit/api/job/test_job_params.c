@@ -49,6 +49,7 @@ static void the_text_is_canonical(void **state)
     assert_string_equal(text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
                               "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
                               "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\","
+                              "\"mask\":{\"proposed\":true},"
                               "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
                               "\"outliers\":\"replace\"},"
                               "\"offset\":{\"x\":0,\"y\":0},"
@@ -61,7 +62,7 @@ static void the_text_is_canonical(void **state)
     free(text);
     params.input_sizes = (struct input_sizes){3, {16, 17, 512}};
     text = job_params_to_text(&params);
-    assert_non_null(strstr(text, "\"chips\",\"input_sizes\":[16,17,512],\"normalise\""));
+    assert_non_null(strstr(text, "\"chips\",\"input_sizes\":[16,17,512],\"mask\""));
     free(text);
 }
 
@@ -83,6 +84,30 @@ static void a_text_without_outliers_keeps_them(void **state)
     assert_string_equal(
         json_string_value(json_object_get(json_object_get(shown, "normalise"), "outliers")),
         "keep");
+    json_decref(shown);
+    free(text);
+}
+
+/* A job of the time before there were masks analyses all that only might be left out. */
+static void a_text_without_a_mask_has_no_proposals(void **state)
+{
+    (void)state;
+    static const char member[] = "\"mask\":{\"proposed\":true},";
+    struct job_params back;
+    struct error err = {0};
+    char *text = job_params_to_text(&some);
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.proposals, MASK_WITH_PROPOSED);
+    char *found = strstr(text, member);
+    assert_non_null(found);
+    memcpy(strstr(found, "true"), "3333", 4);
+    assert_int_equal(job_params_from_text(text, &back, &err), ERROR_CORRUPT);
+    assert_non_null(strstr(err.message, "/mask/proposed must be true or false, is a number"));
+    memset(found, ' ', strlen(member));
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.proposals, MASK_WITHOUT_PROPOSED);
+    json_t *shown = job_params_stored_json(text);
+    assert_true(json_is_false(json_object_get(json_object_get(shown, "mask"), "proposed")));
     json_decref(shown);
     free(text);
 }
@@ -177,6 +202,7 @@ int main(void)
         cmocka_unit_test(the_text_brings_every_value_back),
         cmocka_unit_test(the_text_is_canonical),
         cmocka_unit_test(a_text_without_outliers_keeps_them),
+        cmocka_unit_test(a_text_without_a_mask_has_no_proposals),
         cmocka_unit_test(a_text_without_an_encoding_means_chips),
         cmocka_unit_test(stored_precisions_are_read),
         cmocka_unit_test(stored_input_sizes_are_checked),

@@ -53,7 +53,7 @@ static void run_held(const struct png_bytes *png, const uint32_t *counts, bool c
     if (counts != NULL) {
         struct db_image row = {0};
         assert_ok(db_image_get(rig.db, images[0], &row, &rig.err));
-        image_counts_put(rig.cache, row.sha256, row.frame, counts, 256);
+        image_counts_put(rig.cache, row.sha256, row.frame, "", counts, 256);
         db_image_clear(&row);
     }
     rig_add_plain_set(&rig, images[0], set);
@@ -206,11 +206,11 @@ static void a_decode_ends_when_its_job_is_to_stop(void **state)
     struct job_control control = {.stop = JOB_STOP_NONE};
     struct job_state job;
     job_state_init(&job, &engine, NULL, NULL, &control);
-    assert_int_equal(job_pixels_decode(&job, &image, &file, &pixels, NULL), ERROR_INVALID);
+    assert_int_equal(job_pixels_decode(&job, &image, NULL, &file, &pixels, NULL), ERROR_INVALID);
     atomic_store(&control.stop, JOB_STOP_CANCEL);
-    assert_int_equal(job_pixels_decode(&job, &image, &file, &pixels, NULL), ERROR_CANCELLED);
+    assert_int_equal(job_pixels_decode(&job, &image, NULL, &file, &pixels, NULL), ERROR_CANCELLED);
     atomic_store(&control.stop, JOB_STOP_SHUTDOWN);
-    assert_int_equal(job_pixels_decode(&job, &image, &file, &pixels, NULL), ERROR_CANCELLED);
+    assert_int_equal(job_pixels_decode(&job, &image, NULL, &file, &pixels, NULL), ERROR_CANCELLED);
     png_bytes_clear(&png);
     free(noise);
 }
