@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -550,7 +551,7 @@ static void what_is_in_quarantine_takes_the_place_of_what_is_damaged(void **stat
     char(*names)[65] = list_blobs(&f);
     for (size_t i = 0; names[i][0] != '\0'; i++) {
         snprintf(place, sizeof(place), "quarantine/%.2s", names[i]);
-        assert_int_equal(mkdir(path_in(&f.server, place), 0700), 0);
+        assert_true(mkdir(path_in(&f.server, place), 0700) == 0 || errno == EEXIST);
         snprintf(place, sizeof(place), "blobs/%.2s/%s", names[i], names[i]);
         snprintf(aside, sizeof(aside), "quarantine/%.2s/%s", names[i], names[i]);
         copy_file(&f.server, place, aside);
