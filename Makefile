@@ -43,7 +43,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
 .PHONY: all help deps deps-test check-deps run demo accuracy cases claims frontier picture study variants ablation parity bench-http bench-peers bench-dense \
-	bench-borders bench-rims same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
+	bench-borders bench-rims bench-pictures bench-palette same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -74,7 +74,7 @@ ifndef DEBUG
 $(BUILD)/engine/fewshot/%.o: OPTIMISE := -O3
 # So are those over pixels and feature maps. Roots in a loop are taken at once if none sets errno.
 $(BUILD)/engine/dense/%.o: CFLAGS += -fno-math-errno
-$(BUILD)/engine/dense/%.o $(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o $(BUILD)/engine/image/png_write.o: OPTIMISE := -O3
+$(BUILD)/engine/dense/%.o $(BUILD)/engine/image/chip_resample.o $(BUILD)/engine/image/png_rows.o $(BUILD)/engine/image/png_write.o $(BUILD)/engine/image/preview.o: OPTIMISE := -O3
 endif
 
 # The default encoder and openapi.yaml are part of the program, so that it is one file to install.
@@ -147,6 +147,13 @@ bench-hostile: all ## one client's dear requests beside another's small ones, an
 
 bench-click: all ## from an example more to the new labels of a 2048 x 2048 image, on one core: below 50 ms? (a minute; OPTIONS='--clicks 30')
 	@python3 tests/bench/click.py $(BUILD)/chipshot $(OPTIONS)
+
+bench-pictures: all ## label map and overlay of 2560 x 2560 pixels, on one core: below 60 ms? (a minute; OPTIONS='--rounds 30')
+	@python3 tests/bench/pictures.py $(BUILD)/chipshot $(OPTIONS)
+
+bench-palette: ## how well the default colours of classes are told apart, on dark and bright ground and by colour-blind eyes
+	@./deps.sh borders
+	@/usr/bin/python3 tests/bench/palette.py
 
 bench-borders: all ## accuracy near borders of the coarse and the fine map, on drawn scenes (2 minutes)
 	@./deps.sh borders

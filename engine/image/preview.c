@@ -7,9 +7,10 @@
  */
 #include "engine/image/preview.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/clones.h"
 
 enum { OVERSAMPLING = 2 };
 
@@ -33,6 +34,13 @@ struct axis {
     uint64_t n_in;  /* pixels of the image */
     uint64_t n_out; /* of the picture */
     uint32_t k;     /* the level that is read */
+};
+
+/* The inputs of an output of a row: the first and the last are cut, those between them are whole.
+ */
+struct span {
+    uint32_t first, last;
+    double first_share, last_share; /* the latter 0 where the first is the last */
 };
 
 static uint64_t smaller(uint64_t a, uint64_t b)
@@ -71,6 +79,7 @@ struct drawing {
     uint32_t band_first; /* its first row */
     uint32_t band_end;   /* one past its last row */
     double *sums;        /* a row of the level, gathered; owned */
+    struct span *spans;  /* of a row's outputs; owned */
 };
 
 static const struct pyramid_level *level_of(const struct drawing *drawing)
@@ -93,6 +102,12 @@ static int read_band(struct drawing *drawing, uint32_t y, struct error *err)
                         drawing->band, err);
 }
 
+VECTOR_CLONES static void add_row(const uint8_t *in, uint32_t width, double weight, double *sums)
+{
+    for (uint32_t x = 0; x < width; x++)
+        sums[x] += weight * in[x];
+}
+
 static int gather_rows(struct drawing *drawing, uint32_t row, struct error *err)
 {
     const uint32_t width = level_of(drawing)->width, end = end_input(&drawing->y, row);
@@ -104,23 +119,50 @@ static int gather_rows(struct drawing *drawing, uint32_t row, struct error *err)
             break;
         const uint8_t *in = drawing->band + (size_t)(y - drawing->band_first) * width;
         const double weight = share(&drawing->y, row, y);
-        for (uint32_t x = 0; x < width; x++)
-            drawing->sums[x] += weight * in[x];
+        add_row(in, width, weight, drawing->sums);
     }
     return rc;
 }
 
+static void plan_spans(const struct axis *axis, struct span *spans)
+{
+    for (uint32_t i = 0; i < axis->n_out; i++) {
+        const uint32_t first = first_input(axis, i), last = end_input(axis, i) - 1;
+        spans[i] = (struct span){first, last, share(axis, i, first),
+                                 last > first ? share(axis, i, last) : 0.0};
+    }
+}
+
+/* All sums are of whole numbers that a double holds: in any order they are the same. */
 static void shrink_row(const struct drawing *drawing, uint8_t *out)
 {
     const struct axis *axis = &drawing->x;
     const double area = (double)axis->n_in * (double)drawing->y.n_in;
+    const double whole = (double)(axis->n_out << axis->k);
+    const double *sums = drawing->sums;
     for (uint32_t i = 0; i < axis->n_out; i++) {
-        const uint32_t end = end_input(axis, i);
-        double sum = 0;
-        for (uint32_t x = first_input(axis, i); x < end; x++)
-            sum += share(axis, i, x) * drawing->sums[x];
-        out[i] = (uint8_t)floor(sum / area + 0.5);
+        const struct span *span = &drawing->spans[i];
+        double between = 0.0;
+        for (uint32_t x = span->first + 1; x < span->last; x++)
+            between += sums[x];
+        const double sum = span->first_share * sums[span->first] + whole * between +
+                           span->last_share * sums[span->last];
+        out[i] = (uint8_t)(sum / area + 0.5);
     }
+}
+
+/* At its own size it is the image. */
+static int copy_image(const struct pyramid *pyramid, pyramid_read_tiles read, void *context,
+                      uint8_t *out, struct error *err)
+{
+    const struct pyramid_level *whole = &pyramid->levels[0];
+    int rc = 0;
+    for (uint32_t y = 0; rc == 0 && y < whole->height; y += PYRAMID_TILE_HEIGHT) {
+        const struct chip_rect band = {0, y, whole->width,
+                                       (uint32_t)smaller(PYRAMID_TILE_HEIGHT, whole->height - y)};
+        rc = pyramid_read(pyramid, 0, &band, read, context, out + (size_t)y * whole->width, err);
+    }
+    return rc;
 }
 
 /* At least OVERSAMPLING pixels of the level a pixel of the picture and side, so that few of them
@@ -143,6 +185,8 @@ int preview_draw(const struct pyramid *pyramid, pyramid_read_tiles read, void *c
                          out_height);
     const uint32_t k = choose_level(pyramid, out_width, out_height);
     const struct pyramid_level *whole = &pyramid->levels[0], *level = &pyramid->levels[k];
+    if (out_width == whole->width && out_height == whole->height)
+        return copy_image(pyramid, read, context, out, err);
     struct drawing drawing = {.pyramid = pyramid,
                               .read = read,
                               .context = context,
@@ -150,7 +194,12 @@ int preview_draw(const struct pyramid *pyramid, pyramid_read_tiles read, void *c
                               .y = {whole->height, out_height, k}};
     drawing.band = malloc((size_t)PYRAMID_TILE_HEIGHT * level->width);
     drawing.sums = malloc(level->width * sizeof(drawing.sums[0]));
-    int rc = drawing.band == NULL || drawing.sums == NULL ? error_set_nomem(err, "a preview") : 0;
+    drawing.spans = malloc(out_width * sizeof(drawing.spans[0]));
+    int rc = 0;
+    if (drawing.band == NULL || drawing.sums == NULL || drawing.spans == NULL)
+        rc = error_set_nomem(err, "a preview");
+    else
+        plan_spans(&drawing.x, drawing.spans);
     for (uint32_t row = 0; rc == 0 && row < out_height; row++) {
         rc = gather_rows(&drawing, row, err);
         if (rc == 0)
@@ -158,6 +207,7 @@ int preview_draw(const struct pyramid *pyramid, pyramid_read_tiles read, void *c
     }
     free(drawing.band);
     free(drawing.sums);
+    free(drawing.spans);
     return rc;
 }
 

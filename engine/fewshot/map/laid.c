@@ -1,5 +1,5 @@
 /* Cells come row by row. Picture rows between the centres of two rows of cells are made when the
- * second has come. Along a row the pixels between the centres of two columns are a stretch: they
+ * second has come. Along a row the pixels between the centres of two columns are a run: they
  * share four cells, and if these have one label, which is the rule, all of them have it.
  */
 #include "engine/fewshot/map/laid.h"
@@ -28,6 +28,14 @@ struct places {
     float *weights;  /* of the cell behind `first`, 0 .. 1 */
 };
 
+/* Pixels begin .. end - 1 of a row of the picture that lie between the same two columns of cells.
+ */
+struct run {
+    uint32_t begin, end;
+    uint32_t first, next; /* the columns; the same before the first centre and behind the last */
+    bool is_covered;      /* all of its pixels by cells */
+};
+
 /* A row of cells. */
 struct cells {
     uint8_t *labels;
@@ -38,6 +46,8 @@ struct laying {
     const struct fine_source *source;
     struct fine_map map;
     struct places x, y;
+    struct run *runs; /* of a row; owned */
+    uint32_t n_runs;
     uint32_t first_class, n_used; /* the classes whose probabilities are kept */
     bool has_labels;              /* whether the pixels are labels, or probabilities */
     struct cells before, now;     /* two rows of cells, owned */
@@ -99,10 +109,27 @@ static uint32_t second(const struct places *places, uint32_t pixel)
     return places->weights[pixel] > 0.0f ? first + 1 : first;
 }
 
+static int find_runs(struct laying *laying, struct error *err)
+{
+    const struct places *x = &laying->x;
+    laying->runs = calloc(x->n, sizeof(*laying->runs));
+    if (laying->runs == NULL)
+        return error_set_nomem(err, "a map");
+    for (uint32_t at = 0, end; at < x->n; at = end) {
+        struct run run = {at, at, x->first[at], second(x, at), true};
+        for (end = at; end < x->n && x->first[end] == run.first && second(x, end) == run.next;
+             end++)
+            run.is_covered = run.is_covered && x->own[end] >= 0;
+        run.end = end;
+        laying->runs[laying->n_runs++] = run;
+    }
+    return 0;
+}
+
 /* ---- a stretch of pixels ---- */
 
-/* Pixels begin .. end - 1 of a row of the picture, and the four cells around them: upper left,
- * upper right, lower left, lower right. */
+/* A run in a row of the picture, with the four cells around it: upper left, upper right, lower
+ * left, lower right. */
 struct stretch {
     uint32_t begin, end;
     uint8_t labels[CORNERS];
@@ -232,47 +259,50 @@ static const struct cells *cells_of(const struct laying *laying, uint32_t row)
     return row == laying->row ? &laying->now : &laying->before;
 }
 
-static void lay_stretches(const struct laying *laying, uint32_t y)
+/* Pixels of a row that is covered, of which no cell covers the column. */
+static void lay_uncovered(const struct laying *laying, const struct run *run)
 {
-    const struct places *x = &laying->x;
+    for (uint32_t x = run->begin; x < run->end; x++) {
+        if (laying->x.own[x] < 0)
+            laying->pixels[x] = laying->has_labels ? LAID_NONE : 0;
+    }
+}
+
+static void lay_runs(const struct laying *laying, uint32_t y)
+{
     const struct cells *upper = cells_of(laying, laying->y.first[y]);
     const struct cells *lower = cells_of(laying, second(&laying->y, y));
-    struct stretch stretch = {.down = laying->y.weights[y],
-                              .own_labels = cells_of(laying, (uint32_t)laying->y.own[y])->labels};
-    for (uint32_t begin = 0; begin < x->n; begin = stretch.end) {
-        const uint32_t first = x->first[begin], next = second(x, begin);
-        const size_t a = (size_t)first * laying->n_used, b = (size_t)next * laying->n_used;
-        stretch.begin = stretch.end = begin;
-        while (stretch.end < x->n && x->first[stretch.end] == first &&
-               second(x, stretch.end) == next)
-            stretch.end++;
-        memcpy(stretch.labels,
-               (uint8_t[]){upper->labels[first], upper->labels[next], lower->labels[first],
-                           lower->labels[next]},
-               CORNERS);
-        stretch.probabilities[0] = upper->probabilities + a;
-        stretch.probabilities[1] = upper->probabilities + b;
-        stretch.probabilities[2] = lower->probabilities + a;
-        stretch.probabilities[3] = lower->probabilities + b;
+    const uint8_t *own_labels = cells_of(laying, (uint32_t)laying->y.own[y])->labels;
+    for (uint32_t i = 0; i < laying->n_runs; i++) {
+        const struct run *run = &laying->runs[i];
+        const uint32_t first = run->first, next = run->next, n_used = laying->n_used;
+        const struct stretch stretch = {
+            .begin = run->begin,
+            .end = run->end,
+            .labels = {upper->labels[first], upper->labels[next], lower->labels[first],
+                       lower->labels[next]},
+            .probabilities = {upper->probabilities + (size_t)first * n_used,
+                              upper->probabilities + (size_t)next * n_used,
+                              lower->probabilities + (size_t)first * n_used,
+                              lower->probabilities + (size_t)next * n_used},
+            .down = laying->y.weights[y],
+            .own_labels = own_labels,
+        };
         if (laying->has_labels)
             lay_labels(laying, &stretch);
         else
             lay_probabilities(laying, &stretch);
+        if (!run->is_covered)
+            lay_uncovered(laying, run);
     }
 }
 
 static void lay_row(const struct laying *laying, uint32_t y)
 {
-    const uint8_t none = laying->has_labels ? LAID_NONE : 0;
-    if (laying->y.own[y] < 0) {
-        memset(laying->pixels, none, laying->x.n);
-        return;
-    }
-    lay_stretches(laying, y);
-    for (uint32_t x = 0; x < laying->x.n; x++) {
-        if (laying->x.own[x] < 0)
-            laying->pixels[x] = none;
-    }
+    if (laying->y.own[y] < 0)
+        memset(laying->pixels, laying->has_labels ? LAID_NONE : 0, laying->x.n);
+    else
+        lay_runs(laying, y);
 }
 
 /* Whether the rows of cells that a row of the picture lies between have come. */
@@ -337,6 +367,8 @@ static int prepare(struct laying *laying, uint32_t width, uint32_t height, struc
     if (rc == 0)
         rc = places_init(&laying->y, &map->y, grid->image_height, height, err);
     if (rc == 0)
+        rc = find_runs(laying, err);
+    if (rc == 0)
         rc = cells_init(&laying->before, map->x.n_cells, laying->n_used, err);
     if (rc == 0)
         rc = cells_init(&laying->now, map->x.n_cells, laying->n_used, err);
@@ -358,6 +390,7 @@ static int visit(struct laying *laying, uint32_t width, uint32_t height, struct 
     places_clear(&laying->y);
     cells_clear(&laying->before);
     cells_clear(&laying->now);
+    free(laying->runs);
     free(laying->pixels);
     return rc == 0 ? laying->rc : rc;
 }
