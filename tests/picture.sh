@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the README's picture anew: the walk-through's scene, classified at every 20th pixel, its overlay at 640 px.
+# Makes the README's picture anew: the walk-through's scene, classified at every 20th pixel, its overlay at 640 px with legend and scale.
 # For when the weights, the scene or the colours changed. Usage: picture.sh CHIPSHOT OUT.png
 set -eu
 
@@ -34,6 +34,6 @@ state=running
 while [ "$state" = queued ] || [ "$state" = running ]; do
     state=$(curl -sS --fail-with-body -H 'Prefer: wait=30' "$url/v1/jobs/$job" | jq -r .state)
 done
-curl -sS --fail-with-body -o "$work/overlay.png" "$url/v1/jobs/$job/results/$image/overlay.png?max_side=640"
+curl -sS --fail-with-body -o "$work/overlay.png" "$url/v1/jobs/$job/results/$image/overlay.png?max_side=640&legend=true&scale_bar=true"
 mv "$work/overlay.png" "$out"
 echo "wrote $out"

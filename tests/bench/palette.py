@@ -1,7 +1,8 @@
 """How well the default colours of classes are told apart where they tint a micrograph.
 
-Usage: palette.py CHIPSHOT   (python3 with numpy; make bench-palette)   prints the worst distances of the program's colours
-       palette.py --choose   searches for colours and prints them as rows of engine/fewshot/map/palette.c (minutes)
+Usage: palette.py            (python3 with numpy; make bench-palette)
+       palette.py --choose   searches for colours and prints them as rows of engine/fewshot/map/palette.c, for when the
+                             opacity or what is asked of them has changed
 
 Each two colours of the first n are laid with an opacity of 0.4 over dark (grey 40) and bright ground (grey 210) and seen
 by normal and by colour-blind eyes (protanopia, deuteranopia, tritanopia: the matrices for severity 1 of Machado,
@@ -10,10 +11,8 @@ just seen side by side. Each colour must also be told from the bare ground.
 """
 from __future__ import annotations
 
-import json
-import subprocess
+import re
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ EYES = {
     "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
                             [0.004733, 0.691367, 0.303900]]),
 }
-BEFORE = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")  # Okabe and Ito's, as it was
+BEFORE = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")  # Okabe and Ito's, without black
 
 
 def to_lab(rgb: np.ndarray, eye: np.ndarray) -> np.ndarray:
@@ -99,9 +98,9 @@ def from_hex(texts: tuple[str, ...] | list[str]) -> np.ndarray:
 
 # ---- the program's ----
 
-def shipped(chipshot: str) -> np.ndarray:
-    """Its colours in order, as `classify` gives them to classes with names of their own."""
-    raise SystemExit("unused")
+def shipped() -> np.ndarray:
+    table = (Path(__file__).parents[2] / "engine/fewshot/map/palette.c").read_text()
+    return from_hex(["".join(c) for c in re.findall(r"\{0x(..), 0x(..), 0x(..)\}", table)])
 
 
 # ---- choosing ----
@@ -112,7 +111,8 @@ def choose(n_first: int, n_all: int) -> list[str]:
     between, ground = distances(grid)
     solid = np.min([ciede2000(lab, to_lab(np.full(3, float(grey)), np.eye(3))) for _, lab, _ in views(grid, 1.0)[:1]
                     for grey in (0, *GROUNDS)], 0)  # contours and label maps
-    keep = (to_lab(grid, np.eye(3))[:, 0] > 30) & (ground > 7.0) & (solid > 22.0) & (np.ptp(grid, axis=1) >= 60)  # greys: unknown and undecided
+    # Not too dark for a contour on a dark micrograph; no greys, which are the unknown and the undecided.
+    keep = (to_lab(grid, np.eye(3))[:, 0] > 30) & (ground > 7.0) & (solid > 22.0) & (np.ptp(grid, axis=1) >= 60)
     grid, between = grid[keep], between[np.ix_(keep, keep)]
     rng = np.random.default_rng(1)
     best, best_value = None, -1.0
@@ -148,8 +148,17 @@ def choose(n_first: int, n_all: int) -> list[str]:
     return [bytes(grid[c].astype(int).tolist()).hex() for c in chosen]
 
 
+def main() -> int:
+    if sys.argv[1:] == ["--choose"]:
+        colors = choose(8, 64)
+        for i in range(0, len(colors), 4):
+            print("    " + " ".join(f"{{0x{c[:2]}, 0x{c[2:4]}, 0x{c[4:]}}}," for c in colors[i:i + 4]))
+        report("chosen", from_hex(colors))
+        return 0
+    report("Okabe and Ito", from_hex(BEFORE))
+    report("shipped", shipped())
+    return 0
+
+
 if __name__ == "__main__":
-    report("before", from_hex(BEFORE))
-    colors = choose(8, 64)
-    print(colors)
-    report("chosen", from_hex(colors))
+    sys.exit(main())

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "engine/fewshot/map/maps.h"
+#include "engine/fewshot/map/palette.h"
 #include "server/cli/support_file.h"
 
 /* Reads `text` as a file whose name is `path` (a template of mkstemp) afterwards. */
@@ -36,8 +36,11 @@ static void a_whole_file_is_read(void **state)
     assert_int_equal(file.n_classes, 2);
     assert_string_equal(file.names[0], "film");
     assert_string_equal(file.names[1], "v\u00f6id");
-    struct rgb first = maps_default_color(0);
-    assert_memory_equal(&file.colors[0], &first, sizeof(first));
+    const char *const name = "film";
+    bool has_color = false;
+    struct rgb by_name;
+    palette_assign(&name, 1, &has_color, &by_name);
+    assert_memory_equal(&file.colors[0], &by_name, sizeof(by_name));
     assert_int_equal(file.colors[1].r, 0x0a);
     assert_int_equal(file.colors[1].g, 0xff);
     assert_int_equal(file.colors[1].b, 0x10);
