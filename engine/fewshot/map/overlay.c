@@ -18,7 +18,7 @@ enum {
     N_GREYS = 256,
     PALETTE_SIZE = 256,
     LEVELS_MIN = 24,        /* greys that are few enough to be rounded to */
-    SIDE_PER_CONTOUR = 900, /* of the picture, for each pixel of a contour on either side */
+    SIDE_PER_CONTOUR = 400, /* of the picture, for each pixel of a contour on either side */
     N_ENTRIES = CLASSIFIER_CLASSES_MAX + 2, /* of the legend */
 };
 
