@@ -182,7 +182,8 @@ int view_make(const struct view_source *source, const struct pyramid *pyramid,
     making.greys = malloc((size_t)SOURCE_BLOCK_ROWS * source->image->width);
     if (making.greys == NULL)
         rc = error_set_nomem(err, "an image's rows");
-    else if (sample_type_n_levels(making.source.info.type) > 0 && !source->normalise->clahe.enabled)
+    else if (sample_type_n_levels(making.source.info.type) > 0 &&
+             normalise_is_by_level(source->normalise))
         rc = make_by_rows(&making, err);
     else
         rc = make_of_plane(&making, err);

@@ -21,7 +21,7 @@ struct view_source {
 };
 
 /* Reads an image, whose plan is `pyramid`, and writes all tiles. Images whose type has levels take
- * the memory of some rows; the others, and what CLAHE works on, that of their floats.
+ * the memory of some rows; the others, and what is flattened or equalised, that of their floats.
  * ERROR_CORRUPT: the file is gone, is not what was uploaded, or is no image within the limits;
  * ERROR_CANCELLED, ERROR_NOMEM, or an error of writing. */
 int view_make(const struct view_source *source, const struct pyramid *pyramid,

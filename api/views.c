@@ -182,9 +182,11 @@ static void end_making(struct view *view, int rc, const struct error *failure)
 static void write_key(const struct db_image *image, const struct normalise_params *n,
                       char out[KEY_SIZE])
 {
-    snprintf(out, KEY_SIZE, "view 1|%s#%" PRIu32 "|%s %.17g %.17g %s|%d %.17g %" PRIu32,
+    char flatten[FLATTEN_KEY_SIZE];
+    flatten_key(&n->flatten, flatten);
+    snprintf(out, KEY_SIZE, "view 1|%s#%" PRIu32 "|%s %.17g %.17g %s%s|%d %.17g %" PRIu32,
              image->sha256, image->frame, normalise_method_name(n->method), n->low, n->high,
-             normalise_outliers_name(n->outliers), n->clahe.enabled, n->clahe.clip_limit,
+             normalise_outliers_name(n->outliers), flatten, n->clahe.enabled, n->clahe.clip_limit,
              n->clahe.tiles);
 }
 

@@ -9,6 +9,23 @@ enum { STRIDE_MAX = 32768, OFFSET_MAX = 32767 };
 
 /* ---- writing ---- */
 
+/* With what the method depends on. */
+static json_t *flatten_json(const struct flatten_params *flatten)
+{
+    const char *method = flatten_method_name(flatten->method);
+    switch (flatten->method) {
+    case FLATTEN_NONE:
+        return json_null();
+    case FLATTEN_PLANE:
+        return json_pack("{s:s}", "method", method);
+    case FLATTEN_POLYNOMIAL:
+        return json_pack("{s:s, s:i}", "method", method, "order", (int)flatten->order);
+    case FLATTEN_LARGE_SCALE:
+        return json_pack("{s:s, s:i}", "method", method, "scale", (int)flatten->scale);
+    }
+    return NULL;
+}
+
 json_t *job_params_to_json(const struct job_params *params)
 {
     const struct grid_params *grid = &params->grid;
@@ -23,7 +40,7 @@ json_t *job_params_to_json(const struct job_params *params)
         json_array_append_new(input_sizes, json_integer(params->input_sizes.sides[i]));
     json_t *temperature =
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
-    return json_pack(
+    json_t *json = json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f, s:s}, s:o, s:{s:s, s:s, "
         "s:o}, s:o*, s:s, s:s, s:{s:b}}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
@@ -36,6 +53,10 @@ json_t *job_params_to_json(const struct job_params *params)
         input_sizes, "encoding", encoding_name(params->encoding), "precision",
         precision_name(params->precision), "mask", "proposed",
         params->proposals == MASK_WITH_PROPOSED);
+    if (json_object_set_new(json, "flatten", flatten_json(&normalise->flatten)) == 0)
+        return json;
+    json_decref(json);
+    return NULL;
 }
 
 json_t *job_params_stored_json(const char *text)
@@ -43,6 +64,8 @@ json_t *job_params_stored_json(const char *text)
     json_t *json = json_loads(text, 0, NULL);
     if (json != NULL && json_object_get(json, "encoding") == NULL)
         json_object_set_new(json, "encoding", json_string(encoding_name(ENCODING_CHIPS)));
+    if (json != NULL && json_object_get(json, "flatten") == NULL)
+        json_object_set_new(json, "flatten", json_null());
     json_t *normalise = json_object_get(json, "normalise");
     if (normalise != NULL && json_object_get(normalise, "outliers") == NULL)
         json_object_set_new(normalise, "outliers",
@@ -203,6 +226,31 @@ static void read_normalise(json_t *value, const struct json_at *at, void *contex
         json_fault(at, "low (%.10g) must be below high (%.10g)", normalise->low, normalise->high);
 }
 
+static void read_flatten_method(json_t *value, const struct json_at *at, void *context)
+{
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) && flatten_method_parse(name, context, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
+static void read_flatten(json_t *value, const struct json_at *at, void *context)
+{
+    struct flatten_params *flatten = context;
+    const struct json_field fields[] = {
+        json_value_field("method", JSON_REQUIRED, read_flatten_method, &flatten->method),
+        json_uint_field("order", JSON_OPTIONAL, FLATTEN_ORDER_MIN, FLATTEN_ORDER_MAX,
+                        &flatten->order),
+        json_uint_field("scale", JSON_OPTIONAL, FLATTEN_SCALE_MIN, FLATTEN_SCALE_MAX,
+                        &flatten->scale),
+    };
+    json_read_object(value, at, fields, 3);
+    if (flatten->method != FLATTEN_POLYNOMIAL && json_object_get(value, "order") != NULL)
+        json_fault(at, "order is of polynomial alone");
+    if (flatten->method != FLATTEN_LARGE_SCALE && json_object_get(value, "scale") != NULL)
+        json_fault(at, "scale is of large_scale alone");
+}
+
 static void read_clahe(json_t *value, const struct json_at *at, void *context)
 {
     struct clahe_params *clahe = context;
@@ -257,6 +305,7 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[7] = json_value_field("precision", JSON_OPTIONAL, read_precision, &params->precision);
     fields[8] = json_value_field("encoding", JSON_OPTIONAL, read_encoding, &params->encoding);
     fields[9] = json_value_field("mask", JSON_OPTIONAL, read_mask, &params->proposals);
+    fields[10] = json_value_field("flatten", JSON_NULLABLE, read_flatten, &normalise->flatten);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)

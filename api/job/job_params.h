@@ -24,7 +24,8 @@ struct job_params {
 };
 
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
- *  "normalise":{"method","low","high","outliers":"replace"|"keep"},"clahe":null|{"clip_limit","tiles"},
+ *  "normalise":{"method","low","high","outliers":"replace"|"keep"},"flatten":null|{"method",
+ *  "order" or "scale"},"clahe":null|{"clip_limit","tiles"},
  *  "classifier":{"distance","transform","temperature":"auto"|number},
  *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
  *  "precision":"float32"|"bfloat16"|"int8",

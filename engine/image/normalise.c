@@ -25,6 +25,7 @@ const struct normalise_params normalise_params_default = {
     .low = 0.5,
     .high = 99.5,
     .outliers = NORMALISE_REPLACE,
+    .flatten = {.method = FLATTEN_NONE, .order = 2, .scale = 256},
     .clahe = {.enabled = false, .clip_limit = 2, .tiles = 8},
 };
 
@@ -71,6 +72,11 @@ int normalise_outliers_parse(const char *name, enum normalise_outliers *out, str
     return 0;
 }
 
+bool normalise_is_by_level(const struct normalise_params *params)
+{
+    return params->flatten.method == FLATTEN_NONE && !params->clahe.enabled;
+}
+
 int normalise_params_check(const struct normalise_params *params, struct error *err)
 {
     /* Written so that NaN fails. */
@@ -83,6 +89,8 @@ int normalise_params_check(const struct normalise_params *params, struct error *
             params->low, params->high);
     if (strcmp(normalise_method_name(params->method), "unknown") == 0)
         return error_set(err, ERROR_INVALID, "normalise.method %d is unknown", (int)params->method);
+    if (flatten_params_check(&params->flatten, err) < 0)
+        return ERROR_INVALID;
     const struct clahe_params *clahe = &params->clahe;
     if (!clahe->enabled)
         return 0;
@@ -422,7 +430,11 @@ int normalise_apply(const struct normalise_params *params, float *pixels, uint32
                     const struct cancel *cancel, struct error *err)
 {
     struct normalise_range range;
-    int rc = normalise_find_range(params, pixels, width, height, full_scale, cancel, &range, err);
+    int rc = normalise_params_check(params, err);
+    if (rc == 0)
+        rc = flatten_apply(&params->flatten, pixels, width, height, cancel, err);
+    if (rc == 0)
+        rc = normalise_find_range(params, pixels, width, height, full_scale, cancel, &range, err);
     return rc < 0 ? rc : normalise_apply_range(params, &range, pixels, width, height, cancel, err);
 }
 

@@ -7,7 +7,8 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
-#include "engine/image/clahe.h"
+#include "engine/image/grey/clahe.h"
+#include "engine/image/grey/flatten.h"
 #include "engine/image/sample_type.h"
 
 enum normalise_method {
@@ -31,6 +32,7 @@ struct normalise_params {
     double low;                       /* percent, NORMALISE_PERCENTILE only; default 0.5 */
     double high;                      /* percent; default 99.5; low < high */
     enum normalise_outliers outliers; /* NORMALISE_PERCENTILE only; default NORMALISE_REPLACE */
+    struct flatten_params flatten;    /* before all else */
     struct clahe_params clahe;
     /* A range that is stretched, and not the image's own, by which its outliers are judged all the
      * same; not with NORMALISE_NONE. */
@@ -40,7 +42,7 @@ struct normalise_params {
     } given;
 };
 
-/* percentile 0.5..99.5 without outliers, no CLAHE */
+/* percentile 0.5..99.5 without outliers, no flattening, no CLAHE */
 extern const struct normalise_params normalise_params_default;
 
 const char *normalise_method_name(enum normalise_method method);
@@ -50,6 +52,10 @@ int normalise_method_parse(const char *name, enum normalise_method *out, struct 
 /* "keep", "clip"; ERROR_INVALID for another name. */
 const char *normalise_outliers_name(enum normalise_outliers outliers);
 int normalise_outliers_parse(const char *name, enum normalise_outliers *out, struct error *err);
+
+/* Whether a pixel's value alone says what becomes of it (normalise_levels): neither flattening nor
+ * CLAHE, which look at places, is asked for. */
+bool normalise_is_by_level(const struct normalise_params *params);
 
 /* ERROR_INVALID when a parameter is outside the ranges above. */
 int normalise_params_check(const struct normalise_params *params, struct error *err);
@@ -64,7 +70,8 @@ struct normalise_range {
                             have one */
 };
 
-/* The range of `pixels` (height x width, row-major, borrowed). Percentiles interpolate linearly
+/* The range of `pixels` (height x width, row-major, borrowed), which are flattened already
+ * (flatten_apply) where that is asked for. Percentiles interpolate linearly
  * between order statistics, as NumPy's default does. Pixels without a value (NaN: transparent or
  * masked) have no say in it, and are filled so that they stand out as little as may be where chips
  * beside them see them. Deterministic. `full_scale` is the image's. ERROR_INVALID as above, for a
@@ -82,8 +89,8 @@ int normalise_apply_range(const struct normalise_params *params,
                           const struct normalise_range *range, float *pixels, uint32_t width,
                           uint32_t height, const struct cancel *cancel, struct error *err);
 
-/* Both, one after the other: an image with one value only becomes 0 (NORMALISE_NONE keeps its
- * level). */
+/* Flattens where that is asked for, then both, one after the other: an image with one value only
+ * becomes 0 (NORMALISE_NONE keeps its level). */
 int normalise_apply(const struct normalise_params *params, float *pixels, uint32_t width,
                     uint32_t height, const struct sample_range *full_scale,
                     const struct cancel *cancel, struct error *err);
@@ -93,8 +100,8 @@ int normalise_apply(const struct normalise_params *params, float *pixels, uint32
 int normalise_find_level_range(const struct normalise_params *params, const uint32_t *counts,
                                enum sample_type type, const struct sample_range *full_scale,
                                struct normalise_range *out, struct error *err);
-/* The value that normalise_apply would make of each level, into `levels`. CLAHE, which looks at
- * places, is not done. */
+/* The value that normalise_apply would make of each level, into `levels`; params for which
+ * normalise_is_by_level. */
 int normalise_levels(const struct normalise_params *params, const uint32_t *counts,
                      enum sample_type type, const struct sample_range *full_scale, float *levels,
                      struct error *err);

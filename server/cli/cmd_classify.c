@@ -14,6 +14,7 @@
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/unknown.h"
 #include "server/cli/classify/micrograph.h"
+#include "server/cli/classify/normalise_options.h"
 #include "server/cli/classify/objects_file.h"
 #include "server/cli/classify/pictures.h"
 #include "server/cli/command.h"
@@ -41,7 +42,7 @@ struct request {
     enum precision precision; /* read from it */
     const char *pixel_size;
     struct image_calibration calibration; /* read from it; CALIBRATION_NONE: the file's */
-    const char *outliers;
+    struct normalise_options normalising;
     struct normalise_params normalise; /* read from it */
     const char *borders_name;
     enum borders borders; /* read from it */
@@ -311,7 +312,7 @@ static int run_request(const struct request *request, struct error *err)
 }
 
 /* What the command line says; one a process. */
-static struct request given = {.edge = "drop", .borders = BORDERS_ASSIGN, .outliers = "replace"};
+static struct request given = {.edge = "drop", .borders = BORDERS_ASSIGN};
 
 static const struct command_option known_options[] = {
     {.name = "image",
@@ -346,11 +347,7 @@ static const struct command_option known_options[] = {
      .argument = "NM[,NM]",
      .value.text = &given.pixel_size,
      .help = "edge of a pixel in nm, or its width and height; default: what the file says"},
-    {.name = "outliers",
-     .argument = "CHOICE",
-     .value.text = &given.outliers,
-     .help = "replace (default): hot and dead pixels by the median; keep: they have a say in the "
-             "range"},
+    OPTIONS_NORMALISE(given.normalising),
     PICTURES_OPTIONS(given.pictures),
     OPTION_ENCODER(&given.encoder_path),
     OPTION_INPUT_SIZES(&given.input_size),
@@ -401,9 +398,8 @@ int cmd_classify(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
-    given.normalise = normalise_params_default;
     if (parse_pixel_size(&err) < 0 ||
-        normalise_outliers_parse(given.outliers, &given.normalise.outliers, &err) < 0 ||
+        normalise_options_parse(&given.normalising, &given.normalise, &err) < 0 ||
         pictures_parse(&given.pictures, &err) < 0 ||
         parse_borders(given.borders_name, &given.borders, &err) < 0 ||
         embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||

@@ -63,7 +63,9 @@ static int normalise_image(const struct normalise_params *params, struct image *
                            struct normalise_range *range, struct error *err)
 {
     const struct image_info *info = &image->info;
-    int rc = normalise_find_range(params, image->pixels, info->width, info->height,
+    int rc = flatten_apply(&params->flatten, image->pixels, info->width, info->height, NULL, err);
+    if (rc == 0)
+        rc = normalise_find_range(params, image->pixels, info->width, info->height,
                                   &info->full_scale, NULL, range, err);
     return rc < 0 ? rc
                   : normalise_apply_range(params, range, image->pixels, info->width, info->height,

@@ -308,13 +308,13 @@ static int begin_samples(struct job_encoding *encoding, const struct store_file 
     return rc < 0 ? rc : begin_rows(encoding, file, source, err);
 }
 
-/* Samples of few levels stay as they are in the file; other images and those that CLAHE works on
- * are needed as floats, as a whole, before the first chip can be cut out. */
+/* Samples of few levels stay as they are in the file; other images and those that are flattened or
+ * that CLAHE works on are needed as floats, as a whole, before the first chip can be cut out. */
 static int begin_decoding(struct job_encoding *encoding, const struct store_file *file,
                           struct error *err)
 {
     struct image_source source;
-    if (encoding->state->params.normalise.clahe.enabled)
+    if (!normalise_is_by_level(&encoding->state->params.normalise))
         return begin_pixels(encoding, file, err);
     int rc = open_source(encoding, file, &source, err);
     if (rc < 0)

@@ -17,6 +17,7 @@ static void write_key(const struct job_state *state, const struct job_image *ima
     const struct normalise_params *n = &state->params.normalise;
     char sizes[INPUT_SIZES_TEXT], frame[16] = "", encoding[ENCODING_NAME_SIZE + 16] = "";
     char mask[MASK_NAME_SIZE + 8] = "";
+    char flatten[FLATTEN_KEY_SIZE];
     const struct embedder *embedder = state->encoder->embedder;
     /* The first frame has no number in its key: so it was when files had one image. */
     if (image->row.frame > 0)
@@ -30,12 +31,13 @@ static void write_key(const struct job_state *state, const struct job_image *ima
     if (!image_mask_is_empty(&image->mask))
         snprintf(mask, sizeof(mask), "|mask %s", image->mask.parts.name);
     input_sizes_text(input_sizes, sizes);
-    snprintf(out, JOB_KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g%s|%d %.17g %" PRIu32 "%s",
+    flatten_key(&n->flatten, flatten);
+    snprintf(out, JOB_KEY_SIZE, "4|%s%s|%s|%s %s|%s%s|%s|%s %.17g %.17g%s%s|%d %.17g %" PRIu32 "%s",
              image->row.sha256, frame, state->encoder->sha256, encoder_kernels(),
              precision_name(embedder_precision(embedder)), sizes, encoding, window,
              normalise_method_name(n->method), n->low, n->high,
-             n->outliers == NORMALISE_KEEP ? "" : " replace", n->clahe.enabled, n->clahe.clip_limit,
-             n->clahe.tiles, mask);
+             n->outliers == NORMALISE_KEEP ? "" : " replace", flatten, n->clahe.enabled,
+             n->clahe.clip_limit, n->clahe.tiles, mask);
 }
 
 void job_key_of_grid(const struct job_state *state, const struct job_image *image,

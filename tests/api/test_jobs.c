@@ -48,6 +48,7 @@ static void every_parameter_is_taken(void **state)
              ",\"support_set_version\":1,\"stride\":{\"x\":4,\"y\":5},"
              "\"offset\":{\"x\":1,\"y\":2},\"edge\":\"cover\","
              "\"normalise\":{\"method\":\"minmax\",\"outliers\":\"keep\"},\"clahe\":{\"tiles\":4},"
+             "\"flatten\":{\"method\":\"polynomial\"},"
              "\"classifier\":{\"distance\":\"cosine\",\"transform\":\"cl2n\","
              "\"temperature\":0.1},\"input_sizes\":[48,96.0,512],\"priority\":-7,"
              "\"encoder_id\":null"),
@@ -57,6 +58,8 @@ static void every_parameter_is_taken(void **state)
     assert_string_equal(rig_text(rig, "/params/edge"), "cover");
     assert_string_equal(rig_text(rig, "/params/normalise/outliers"), "keep");
     assert_true(rig_number(rig, "/params/clahe/clip_limit") == 2);
+    assert_string_equal(rig_text(rig, "/params/flatten/method"), "polynomial");
+    assert_int_equal((int)rig_number(rig, "/params/flatten/order"), 2);
     assert_true(rig_number(rig, "/params/classifier/temperature") == 0.1);
     assert_non_null(strstr(rig->response.body, "\"temperature\":0.1,"));
     assert_int_equal((int)rig_number(rig, "/params/input_sizes/0"), 48);
@@ -95,6 +98,22 @@ static void every_faulty_parameter_is_named(void **state)
     rig_assert_fault(rig, 16, "/priority", "from -100 to 100, is 101");
     rig_assert_fault(rig, 16, "/encoder_id", "is no encoder");
     rig_assert_fault(rig, 16, "/shots", "not a known key");
+}
+
+static void flattening_is_checked(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    post(rig, ",\"flatten\":{\"order\":5}");
+    rig_assert_fault(rig, 3, "/flatten/method", "is required");
+    rig_assert_fault(rig, 3, "/flatten/order", "from 2 to 4, is 5");
+    rig_assert_fault(rig, 3, "/flatten", "order is of polynomial");
+    post(rig, ",\"flatten\":{\"method\":\"ball\",\"scale\":8}");
+    rig_assert_fault(rig, 3, "/flatten/method", "plane, polynomial or large_scale, but is 'ball'");
+    rig_assert_fault(rig, 3, "/flatten/scale", "from 16 to 4096, is 8");
+    rig_assert_fault(rig, 3, "/flatten", "scale is of large_scale");
+    post(rig, ",\"flatten\":{\"method\":\"plane\",\"scale\":100}");
+    rig_assert_fault(rig, 1, "/flatten", "scale is of large_scale");
 }
 
 static void input_sizes_are_checked(void **state)
@@ -412,6 +431,7 @@ int main(void)
         TEST(a_job_is_stored_with_its_defaults),
         TEST(every_parameter_is_taken),
         TEST(every_faulty_parameter_is_named),
+        TEST(flattening_is_checked),
         TEST(input_sizes_are_checked),
         TEST(precisions_are_checked),
         TEST(encodings_are_filled_in),

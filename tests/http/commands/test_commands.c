@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "engine/image/image.h"
+#include "engine/image/png_write.h"
 #include "tests/http/tool.h"
 #include "tests/http/workflow.h"
 
@@ -340,6 +341,87 @@ static void overlapping_chips_give_a_finer_map(void **state)
     assert_near_truth(tool_path("fine/out/labels.png"), tool_path("fine/truth.png"), 40);
 }
 
+/* The scene as if the light fell off from one side. */
+static void draw_wedge(const char *from, const char *to)
+{
+    size_t size;
+    char *png = workflow_read_file(from, &size);
+    struct image image = {0};
+    const struct image_request request = {
+        .data = png, .size = size, .limits = &image_limits_default};
+    assert_int_equal(image_decode(&request, &image, NULL), 0);
+    const uint32_t width = image.info.width, height = image.info.height;
+    uint16_t *pixels = calloc((size_t)width * height, sizeof(*pixels));
+    assert_non_null(pixels);
+    for (uint32_t i = 0; i < width * height; i++)
+        pixels[i] =
+            (uint16_t)(0.6f * image.pixels[i] + 24000.0f * (float)(i % width) / (float)width);
+    struct png_bytes bytes = {0};
+    assert_int_equal(png_write_grey16(pixels, width, height, 0.015, &bytes, NULL), 0);
+    FILE *file = fopen(to, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes.data, 1, bytes.size, file), bytes.size);
+    assert_int_equal(fclose(file), 0);
+    png_bytes_clear(&bytes);
+    free(pixels);
+    image_clear(&image);
+    free(png);
+}
+
+static size_t count_same(const tool_labels one, const tool_labels other)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < TOOL_SIDE * TOOL_SIDE; k++)
+        n += one[k / TOOL_SIDE][k % TOOL_SIDE][0] != '\0' &&
+             strcmp(one[k / TOOL_SIDE][k % TOOL_SIDE], other[k / TOOL_SIDE][k % TOOL_SIDE]) == 0;
+    return n;
+}
+
+/* Nothing changes where there is no plane, and one that is there goes. */
+static void classify_flattens(void **state)
+{
+    (void)state;
+    static tool_labels plain, flattened, wedge;
+    static const char *const images[] = {"flat/image.png", "flat/image.png", "flat/wedge.png"};
+    tool_labels *const labels[] = {&plain, &flattened, &wedge};
+    size_t n = 0;
+    tool_run("simulate", "--scene", "perovskite-on-diamond", "--out", tool_path("flat"));
+    tool_assert_done();
+    char from[1024];
+    snprintf(from, sizeof(from), "%s", tool_path("flat/image.png"));
+    draw_wedge(from, tool_path("flat/wedge.png"));
+    for (int i = 0; i < 3; i++) {
+        tool_run("classify", "--image", tool_path(images[i]), "--support",
+                 tool_path("flat/support.json"), "--out", tool_path("flat/out"),
+                 i > 0 ? "--flatten" : "--low", i > 0 ? "plane" : "0.5");
+        tool_assert_done();
+        n = tool_read_labels(tool_path("flat/out/labels.csv"), *labels[i]);
+    }
+    assert_true((double)count_same(plain, flattened) >= 0.98 * (double)n);
+    assert_true((double)count_same(flattened, wedge) >= 0.98 * (double)n);
+}
+
+static void wrong_ways_to_normalise_are_named(void **state)
+{
+    (void)state;
+    static const char *const options[][3] = {
+        {"--flatten", "ball", "--flatten: flatten.method must be plane"},
+        {"--flatten", "plane,2", "--flatten: 'plane,2' is not"},
+        {"--flatten", "polynomial,5", "flatten.order must be 2 to 4"},
+        {"--clahe", "x", "--clahe: 'x' is not LIMIT"},
+        {"--clahe", "2,65", "clahe.tiles must be 1 to 64"},
+        {"--low", "1%", "--low: '1%' is not a number"},
+        {"--high", "0.1", "normalise.low and normalise.high"},
+        {"--normalise", "zscore", "--normalise: normalise.method must be"},
+        {"--outliers", "maybe", "--outliers: normalise.outliers must be"},
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        tool_run("classify", "--image", "i", "--support", "s", "--out", "o", options[i][0],
+                 options[i][1]);
+        tool_assert_refused(2, options[i][2]);
+    }
+}
+
 static void classify_says_what_is_wrong(void **state)
 {
     (void)state;
@@ -447,6 +529,8 @@ int main(void)
         cmocka_unit_test(a_drawn_scene_is_classified),
         cmocka_unit_test(the_user_may_say_how_large_pixels_are),
         cmocka_unit_test(overlapping_chips_give_a_finer_map),
+        cmocka_unit_test(classify_flattens),
+        cmocka_unit_test(wrong_ways_to_normalise_are_named),
         cmocka_unit_test(classify_says_what_is_wrong),
         cmocka_unit_test(the_built_in_encoder_is_described),
         cmocka_unit_test(stages_and_copies_of_a_file_are_described),

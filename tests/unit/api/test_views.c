@@ -150,6 +150,7 @@ static void every_kind_of_image_is_shown_as_it_is(void **state)
         {.method = NORMALISE_PERCENTILE, .low = 0.5, .high = 99.5},
         {.method = NORMALISE_PERCENTILE, .low = 20, .high = 60},
         {.method = NORMALISE_MINMAX},
+        {.method = NORMALISE_MINMAX, .flatten = {.method = FLATTEN_PLANE}},
         {.method = NORMALISE_NONE, .clahe = {.enabled = true, .clip_limit = 2, .tiles = 8}},
     };
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

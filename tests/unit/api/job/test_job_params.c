@@ -4,7 +4,12 @@
 
 static const struct job_params some = {
     .grid = {95, 34, 47, 35, 1, 2, GRID_EDGE_COVER},
-    .normalise = {NORMALISE_PERCENTILE, 0.1, 99.9, NORMALISE_REPLACE, {true, 4.0 / 3, 5}},
+    .normalise = {NORMALISE_PERCENTILE,
+                  0.1,
+                  99.9,
+                  NORMALISE_REPLACE,
+                  {FLATTEN_POLYNOMIAL, 3, 256},
+                  {true, 4.0 / 3, 5}},
     .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1},
     .input_sizes = {2, {48, 96}},
     .encoding = ENCODING_DENSE,
@@ -25,6 +30,8 @@ static void the_text_brings_every_value_back(void **state)
     assert_true(back.normalise.clahe.enabled);
     assert_true(back.normalise.clahe.clip_limit == some.normalise.clahe.clip_limit);
     assert_int_equal(back.normalise.clahe.tiles, 5);
+    assert_int_equal(back.normalise.flatten.method, FLATTEN_POLYNOMIAL);
+    assert_int_equal(back.normalise.flatten.order, 3);
     assert_int_equal(back.classifier.distance, CLASSIFIER_COSINE);
     assert_int_equal(back.classifier.transform, CLASSIFIER_TRANSFORM_CL2N);
     assert_true(back.classifier.temperature == 0.1);
@@ -46,23 +53,48 @@ static void the_text_is_canonical(void **state)
                                 .normalise = normalise_params_default,
                                 .classifier = classifier_params_default};
     char *text = job_params_to_text(&params);
-    assert_string_equal(text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
-                              "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
-                              "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\","
-                              "\"mask\":{\"proposed\":true},"
-                              "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
-                              "\"outliers\":\"replace\"},"
-                              "\"offset\":{\"x\":0,\"y\":0},"
-                              "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8}}");
+    assert_string_equal(
+        text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
+              "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
+              "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\",\"flatten\":null,"
+              "\"mask\":{\"proposed\":true},"
+              "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
+              "\"outliers\":\"replace\"},"
+              "\"offset\":{\"x\":0,\"y\":0},"
+              "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8}}");
     struct job_params back;
     assert_int_equal(job_params_from_text(text, &back, NULL), 0);
     assert_false(back.normalise.clahe.enabled);
+    assert_int_equal(back.normalise.flatten.method, FLATTEN_NONE);
     assert_true(back.classifier.temperature == 0);
     assert_int_equal(back.input_sizes.n, 0); /* a text of the time before there were several */
     free(text);
     params.input_sizes = (struct input_sizes){3, {16, 17, 512}};
     text = job_params_to_text(&params);
-    assert_non_null(strstr(text, "\"chips\",\"input_sizes\":[16,17,512],\"mask\""));
+    assert_non_null(strstr(text, "\"flatten\":null,\"input_sizes\":[16,17,512],\"mask\""));
+    free(text);
+}
+
+static void a_background_is_taken_out_only_where_it_is_said(void **state)
+{
+    (void)state;
+    struct job_params params = some, back;
+    params.normalise.flatten =
+        (struct flatten_params){.method = FLATTEN_LARGE_SCALE, .order = 2, .scale = 100};
+    char *text = job_params_to_text(&params);
+    static const char member[] = "\"flatten\":{\"method\":\"large_scale\",\"scale\":100},";
+    char *at = strstr(text, member);
+    assert_non_null(at);
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.normalise.flatten.method, FLATTEN_LARGE_SCALE);
+    assert_int_equal(back.normalise.flatten.scale, 100);
+    /* As texts were before there was a choice. */
+    memmove(at, at + sizeof(member) - 1, strlen(at + sizeof(member) - 1) + 1);
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.normalise.flatten.method, FLATTEN_NONE);
+    json_t *shown = job_params_stored_json(text);
+    assert_true(json_is_null(json_object_get(shown, "flatten")));
+    json_decref(shown);
     free(text);
 }
 
@@ -201,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_text_brings_every_value_back),
         cmocka_unit_test(the_text_is_canonical),
+        cmocka_unit_test(a_background_is_taken_out_only_where_it_is_said),
         cmocka_unit_test(a_text_without_outliers_keeps_them),
         cmocka_unit_test(a_text_without_a_mask_has_no_proposals),
         cmocka_unit_test(a_text_without_an_encoding_means_chips),

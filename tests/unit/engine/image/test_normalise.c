@@ -227,19 +227,19 @@ static void bad_parameters_are_refused(void **state)
         struct normalise_params params;
         const char *part;
     } cases[] = {
-        {{NORMALISE_PERCENTILE, -0.1, 99, NORMALISE_KEEP, {0}, {0}}, "are -0.1 and 99"},
-        {{NORMALISE_PERCENTILE, 1, 100.5, NORMALISE_KEEP, {0}, {0}}, "are 1 and 100.5"},
-        {{NORMALISE_PERCENTILE, 50, 50, NORMALISE_KEEP, {0}, {0}}, "are 50 and 50"},
-        {{NORMALISE_PERCENTILE, NAN, 50, NORMALISE_KEEP, {0}, {0}}, "normalise.low"},
-        {{NORMALISE_PERCENTILE, 1, NAN, NORMALISE_KEEP, {0}, {0}}, "normalise.high"},
-        {{(enum normalise_method)9, 1, 99, NORMALISE_KEEP, {0}, {0}}, "normalise.method 9"},
-        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 0.9, 8}, {0}},
+        {{NORMALISE_PERCENTILE, -0.1, 99, NORMALISE_KEEP, {0}, {0}, {0}}, "are -0.1 and 99"},
+        {{NORMALISE_PERCENTILE, 1, 100.5, NORMALISE_KEEP, {0}, {0}, {0}}, "are 1 and 100.5"},
+        {{NORMALISE_PERCENTILE, 50, 50, NORMALISE_KEEP, {0}, {0}, {0}}, "are 50 and 50"},
+        {{NORMALISE_PERCENTILE, NAN, 50, NORMALISE_KEEP, {0}, {0}, {0}}, "normalise.low"},
+        {{NORMALISE_PERCENTILE, 1, NAN, NORMALISE_KEEP, {0}, {0}, {0}}, "normalise.high"},
+        {{(enum normalise_method)9, 1, 99, NORMALISE_KEEP, {0}, {0}, {0}}, "normalise.method 9"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {0}, {true, 0.9, 8}, {0}},
          "clahe.clip_limit must be 1 to 100, but is 0.9"},
-        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 101, 8}, {0}}, "clahe.clip_limit"},
-        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, NAN, 8}, {0}}, "clahe.clip_limit"},
-        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 2, 0}, {0}},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {0}, {true, 101, 8}, {0}}, "clahe.clip_limit"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {0}, {true, NAN, 8}, {0}}, "clahe.clip_limit"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {0}, {true, 2, 0}, {0}},
          "clahe.tiles must be 1 to 64, but is 0"},
-        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {true, 2, 65}, {0}}, "clahe.tiles"},
+        {{NORMALISE_MINMAX, 0, 0, NORMALISE_KEEP, {0}, {true, 2, 65}, {0}}, "clahe.tiles"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct sample_range full_scale = sample_type_range(SAMPLE_U8);

@@ -41,9 +41,12 @@ static struct png_bytes as_rgb(void)
     return png;
 }
 
+/* Normalisations that look at places. */
+enum over_places { NONE, CLAHE, FLATTENED };
+
 /* What a job of one image gives in a fresh rig. `counts`: stored before, NULL: none. `small_size`:
  * of an image that is held as a whole; 0: the default. */
-static void run_held(const struct png_bytes *png, const uint32_t *counts, bool clahe,
+static void run_held(const struct png_bytes *png, const uint32_t *counts, enum over_places over,
                      uint64_t small_size, struct db_result *out)
 {
     struct rig rig;
@@ -62,7 +65,8 @@ static void run_held(const struct png_bytes *png, const uint32_t *counts, bool c
         .normalise = normalise_params_default,
         .classifier = classifier_params_default,
     };
-    params.normalise.clahe.enabled = clahe;
+    params.normalise.clahe.enabled = over == CLAHE;
+    params.normalise.flatten.method = over == FLATTENED ? FLATTEN_PLANE : FLATTEN_NONE;
     char *text = job_params_to_text(&params);
     rig.small_size = small_size;
     rig_start(&rig, 1);
@@ -74,10 +78,10 @@ static void run_held(const struct png_bytes *png, const uint32_t *counts, bool c
     rig_close(&rig);
 }
 
-static void run(const struct png_bytes *png, const uint32_t *counts, bool clahe,
+static void run(const struct png_bytes *png, const uint32_t *counts, enum over_places over,
                 struct db_result *out)
 {
-    run_held(png, counts, clahe, 0, out);
+    run_held(png, counts, over, 0, out);
 }
 
 static void count(uint32_t *counts)
@@ -94,9 +98,9 @@ static void rows_samples_and_floats_give_the_same_bytes(void **state)
     struct db_result at_once = {0}, by_rows = {0}, floats = {0};
     uint32_t counts[256];
     count(counts);
-    run(&plain, NULL, false, &at_once);
-    run(&plain, counts, false, &by_rows);
-    run(&rgb, NULL, false, &floats);
+    run(&plain, NULL, NONE, &at_once);
+    run(&plain, counts, NONE, &by_rows);
+    run(&rgb, NULL, NONE, &floats);
     assert_true(rig_accuracy(&at_once, MIDDLE) > 0.95);
     rig_assert_same(&at_once, &by_rows);
     rig_assert_same(&at_once, &floats);
@@ -116,9 +120,9 @@ static void a_band_gives_the_same_bytes(void **state)
     struct db_result whole = {0}, counted = {0}, known = {0};
     uint32_t counts[256];
     count(counts);
-    run(&plain, counts, false, &whole);
-    run_held(&plain, NULL, false, 1, &counted);
-    run_held(&plain, counts, false, 1, &known);
+    run(&plain, counts, NONE, &whole);
+    run_held(&plain, NULL, NONE, 1, &counted);
+    run_held(&plain, counts, NONE, 1, &known);
     rig_assert_same(&whole, &counted);
     rig_assert_same(&whole, &known);
     db_result_clear(&whole);
@@ -135,13 +139,13 @@ static void wrong_counts_are_not_relied_upon(void **state)
     struct png_bytes plain = as_grey();
     struct db_result right = {0}, corrected = {0}, believed = {0};
     uint32_t counts[256] = {0};
-    run(&plain, NULL, false, &right);
+    run(&plain, NULL, NONE, &right);
     counts[0] = UINT32_MAX;
-    run(&plain, counts, false, &corrected);
+    run(&plain, counts, NONE, &corrected);
     rig_assert_same(&right, &corrected);
     counts[0] = RIG_WIDTH * HEIGHT / 2;
     counts[255] = RIG_WIDTH * HEIGHT - counts[0];
-    run(&plain, counts, false, &believed);
+    run(&plain, counts, NONE, &believed);
     assert_memory_not_equal(right.probabilities, believed.probabilities,
                             (size_t)right.rows * right.columns * 2 * sizeof(float));
     db_result_clear(&right);
@@ -150,14 +154,13 @@ static void wrong_counts_are_not_relied_upon(void **state)
     png_bytes_clear(&plain);
 }
 
-static void clahe_takes_the_whole_image(void **state)
+static void assert_takes_the_whole_image(enum over_places over)
 {
-    (void)state;
     struct png_bytes plain = as_grey(), rgb = as_rgb();
     struct db_result without = {0}, with = {0}, floats = {0};
-    run(&plain, NULL, false, &without);
-    run(&plain, NULL, true, &with);
-    run(&rgb, NULL, true, &floats);
+    run(&plain, NULL, NONE, &without);
+    run(&plain, NULL, over, &with);
+    run(&rgb, NULL, over, &floats);
     rig_assert_same(&with, &floats);
     assert_memory_not_equal(without.probabilities, with.probabilities,
                             (size_t)with.rows * with.columns * 2 * sizeof(float));
@@ -166,6 +169,13 @@ static void clahe_takes_the_whole_image(void **state)
     db_result_clear(&floats);
     png_bytes_clear(&plain);
     png_bytes_clear(&rgb);
+}
+
+static void clahe_and_flattening_take_the_whole_image(void **state)
+{
+    (void)state;
+    assert_takes_the_whole_image(CLAHE);
+    assert_takes_the_whole_image(FLATTENED);
 }
 
 /* The same with a cache and without. */
@@ -221,7 +231,7 @@ int main(void)
         cmocka_unit_test(rows_samples_and_floats_give_the_same_bytes),
         cmocka_unit_test(a_band_gives_the_same_bytes),
         cmocka_unit_test(wrong_counts_are_not_relied_upon),
-        cmocka_unit_test(clahe_takes_the_whole_image),
+        cmocka_unit_test(clahe_and_flattening_take_the_whole_image),
         cmocka_unit_test(several_images_are_a_pipeline),
         cmocka_unit_test(a_decode_ends_when_its_job_is_to_stop),
     };

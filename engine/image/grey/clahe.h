@@ -1,7 +1,7 @@
 /* Contrast-limited adaptive histogram equalisation of a 0..1 plane (Zuiderveld, Graphics Gems IV,
  * 1994). */
-#ifndef CHIPSHOT_ENGINE_IMAGE_CLAHE_H
-#define CHIPSHOT_ENGINE_IMAGE_CLAHE_H
+#ifndef CHIPSHOT_ENGINE_IMAGE_GREY_CLAHE_H
+#define CHIPSHOT_ENGINE_IMAGE_GREY_CLAHE_H
 
 #include <stdbool.h>
 #include <stdint.h>

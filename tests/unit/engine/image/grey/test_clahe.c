@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "engine/image/clahe.h"
+#include "engine/image/grey/clahe.h"
 
 static void apply(double clip_limit, uint32_t tiles, float *pixels, uint32_t width, uint32_t height)
 {

@@ -5,7 +5,7 @@
  * quantised: it leads 0 to 0 and 1 to 1, rises, and is nowhere steeper than clip_limit. A pixel
  * takes the bilinear mean of the mappings of the four tiles whose centres surround it.
  */
-#include "engine/image/clahe.h"
+#include "engine/image/grey/clahe.h"
 
 #include <math.h>
 #include <stdlib.h>
