@@ -14,7 +14,7 @@ RUN ./deps.sh build && make && build/chipshot --version
 FROM debian:trixie-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libmicrohttpd12t64 libjansson4 libpng16-16t64 \
-        libsqlite3-0 libnettle8t64 zlib1g libisal2 curl \
+        libsqlite3-0 libnettle8t64 zlib1g libisal2 libopenblas0-serial curl \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --no-create-home chipshot \
     && install -d -m 0700 -o chipshot -g chipshot /data

@@ -11,12 +11,14 @@ Q := $(if $(V),,@)
 CC ?= cc
 PKG_CONFIG ?= pkg-config
 PACKAGES := libmicrohttpd jansson libpng sqlite3 nettle zlib libisal
+# Of which headers are used, and which the program loads by itself (engine/linear.c).
+LOADED_PACKAGES := openblas
 TEST_PACKAGES := cmocka libcurl
 WARNINGS := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wvla -Werror
 OPTIMISE := $(if $(DEBUG),-O0,-O2)
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 CPPFLAGS += -I. -D_GNU_SOURCE -DCHIPSHOT_VERSION='"$(VERSION)"' -include base/banned.h \
-	$(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
+	$(shell $(PKG_CONFIG) --cflags $(PACKAGES) $(LOADED_PACKAGES) 2>/dev/null)
 CFLAGS += -std=c17 -g $(OPTIMISE) $(WARNINGS) $(SANITIZE_FLAGS) -fstack-protector-strong -pthread
 # Sums must not depend on how the compiler contracts or reorders them: results are reproducible.
 CFLAGS += -ffp-contract=off
@@ -53,7 +55,7 @@ help: ## list the targets
 # Without the libraries the first compiler error would be a riddle.
 .PHONY: libraries
 libraries:
-	@$(PKG_CONFIG) --exists $(PACKAGES) || { echo "make: libraries are missing; run 'make deps'" >&2; exit 1; }
+	@$(PKG_CONFIG) --exists $(PACKAGES) $(LOADED_PACKAGES) || { echo "make: libraries are missing; run 'make deps'" >&2; exit 1; }
 
 $(BUILD)/%.o: %.c | libraries
 	@mkdir -p $(@D)
@@ -201,9 +203,8 @@ bench-smoke: $(BUILD)/tests/parity/parity_embed all ## try the programs that mea
 	@$(BUILD)/tests/bench/roofline 1
 	@/usr/bin/python3 tests/bench/work.py
 
-# The one program that uses OpenBLAS: as the measure of a good matrix product.
+# OpenBLAS as the measure of a good matrix product.
 $(BUILD)/tests/bench/roofline: LDLIBS += $(shell $(PKG_CONFIG) --libs openblas 2>/dev/null)
-$(BUILD)/tests/bench/roofline.o: CPPFLAGS += $(shell $(PKG_CONFIG) --cflags openblas 2>/dev/null)
 
 roofline: ## what this machine's arithmetic and memory can do at best
 	@./deps.sh build bench

@@ -6,14 +6,14 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libpng-dev
-libsqlite3-dev nettle-dev zlib1g-dev libisal-dev"
+libsqlite3-dev nettle-dev zlib1g-dev libisal-dev libopenblas-serial-dev"
 demo="curl jq"
 test="curl jq libcurl4-openssl-dev libcmocka-dev"
 gate="python3"
 check="clang-format python3-minimal python3-yaml"
 train="python3-torch python3-numpy python3-pil jq"
 parity="python3-torch python3-torchvision python3-numpy"
-bench="libopenblas-dev wrk"
+bench="libopenblas-serial-dev wrk"
 fuzz="clang"
 study="python3-torch python3-numpy python3-pil"
 borders="python3-numpy python3-pil"

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "db/encoders.h"
 #include "engine/encoder/encoder.h"
+#include "engine/linear.h"
 
 /* readyz writes to the disk and needs no key, so its rate is not its callers': what was found holds
  * for PROBE_MS, and one caller at a time looks anew, while the others are told what was found last;
@@ -175,8 +176,8 @@ int health_version(struct api_call *call, struct error *err)
         encoder_json = json_pack("{s:s, s:s, s:s}", "id", encoder.id, "name", encoder.name,
                                  "sha256", encoder.sha256);
     db_encoder_clear(&encoder);
-    json_t *json =
-        json_pack("{s:s, s:s, s:s, s:o, s:s}", "name", "chipshot", "version", CHIPSHOT_VERSION,
-                  "api", "v1", "encoder", encoder_json, "kernels", encoder_kernels());
+    json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:s, s:s}", "name", "chipshot", "version",
+                             CHIPSHOT_VERSION, "api", "v1", "encoder", encoder_json, "kernels",
+                             encoder_kernels(), "blas", linear_core());
     return response_json(call->response, 200, json, err);
 }

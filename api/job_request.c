@@ -11,6 +11,7 @@
 #include "db/encoders.h"
 #include "db/images.h"
 #include "db/support_sets.h"
+#include "engine/fewshot/heads/head.h"
 
 struct reading {
     struct api_call *call;
@@ -64,6 +65,23 @@ static void keep_error(struct reading *reading, int code)
         reading->code = code;
 }
 
+/* Whether the head that is asked for can learn from the set. */
+static void check_head(struct reading *reading, const struct db_support_set *set)
+{
+    const char *names[CLASSIFIER_CLASSES_MAX];
+    uint32_t counts[CLASSIFIER_CLASSES_MAX];
+    struct error cause = {0};
+    if (set->n_classes > CLASSIFIER_CLASSES_MAX)
+        return;
+    for (size_t i = 0; i < set->n_classes; i++) {
+        names[i] = set->classes[i].name;
+        counts[i] = (uint32_t)set->classes[i].n_examples;
+    }
+    if (head_check_examples(&reading->params.classifier, counts, (uint32_t)set->n_classes, names,
+                            &cause) < 0)
+        FAULT(reading, "head", "%s", cause.message);
+}
+
 static void check_support_set(struct reading *reading)
 {
     struct db_support_set set = {0};
@@ -93,6 +111,7 @@ static void check_support_set(struct reading *reading)
             goto out;
         }
     }
+    check_head(reading, &set);
     snprintf(job->support_set_id, sizeof(job->support_set_id), "%s", set.id);
     job->support_set_version = set.version;
     struct grid_params *grid = &reading->params.grid;

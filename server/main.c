@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/encoder/encoder.h"
+#include "engine/linear.h"
 #include "server/cli/command.h"
 
 struct subcommand {
@@ -44,8 +45,15 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("chipshot %s (%s kernels)\n", CHIPSHOT_VERSION, encoder_kernels());
+        printf("chipshot %s (%s kernels, BLAS core %s)\n", CHIPSHOT_VERSION, encoder_kernels(),
+               linear_core());
         return 0;
+    }
+    /* Now, as there is but one thread. */
+    struct error err = {0};
+    if (linear_load(&err) < 0) {
+        fprintf(stderr, "chipshot: %s\n", err.message);
+        return 1;
     }
     for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
         if (strcmp(argv[1], subcommands[i].name) == 0)

@@ -1,6 +1,8 @@
 #include "api/job/analysis_text.h"
 
 #include "engine/encoder/encoder.h"
+#include "engine/fewshot/heads/head.h"
+#include "engine/linear.h"
 
 /* A picture and transparent pixels are anywhere: of these the number is said. */
 static json_t *part_json(const struct mask_part *part)
@@ -42,8 +44,13 @@ static int add_mask(json_t *json, const struct mask_parts *parts)
 
 json_t *analysis_text_json(const struct analysis *analysis)
 {
-    json_t *json =
-        json_pack("{s:s, s:s}", "program", CHIPSHOT_VERSION, "kernels", encoder_kernels());
+    json_t *json = json_pack("{s:s, s:s, s:s}", "program", CHIPSHOT_VERSION, "kernels",
+                             encoder_kernels(), "blas", linear_core());
+    if (json != NULL && analysis->chips.head != NULL &&
+        json_object_set_new(json, "head", json_string(head_name(analysis->chips.head))) != 0) {
+        json_decref(json);
+        json = NULL;
+    }
     if (json != NULL && analysis->mask != NULL && add_mask(json, analysis->mask) != 0) {
         json_decref(json);
         json = NULL;

@@ -11,9 +11,9 @@
 /* [{"kind","status", and a rectangle or n_pixels}, ...]; the caller's. NULL when out of memory. */
 json_t *mask_parts_json(const struct mask_parts *parts);
 
-/* {"program":"0.1.0","kernels":"avx512"} and, of an image of which some was left out,
- * "not_analysed", the parts of its mask, and, of one that is stored, "mask": {"version","sha256"};
- * the caller's. NULL when out of memory. */
+/* {"program":"0.1.0","kernels":"avx512","blas":"SkylakeX"}; "head", which one learned; and, of an
+ * image of which some was left out, "not_analysed", the parts of its mask, and, of one that is
+ * stored, "mask": {"version","sha256"}; the caller's. NULL when out of memory. */
 json_t *analysis_text_json(const struct analysis *analysis);
 /* The same as malloc'd text, canonical (sorted keys, compact). NULL when out of memory. */
 char *analysis_text_create(const struct analysis *analysis);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/job/job_fields.h"
+#include "engine/fewshot/heads/head.h"
 
 enum { STRIDE_MAX = 32768, OFFSET_MAX = 32767 };
 
@@ -42,7 +43,7 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     json_t *json = json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f, s:s}, s:o, s:{s:s, s:s, "
-        "s:o}, s:o*, s:s, s:s, s:{s:b}}",
+        "s:o}, s:o*, s:s, s:s, s:{s:b}, s:s}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
@@ -52,7 +53,7 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier_transform_name(classifier->transform), "temperature", temperature, "input_sizes",
         input_sizes, "encoding", encoding_name(params->encoding), "precision",
         precision_name(params->precision), "mask", "proposed",
-        params->proposals == MASK_WITH_PROPOSED);
+        params->proposals == MASK_WITH_PROPOSED, "head", head_name(classifier->head));
     if (json_object_set_new(json, "flatten", flatten_json(&normalise->flatten)) == 0)
         return json;
     json_decref(json);
@@ -72,6 +73,8 @@ json_t *job_params_stored_json(const char *text)
                             json_string(normalise_outliers_name(NORMALISE_KEEP)));
     if (json != NULL && json_object_get(json, "mask") == NULL)
         json_object_set_new(json, "mask", json_pack("{s:b}", "proposed", 0));
+    if (json != NULL && json_object_get(json, "head") == NULL)
+        json_object_set_new(json, "head", json_string(head_name(&head_prototypes)));
     return json;
 }
 
@@ -289,6 +292,15 @@ static void read_mask(json_t *value, const struct json_at *at, void *context)
     json_read_object(value, at, &field, 1);
 }
 
+static void read_head(json_t *value, const struct json_at *at, void *context)
+{
+    struct classifier_params *classifier = context;
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) && head_parse(name, &classifier->head, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
 void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *params,
                      enum json_presence presence)
 {
@@ -306,6 +318,7 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[8] = json_value_field("encoding", JSON_OPTIONAL, read_encoding, &params->encoding);
     fields[9] = json_value_field("mask", JSON_OPTIONAL, read_mask, &params->proposals);
     fields[10] = json_value_field("flatten", JSON_NULLABLE, read_flatten, &normalise->flatten);
+    fields[11] = json_value_field("head", JSON_OPTIONAL, read_head, &params->classifier);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)
@@ -314,6 +327,7 @@ int job_params_from_text(const char *text, struct job_params *out, struct error 
                                 .classifier = classifier_params_default,
                                 .proposals = MASK_WITHOUT_PROPOSED};
     params.normalise.outliers = NORMALISE_KEEP;
+    params.classifier.head = &head_prototypes;
     json_t *json = NULL;
     struct error cause = {0};
     int rc = json_parse(text, strlen(text), &json, &cause);

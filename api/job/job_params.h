@@ -29,7 +29,7 @@ struct job_params {
  *  "classifier":{"distance","transform","temperature":"auto"|number},
  *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
  *  "precision":"float32"|"bfloat16"|"int8",
- *  "mask":{"proposed":true|false}} */
+ *  "mask":{"proposed":true|false},"head":"auto"|"prototypes"|"ridge"} */
 json_t *job_params_to_json(const struct job_params *params);
 /* A stored text as clients see it: what its time left unsaid is said. NULL on allocation failure,
  * and when the text is no JSON. */
@@ -39,7 +39,8 @@ char *job_params_to_text(const struct job_params *params);
 /* Reads a stored text. ERROR_CORRUPT. One without input sizes, as earlier versions wrote them, has
  * none, which stands for the encoder's own; one without an encoding has chips, whatever the
  * encoder's own is, one without a precision float32, one that says nothing of outliers keeps
- * them, and one that says nothing of a mask analyses what is proposed to be left out. */
+ * them, one that says nothing of a mask analyses what is proposed to be left out, and one without a
+ * head has prototypes. */
 int job_params_from_text(const char *text, struct job_params *out, struct error *err);
 
 #endif

@@ -184,7 +184,7 @@ static void classify_chips(const struct plan *plan, uint64_t first, uint32_t n, 
         plan->result.lengths[first + i] = (float)transform_apply(
             &plan->space.transform, plan->band + (first - plan->first + i) * dimension,
             buffer + i * dimension);
-    plan->head->score(plan->fit.model, buffer, n, costs);
+    plan->fit.head->score(plan->fit.model, buffer, n, costs);
     for (uint32_t i = 0; i < n; i++)
         decide(plan, first + i, costs + (size_t)i * plan->result.n_classes);
 }
@@ -247,7 +247,7 @@ static int ask_chips(struct plan *plan, const struct embeddings *chips, struct e
         if (rc < 0)
             break;
         transform_apply(&plan->space.transform, embedding, plan->buffers);
-        plan->head->score(plan->fit.model, plan->buffers, 1, costs);
+        plan->fit.head->score(plan->fit.model, plan->buffers, 1, costs);
         nearest[i] = fmax(costs[cheapest_class(costs, n_classes)], 0.0);
     }
     free(embedding);
@@ -289,6 +289,7 @@ int classifier_run_in(struct space *space, const struct classifier_params *param
     if (rc == 0) {
         *out = plan.result;
         out->temperature = plan.fit.temperature;
+        out->head = plan.fit.head;
         plan.result = (struct classification){0};
     }
     if (rc == 0) {
@@ -297,7 +298,8 @@ int classifier_run_in(struct space *space, const struct classifier_params *param
     }
     free(plan.buffers);
     space_clear(&plan.space);
-    plan.head->free(plan.fit.model);
+    if (plan.fit.head != NULL)
+        plan.fit.head->free(plan.fit.model);
     classification_clear(&plan.result);
     return rc;
 }

@@ -66,14 +66,15 @@ struct support {
 struct classification {
     uint64_t n_chips;
     uint32_t n_classes;
-    double temperature;   /* the one used */
-    uint16_t *labels;     /* n_chips (labels.h); classifier_run gives class indices, and
-                             LABEL_NOT_ANALYSED */
-    uint16_t *raw_labels; /* n_chips: what the classifier gave, where later steps (analysis.h)
-                             changed labels; NULL: these are it */
-    float *probabilities; /* n_chips x n_classes: softmax over -distance / temperature */
-    float *distances;     /* n_chips: the label's cost (head.h), at least 0 */
-    float *lengths;       /* n_chips: what transform_apply returned; not stored */
+    double temperature;      /* the one used */
+    uint16_t *labels;        /* n_chips (labels.h); classifier_run gives class indices, and
+                                LABEL_NOT_ANALYSED */
+    uint16_t *raw_labels;    /* n_chips: what the classifier gave, where later steps (analysis.h)
+                                changed labels; NULL: these are it */
+    float *probabilities;    /* n_chips x n_classes: softmax over -distance / temperature */
+    float *distances;        /* n_chips: the label's cost (head.h), at least 0 */
+    float *lengths;          /* n_chips: what transform_apply returned; not stored */
+    const struct head *head; /* the one that learned; NULL: no chip is analysed */
 };
 
 void classification_clear(struct classification *classification);

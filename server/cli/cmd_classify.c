@@ -12,6 +12,7 @@
 #include "api/results/map_json.h"
 #include "api/results/statistics_json.h"
 #include "engine/fewshot/analysis.h"
+#include "engine/fewshot/heads/head.h"
 #include "engine/fewshot/unknown.h"
 #include "server/cli/classify/micrograph.h"
 #include "server/cli/classify/normalise_options.h"
@@ -46,6 +47,8 @@ struct request {
     struct normalise_params normalise; /* read from it */
     const char *borders_name;
     enum borders borders; /* read from it */
+    const char *head;
+    struct classifier_params classifier; /* read from it */
     uint64_t stride;
     uint64_t n_threads;
     struct pictures_choice pictures;
@@ -103,6 +106,16 @@ static int check_examples(const struct support_file *support, struct error *err)
     return 0;
 }
 
+static int check_head(const struct request *request, const struct support_file *support,
+                      struct error *err)
+{
+    uint32_t counts[CLASSIFIER_CLASSES_MAX] = {0};
+    for (uint32_t i = 0; i < support->n_examples; i++)
+        counts[support->examples[i].class_index]++;
+    return head_check_examples(&request->classifier, counts, support->n_classes, support->names,
+                               err);
+}
+
 static int load(const struct request *request, struct run *run, struct error *err)
 {
     struct grid_params params = {.stride_x = (uint32_t)request->stride,
@@ -115,6 +128,8 @@ static int load(const struct request *request, struct run *run, struct error *er
     int rc = grid_edge_parse(request->edge, &params.edge, err);
     if (rc == 0)
         rc = support_file_read(request->support_path, &run->support, err);
+    if (rc == 0)
+        rc = check_head(request, &run->support, err);
     if (rc == 0)
         rc = micrograph_load(&micrograph, &request->normalise, &run->micrograph, err);
     if (rc < 0)
@@ -181,7 +196,7 @@ static int embed_examples(struct run *run, uint32_t dimension, struct error *err
     return rc;
 }
 
-static int classify(struct run *run, struct error *err)
+static int classify(const struct request *request, struct run *run, struct error *err)
 {
     uint32_t dimension = embedder_dimension(run->session.embedder);
     uint64_t n = grid_n_chips(&run->grid);
@@ -204,7 +219,7 @@ static int classify(struct run *run, struct error *err)
     const struct embeddings chips = {
         .n_chips = n, .skip = run->skip, .dimension = dimension, .values = run->chips};
     const struct analysis_input input = {
-        .classifier = &classifier_params_default,
+        .classifier = &request->classifier,
         .support = &support,
         .grid = &run->grid,
         .chips = &chips,
@@ -291,7 +306,7 @@ static int run_request(const struct request *request, struct error *err)
     struct run run = {0};
     int rc = load(request, &run, err);
     if (rc == 0)
-        rc = classify(&run, err);
+        rc = classify(request, &run, err);
     if (rc == 0)
         rc = file_make_directory(request->directory, err);
     if (rc == 0)
@@ -353,6 +368,7 @@ static const struct command_option known_options[] = {
     OPTION_INPUT_SIZES(&given.input_size),
     OPTION_ENCODING(&given.encoding_name),
     OPTION_PRECISION(&given.precision_name),
+    OPTION_HEAD(&given.head),
     {.name = "borders",
      .argument = "HOW",
      .value.text = &given.borders_name,
@@ -398,13 +414,15 @@ int cmd_classify(int argc, char **argv)
     if (action != COMMAND_RUN)
         return action == COMMAND_EXIT_OK ? 0 : 2;
     struct error err = {0};
+    given.classifier = classifier_params_default;
     if (parse_pixel_size(&err) < 0 ||
         normalise_options_parse(&given.normalising, &given.normalise, &err) < 0 ||
         pictures_parse(&given.pictures, &err) < 0 ||
         parse_borders(given.borders_name, &given.borders, &err) < 0 ||
         embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
         embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
-        embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)
+        embedding_parse_precision(given.precision_name, &given.precision, &err) < 0 ||
+        (given.head != NULL && head_parse(given.head, &given.classifier.head, &err) < 0))
         return command_fail_usage(&err);
     return run_request(&given, &err) == 0 ? 0 : command_fail(&err);
 }

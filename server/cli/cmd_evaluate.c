@@ -6,6 +6,7 @@
 
 #include "engine/fewshot/coverage.h"
 #include "engine/fewshot/evaluate.h"
+#include "engine/fewshot/heads/head.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
@@ -274,7 +275,7 @@ static int score_unknown_groups(const struct manifest *manifest, const float *em
     return 0;
 }
 
-static int parse_classifier(const char *distance, const char *transform,
+static int parse_classifier(const char *distance, const char *transform, const char *head,
                             struct classifier_params *out, struct error *err)
 {
     struct error inner = {0};
@@ -285,13 +286,17 @@ static int parse_classifier(const char *distance, const char *transform,
         rc = classifier_transform_parse(transform, &out->transform, &inner);
     if (rc < 0)
         return error_set(err, rc, "--transform: %.300s", inner.message);
+    if (head != NULL)
+        rc = head_parse(head, &out->head, &inner);
+    if (rc < 0)
+        return error_set(err, rc, "--%.300s", inner.message);
     return 0;
 }
 
 /* What the command line says; one a process. */
 static struct {
     const char *manifest, *root, *encoder;
-    const char *distance, *transform, *shots, *reference;
+    const char *distance, *transform, *head, *shots, *reference;
     bool is_across;
     uint64_t n_threads, episodes, seed;
     bool reliability, coverage;
@@ -377,6 +382,7 @@ static const struct command_option known_options[] = {
      .argument = "NAME",
      .value.text = &given.transform,
      .help = "none, l2, cl2n or standardise (default)"},
+    OPTION_HEAD(&given.head),
     OPTION_WORKERS(&given.n_threads),
 };
 
@@ -444,7 +450,8 @@ int cmd_evaluate(int argc, char **argv)
     if (rc == 0)
         rc = parse_shots(given.shots, &params, &err);
     if (rc == 0)
-        rc = parse_classifier(given.distance, given.transform, &params.classifier, &err);
+        rc =
+            parse_classifier(given.distance, given.transform, given.head, &params.classifier, &err);
     if (rc == 0)
         rc = across_reference_parse(given.reference, &reference, &err);
     if (rc < 0)

@@ -19,6 +19,7 @@
 #include "db/jobs.h"
 #include "db/keys.h"
 #include "db/store/access.h"
+#include "engine/linear.h"
 #include "server/cli/assets.h"
 #include "server/cli/command.h"
 #include "server/cli/config.h"
@@ -263,8 +264,9 @@ static void announce(const struct server *server)
                   log_string("data", server->config.data_directory),
                   log_integer("threads", server->config.n_threads),
                   log_string("kernels", encoder_kernels()),
+                  log_string("blas", linear_core()),
               },
-              5);
+              6);
     log_access(server);
     warn_exposed(server, "");
     warn_exposed(server, "/chipshot.sqlite");

@@ -55,6 +55,11 @@ enum {
     OPTION_TEXT("precision", "NAME", target,                                                       \
                 "float32 (default); faster and less exact, if the processor has AVX512_BF16 or "   \
                 "AVX512_VNNI:\n                           bfloat16, int8")
+#define OPTION_HEAD(target)                                                                        \
+    OPTION_TEXT(                                                                                   \
+        "head", "NAME", target,                                                                    \
+        "prototypes: nearest class mean (default); ridge: its average with a ridge "               \
+        "regression;\n                           auto: ridge from 5 examples of each class on")
 #define OPTION_STAGES(target)                                                                      \
     OPTION_TEXT("stages", "N[,N]", target, "only these of the stages that the encoder pools")
 #define OPTION_STATISTICS(target)                                                                  \

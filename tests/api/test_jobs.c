@@ -172,6 +172,23 @@ static void precisions_are_checked(void **state)
     }
 }
 
+static void heads_are_checked(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    assert_int_equal(post(rig, ""), 202);
+    assert_string_equal(rig_text(rig, "/params/head"), "prototypes");
+    assert_int_equal(post(rig, ",\"head\":\"auto\""), 202);
+    assert_string_equal(rig_text(rig, "/params/head"), "auto");
+    post(rig, ",\"head\":\"svm\"");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 1, "/head", "\"svm\" is none of \"auto\", \"prototypes\", \"ridge\"");
+    post(rig, ",\"head\":\"ridge\",\"classifier\":{\"distance\":\"cosine\"}");
+    rig_assert_fault(rig, 1, "/head", "needs the distance \"euclidean\"");
+    post(rig, ",\"head\":\"ridge\"");
+    rig_assert_fault(rig, 1, "/head", "needs 2 examples of each class, class '");
+}
+
 /* A job says how it is encoded; what it leaves open, the encoder decides. */
 static void encodings_are_filled_in(void **state)
 {
@@ -434,6 +451,7 @@ int main(void)
         TEST(flattening_is_checked),
         TEST(input_sizes_are_checked),
         TEST(precisions_are_checked),
+        TEST(heads_are_checked),
         TEST(encodings_are_filled_in),
         TEST(encodings_are_checked),
         TEST(images_are_checked_one_by_one),

@@ -50,7 +50,7 @@ static int fit(const struct classifier_params *params, const struct examples *ex
     if (rc < 0)
         free_model(model);
     else
-        *out = (struct head_fit){model, temperature};
+        *out = (struct head_fit){&head_prototypes, model, temperature};
     return rc;
 }
 

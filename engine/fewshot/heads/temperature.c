@@ -39,19 +39,28 @@ static const double CHIPS_SHARE = 0.3;
 static const double ROUNDING = 1e-14;
 enum { GOLDEN_STEPS = 60 }; /* 0.618^60 of the interval: below double's resolution of log T */
 
-/* Held-out queries: `costs` holds n_classes each, `own` their class. */
-struct queries {
-    uint32_t n;
-    uint32_t n_classes;
-    double *costs;
-    uint32_t *own;
-    double prior; /* ln T */
-};
-
-static void queries_clear(struct queries *queries)
+int held_out_init(struct held_out *out, const struct examples *examples, struct error *err)
 {
-    free(queries->costs);
-    free(queries->own);
+    struct held_out held_out = {.n_classes = examples->n_classes};
+    held_out.costs = calloc((size_t)examples->n * held_out.n_classes, sizeof(*held_out.costs));
+    held_out.own = calloc(examples->n, sizeof(*held_out.own));
+    if (held_out.costs == NULL || held_out.own == NULL) {
+        held_out_clear(&held_out);
+        return error_set_nomem(err, "the temperature's examples");
+    }
+    for (uint32_t i = 0; i < examples->n; i++) {
+        if (examples->counts[examples->class_of[i]] >= 2)
+            held_out.own[held_out.n++] = examples->class_of[i];
+    }
+    *out = held_out;
+    return 0;
+}
+
+void held_out_clear(struct held_out *held_out)
+{
+    free(held_out->costs);
+    free(held_out->own);
+    *held_out = (struct held_out){0};
 }
 
 static void hold_out(const struct prototypes *prototypes, const struct examples *examples,
@@ -65,63 +74,70 @@ static void hold_out(const struct prototypes *prototypes, const struct examples 
         mean[d] = (sum[d] - example[d]) * weight;
 }
 
-static void ask(enum classifier_distance distance, const struct examples *examples,
-                const struct prototypes *prototypes, double spread, struct queries *queries,
-                double *held_out)
+int held_out_by_prototypes(struct held_out *held_out, enum classifier_distance distance,
+                           const struct examples *examples, const struct prototypes *prototypes,
+                           double spread, struct error *err)
 {
     const uint32_t dimension = prototypes->dimension, n_classes = prototypes->n_classes;
+    double *mean_of_others = calloc(dimension, sizeof(*mean_of_others));
+    double *row = held_out->costs;
+    if (mean_of_others == NULL)
+        return error_set_nomem(err, "the temperature's examples");
     for (uint32_t i = 0; i < examples->n; i++) {
         const uint32_t own = examples->class_of[i];
         if (examples->counts[own] < 2)
             continue;
-        hold_out(prototypes, examples, i, held_out);
-        double *row = queries->costs + (size_t)queries->n * n_classes;
+        hold_out(prototypes, examples, i, mean_of_others);
         for (uint32_t k = 0; k < n_classes; k++) {
-            const double *mean = k == own ? held_out : prototypes->means + (size_t)k * dimension;
+            const double *mean =
+                k == own ? mean_of_others : prototypes->means + (size_t)k * dimension;
             row[k] = prototypes_distance(distance, examples_vector(examples, i), mean, dimension) -
                      prototypes_excess(distance, spread, examples->counts[k] - (k == own ? 1 : 0));
         }
-        queries->own[queries->n++] = own;
+        row += n_classes;
     }
+    free(mean_of_others);
+    return 0;
 }
 
 /* E of the comment above. */
-static double loss(const struct queries *queries, double log_temperature)
+static double loss(const struct held_out *held_out, double prior, double log_temperature)
 {
-    const uint32_t n_classes = queries->n_classes;
+    const uint32_t n_classes = held_out->n_classes;
     const double temperature = exp(log_temperature);
-    const double deviations = (log_temperature - queries->prior) / PRIOR_DEVIATION;
+    const double deviations = (log_temperature - prior) / PRIOR_DEVIATION;
     double total = 0.5 * deviations * deviations;
-    for (uint32_t i = 0; i < queries->n; i++) {
-        const double *row = queries->costs + (size_t)i * n_classes;
+    for (uint32_t i = 0; i < held_out->n; i++) {
+        const double *row = held_out->costs + (size_t)i * n_classes;
         double least = row[0], sum = 0.0;
         for (uint32_t k = 1; k < n_classes; k++)
             least = fmin(least, row[k]);
         for (uint32_t k = 0; k < n_classes; k++)
             sum += exp((least - row[k]) / temperature);
-        total += (row[queries->own[i]] - least) / temperature + log(sum);
+        total += (row[held_out->own[i]] - least) / temperature + log(sum);
     }
     return total;
 }
 
-static double golden_section(const struct queries *queries, double low, double high)
+double temperature_search(const struct held_out *held_out, double typical)
 {
-    const double ratio = 0.6180339887498949;
+    const double ratio = 0.6180339887498949, prior = log(typical);
+    double low = prior - SEARCH, high = prior + SEARCH;
     double left = high - ratio * (high - low), right = low + ratio * (high - low);
-    double at_left = loss(queries, left), at_right = loss(queries, right);
+    double at_left = loss(held_out, prior, left), at_right = loss(held_out, prior, right);
     for (int step = 0; step < GOLDEN_STEPS; step++) {
         if (at_left <= at_right) {
             high = right;
             right = left;
             at_right = at_left;
             left = high - ratio * (high - low);
-            at_left = loss(queries, left);
+            at_left = loss(held_out, prior, left);
         } else {
             low = left;
             left = right;
             at_left = at_right;
             right = low + ratio * (high - low);
-            at_right = loss(queries, right);
+            at_right = loss(held_out, prior, right);
         }
     }
     return exp(0.5 * (low + high));
@@ -159,28 +175,30 @@ static double share_of_distance(enum classifier_distance distance, const struct 
     return sum / (0.5 * n * (n - 1.0));
 }
 
+double temperature_typical(enum classifier_distance distance, const struct examples *examples,
+                           const struct prototypes *prototypes, double spread)
+{
+    if (!(spread > ROUNDING * size_of(distance, prototypes)))
+        return 0.0;
+    return PRIOR_SHARE * spread / share_of_distance(distance, examples, prototypes, spread);
+}
+
 int temperature_fit(enum classifier_distance distance, const struct examples *examples,
                     const struct prototypes *prototypes, double spread, double *out,
                     struct error *err)
 {
+    struct held_out held_out;
+    const double typical = temperature_typical(distance, examples, prototypes, spread);
     *out = 0.0;
-    if (!(spread > ROUNDING * size_of(distance, prototypes)))
+    if (typical == 0.0)
         return 0;
-    const double share = share_of_distance(distance, examples, prototypes, spread);
-    struct queries queries = {.n_classes = prototypes->n_classes,
-                              .prior = log(PRIOR_SHARE * spread / share)};
-    queries.costs = calloc((size_t)examples->n * queries.n_classes, sizeof(*queries.costs));
-    queries.own = calloc(examples->n, sizeof(*queries.own));
-    double *held_out = calloc(prototypes->dimension, sizeof(*held_out));
-    int rc = 0;
-    if (queries.costs == NULL || queries.own == NULL || held_out == NULL) {
-        rc = error_set_nomem(err, "the temperature's queries");
-    } else {
-        ask(distance, examples, prototypes, spread, &queries, held_out);
-        *out = golden_section(&queries, queries.prior - SEARCH, queries.prior + SEARCH);
-    }
-    queries_clear(&queries);
-    free(held_out);
+    int rc = held_out_init(&held_out, examples, err);
+    if (rc < 0)
+        return rc;
+    rc = held_out_by_prototypes(&held_out, distance, examples, prototypes, spread, err);
+    if (rc == 0)
+        *out = temperature_search(&held_out, typical);
+    held_out_clear(&held_out);
     return rc;
 }
 

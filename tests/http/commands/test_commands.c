@@ -20,7 +20,7 @@ static void the_version_is_named(void **state)
     tool_run("--version");
     tool_assert_done();
     assert_int_equal(strncmp(tool_outcome.out, "chipshot ", 9), 0);
-    assert_non_null(strstr(tool_outcome.out, " kernels)"));
+    assert_non_null(strstr(tool_outcome.out, " kernels, BLAS core "));
 }
 
 static void every_command_has_help(void **state)

@@ -1,6 +1,7 @@
 #include "tests/test.h"
 
 #include "api/job/job_params.h"
+#include "engine/fewshot/heads/head.h"
 
 static const struct job_params some = {
     .grid = {95, 34, 47, 35, 1, 2, GRID_EDGE_COVER},
@@ -10,7 +11,7 @@ static const struct job_params some = {
                   NORMALISE_REPLACE,
                   {FLATTEN_POLYNOMIAL, 3, 256},
                   {true, 4.0 / 3, 5}},
-    .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1},
+    .classifier = {CLASSIFIER_COSINE, CLASSIFIER_TRANSFORM_CL2N, 0.1, &head_auto},
     .input_sizes = {2, {48, 96}},
     .encoding = ENCODING_DENSE,
     .precision = PRECISION_BFLOAT16,
@@ -35,6 +36,7 @@ static void the_text_brings_every_value_back(void **state)
     assert_int_equal(back.classifier.distance, CLASSIFIER_COSINE);
     assert_int_equal(back.classifier.transform, CLASSIFIER_TRANSFORM_CL2N);
     assert_true(back.classifier.temperature == 0.1);
+    assert_ptr_equal(back.classifier.head, &head_auto);
     assert_int_equal(back.input_sizes.n, 2);
     assert_int_equal(back.input_sizes.sides[0], 48);
     assert_int_equal(back.input_sizes.sides[1], 96);
@@ -57,6 +59,7 @@ static void the_text_is_canonical(void **state)
         text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
               "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
               "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\",\"flatten\":null,"
+              "\"head\":\"prototypes\","
               "\"mask\":{\"proposed\":true},"
               "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
               "\"outliers\":\"replace\"},"
@@ -71,7 +74,7 @@ static void the_text_is_canonical(void **state)
     free(text);
     params.input_sizes = (struct input_sizes){3, {16, 17, 512}};
     text = job_params_to_text(&params);
-    assert_non_null(strstr(text, "\"flatten\":null,\"input_sizes\":[16,17,512],\"mask\""));
+    assert_non_null(strstr(text, "\"head\":\"prototypes\",\"input_sizes\":[16,17,512],\"mask\""));
     free(text);
 }
 
@@ -140,6 +143,24 @@ static void a_text_without_a_mask_has_no_proposals(void **state)
     assert_int_equal(back.proposals, MASK_WITHOUT_PROPOSED);
     json_t *shown = job_params_stored_json(text);
     assert_true(json_is_false(json_object_get(json_object_get(shown, "mask"), "proposed")));
+    json_decref(shown);
+    free(text);
+}
+
+/* A job of the time before there was another has prototypes. */
+static void a_text_without_a_head_has_prototypes(void **state)
+{
+    (void)state;
+    static const char member[] = "\"head\":\"auto\",";
+    struct job_params back;
+    char *text = job_params_to_text(&some);
+    char *place = strstr(text, member);
+    assert_non_null(place);
+    memset(place, ' ', strlen(member));
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_ptr_equal(back.classifier.head, &head_prototypes);
+    json_t *shown = job_params_stored_json(text);
+    assert_string_equal(json_string_value(json_object_get(shown, "head")), "prototypes");
     json_decref(shown);
     free(text);
 }
@@ -236,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_background_is_taken_out_only_where_it_is_said),
         cmocka_unit_test(a_text_without_outliers_keeps_them),
         cmocka_unit_test(a_text_without_a_mask_has_no_proposals),
+        cmocka_unit_test(a_text_without_a_head_has_prototypes),
         cmocka_unit_test(a_text_without_an_encoding_means_chips),
         cmocka_unit_test(stored_precisions_are_read),
         cmocka_unit_test(stored_input_sizes_are_checked),

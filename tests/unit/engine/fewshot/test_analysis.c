@@ -221,16 +221,26 @@ static void mixtures_are_assigned_and_what_was_said_is_kept(void **state)
 
 /* ---- heads ---- */
 
-static void prototypes_are_in_the_table(void **state)
+static void heads_are_found_by_their_names(void **state)
 {
     (void)state;
-    assert_ptr_equal(head_find("prototypes"), &head_prototypes);
-    assert_null(head_find("ridg"));
-    assert_string_equal(head_prototypes.name, "prototypes");
+    static const struct head *const all[] = {&head_auto, &head_prototypes, &head_ridge};
+    const struct head *found = NULL;
+    struct error err;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        assert_int_equal(head_parse(head_name(all[i]), &found, NULL), 0);
+        assert_ptr_equal(found, all[i]);
+    }
+    assert_string_equal(head_name(NULL), "prototypes");
+    assert_int_equal(head_parse("ridg", &found, &err), ERROR_INVALID);
+    assert_string_equal(err.message,
+                        "head: \"ridg\" is none of \"auto\", \"prototypes\", \"ridge\"");
+    assert_ptr_equal(found, &head_ridge);
 }
 
 /* A head that looks at one dimension: class 1 is dear where it is small. */
 static uint32_t n_freed;
+static const struct head one_dimension;
 
 static int fit(const struct classifier_params *params, const struct examples *examples,
                struct head_fit *out, struct error *err)
@@ -239,7 +249,7 @@ static int fit(const struct classifier_params *params, const struct examples *ex
         return error_set(err, ERROR_INVALID, "no angles here");
     uint32_t *dimension = calloc(1, sizeof(*dimension));
     *dimension = examples->dimension;
-    *out = (struct head_fit){dimension, 2.0};
+    *out = (struct head_fit){&one_dimension, dimension, 2.0};
     return 0;
 }
 
@@ -274,6 +284,7 @@ static void any_head_classifies(void **state)
     rig.input.classifier = &params;
     assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
     assert_true(analysis.chips.temperature == 2.0);
+    assert_ptr_equal(analysis.chips.head, &one_dimension);
     for (uint32_t i = 0; i < CHIPS; i++) {
         const double x = (double)rig.chips[(size_t)i * DIMENSION];
         assert_int_equal(analysis.chips.labels[i], x > 0.0);
@@ -299,7 +310,7 @@ int main(void)
         cmocka_unit_test(chips_that_are_not_the_grids_are_refused),
         cmocka_unit_test(unknown_chips_get_a_label_of_their_own),
         cmocka_unit_test(mixtures_are_assigned_and_what_was_said_is_kept),
-        cmocka_unit_test(prototypes_are_in_the_table),
+        cmocka_unit_test(heads_are_found_by_their_names),
         cmocka_unit_test(any_head_classifies),
     };
     return test_run(tests);
