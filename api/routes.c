@@ -151,6 +151,9 @@ const struct route routes[] = {
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/objects.csv", "getJobResultObjectsCsv", result_objects_csv, DEAR, NO_BODY, csv, objects_choice},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}/objects", "getJobResultObjects", result_objects_get, DEAR, NO_BODY, json_or_csv, objects_choice},
 
+    {"GET", "/v1/jobs/{job_id}/populations.csv", "getPopulationsCsv", populations_csv, DEAR, NO_BODY, csv, NULL},
+    {"GET", "/v1/jobs/{job_id}/populations", "getPopulations", populations_get, DEAR, NO_BODY, json_or_csv, NULL},
+
     {"POST", "/v1/jobs/{job_id}/verifications", "createVerification", verifications_create, DEAR, JSON_BODY, json, verification_labels},
     {"GET", "/v1/jobs/{job_id}/verifications", "listVerifications", verifications_list, CHEAP, NO_BODY, json, verifications_page},
     {"GET", "/v1/verifications/{verification_id}", "getVerification", verifications_get, DEAR, NO_BODY, json, verification_labels},

@@ -86,6 +86,8 @@ int results_csv(struct api_call *call, struct error *err);
 int result_maps_labels(struct api_call *call, struct error *err);
 int result_maps_overlay(struct api_call *call, struct error *err);
 int result_maps_probability(struct api_call *call, struct error *err);
+int populations_get(struct api_call *call, struct error *err);
+int populations_csv(struct api_call *call, struct error *err);
 int verifications_create(struct api_call *call, struct error *err);
 int verifications_list(struct api_call *call, struct error *err);
 int verifications_get(struct api_call *call, struct error *err);

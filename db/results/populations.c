@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "db/sql/connection.h"
@@ -26,14 +27,16 @@ static int read_row(struct db_stmt *stmt, struct db_population_row *row, struct 
 {
     char image_id[DB_ID_SIZE];
     db_column_id(stmt, "image_id", "img_", image_id);
-    if (strcmp(image_id, row->image_id) != 0)
+    /* What is of the image stands in each of its rows. */
+    if (strcmp(image_id, row->image_id) != 0) {
         row->image_index++;
-    memcpy(row->image_id, image_id, sizeof(image_id));
-    row->pixel_x_nm = db_column_double(stmt, "pixel_x_nm");
-    row->pixel_y_nm = db_column_double(stmt, "pixel_y_nm");
-    row->stride_x = db_column_uint32(stmt, "stride_x");
-    row->stride_y = db_column_uint32(stmt, "stride_y");
-    row->n_classes = (uint32_t)db_column_int(stmt, "n_classes", 1, DB_LABEL_UNDECIDED);
+        memcpy(row->image_id, image_id, sizeof(image_id));
+        row->pixel_x_nm = db_column_double(stmt, "pixel_x_nm");
+        row->pixel_y_nm = db_column_double(stmt, "pixel_y_nm");
+        row->stride_x = db_column_uint32(stmt, "stride_x");
+        row->stride_y = db_column_uint32(stmt, "stride_y");
+        row->n_classes = (uint32_t)db_column_int(stmt, "n_classes", 1, DB_LABEL_UNDECIDED);
+    }
     struct db_quantity *quantity = &row->quantity;
     quantity->class_index = (int32_t)db_column_int(stmt, "class_index", DB_QUANTITY_OF_IMAGE,
                                                    (int64_t)row->n_classes - 1);
@@ -78,6 +81,45 @@ int db_population_visit(struct db *db, const char *job_id, const char *const *na
     if (rc != 0)
         return rc;
     rc = visit(reader, job_id, names, n_names, take, context, err);
+    db_read_end(db, reader);
+    return rc;
+}
+
+static int visit_analyses(struct db_connection *reader, const char *job_id, db_take_analysis take,
+                          void *context, struct error *err)
+{
+    struct db_stmt *stmt = NULL;
+    char image_id[DB_ID_SIZE];
+    int step = 0;
+    int rc = db_stmt_prepare(&stmt, reader, "reading the analyses of a population",
+                             "SELECT a.image_id, a.analysis FROM job_images j"
+                             " JOIN result_analyses a"
+                             " ON a.job_id = j.job_id AND a.image_id = j.image_id"
+                             " WHERE j.job_id = ? ORDER BY j.image_index",
+                             err);
+    if (rc != 0)
+        return rc;
+    db_bind_text(stmt, job_id);
+    while (rc == 0 && (step = db_stmt_step(stmt, err)) > 0) {
+        db_column_id(stmt, "image_id", "img_", image_id);
+        char *analysis = db_column_text(stmt, "analysis", DB_TEXT_MAX);
+        rc = db_stmt_fault(stmt, err);
+        if (rc == 0)
+            rc = take(context, image_id, analysis, err);
+        free(analysis);
+    }
+    db_stmt_finish(stmt);
+    return rc != 0 ? rc : step;
+}
+
+int db_population_visit_analyses(struct db *db, const char *job_id, db_take_analysis take,
+                                 void *context, struct error *err)
+{
+    struct db_connection *reader = NULL;
+    int rc = db_read_begin(db, &reader, err);
+    if (rc != 0)
+        return rc;
+    rc = visit_analyses(reader, job_id, take, context, err);
     db_read_end(db, reader);
     return rc;
 }

@@ -26,4 +26,11 @@ enum { DB_POPULATION_NAMES = 8 };
 int db_population_visit(struct db *db, const char *job_id, const char *const *names, size_t n_names,
                         db_take_population_row take, void *context, struct error *err);
 
+/* The accounts that results give of how they came about (struct db_result), of those that have one,
+ * in the order of the images. The rest as above. */
+typedef int (*db_take_analysis)(void *context, const char *image_id, const char *analysis,
+                                struct error *err);
+int db_population_visit_analyses(struct db *db, const char *job_id, db_take_analysis take,
+                                 void *context, struct error *err);
+
 #endif
