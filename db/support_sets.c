@@ -57,7 +57,7 @@ static int insert_class(struct db_connection *writer, const struct db_support_se
     int rc =
         db_stmt_prepare(&stmt, writer, "storing a class",
                         "INSERT INTO classes (support_set_id, version, class_index, name, color,"
-                        " n_examples) VALUES (?, ?, ?, ?, ?, ?)",
+                        " counted, n_examples) VALUES (?, ?, ?, ?, ?, ?, ?)",
                         err);
     if (rc != 0)
         return rc;
@@ -66,6 +66,7 @@ static int insert_class(struct db_connection *writer, const struct db_support_se
     db_bind_uint(stmt, index);
     db_bind_name(stmt, class->name);
     db_bind_int(stmt, (int64_t) class->color[0] << 16 | class->color[1] << 8 | class->color[2]);
+    db_bind_int(stmt, class->is_uncounted ? 0 : 1);
     db_bind_uint(stmt, class->n_examples);
     return db_stmt_run(stmt, NULL, err);
 }
@@ -301,6 +302,7 @@ static int read_class(struct db_stmt *stmt, struct db_support_set *set, struct e
     class->color[0] = (uint8_t)(color >> 16);
     class->color[1] = (uint8_t)(color >> 8);
     class->color[2] = (uint8_t)color;
+    class->is_uncounted = db_column_uint(stmt, "counted", 1) == 0;
     set->n_classes++;
     return db_stmt_fault(stmt, err);
 }
@@ -361,7 +363,7 @@ static int read_classes(struct db_connection *reader, void *item, struct error *
     int rc = read_version(reader, set, err);
     if (rc == 0)
         rc = read_rows(reader, "reading classes",
-                       "SELECT class_index, name, color, n_examples FROM classes"
+                       "SELECT class_index, name, color, counted, n_examples FROM classes"
                        " WHERE support_set_id = ? AND version = ? ORDER BY class_index",
                        read_counted_class, set, err);
     return rc;
@@ -374,7 +376,7 @@ static int read_content(struct db_connection *reader, void *item, struct error *
     int rc = read_version(reader, set, err);
     if (rc == 0)
         rc = read_rows(reader, "reading classes",
-                       "SELECT class_index, name, color FROM classes"
+                       "SELECT class_index, name, color, counted FROM classes"
                        " WHERE support_set_id = ? AND version = ? ORDER BY class_index",
                        read_class, set, err);
     if (rc == 0)

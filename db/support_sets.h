@@ -13,6 +13,7 @@ struct db_example {
 struct db_class {
     char *name;
     uint8_t color[3];            /* RGB */
+    bool is_uncounted;           /* it is mapped, and outside of every fraction */
     struct db_example *examples; /* n_examples; NULL in a list and in a set without examples */
     size_t n_examples;
 };

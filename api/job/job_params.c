@@ -276,20 +276,13 @@ static void read_classifier(json_t *value, const struct json_at *at, void *conte
     json_read_object(value, at, fields, 3);
 }
 
-static void read_proposed(json_t *value, const struct json_at *at, void *context)
-{
-    enum mask_proposals *proposals = context;
-    if (json_is_boolean(value))
-        *proposals = json_is_true(value) ? MASK_WITH_PROPOSED : MASK_WITHOUT_PROPOSED;
-    else
-        json_fault(at, "must be true or false, is %s", json_type_name(value));
-}
-
 static void read_mask(json_t *value, const struct json_at *at, void *context)
 {
-    const struct json_field field =
-        json_value_field("proposed", JSON_OPTIONAL, read_proposed, context);
+    enum mask_proposals *proposals = context;
+    bool proposed = *proposals == MASK_WITH_PROPOSED;
+    const struct json_field field = json_bool_field("proposed", JSON_OPTIONAL, &proposed);
     json_read_object(value, at, &field, 1);
+    *proposals = proposed ? MASK_WITH_PROPOSED : MASK_WITHOUT_PROPOSED;
 }
 
 static void read_head(json_t *value, const struct json_at *at, void *context)

@@ -283,6 +283,12 @@ struct json_field json_number_field(const char *key, enum json_presence presence
                                .out.number = out};
 }
 
+struct json_field json_bool_field(const char *key, enum json_presence presence, bool *out)
+{
+    return (struct json_field){
+        .key = key, .presence = presence, .kind = JSON_KIND_BOOL, .out.boolean = out};
+}
+
 struct json_field json_array_field(const char *key, enum json_presence presence, size_t min,
                                    size_t max, json_reader element, void *context)
 {
@@ -324,6 +330,12 @@ static void read_field(json_t *value, const struct json_at *at, const struct jso
         break;
     case JSON_KIND_NUMBER:
         read_number(value, at, field->min, field->max, ANY_NUMBER, field->out.number);
+        break;
+    case JSON_KIND_BOOL:
+        if (json_is_boolean(value))
+            *field->out.boolean = json_is_true(value);
+        else
+            json_fault(at, "must be true or false, is %s", json_type_name(value));
         break;
     case JSON_KIND_ARRAY:
         read_array(value, at, field);

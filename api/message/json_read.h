@@ -58,6 +58,7 @@ enum json_kind {
     JSON_KIND_UINT,
     JSON_KIND_INT,
     JSON_KIND_NUMBER,
+    JSON_KIND_BOOL,
     JSON_KIND_ARRAY, /* `read` is called for each element */
     JSON_KIND_VALUE, /* `read` is called for the value */
 };
@@ -73,6 +74,7 @@ struct json_field {
         uint32_t *uint;
         int32_t *sint;
         double *number;
+        bool *boolean;
         void *context;
     } out;
     json_reader read;
@@ -90,6 +92,7 @@ struct json_field json_int_field(const char *key, enum json_presence presence, i
                                  int32_t max, int32_t *out);
 struct json_field json_number_field(const char *key, enum json_presence presence, double min,
                                     double max, double *out);
+struct json_field json_bool_field(const char *key, enum json_presence presence, bool *out);
 /* min..max elements; a wrong number of them is a fault, and they are read all the same unless they
  * are more than `max`. */
 struct json_field json_array_field(const char *key, enum json_presence presence, size_t min,

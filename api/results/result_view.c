@@ -146,7 +146,8 @@ static json_t *class_json(const struct db_class *class)
     char color[8];
     snprintf(color, sizeof(color), "#%02x%02x%02x", class->color[0], class->color[1],
              class->color[2]);
-    return json_pack("{s:s, s:s}", "name", class->name, "color", color);
+    return json_pack("{s:s, s:s, s:b}", "name", class->name, "color", color, "counted",
+                     !class->is_uncounted);
 }
 
 static json_t *class_links(const struct db_class *class, const char *base)
@@ -171,6 +172,8 @@ static int classes_json(const struct db_support_set *set, const struct statistic
         rc = json_array_append_new(out, class) == 0
                  ? statistics_json_add(class, statistics, i, scale, err)
                  : error_set_nomem(err, "a result's classes");
+        if (rc == 0 && set->classes[i].is_uncounted)
+            rc = statistics_json_uncount(class, err);
         if (rc == 0 &&
             json_object_set_new(class, "links", class_links(&set->classes[i], base)) != 0)
             rc = error_set_nomem(err, "a result's classes");

@@ -100,6 +100,13 @@ int statistics_json_add(json_t *object, const struct statistics *statistics, uin
     return 0;
 }
 
+int statistics_json_uncount(json_t *object, struct error *err)
+{
+    return json_object_set_new(object, "area_fraction", json_null()) == 0
+               ? 0
+               : error_set_nomem(err, "a class' statistics");
+}
+
 static const struct {
     const char *key, *chips, *pixels;
 } no_classes[] = {

@@ -19,6 +19,9 @@ struct statistics_scale {
 int statistics_json_add(json_t *object, const struct statistics *statistics, uint32_t class_index,
                         const struct statistics_scale *scale, struct error *err);
 
+/* Of a class that is not counted: it has no fraction. ERROR_NOMEM. */
+int statistics_json_uncount(json_t *object, struct error *err);
+
 /* The chips without a class: "undecided", "unknown" and "not_analysed", each {"n_chips",
  * "area_pixels", "area_nm2"}, all 0 where the statistics have none. Errors as above. */
 int statistics_json_add_no_classes(json_t *object, const struct statistics *statistics,

@@ -175,12 +175,15 @@ static void read_class(json_t *value, const struct json_at *at, void *context)
         return;
     struct db_class *class = &set->classes[set->n_classes];
     const char *name = NULL;
+    bool counted = true;
     const struct json_field fields[] = {
         json_string_field("name", JSON_REQUIRED, 1, SUPPORT_CLASS_NAME_MAX_LENGTH, &name),
         json_value_field("color", JSON_NULLABLE, read_color, reading),
+        json_bool_field("counted", JSON_OPTIONAL, &counted),
         json_value_field("examples", JSON_REQUIRED, read_examples, reading),
     };
-    json_read_object(value, at, fields, 3);
+    json_read_object(value, at, fields, 4);
+    class->is_uncounted = !counted;
     if (name != NULL) {
         check_unique(set, at, name);
         class->name = strdup(name);

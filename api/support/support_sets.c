@@ -19,8 +19,8 @@ static json_t *class_json(const struct db_class *class)
     char color[8];
     snprintf(color, sizeof(color), "#%02x%02x%02x", class->color[0], class->color[1],
              class->color[2]);
-    return json_pack("{s:s, s:s, s:i}", "name", class->name, "color", color, "n_examples",
-                     (int)class->n_examples);
+    return json_pack("{s:s, s:s, s:b, s:i}", "name", class->name, "color", color, "counted",
+                     !class->is_uncounted, "n_examples", (int)class->n_examples);
 }
 
 /* A list's item: classes without their examples, of which there may be ten thousand. */

@@ -370,6 +370,8 @@ static const struct db_migration all[] = {
      "CREATE INDEX image_masks_by_picture ON image_masks (picture_sha256);"
      "ALTER TABLE jobs ADD COLUMN masks_until BIGINT NOT NULL DEFAULT 0;",
      DB_REFERENCES_HELD},
+    {"classes that are mapped and not counted",
+     "ALTER TABLE classes ADD COLUMN counted BIGINT NOT NULL DEFAULT 1;", DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

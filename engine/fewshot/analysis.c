@@ -43,19 +43,39 @@ static int leave_out_all(const struct analysis_input *input, struct classificati
     return 0;
 }
 
+static bool is_counted(const struct analysis_input *input, uint32_t k)
+{
+    return (input->uncounted >> k & 1) == 0;
+}
+
+/* What the classes that are counted have of all; exactly 1 when all are. */
+static double counted_share(const struct analysis_input *input, const struct class_prior *prior,
+                            uint32_t n_classes)
+{
+    double share = 1.0;
+    for (uint32_t k = 0; k < n_classes; k++)
+        share -= is_counted(input, k) ? 0.0 : prior->fractions[k];
+    return share;
+}
+
+/* Of the classes that are counted, among each other. */
 static int add_fractions(const struct analysis_input *input, const struct classification *chips,
                          struct statistics *statistics, struct error *err)
 {
     struct class_prior prior;
     int rc = class_prior_estimate(chips->labels, chips->probabilities, chips->n_chips,
                                   chips->n_classes, input->chips->cancel, &prior, err);
-    for (uint32_t k = 0; rc == 0 && prior.n_chips > 0 && k < chips->n_classes; k++) {
+    const double share =
+        rc == 0 && prior.n_chips > 0 ? counted_share(input, &prior, chips->n_classes) : 0.0;
+    for (uint32_t k = 0; rc == 0 && share > 0.0 && k < chips->n_classes; k++) {
+        if (!is_counted(input, k))
+            continue;
         const struct statistic item = {.class_index = (int32_t)k,
                                        .name = STATISTIC_FRACTION_ESTIMATE,
                                        .unit = "",
-                                       .value = prior.fractions[k],
-                                       .low = prior.low[k],
-                                       .high = prior.high[k]};
+                                       .value = prior.fractions[k] / share,
+                                       .low = prior.low[k] / share,
+                                       .high = fmin(prior.high[k] / share, 1.0)};
         rc = statistics_add(statistics, &item, err);
     }
     return rc;
@@ -69,7 +89,7 @@ static int describe(const struct analysis_input *input, const struct classificat
                                        .probabilities = chips->probabilities,
                                        .n_classes = chips->n_classes,
                                        .cancel = input->chips->cancel};
-    int rc = statistics_compute(&source, out, err);
+    int rc = statistics_compute(&source, input->uncounted, out, err);
     return rc != 0 ? rc : add_fractions(input, chips, out, err);
 }
 

@@ -23,7 +23,8 @@ struct analysis_input {
     const struct embeddings *chips; /* of the grid's chips, in their order */
     const struct mask_parts *mask;  /* why some of them are not analysed; NULL: all are */
     enum borders borders;
-    bool unknown; /* chips that are like none of the classes get LABEL_UNKNOWN */
+    bool unknown;       /* chips that are like none of the classes get LABEL_UNKNOWN */
+    uint64_t uncounted; /* bit k: class k is mapped, and outside of every fraction */
 };
 
 /* Owned; analysis_clear frees it. */

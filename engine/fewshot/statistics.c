@@ -58,7 +58,7 @@ struct places {
 struct counts {
     struct count classes[CLASSIFIER_CLASSES_MAX];
     struct count no_classes[NO_CLASSES];
-    uint64_t n_pixels; /* of all cells but those that were left out */
+    uint64_t n_pixels; /* of all cells but those that were left out, and classes not counted */
 };
 
 /* The label is valid. */
@@ -73,8 +73,14 @@ struct areas {
     struct fine_map map;
     uint16_t *labels; /* of its cells; owned */
     uint32_t n_classes;
+    uint64_t uncounted;
     struct counts *counts;
 };
+
+static bool is_counted(uint64_t uncounted, uint32_t label)
+{
+    return label >= CLASSIFIER_CLASSES_MAX || (uncounted >> label & 1) == 0;
+}
 
 static void count_chips(const struct fine_source *source, struct counts *counts)
 {
@@ -102,7 +108,7 @@ static void take_row(void *context, uint32_t row, const uint16_t *labels)
     for (uint32_t column = 0; column < map->x.n_cells; column++) {
         const uint64_t n_pixels = height * length(&map->x, column);
         count_of(areas->counts, labels[column])->n_pixels += n_pixels;
-        if (labels[column] != LABEL_NOT_ANALYSED)
+        if (labels[column] != LABEL_NOT_ANALYSED && is_counted(areas->uncounted, labels[column]))
             areas->counts->n_pixels += n_pixels;
     }
     memcpy(areas->labels + (size_t)row * map->x.n_cells, labels, map->x.n_cells * sizeof(*labels));
@@ -123,10 +129,10 @@ static int count_regions(const struct areas *areas, struct error *err)
 }
 
 /* Fills the counts (zero before) and the places. */
-static int count_areas(const struct fine_source *source, struct counts *counts,
+static int count_areas(const struct fine_source *source, uint64_t uncounted, struct counts *counts,
                        struct places *places, struct error *err)
 {
-    struct areas areas = {.n_classes = source->n_classes, .counts = counts};
+    struct areas areas = {.n_classes = source->n_classes, .uncounted = uncounted, .counts = counts};
     fine_map_plan(source->grid, &areas.map);
     const uint64_t n_cells = fine_map_n_cells(&areas.map);
     if (n_cells > UINT32_MAX)
@@ -156,8 +162,9 @@ static void add(struct statistics *statistics, int32_t class_index, const char *
                                                                   .high = NAN};
 }
 
-/* At most PER_CLASS numbers. Of a class that wins no cell, chips may be left, and the other way
- * round: overlapping windows outvote each other. */
+/* At most PER_CLASS numbers; `n_pixels`: what its area is a fraction of, 0: of nothing. Of a class
+ * that wins no cell, chips may be left, and the other way round: overlapping windows outvote each
+ * other. */
 static void describe(struct statistics *statistics, int32_t class_index, const struct count *count,
                      uint64_t n_pixels)
 {
@@ -165,7 +172,7 @@ static void describe(struct statistics *statistics, int32_t class_index, const s
     const double area = (double)count->n_pixels;
     add(statistics, class_index, STATISTIC_CHIPS, n);
     add(statistics, class_index, STATISTIC_AREA_FRACTION,
-        count->n_pixels > 0 ? area / (double)n_pixels : 0.0);
+        count->n_pixels > 0 && n_pixels > 0 ? area / (double)n_pixels : 0.0);
     add(statistics, class_index, STATISTIC_AREA_PIXELS, area);
     add(statistics, class_index, STATISTIC_MEAN_PROBABILITY, n > 0 ? count->probability / n : 0.0);
     add(statistics, class_index, STATISTIC_REGIONS_4, (double)count->n_regions_4);
@@ -217,12 +224,13 @@ static void describe_no_classes(struct statistics *statistics, const struct coun
     }
 }
 
-int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err)
+int statistics_compute(const struct fine_source *source, uint64_t uncounted, struct statistics *out,
+                       struct error *err)
 {
     struct counts counts = {0};
     struct places places;
     struct statistics statistics = {0};
-    int rc = count_areas(source, &counts, &places, err);
+    int rc = count_areas(source, uncounted, &counts, &places, err);
     if (rc < 0)
         return rc;
     statistics.items = calloc((size_t)source->n_classes * PER_CLASS + NO_CLASSES * PER_NO_CLASS,
@@ -232,7 +240,8 @@ int statistics_compute(const struct fine_source *source, struct statistics *out,
     count_chips(source, &counts);
     describe_no_classes(&statistics, &counts);
     for (uint32_t k = 0; k < source->n_classes; k++) {
-        describe(&statistics, (int32_t)k, &counts.classes[k], counts.n_pixels);
+        describe(&statistics, (int32_t)k, &counts.classes[k],
+                 is_counted(uncounted, k) ? counts.n_pixels : 0);
         describe_layout(&statistics, (int32_t)k, &places.layouts[k]);
         describe_interface(&statistics, (int32_t)k, &places.interfaces[k], source->n_classes);
     }

@@ -17,6 +17,7 @@ enum { STATISTIC_REGION_SIZES = 31 }; /* octaves of areas in pixels */
 #define STATISTIC_CHIPS "n_chips"
 /* area of the class / area of all cells that were analysed, undecided and unknown ones too */
 #define STATISTIC_AREA_FRACTION "area_fraction"
+/* A class that is not counted is in no fraction of others, and its own is 0. */
 /* area in pixels of the image: those of its cells (fine_map.h), so that the classes and what has
  * none add up to fine_map_n_pixels */
 #define STATISTIC_AREA_PIXELS "area_pixels"
@@ -81,7 +82,8 @@ struct statistics {
 
 /* Beside the source it takes memory for the map: STATISTICS_CELL_SIZE bytes a cell. ERROR_INVALID:
  * a label that may not be, more than UINT32_MAX cells. ERROR_NOMEM, ERROR_CANCELLED. */
-int statistics_compute(const struct fine_source *source, struct statistics *out, struct error *err);
+int statistics_compute(const struct fine_source *source, uint64_t uncounted, struct statistics *out,
+                       struct error *err);
 /* Adds a number behind the others of its class. ERROR_NOMEM. */
 int statistics_add(struct statistics *statistics, const struct statistic *item, struct error *err);
 void statistics_clear(struct statistics *statistics);

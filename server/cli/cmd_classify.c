@@ -224,6 +224,7 @@ static int classify(const struct request *request, struct run *run, struct error
         .grid = &run->grid,
         .chips = &chips,
         .mask = &run->micrograph.parts,
+        .uncounted = run->support.uncounted,
         .borders = run->borders,
         .unknown = run->unknown,
     };
@@ -267,10 +268,14 @@ static int add_classes(const struct run *run, json_t *root, struct error *err)
                  ? 0
                  : error_set_nomem(err, "statistics.json");
     for (uint32_t i = 0; i < run->support.n_classes && rc == 0; i++) {
-        json_t *class = json_pack("{s:s}", "name", run->support.names[i]);
+        const bool is_uncounted = (run->support.uncounted >> i & 1) != 0;
+        json_t *class =
+            json_pack("{s:s, s:b}", "name", run->support.names[i], "counted", !is_uncounted);
         rc = json_array_append_new(classes, class) == 0
                  ? statistics_json_add(class, &run->result.statistics, i, &scale, err)
                  : error_set_nomem(err, "statistics.json");
+        if (rc == 0 && is_uncounted)
+            rc = statistics_json_uncount(class, err);
     }
     return rc == 0 ? statistics_json_add_no_classes(root, &run->result.statistics,
                                                     scale.pixel_area_nm2, err)

@@ -43,9 +43,11 @@ static void read_class(json_t *value, const struct json_at *at, void *context)
 {
     struct support_file *file = context;
     const char *name = "", *color = NULL;
+    bool counted = true;
     const struct json_field fields[] = {
         json_string_field("name", JSON_REQUIRED, 1, NAME_MAX_LENGTH, &name),
         json_string_field("color", JSON_OPTIONAL, 7, 7, &color),
+        json_bool_field("counted", JSON_OPTIONAL, &counted),
         json_array_field("examples", JSON_REQUIRED, 1, CLASSIFIER_EXAMPLES_MAX, read_example, file),
     };
     json_read_object(value, at, fields, sizeof(fields) / sizeof(fields[0]));
@@ -57,6 +59,7 @@ static void read_class(json_t *value, const struct json_at *at, void *context)
     }
     if (file->n_classes == CLASSIFIER_CLASSES_MAX)
         return; /* the array's length is a fault already */
+    file->uncounted |= counted ? 0 : UINT64_C(1) << file->n_classes;
     file->has_color[file->n_classes] = color != NULL;
     if (color != NULL)
         read_color(color, at, &file->colors[file->n_classes]);

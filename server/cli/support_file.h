@@ -2,7 +2,7 @@
  * all examples lie in the one image.
  *
  *     {"name"?, "chip": {"width", "height"},
- *      "classes": [{"name", "color"?, "examples": [{"x", "y"}]}]}
+ *      "classes": [{"name", "color"?, "counted"?, "examples": [{"x", "y"}]}]}
  */
 #ifndef CHIPSHOT_SERVER_SUPPORT_FILE_H
 #define CHIPSHOT_SERVER_SUPPORT_FILE_H
@@ -26,6 +26,7 @@ struct support_file {
     const char *names[CLASSIFIER_CLASSES_MAX]; /* borrowed from `document` */
     struct rgb colors[CLASSIFIER_CLASSES_MAX];
     bool has_color[CLASSIFIER_CLASSES_MAX]; /* all, once the file is read */
+    uint64_t uncounted;                     /* bit k: class k has "counted": false */
     struct support_example *examples;       /* class by class */
     uint32_t n_examples;
     json_t *document;

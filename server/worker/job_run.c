@@ -79,6 +79,14 @@ static int store_result(struct job_state *state, struct job_image *image,
     return rc;
 }
 
+static uint64_t uncounted_classes(const struct db_support_set *set)
+{
+    uint64_t bits = 0;
+    for (size_t k = 0; k < set->n_classes; k++)
+        bits |= (uint64_t)set->classes[k].is_uncounted << k;
+    return bits;
+}
+
 static int classify_image(struct job_state *state, const struct support *support,
                           struct job_image *image, const struct embeddings *chips,
                           struct error *err)
@@ -89,6 +97,7 @@ static int classify_image(struct job_state *state, const struct support *support
         .grid = &image->grid,
         .chips = chips,
         .mask = &image->mask.parts,
+        .uncounted = uncounted_classes(&state->set),
     };
     struct analysis analysis = {0};
     double start = clock_now_seconds();

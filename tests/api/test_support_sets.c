@@ -36,6 +36,35 @@ static void a_set_is_read_back_as_it_was_sent(void **state)
     assert_null(json_object_get(rig_at(rig, "/items/0/classes/1"), "examples"));
 }
 
+static void classes_need_not_be_counted(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/support-sets/%s", rig->set), 200);
+    assert_true(json_is_true(rig_at(rig, "/classes/0/counted")));
+    assert_int_equal(post(rig,
+                          "{\"name\":\"t\",\"chip\":{\"width\":8,\"height\":8},\"classes\":["
+                          "{\"name\":\"a\",\"examples\":[" EXAMPLE "]},{\"name\":\"bar\","
+                          "\"counted\":false,\"examples\":[" EXAMPLE_AT(2) "]}]}",
+                          rig->image, rig->image),
+                     201);
+    assert_true(json_is_true(rig_at(rig, "/classes/0/counted")));
+    assert_true(json_is_false(rig_at(rig, "/classes/1/counted")));
+    char id[DB_ID_SIZE];
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/support-sets/%s", id), 200);
+    assert_true(json_is_false(rig_at(rig, "/classes/1/counted")));
+    rig_send(rig, "GET", NULL, "/v1/projects/%s/support-sets", rig->project);
+    assert_true(json_is_false(rig_at(rig, "/items/1/classes/1/counted")));
+    assert_int_equal(post(rig,
+                          "{\"name\":\"t\",\"chip\":{\"width\":8,\"height\":8},\"classes\":["
+                          "{\"name\":\"a\",\"examples\":[" EXAMPLE "]},{\"name\":\"bar\","
+                          "\"counted\":null,\"examples\":[" EXAMPLE_AT(2) "]}]}",
+                          rig->image, rig->image),
+                     422);
+    rig_assert_fault(rig, 1, "/classes/1/counted", "true or false, is null");
+}
+
 static void put_makes_the_next_version(void **state)
 {
     struct rig *rig = *state;
@@ -227,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_set_is_read_back_as_it_was_sent),
+        TEST(classes_need_not_be_counted),
         TEST(put_makes_the_next_version),
         TEST(colors_belong_to_names),
         TEST(every_fault_of_a_body_is_named),

@@ -131,6 +131,21 @@ static void an_image_that_is_left_out_has_no_classes(void **state)
     analysis_clear(&analysis);
 }
 
+static void estimates_are_of_the_classes_that_are_counted(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    struct analysis analysis;
+    set_up(&rig);
+    rig.input.uncounted = 1;
+    assert_int_equal(analysis_run(&rig.input, NULL, &analysis, NULL), 0);
+    assert_null(statistics_find(&analysis.statistics, 0, STATISTIC_FRACTION_ESTIMATE));
+    assert_true(fabs(value_of(&analysis, 1, STATISTIC_FRACTION_ESTIMATE) - 1.0) < 1e-12);
+    assert_true(value_of(&analysis, 1, STATISTIC_AREA_FRACTION) == 1.0);
+    assert_true(value_of(&analysis, 0, STATISTIC_CHIPS) == CHIPS / 2);
+    analysis_clear(&analysis);
+}
+
 static void chips_that_are_not_the_grids_are_refused(void **state)
 {
     (void)state;
@@ -307,6 +322,7 @@ int main(void)
         cmocka_unit_test(an_image_of_two_halves_is_analysed),
         cmocka_unit_test(chips_that_are_left_out_enter_nothing),
         cmocka_unit_test(an_image_that_is_left_out_has_no_classes),
+        cmocka_unit_test(estimates_are_of_the_classes_that_are_counted),
         cmocka_unit_test(chips_that_are_not_the_grids_are_refused),
         cmocka_unit_test(unknown_chips_get_a_label_of_their_own),
         cmocka_unit_test(mixtures_are_assigned_and_what_was_said_is_kept),

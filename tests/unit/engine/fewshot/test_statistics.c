@@ -30,7 +30,7 @@ static int compute(const uint16_t *labels, const float *probabilities, uint32_t 
     struct grid grid;
     assert_int_equal(grid_plan(&params, 4 * columns, 4 * rows, UINT64_MAX, &grid, NULL), 0);
     const struct fine_source source = {&grid, labels, probabilities, n_classes, NULL};
-    return statistics_compute(&source, out, err);
+    return statistics_compute(&source, 0, out, err);
 }
 
 static void counts_match_a_drawn_map(void **state)
@@ -227,6 +227,34 @@ static void chips_without_a_class_are_no_class(void **state)
     statistics_clear(&s);
 }
 
+/* Its chips are counted as such, and the fractions of the others are as if it were not there. */
+static void a_class_that_is_not_counted_is_in_no_fraction(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    const struct grid_params params = {.chip_width = 4, .chip_height = 4};
+    const uint16_t labels[N] = {0, 0, 0, 1, 2, 2, 2, 2, 2, 2, LABEL_UNKNOWN, LABEL_NOT_ANALYSED};
+    float probabilities[3 * N];
+    struct grid grid;
+    struct statistics s;
+    for (size_t i = 0; i < 3 * N; i++)
+        probabilities[i] = 0.5f;
+    assert_int_equal(grid_plan(&params, 4 * N, 4, N, &grid, NULL), 0);
+    const struct fine_source source = {&grid, labels, probabilities, 3, NULL};
+    assert_int_equal(statistics_compute(&source, 1 << 2, &s, NULL), 0);
+    assert_true(value(&s, 0, STATISTIC_AREA_FRACTION) == 3.0 / 5.0);
+    assert_true(value(&s, 1, STATISTIC_AREA_FRACTION) == 1.0 / 5.0);
+    assert_true(value(&s, 2, STATISTIC_AREA_FRACTION) == 0);
+    assert_int_equal(count(&s, 2, STATISTIC_CHIPS), 6);
+    assert_true(value(&s, 2, STATISTIC_AREA_PIXELS) == 6 * 16);
+    statistics_clear(&s);
+    /* All that there is: nothing to be a fraction of. */
+    assert_int_equal(statistics_compute(&source, 7, &s, NULL), 0);
+    for (uint32_t k = 0; k < 3; k++)
+        assert_true(value(&s, k, STATISTIC_AREA_FRACTION) == 0);
+    statistics_clear(&s);
+}
+
 /* Four windows of 8 at a stride of 4, in one row, and a fifth that was shifted inwards: the image
  * ends 3 pixels after the last but one. */
 static void areas_are_those_of_the_cells_where_chips_overlap(void **state)
@@ -242,7 +270,7 @@ static void areas_are_those_of_the_cells_where_chips_overlap(void **state)
     assert_int_equal(grid_plan(&params, 23, 8, 100, &grid, NULL), 0);
     assert_int_equal(grid.columns, 5);
     const struct fine_source source = {&grid, labels, probabilities, 2, NULL};
-    assert_int_equal(statistics_compute(&source, &s, NULL), 0);
+    assert_int_equal(statistics_compute(&source, 0, &s, NULL), 0);
     /* Cells end at 4, 8, 12, 16, 20 and 23; windows begin at 0, 4, 8, 12 and 15. The mean
      * probabilities of class 0 are 0.75, 0.75, 0.375, 0.375, 0.375 and 0. */
     assert_int_equal(count(&s, 0, STATISTIC_CHIPS), 3);
@@ -271,7 +299,7 @@ static void a_class_may_have_chips_and_no_area(void **state)
     struct statistics s;
     assert_int_equal(grid_plan(&params, 16, 8, 100, &grid, NULL), 0);
     const struct fine_source source = {&grid, labels, probabilities, 2, NULL};
-    assert_int_equal(statistics_compute(&source, &s, NULL), 0);
+    assert_int_equal(statistics_compute(&source, 0, &s, NULL), 0);
     assert_int_equal(count(&s, 1, STATISTIC_CHIPS), 1);
     assert_true(value(&s, 1, STATISTIC_MEAN_PROBABILITY) == 0.75);
     assert_true(value(&s, 1, STATISTIC_AREA_FRACTION) == 0.0);
@@ -318,7 +346,7 @@ static void areas_add_up_to_what_the_windows_cover(void **state)
         fine_map_plan(&grid, &map);
         assert_int_equal(fine_map_n_pixels(&map), n_pixels);
         const struct fine_source source = {&grid, labels, probabilities, 3, NULL};
-        assert_int_equal(statistics_compute(&source, &s, NULL), 0);
+        assert_int_equal(statistics_compute(&source, 0, &s, NULL), 0);
         double sum = 0, fractions = 0;
         for (uint32_t k = 0; k < 3; k++) {
             sum += value(&s, k, STATISTIC_AREA_PIXELS);
@@ -382,6 +410,7 @@ int main(void)
         cmocka_unit_test(random_maps_agree_with_a_flood_fill),
         cmocka_unit_test(a_million_chips_take_no_stack_and_little_time),
         cmocka_unit_test(chips_without_a_class_are_no_class),
+        cmocka_unit_test(a_class_that_is_not_counted_is_in_no_fraction),
         cmocka_unit_test(areas_are_those_of_the_cells_where_chips_overlap),
         cmocka_unit_test(a_class_may_have_chips_and_no_area),
         cmocka_unit_test(areas_add_up_to_what_the_windows_cover),

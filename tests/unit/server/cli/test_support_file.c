@@ -28,7 +28,7 @@ static void a_whole_file_is_read(void **state)
     assert_ok(
         read_text("{\"name\": \"n\", \"chip\": {\"width\": 34, \"height\": 35}, \"classes\": ["
                   "{\"name\": \"film\", \"examples\": [{\"x\": 1, \"y\": 2}]},"
-                  "{\"name\": \"v\\u00f6id\", \"color\": \"#0aFf10\","
+                  "{\"name\": \"v\\u00f6id\", \"color\": \"#0aFf10\", \"counted\": false,"
                   " \"examples\": [{\"x\": 3, \"y\": 4}, {\"x\": 5, \"y\": 6}]}]}",
                   path, &file, &err));
     assert_int_equal(file.chip_width, 34);
@@ -45,6 +45,7 @@ static void a_whole_file_is_read(void **state)
     assert_int_equal(file.colors[1].g, 0xff);
     assert_int_equal(file.colors[1].b, 0x10);
     static const struct support_example expected[] = {{0, 1, 2}, {1, 3, 4}, {1, 5, 6}};
+    assert_int_equal(file.uncounted, 2);
     assert_int_equal(file.n_examples, 3);
     assert_memory_equal(file.examples, expected, sizeof(expected));
     support_file_clear(&file);
@@ -67,6 +68,8 @@ static void faults_name_pointer_limit_and_value(void **state)
         const char *parts[3];
     } faults[] = {
         {"", {"JSON"}},
+        {WITH("{\"name\": \"b\", \"counted\": 0, " EXAMPLES "}"),
+         {"/classes/1/counted", "true or false"}},
         {"{", {"JSON"}},
         {"[]", {"object"}},
         {"{}", {"/chip", "/classes"}},
