@@ -12,6 +12,7 @@
 #include "db/images.h"
 #include "db/support_sets.h"
 #include "engine/fewshot/heads/head.h"
+#include "engine/fewshot/unknown.h"
 
 struct reading {
     struct api_call *call;
@@ -82,6 +83,17 @@ static void check_head(struct reading *reading, const struct db_support_set *set
         FAULT(reading, "head", "%s", cause.message);
 }
 
+/* Of fewer examples nothing follows about how far a class reaches. */
+static void check_unknown(struct reading *reading, const struct db_support_set *set)
+{
+    for (size_t i = 0; reading->params.unknown && i < set->n_classes; i++) {
+        const struct db_class *class = &set->classes[i];
+        if (class->n_examples < UNKNOWN_EXAMPLES_MIN)
+            FAULT(reading, "unknown", "needs at least %d examples of each class: '%s' has %zu",
+                  UNKNOWN_EXAMPLES_MIN, class->name, class->n_examples);
+    }
+}
+
 static void check_support_set(struct reading *reading)
 {
     struct db_support_set set = {0};
@@ -117,6 +129,7 @@ static void check_support_set(struct reading *reading)
     struct grid_params *grid = &reading->params.grid;
     grid->chip_width = set.chip_width;
     grid->chip_height = set.chip_height;
+    check_unknown(reading, &set);
     grid->stride_x = grid->stride_x != 0 ? grid->stride_x : set.chip_width;
     grid->stride_y = grid->stride_y != 0 ? grid->stride_y : set.chip_height;
 out:
@@ -252,6 +265,7 @@ int job_request_read(struct api_call *call, json_t *json, const char *project_id
     reading.params.classifier = classifier_params_default;
     reading.params.encoding = ENCODING_OWN;
     reading.params.proposals = MASK_WITH_PROPOSED;
+    reading.params.borders = BORDERS_ASSIGN;
     read_fields(&reading, json);
     check_precision(&reading);
     if (reading.support_set_id != NULL)

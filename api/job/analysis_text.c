@@ -1,5 +1,7 @@
 #include "api/job/analysis_text.h"
 
+#include <math.h>
+
 #include "engine/encoder/encoder.h"
 #include "engine/fewshot/heads/head.h"
 #include "engine/linear.h"
@@ -42,16 +44,28 @@ static int add_mask(json_t *json, const struct mask_parts *parts)
     return rc;
 }
 
+static bool add_steps(json_t *json, const struct analysis *analysis)
+{
+    if (analysis->chips.head != NULL &&
+        json_object_set_new(json, "head", json_string(head_name(analysis->chips.head))) != 0)
+        return false;
+    if (analysis->mask != NULL && add_mask(json, analysis->mask) != 0)
+        return false;
+    if (analysis->borders != BORDERS_OFF &&
+        json_object_set_new(json, "borders",
+                            json_pack("{s:I}", "n_assigned", (json_int_t)analysis->n_assigned)) !=
+            0)
+        return false;
+    return isnan(analysis->unknown_threshold) ||
+           json_object_set_new(json, "unknown",
+                               json_pack("{s:f}", "threshold", analysis->unknown_threshold)) == 0;
+}
+
 json_t *analysis_text_json(const struct analysis *analysis)
 {
     json_t *json = json_pack("{s:s, s:s, s:s}", "program", CHIPSHOT_VERSION, "kernels",
                              encoder_kernels(), "blas", linear_core());
-    if (json != NULL && analysis->chips.head != NULL &&
-        json_object_set_new(json, "head", json_string(head_name(analysis->chips.head))) != 0) {
-        json_decref(json);
-        json = NULL;
-    }
-    if (json != NULL && analysis->mask != NULL && add_mask(json, analysis->mask) != 0) {
+    if (json != NULL && !add_steps(json, analysis)) {
         json_decref(json);
         json = NULL;
     }

@@ -43,7 +43,7 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     json_t *json = json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f, s:s}, s:o, s:{s:s, s:s, "
-        "s:o}, s:o*, s:s, s:s, s:{s:b}, s:s}",
+        "s:o}, s:o*, s:s, s:s, s:{s:b}, s:s, s:s, s:b}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
@@ -53,7 +53,8 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier_transform_name(classifier->transform), "temperature", temperature, "input_sizes",
         input_sizes, "encoding", encoding_name(params->encoding), "precision",
         precision_name(params->precision), "mask", "proposed",
-        params->proposals == MASK_WITH_PROPOSED, "head", head_name(classifier->head));
+        params->proposals == MASK_WITH_PROPOSED, "head", head_name(classifier->head), "borders",
+        borders_name(params->borders), "unknown", params->unknown);
     if (json_object_set_new(json, "flatten", flatten_json(&normalise->flatten)) == 0)
         return json;
     json_decref(json);
@@ -75,6 +76,10 @@ json_t *job_params_stored_json(const char *text)
         json_object_set_new(json, "mask", json_pack("{s:b}", "proposed", 0));
     if (json != NULL && json_object_get(json, "head") == NULL)
         json_object_set_new(json, "head", json_string(head_name(&head_prototypes)));
+    if (json != NULL && json_object_get(json, "borders") == NULL)
+        json_object_set_new(json, "borders", json_string(borders_name(BORDERS_OFF)));
+    if (json != NULL && json_object_get(json, "unknown") == NULL)
+        json_object_set_new(json, "unknown", json_false());
     return json;
 }
 
@@ -215,6 +220,22 @@ static void read_precision(json_t *value, const struct json_at *at, void *contex
         json_fault(at, "%s", err.message);
 }
 
+static void read_borders(json_t *value, const struct json_at *at, void *context)
+{
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) && borders_parse(name, context, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
+static void read_flag(json_t *value, const struct json_at *at, void *context)
+{
+    if (json_is_boolean(value))
+        *(bool *)context = json_is_true(value);
+    else
+        json_fault(at, "must be true or false, is %s", json_type_name(value));
+}
+
 static void read_normalise(json_t *value, const struct json_at *at, void *context)
 {
     struct normalise_params *normalise = context;
@@ -312,6 +333,8 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[9] = json_value_field("mask", JSON_OPTIONAL, read_mask, &params->proposals);
     fields[10] = json_value_field("flatten", JSON_NULLABLE, read_flatten, &normalise->flatten);
     fields[11] = json_value_field("head", JSON_OPTIONAL, read_head, &params->classifier);
+    fields[12] = json_value_field("borders", JSON_OPTIONAL, read_borders, &params->borders);
+    fields[13] = json_value_field("unknown", JSON_OPTIONAL, read_flag, &params->unknown);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)

@@ -4,10 +4,13 @@
 #ifndef CHIPSHOT_API_JOB_PARAMS_H
 #define CHIPSHOT_API_JOB_PARAMS_H
 
+#include <stdbool.h>
+
 #include <jansson.h>
 
 #include "base/error.h"
 #include "engine/embed.h"
+#include "engine/fewshot/borders.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/mask/mask_parts.h"
@@ -21,6 +24,8 @@ struct job_params {
     enum encoding encoding;         /* likewise; ENCODING_OWN until then */
     enum precision precision;
     enum mask_proposals proposals; /* of what is left out of the images */
+    enum borders borders;
+    bool unknown;
 };
 
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
@@ -29,7 +34,8 @@ struct job_params {
  *  "classifier":{"distance","transform","temperature":"auto"|number},
  *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
  *  "precision":"float32"|"bfloat16"|"int8",
- *  "mask":{"proposed":true|false},"head":"auto"|"prototypes"|"ridge"} */
+ *  "mask":{"proposed":true|false},"head":"auto"|"prototypes"|"ridge",
+ *  "borders":"assign"|"off","unknown":true|false} */
 json_t *job_params_to_json(const struct job_params *params);
 /* A stored text as clients see it: what its time left unsaid is said. NULL on allocation failure,
  * and when the text is no JSON. */
@@ -39,8 +45,9 @@ char *job_params_to_text(const struct job_params *params);
 /* Reads a stored text. ERROR_CORRUPT. One without input sizes, as earlier versions wrote them, has
  * none, which stands for the encoder's own; one without an encoding has chips, whatever the
  * encoder's own is, one without a precision float32, one that says nothing of outliers keeps
- * them, one that says nothing of a mask analyses what is proposed to be left out, and one without a
- * head has prototypes. */
+ * them, one that says nothing of a mask analyses what is proposed to be left out, one without a
+ * head has prototypes, and one that says nothing of borders or of unknown chips leaves both as they
+ * are. */
 int job_params_from_text(const char *text, struct job_params *out, struct error *err);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "engine/fewshot/labels.h"
 
-void labels_csv_write_header(struct body_writer *writer, uint32_t n_classes,
-                             const char *const *names)
+void labels_csv_write_header(struct body_writer *writer, enum labels_csv_form form,
+                             uint32_t n_classes, const char *const *names)
 {
     body_write_text(writer, "row,column,x,y,label,probability,margin");
     for (uint32_t i = 0; i < n_classes; i++) {
@@ -14,7 +14,7 @@ void labels_csv_write_header(struct body_writer *writer, uint32_t n_classes,
         body_write(writer, ",", 1);
         body_write_csv(writer, title);
     }
-    body_write(writer, "\n", 1);
+    body_write_text(writer, form == LABELS_CSV_WITH_RAW ? ",raw_label\n" : "\n");
 }
 
 static void write_chip(struct body_writer *writer, const struct grid *grid, uint64_t first,
@@ -36,6 +36,10 @@ static void write_chip(struct body_writer *writer, const struct grid *grid, uint
     for (uint32_t c = 0; c < chips->n_classes; c++) {
         body_write(writer, ",", 1);
         body_write_fraction(writer, probabilities[c]);
+    }
+    if (chips->raw_labels != NULL) {
+        body_write(writer, ",", 1);
+        body_write_csv(writer, label_name(chips->raw_labels[i], names));
     }
     body_write(writer, "\n", 1);
 }

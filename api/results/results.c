@@ -127,6 +127,7 @@ static void text_destroy(void *context)
         free(text->names[i]);
     free(text->part.labels);
     free(text->part.probabilities);
+    free(text->part.raw_labels);
     free(text);
 }
 
@@ -156,13 +157,17 @@ static int make_room(struct result_text *text, struct error *err)
 {
     const uint64_t n_chips = grid_n_chips(&text->view.grid);
     const uint32_t n_classes = text->view.result.n_classes;
-    const uint64_t fits = PART_SIZE / (sizeof(uint16_t) + n_classes * sizeof(float));
+    const uint64_t fits = PART_SIZE / (2 * sizeof(uint16_t) + n_classes * sizeof(float));
+    const bool has_raw = text->view.result.has_raw_labels;
     struct db_result_part *part = &text->part;
     text->part_max = n_chips < fits ? n_chips : fits;
     part->labels = reallocarray(NULL, text->part_max, sizeof(*part->labels));
     part->probabilities =
         reallocarray(NULL, text->part_max * n_classes, sizeof(*part->probabilities));
-    if (part->labels == NULL || part->probabilities == NULL)
+    if (has_raw)
+        part->raw_labels = reallocarray(NULL, text->part_max, sizeof(*part->raw_labels));
+    if (part->labels == NULL || part->probabilities == NULL ||
+        (has_raw && part->raw_labels == NULL))
         return error_set_nomem(err, "a result's maps");
     return 0;
 }
@@ -225,6 +230,10 @@ static void write_json_chips(struct body_writer *writer, const struct grid *grid
         body_write_uint(writer, rect.y);
         body_write_text(writer, ",\"label\":");
         write_json_label(writer, chips->labels[i], chips->n_classes, names);
+        if (chips->raw_labels != NULL) {
+            body_write_text(writer, ",\"raw_label\":");
+            write_json_label(writer, chips->raw_labels[i], chips->n_classes, names);
+        }
         body_write_text(writer, ",\"probability\":");
         body_write_fraction(writer, classification_probability(chips, i));
         body_write_text(writer, ",\"margin\":");
@@ -257,8 +266,9 @@ static int write_head(const struct result_text *text, struct body_writer *writer
     case RESULT_JSON:
         return write_json_head(writer, &text->view, err);
     case RESULT_CSV:
-        labels_csv_write_header(writer, text->view.result.n_classes,
-                                (const char *const *)text->names);
+        labels_csv_write_header(
+            writer, text->part.raw_labels != NULL ? LABELS_CSV_WITH_RAW : LABELS_CSV_PLAIN,
+            text->view.result.n_classes, (const char *const *)text->names);
         break;
     }
     return 0;
@@ -271,11 +281,13 @@ static void write_chips(struct result_text *text, struct body_writer *writer)
     const struct grid *grid = &text->view.grid;
     const uint64_t at = text->next - part->first, left = part->n_chips - at;
     const uint32_t n_classes = text->view.result.n_classes;
-    const struct classification chips = {.n_chips = left < TEXT_CHIPS ? left : TEXT_CHIPS,
-                                         .n_classes = n_classes,
-                                         .temperature = text->view.result.temperature,
-                                         .labels = part->labels + at,
-                                         .probabilities = part->probabilities + at * n_classes};
+    const struct classification chips = {
+        .n_chips = left < TEXT_CHIPS ? left : TEXT_CHIPS,
+        .n_classes = n_classes,
+        .temperature = text->view.result.temperature,
+        .labels = part->labels + at,
+        .raw_labels = part->raw_labels != NULL ? part->raw_labels + at : NULL,
+        .probabilities = part->probabilities + at * n_classes};
     switch (text->form) {
     case RESULT_JSON:
         write_json_chips(writer, grid, text->next, &chips, text->names);

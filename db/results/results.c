@@ -4,6 +4,7 @@
 #include "db/results/results.h"
 
 #include "db/results/map_bytes.h"
+#include "db/results/raw_labels.h"
 #include "db/results/result_quantities.h"
 
 #include <math.h>
@@ -23,7 +24,12 @@ enum {
     "job_id, image_id, grid_rows, grid_columns, chip_width, chip_height, stride_x, stride_y, "     \
     "offset_x, offset_y, edge, n_classes, temperature, created_at"
 #define MAPS ", labels, probabilities, distances"
-static const char *const map_names[] = {"labels", "probabilities", "distances"};
+static const char *const map_names[] = {"labels", "probabilities", "distances", "raw labels"};
+
+static bool is_label(const struct db_result *result, uint16_t label)
+{
+    return label < result->n_classes || label >= DB_LABEL_UNDECIDED;
+}
 
 static uint64_t n_chips_of(const struct db_result *result)
 {
@@ -31,13 +37,16 @@ static uint64_t n_chips_of(const struct db_result *result)
 }
 
 /* What is wrong with the values of the maps, NULL when nothing is; *map says where: 0 labels, 1
- * probabilities, 2 distances. */
+ * probabilities, 2 distances, 3 raw labels. */
 static const char *find_fault(const struct db_result *result, int *map)
 {
     uint64_t n_chips = n_chips_of(result);
     for (uint64_t i = 0; i < n_chips; i++) {
         *map = 0;
-        if (result->labels[i] >= result->n_classes && result->labels[i] < DB_LABEL_UNDECIDED)
+        if (!is_label(result, result->labels[i]))
+            return "holds a label that is no class";
+        *map = 3;
+        if (result->raw_labels != NULL && !is_label(result, result->raw_labels[i]))
             return "holds a label that is no class";
         *map = 2;
         if (result->distances != NULL && !isfinite(result->distances[i]))
@@ -119,6 +128,7 @@ static int exists_in(struct db_connection *connection, const char *job_id, const
 /* The blobs of one result, encoded. */
 struct maps {
     uint8_t *labels, *probabilities, *distances;
+    uint8_t *raw_labels; /* NULL: it has none */
 };
 
 static void bind_row(struct db_stmt *stmt, const struct db_result *result, const struct maps *maps)
@@ -195,6 +205,8 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
         rc = insert_row(writer, result, maps, err);
     if (rc == 0)
         rc = insert_analysis(writer, result, err);
+    if (rc == 0 && maps->raw_labels != NULL)
+        rc = db_raw_labels_insert(writer, result, maps->raw_labels, err);
     for (size_t i = 0; rc == 0 && i < result->n_quantities; i++)
         rc = db_quantity_insert(writer, result, &result->quantities[i], err);
     if (rc != 0)
@@ -218,8 +230,11 @@ int db_result_insert(struct db *db, const struct db_result *result, const struct
         .labels = map_encode_u16(result->labels, n_chips),
         .probabilities = map_encode_f32(result->probabilities, n_chips * result->n_classes),
         .distances = map_encode_f32(result->distances, n_chips),
+        .raw_labels =
+            result->raw_labels != NULL ? map_encode_u16(result->raw_labels, n_chips) : NULL,
     };
-    if (maps.labels == NULL || maps.probabilities == NULL || maps.distances == NULL)
+    if (maps.labels == NULL || maps.probabilities == NULL || maps.distances == NULL ||
+        (result->raw_labels != NULL && maps.raw_labels == NULL))
         rc = error_set_nomem(err, "a result's maps");
     if (rc == 0)
         rc = db_write_begin(db, &writer, err);
@@ -231,6 +246,7 @@ int db_result_insert(struct db *db, const struct db_result *result, const struct
     free(maps.labels);
     free(maps.probabilities);
     free(maps.distances);
+    free(maps.raw_labels);
     return rc;
 }
 
@@ -304,6 +320,8 @@ static int read_analysis(struct db_connection *reader, struct db_result *out, st
 static int read_rest(struct db_connection *reader, struct db_result *out, struct error *err)
 {
     int rc = read_analysis(reader, out, err);
+    if (rc == 0)
+        rc = db_raw_labels_find(reader, out, err);
     return rc != 0 ? rc : db_quantities_read(reader, out, err);
 }
 
@@ -402,6 +420,8 @@ static int read_part(struct db_connection *reader, const struct db_result *resul
                           part->probabilities, err);
     if (rc == 0)
         rc = read_stretch(reader, row, map_names[2], 4, n_chips, part, part->distances, err);
+    if (rc == 0 && part->raw_labels != NULL)
+        rc = db_raw_labels_read(reader, result, part, err);
     if (rc != 0)
         return rc;
     map_decode_u16((const uint8_t *)part->labels, n, part->labels);
@@ -409,6 +429,8 @@ static int read_part(struct db_connection *reader, const struct db_result *resul
         map_decode_f32((const uint8_t *)part->probabilities, n * n_classes, part->probabilities);
     if (part->distances != NULL)
         map_decode_f32((const uint8_t *)part->distances, n, part->distances);
+    if (part->raw_labels != NULL)
+        map_decode_u16((const uint8_t *)part->raw_labels, n, part->raw_labels);
     return 0;
 }
 
@@ -434,7 +456,8 @@ int db_result_read_part(struct db *db, const struct db_result *result,
                                     .n_classes = result->n_classes,
                                     .labels = part->labels,
                                     .probabilities = part->probabilities,
-                                    .distances = part->distances};
+                                    .distances = part->distances,
+                                    .raw_labels = part->raw_labels};
     int map = 0;
     const char *fault = find_fault(&chips, &map);
     if (fault == NULL)
@@ -557,6 +580,7 @@ void db_result_clear(struct db_result *result)
     free(result->labels);
     free(result->probabilities);
     free(result->distances);
+    free(result->raw_labels);
     free(result->analysis);
     *result = (struct db_result){0};
 }

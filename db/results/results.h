@@ -41,6 +41,9 @@ struct db_result {
     uint16_t *labels;     /* rows x columns; NULL when not asked for */
     float *probabilities; /* rows x columns x n_classes; NULL when not asked for */
     float *distances;     /* rows x columns; NULL when not asked for */
+    uint16_t *raw_labels; /* rows x columns: of the classifier, where later steps changed labels;
+                             NULL: they did not. Stored; read back in parts only: */
+    bool has_raw_labels;
     char *analysis; /* what it says of how it came about, a JSON object as text; NULL: nothing,
                        as results that were stored before there was such a text */
     char created_at[DB_TIME_SIZE];
@@ -53,6 +56,7 @@ struct db_result_part {
     uint16_t *labels;        /* n_chips */
     float *probabilities;    /* n_chips x n_classes; NULL: not asked for, as the next */
     float *distances;        /* n_chips */
+    uint16_t *raw_labels;    /* n_chips; of a result that has them */
 };
 
 enum db_result_maps {

@@ -372,6 +372,16 @@ static const struct db_migration all[] = {
      DB_REFERENCES_HELD},
     {"classes that are mapped and not counted",
      "ALTER TABLE classes ADD COLUMN counted BIGINT NOT NULL DEFAULT 1;", DB_REFERENCES_HELD},
+    /* Of results whose labels are not all the classifier's own; a table of its own, as above. */
+    {"what the classifier said before later steps",
+     "CREATE TABLE result_raw_labels ("
+     "  job_id TEXT NOT NULL,"
+     "  image_id TEXT NOT NULL,"
+     "  labels BLOB NOT NULL," /* grid_rows x grid_columns u16, little-endian */
+     "  PRIMARY KEY (job_id, image_id),"
+     "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
+     "    ON DELETE CASCADE);",
+     DB_REFERENCES_HELD},
 };
 
 static int apply(struct db_connection *writer, const struct db_migration *migration,

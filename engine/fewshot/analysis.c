@@ -155,7 +155,8 @@ static int tell_apart(const struct analysis_input *input, struct pool_lane *lane
 int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,
                  struct error *err)
 {
-    struct analysis analysis = {.mask = input->mask, .unknown_threshold = NAN};
+    struct analysis analysis = {
+        .mask = input->mask, .borders = input->borders, .unknown_threshold = NAN};
     struct classification *chips = &analysis.chips;
     int rc = check(input, err);
     if (rc == 0)

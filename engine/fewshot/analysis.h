@@ -30,6 +30,7 @@ struct analysis_input {
 /* Owned; analysis_clear frees it. */
 struct analysis {
     struct classification chips;
+    enum borders borders;     /* the input's */
     uint64_t n_assigned;      /* by borders_assign */
     double unknown_threshold; /* NaN: unknown chips were not looked for */
     struct statistics statistics;

@@ -234,7 +234,9 @@ static int classify(const struct request *request, struct run *run, struct error
 static int write_labels(const struct run *run, const char *directory, struct error *err)
 {
     struct body_writer writer = {0};
-    labels_csv_write_header(&writer, run->support.n_classes, run->support.names);
+    labels_csv_write_header(
+        &writer, run->result.chips.raw_labels != NULL ? LABELS_CSV_WITH_RAW : LABELS_CSV_PLAIN,
+        run->support.n_classes, run->support.names);
     labels_csv_write_chips(&writer, &run->grid, 0, &run->result.chips, run->support.names);
     int rc = body_writer_check(&writer, err);
     if (rc == 0)

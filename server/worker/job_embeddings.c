@@ -31,15 +31,15 @@ static int name_embeddings(const struct job_embeddings *embeddings, const struct
 }
 
 /* A job that the kernel kills would take the server with it, at every start again. What grows with
- * the image whatever is done are the results of its chips: a label, a distance and the
- * probabilities, as they are, encoded, and in the database's row; and, beside the first, the map
- * that the statistics are read off. */
+ * the image whatever is done are the results of its chips: a label, the classifier's own, a
+ * distance and the probabilities, as they are, encoded, and in the database's row; and, beside the
+ * first, the map that the statistics are read off. */
 static int check_results(const struct job_embeddings *embeddings, struct error *err)
 {
     const struct job_state *state = embeddings->state;
     const uint64_t n = grid_n_chips(&embeddings->image->grid);
     const uint64_t result_size =
-        sizeof(uint16_t) + sizeof(float) + state->set.n_classes * sizeof(float);
+        2 * sizeof(uint16_t) + sizeof(float) + state->set.n_classes * sizeof(float);
     struct fine_map map;
     fine_map_plan(&embeddings->image->grid, &map);
     const uint64_t map_size = fine_map_n_cells(&map) * STATISTICS_CELL_SIZE;

@@ -66,6 +66,7 @@ static int store_result(struct job_state *state, struct job_image *image,
         .labels = chips->labels,
         .probabilities = chips->probabilities,
         .distances = chips->distances,
+        .raw_labels = chips->raw_labels,
     };
     snprintf(result.job_id, sizeof(result.job_id), "%s", state->job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", image->row.id);
@@ -98,6 +99,8 @@ static int classify_image(struct job_state *state, const struct support *support
         .chips = chips,
         .mask = &image->mask.parts,
         .uncounted = uncounted_classes(&state->set),
+        .borders = state->params.borders,
+        .unknown = state->params.unknown,
     };
     struct analysis analysis = {0};
     double start = clock_now_seconds();

@@ -33,6 +33,8 @@ static void a_job_is_stored_with_its_defaults(void **state)
     assert_int_equal(json_array_size(rig_at(rig, "/params/input_sizes")), 1);
     assert_int_equal((int)rig_number(rig, "/params/input_sizes/0"), 32);
     assert_string_equal(rig_text(rig, "/params/precision"), "float32");
+    assert_string_equal(rig_text(rig, "/params/borders"), "assign");
+    assert_true(json_is_false(rig_at(rig, "/params/unknown")));
     assert_true(json_is_null(rig_at(rig, "/error")));
     assert_true(json_is_null(rig_at(rig, "/started_at")));
     assert_int_equal(rig->n_changed, 1);
@@ -51,6 +53,7 @@ static void every_parameter_is_taken(void **state)
              "\"flatten\":{\"method\":\"polynomial\"},"
              "\"classifier\":{\"distance\":\"cosine\",\"transform\":\"cl2n\","
              "\"temperature\":0.1},\"input_sizes\":[48,96.0,512],\"priority\":-7,"
+             "\"borders\":\"off\",\"unknown\":false,"
              "\"encoder_id\":null"),
         202);
     assert_int_equal((int)rig_number(rig, "/params/stride/x"), 4);
@@ -64,6 +67,7 @@ static void every_parameter_is_taken(void **state)
     assert_non_null(strstr(rig->response.body, "\"temperature\":0.1,"));
     assert_int_equal((int)rig_number(rig, "/params/input_sizes/0"), 48);
     assert_int_equal((int)rig_number(rig, "/params/input_sizes/2"), 512);
+    assert_string_equal(rig_text(rig, "/params/borders"), "off");
     assert_int_equal((int)rig_number(rig, "/priority"), -7);
     /* x: 1, 5, .. 29, 32; y: 2, 7, .. 22 */
     assert_int_equal((int)rig_number(rig, "/progress/total"), 9 * 5);
@@ -79,25 +83,27 @@ static void every_faulty_parameter_is_named(void **state)
               "\"normalise\":{\"method\":\"zscore\",\"low\":50,\"high\":10},"
               "\"clahe\":{\"tiles\":65,\"clip_limit\":0.5},\"classifier\":{\"distance\":\"l1\","
               "\"transform\":3,\"temperature\":0,\"heads\":1},\"priority\":101,"
-              "\"encoder_id\":\"enc_x\",\"shots\":5");
+              "\"encoder_id\":\"enc_x\",\"shots\":5,\"borders\":\"mark\",\"unknown\":1");
     rig_assert_problem(rig, 422, "invalid");
-    rig_assert_fault(rig, 16, "/support_set_version",
+    rig_assert_fault(rig, 18, "/support_set_version",
                      "must be at most 1, the latest version, is 2");
-    rig_assert_fault(rig, 16, "/stride", "from 1 to 32768, is 0");
-    rig_assert_fault(rig, 16, "/offset/x", "is -1");
-    rig_assert_fault(rig, 16, "/offset/y", "is required");
-    rig_assert_fault(rig, 16, "/edge", "wrap");
-    rig_assert_fault(rig, 16, "/normalise/method", "zscore");
-    rig_assert_fault(rig, 16, "/normalise", "low (50) must be below high (10)");
-    rig_assert_fault(rig, 16, "/clahe/tiles", "is 65");
-    rig_assert_fault(rig, 16, "/clahe/clip_limit", "is 0.5");
-    rig_assert_fault(rig, 16, "/classifier/distance", "l1");
-    rig_assert_fault(rig, 16, "/classifier/transform", "must be a string");
-    rig_assert_fault(rig, 16, "/classifier/temperature", "is 0");
-    rig_assert_fault(rig, 16, "/classifier/heads", "not a known key");
-    rig_assert_fault(rig, 16, "/priority", "from -100 to 100, is 101");
-    rig_assert_fault(rig, 16, "/encoder_id", "is no encoder");
-    rig_assert_fault(rig, 16, "/shots", "not a known key");
+    rig_assert_fault(rig, 18, "/stride", "from 1 to 32768, is 0");
+    rig_assert_fault(rig, 18, "/offset/x", "is -1");
+    rig_assert_fault(rig, 18, "/offset/y", "is required");
+    rig_assert_fault(rig, 18, "/edge", "wrap");
+    rig_assert_fault(rig, 18, "/normalise/method", "zscore");
+    rig_assert_fault(rig, 18, "/normalise", "low (50) must be below high (10)");
+    rig_assert_fault(rig, 18, "/clahe/tiles", "is 65");
+    rig_assert_fault(rig, 18, "/clahe/clip_limit", "is 0.5");
+    rig_assert_fault(rig, 18, "/classifier/distance", "l1");
+    rig_assert_fault(rig, 18, "/classifier/transform", "must be a string");
+    rig_assert_fault(rig, 18, "/classifier/temperature", "is 0");
+    rig_assert_fault(rig, 18, "/classifier/heads", "not a known key");
+    rig_assert_fault(rig, 18, "/priority", "from -100 to 100, is 101");
+    rig_assert_fault(rig, 18, "/encoder_id", "is no encoder");
+    rig_assert_fault(rig, 18, "/shots", "not a known key");
+    rig_assert_fault(rig, 18, "/borders", "\"mark\" is none of \"off\", \"assign\"");
+    rig_assert_fault(rig, 18, "/unknown", "must be true or false");
 }
 
 static void flattening_is_checked(void **state)
@@ -140,6 +146,40 @@ static void input_sizes_are_checked(void **state)
         rig_assert_problem(rig, 422, "invalid");
         rig_assert_fault(rig, 1, cases[i].pointer, cases[i].detail);
     }
+}
+
+/* Too few do not say how far a class reaches. */
+static void unknown_takes_five_examples_of_each_class(void **state)
+{
+    struct rig *rig = *state;
+    char body[4000] = "";
+    int n = 0;
+    rig_fill(rig);
+    post(rig, ",\"unknown\":true");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 2, "/unknown", "needs at least 5 examples of each class: 'film' has ");
+    n += snprintf(body, sizeof(body),
+                  "{\"name\":\"more\",\"chip\":{\"width\":8,\"height\":8},"
+                  "\"classes\":[");
+    for (int k = 0; k < 2; k++) {
+        n += snprintf(body + n, sizeof(body) - (size_t)n, "%s{\"name\":\"%c\",\"examples\":[",
+                      k > 0 ? "," : "", 'a' + k);
+        for (int i = 0; i < 5; i++)
+            n += snprintf(body + n, sizeof(body) - (size_t)n,
+                          "%s{\"image_id\":\"%s\",\"x\":%d,\"y\":%d}", i > 0 ? "," : "", rig->image,
+                          8 * i, 8 * k);
+        n += snprintf(body + n, sizeof(body) - (size_t)n, "]}");
+    }
+    snprintf(body + n, sizeof(body) - (size_t)n, "]}");
+    assert_int_equal(rig_send(rig, "POST", body, "/v1/projects/%s/support-sets", rig->project),
+                     201);
+    char set[DB_ID_SIZE];
+    snprintf(set, sizeof(set), "%s", rig_text(rig, "/id"));
+    snprintf(body, sizeof(body),
+             "{\"support_set_id\":\"%s\",\"image_ids\":[\"%s\"],\"unknown\":true}", set,
+             rig->image);
+    assert_int_equal(rig_send(rig, "POST", body, "/v1/projects/%s/jobs", rig->project), 202);
+    assert_true(json_is_true(rig_at(rig, "/params/unknown")));
 }
 
 /* What this processor offers is taken; the rest is refused, never computed in another precision. */
@@ -450,6 +490,7 @@ int main(void)
         TEST(every_faulty_parameter_is_named),
         TEST(flattening_is_checked),
         TEST(input_sizes_are_checked),
+        TEST(unknown_takes_five_examples_of_each_class),
         TEST(precisions_are_checked),
         TEST(heads_are_checked),
         TEST(encodings_are_filled_in),

@@ -97,6 +97,7 @@ static void json_has_every_chip(void **state)
     assert_string_equal(rig_text(rig, "/chips/9/label"), "a/b, \"c\"");
     assert_true(rig_number(rig, "/chips/9/probability") == 0.75);
     assert_true(rig_number(rig, "/chips/9/margin") == 0.5);
+    assert_null(json_object_get(rig_at(rig, "/chips/9"), "raw_label"));
     assert_true(rig_number(rig, "/temperature") == 0.5);
 }
 
@@ -430,6 +431,30 @@ static void chips_without_a_class_are_shown(void **state)
     image_clear(&image);
 }
 
+static void what_the_classifier_said_is_beside_what_became_of_it(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    static const uint16_t labels[15] = {0, DB_LABEL_UNKNOWN, 1}, raw[15] = {0, 1, 0};
+    static const char head[] = "probability of film,\"probability of a/b, \"\"c\"\"\",raw_label\n"
+                               "0,0,0,0,film,0.750000,0.500000,0.750000,0.250000,film\n"
+                               "0,1,8,0,unknown,0.000000,0.000000,0.250000,0.750000,"
+                               "\"a/b, \"\"c\"\"\"\n";
+    rig->labels = labels;
+    rig->raw_labels = raw;
+    finished(rig, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s", id, rig->image), 200);
+    assert_string_equal(rig_text(rig, "/chips/0/raw_label"), "film");
+    assert_string_equal(rig_text(rig, "/chips/1/raw_label"), "a/b, \"c\"");
+    assert_string_equal(rig_text(rig, "/chips/1/label"), "unknown");
+    assert_string_equal(rig_text(rig, "/chips/2/raw_label"), "film");
+    assert_string_equal(rig_text(rig, "/chips/2/label"), "a/b, \"c\"");
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/results/%s.csv", id, rig->image), 200);
+    const char *body = strstr(rig->response.body, "probability of film");
+    assert_non_null(body);
+    assert_memory_equal(body, head, sizeof(head) - 1);
+}
+
 static void unknown_results_are_not_found(void **state)
 {
     struct rig *rig = *state;
@@ -468,6 +493,7 @@ int main(void)
         TEST(an_overlay_looks_as_it_is_asked_to),
         TEST(maps_are_finer_where_chips_overlap),
         TEST(chips_without_a_class_are_shown),
+        TEST(what_the_classifier_said_is_beside_what_became_of_it),
         TEST(unknown_results_are_not_found),
     };
     return test_run(tests);

@@ -460,6 +460,10 @@ static void classify_says_what_is_wrong(void **state)
     tool_assert_refused(1, "absent.png");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--edge", "wrap");
     tool_assert_refused(1, "wrap");
+    tool_run("classify", "--image", image, "--support", support, "--out", out, "--unknown");
+    tool_assert_refused(1, "--unknown: class 'a' has 1 examples, at least 5 are needed");
+    tool_run("classify", "--image", image, "--support", support, "--out", out, "--borders", "mark");
+    tool_assert_refused(2, "--borders: \"mark\" is none of \"off\", \"assign\"");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoder", image);
     tool_assert_refused(1, "image.png: ");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoding",

@@ -15,6 +15,8 @@ static const struct job_params some = {
     .input_sizes = {2, {48, 96}},
     .encoding = ENCODING_DENSE,
     .precision = PRECISION_BFLOAT16,
+    .borders = BORDERS_ASSIGN,
+    .unknown = true,
 };
 
 static void the_text_brings_every_value_back(void **state)
@@ -42,6 +44,8 @@ static void the_text_brings_every_value_back(void **state)
     assert_int_equal(back.input_sizes.sides[1], 96);
     assert_int_equal(back.encoding, ENCODING_DENSE);
     assert_int_equal(back.precision, PRECISION_BFLOAT16);
+    assert_int_equal(back.borders, BORDERS_ASSIGN);
+    assert_true(back.unknown);
     char *again = job_params_to_text(&back);
     assert_string_equal(text, again);
     free(again);
@@ -56,15 +60,17 @@ static void the_text_is_canonical(void **state)
                                 .classifier = classifier_params_default};
     char *text = job_params_to_text(&params);
     assert_string_equal(
-        text, "{\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
-              "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
-              "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\",\"flatten\":null,"
-              "\"head\":\"prototypes\","
-              "\"mask\":{\"proposed\":true},"
-              "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
-              "\"outliers\":\"replace\"},"
-              "\"offset\":{\"x\":0,\"y\":0},"
-              "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8}}");
+        text,
+        "{\"borders\":\"off\",\"chip\":{\"height\":8,\"width\":8},\"clahe\":null,\"classifier\":{"
+        "\"distance\":\"euclidean\",\"temperature\":\"auto\",\"transform\":"
+        "\"standardise\"},\"edge\":\"drop\",\"encoding\":\"chips\",\"flatten\":null,"
+        "\"head\":\"prototypes\","
+        "\"mask\":{\"proposed\":true},"
+        "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
+        "\"outliers\":\"replace\"},"
+        "\"offset\":{\"x\":0,\"y\":0},"
+        "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8},"
+        "\"unknown\":false}");
     struct job_params back;
     assert_int_equal(job_params_from_text(text, &back, NULL), 0);
     assert_false(back.normalise.clahe.enabled);
@@ -98,6 +104,34 @@ static void a_background_is_taken_out_only_where_it_is_said(void **state)
     json_t *shown = job_params_stored_json(text);
     assert_true(json_is_null(json_object_get(shown, "flatten")));
     json_decref(shown);
+    free(text);
+}
+
+/* Labels stay as they are in a job of the time before there were later steps. */
+static void a_text_without_later_steps_has_none(void **state)
+{
+    (void)state;
+    static const char *const members[] = {"\"borders\":\"assign\",", ",\"unknown\":true"};
+    struct job_params back;
+    struct error err;
+    char *text = job_params_to_text(&some);
+    for (int i = 0; i < 2; i++) {
+        char *found = strstr(text, members[i]);
+        assert_non_null(found);
+        memmove(found, found + strlen(members[i]), strlen(found + strlen(members[i])) + 1);
+    }
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.borders, BORDERS_OFF);
+    assert_false(back.unknown);
+    json_t *shown = job_params_stored_json(text);
+    assert_string_equal(json_string_value(json_object_get(shown, "borders")), "off");
+    assert_true(json_is_false(json_object_get(shown, "unknown")));
+    json_decref(shown);
+    free(text);
+    text = job_params_to_text(&some);
+    memcpy(strstr(text, "assign"), "design", 6);
+    assert_int_equal(job_params_from_text(text, &back, &err), ERROR_CORRUPT);
+    assert_non_null(strstr(err.message, "\"design\" is none of \"off\", \"assign\""));
     free(text);
 }
 
@@ -255,6 +289,7 @@ int main(void)
         cmocka_unit_test(the_text_brings_every_value_back),
         cmocka_unit_test(the_text_is_canonical),
         cmocka_unit_test(a_background_is_taken_out_only_where_it_is_said),
+        cmocka_unit_test(a_text_without_later_steps_has_none),
         cmocka_unit_test(a_text_without_outliers_keeps_them),
         cmocka_unit_test(a_text_without_a_mask_has_no_proposals),
         cmocka_unit_test(a_text_without_a_head_has_prototypes),

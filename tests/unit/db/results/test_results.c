@@ -387,6 +387,42 @@ static void parts_make_up_the_whole(void **state)
     assert_int_equal(read_part(f, &result, 1, UINT64_MAX, &part), ERROR_INVALID);
 }
 
+/* What the classifier said is there where later steps changed it, and goes with its result. */
+static void raw_labels_are_kept_beside(void **state)
+{
+    struct fixture *f = *state;
+    char job_id[DB_ID_SIZE];
+    struct db_result result, read;
+    struct db_lease lease;
+    uint16_t raw[N_CHIPS] = {1, 0, 1, 1, DB_LABEL_NOT_ANALYSED, 0}, got[4], now[4];
+    const struct db_result_part part = {.first = 1, .n_chips = 4, .labels = now, .raw_labels = got};
+    prepare(f, job_id, &lease, &result);
+    result.raw_labels = raw;
+    raw[2] = N_CLASSES;
+    assert_int_equal(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err), ERROR_INVALID);
+    assert_non_null(strstr(f->err.message, "a label that is no class"));
+    raw[2] = 1;
+    assert_ok(db_result_insert(f->db, &result, &lease, N_CHIPS, &f->err));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITHOUT_MAPS, &read, &f->err));
+    assert_true(read.has_raw_labels);
+    assert_ok(db_result_read_part(f->db, &read, &part, &f->err));
+    assert_memory_equal(got, raw + 1, sizeof(got));
+    assert_memory_equal(now, labels + 1, sizeof(now));
+    db_result_clear(&read);
+    fixture_close(f);
+    fixture_edit(f, "UPDATE result_raw_labels SET labels = X'010000000900010000000000'");
+    assert_ok(fixture_open(f));
+    assert_int_equal(db_result_read_part(f->db, &result, &part, &f->err), ERROR_CORRUPT);
+    assert_non_null(strstr(f->err.message, "raw labels"));
+    fixture_close(f);
+    fixture_edit(f, "DELETE FROM result_raw_labels"); /* as results are that have none */
+    assert_ok(fixture_open(f));
+    assert_ok(db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITHOUT_MAPS, &read, &f->err));
+    assert_false(read.has_raw_labels);
+    assert_int_equal(db_result_read_part(f->db, &read, &part, &f->err), ERROR_NOT_FOUND);
+    db_result_clear(&read);
+}
+
 /* They stand behind the others: going there for nothing made large answers slow. */
 static void distances_are_read_when_asked_for(void **state)
 {
@@ -512,6 +548,7 @@ int main(void)
         TEST(a_list_has_the_order_of_the_job),
         TEST(edited_results_are_corrupt),
         TEST(parts_make_up_the_whole),
+        TEST(raw_labels_are_kept_beside),
         TEST(distances_are_read_when_asked_for),
         TEST(a_part_of_what_is_gone_or_damaged_is_told),
         TEST(statistics_of_version_1_are_kept_to_the_bit),

@@ -1,4 +1,5 @@
 /* Jobs as they should go: results, the cache, fairness, cancellation, stopping and starting. */
+#include "api/job/job_params.h"
 #include "tests/unit/server/worker/rig.h"
 
 #include <ftw.h>
@@ -468,12 +469,54 @@ static void a_job_is_found_without_being_told(void **state)
     rig_wait(rig, id, DB_JOB_SUCCEEDED);
 }
 
+/* Of chips of classes that have examples a few are beyond what these reach. */
+static void labels_that_later_steps_change_are_kept_beside(void **state)
+{
+    struct rig *rig = *state;
+    char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
+    struct rig_example examples[10];
+    struct db_result result;
+    const struct job_params params = {.grid = {RIG_CHIP, RIG_CHIP, RIG_CHIP, RIG_CHIP},
+                                      .normalise = normalise_params_default,
+                                      .classifier = classifier_params_default,
+                                      .borders = BORDERS_ASSIGN,
+                                      .unknown = true};
+    uint16_t raw[RIG_CHIPS], labels[RIG_CHIPS];
+    const struct db_result_part part = {.n_chips = RIG_CHIPS, .labels = labels, .raw_labels = raw};
+    uint32_t n_unknown = 0;
+    rig_start(rig, 1);
+    rig_add_image(rig, 1, middle, images[0]);
+    for (uint32_t i = 0; i < 10; i++)
+        examples[i] = (struct rig_example){i % 2, images[0], i % 2 == 0 ? RIG_CHIP : 6 * RIG_CHIP,
+                                           i / 2 * RIG_CHIP};
+    rig_add_set(rig, examples, 10, set);
+    char *text = job_params_to_text(&params);
+    rig_insert_params(rig, set, (const char(*)[DB_ID_SIZE])images, 1, text, RIG_CHIPS, id);
+    free(text);
+    service_job_changed(&rig->service, id);
+    rig_wait(rig, id, DB_JOB_SUCCEEDED);
+    rig_result(rig, id, images[0], &result);
+    assert_non_null(strstr(result.analysis, "\"unknown\":{\"threshold\":"));
+    assert_non_null(strstr(result.analysis, "\"borders\":{\"n_assigned\":0}"));
+    assert_true(result.has_raw_labels);
+    assert_int_equal(db_result_read_part(rig->db, &result, &part, &rig->err), 0);
+    for (uint32_t i = 0; i < RIG_CHIPS; i++) {
+        n_unknown += labels[i] == DB_LABEL_UNKNOWN;
+        assert_int_equal(raw[i], i % 8 >= 4);
+        assert_true(labels[i] == raw[i] || labels[i] == DB_LABEL_UNKNOWN);
+    }
+    assert_true(n_unknown > 0 && n_unknown < RIG_CHIPS / 2);
+    assert_true(rig_statistic(&result, -1, "unknown_chips") == n_unknown);
+    db_result_clear(&result);
+}
+
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_rig(a_job_stores_right_labels),
+        with_rig(labels_that_later_steps_change_are_kept_beside),
         with_rig(examples_may_lie_anywhere),
         with_rig(swapping_classes_swaps_labels),
         with_rig(an_equal_job_encodes_nothing),

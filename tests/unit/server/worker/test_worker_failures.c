@@ -122,12 +122,12 @@ static void corrupt_parameters_fail(void **state)
     rig_wait(rig, id, DB_JOB_SUCCEEDED);
 }
 
-/* The results of 48 chips: three times a label, a distance and two probabilities, and a cell of the
- * map with its node. */
+/* The results of 48 chips: three times a label, the classifier's own, a distance and two
+ * probabilities, and a cell of the map with its node and what is kept of a region. */
 static void a_job_over_the_memory_fails(void **state)
 {
     struct rig *rig = *state;
-    enum { CHIP_SIZE = 3 * (2 + 4 + 2 * 4) + 2 + 4 };
+    enum { CHIP_SIZE = 3 * (2 + 2 + 4 + 2 * 4) + 2 + 4 + 44 };
     char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
     rig_add_image(rig, 1, middle, images[0]);
     rig_add_plain_set(rig, images[0], set);
