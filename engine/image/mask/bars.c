@@ -18,7 +18,8 @@
 #include "base/clones.h"
 
 enum {
-    SAMPLES = 64, /* of a row, that say which value may be the most common one */
+    SAMPLES = 64,    /* of a row, that say which value may be the most common one */
+    SAMPLES_MIN = 8, /* that have it, where it is worth counting */
     PART = 16,
     SIDE_MIN = 64,     /* of an image: shorter rows have one value by chance */
     BAR_ROWS_MIN = 12, /* smaller letters cannot be read */
@@ -42,10 +43,10 @@ struct row {
         uint32_t n;  /* pixels that have it, from the end on */
         float after; /* the value of the next one; `value` when there is none */
     } ends[2];
-    float common; /* the most common value */
-    uint32_t n_common;
-    float low, high;
+    float common;      /* the most common value */
+    uint32_t n_common; /* 0: no value is common, and none of the next two are counted */
     uint32_t n_low, n_high;
+    float low, high;
 };
 
 struct bars_scan {
@@ -128,20 +129,21 @@ VECTOR_CLONES static void find_range(const float *row, size_t n, float *low, flo
 }
 
 /* The most common of values spread over a row: a value that more than half of it has is hardly ever
- * another one. */
-static float guess_common(const float *row, uint32_t width)
+ * another one. *n: how many of them have it. */
+static float guess_common(const float *row, uint32_t width, uint32_t *n)
 {
     float values[SAMPLES];
     uint32_t best = 0, n_best = 0;
     for (uint32_t i = 0; i < SAMPLES; i++)
         values[i] = row[(uint64_t)i * width / SAMPLES];
     for (uint32_t i = 0; i + n_best < SAMPLES; i++) {
-        uint32_t n = 0;
+        uint32_t n_equal = 0;
         for (uint32_t k = i; k < SAMPLES; k++)
-            n += values[k] == values[i];
-        best = n > n_best ? i : best;
-        n_best = n > n_best ? n : n_best;
+            n_equal += values[k] == values[i];
+        best = n_equal > n_best ? i : best;
+        n_best = n_equal > n_best ? n_equal : n_best;
     }
+    *n = n_best;
     return values[best];
 }
 
@@ -164,11 +166,14 @@ void bars_scan_add_row(struct bars_scan *scan, const float *row)
     struct row *out = &scan->rows[scan->n_rows++];
     take_end(row, width, 0, out);
     take_end(row, width, 1, out);
-    out->common = guess_common(row, width);
-    out->n_common = count_equal(row, width, out->common);
+    uint32_t n_samples;
+    out->common = guess_common(row, width, &n_samples);
     find_range(row, width, &out->low, &out->high);
-    out->n_low = count_equal(row, width, out->low);
-    out->n_high = count_equal(row, width, out->high);
+    if (n_samples >= SAMPLES_MIN) {
+        out->n_common = count_equal(row, width, out->common);
+        out->n_low = count_equal(row, width, out->low);
+        out->n_high = count_equal(row, width, out->high);
+    }
     scan->low = out->low < scan->low ? out->low : scan->low;
     scan->high = out->high > scan->high ? out->high : scan->high;
     for (uint32_t x = 0; x < width; x++)
@@ -241,7 +246,7 @@ static double share_of(const struct search *search, const struct row *row, float
 {
     const uint32_t width = search->scan->width;
     uint32_t n_aside = 0;
-    if (row->common != value)
+    if (row->common != value || row->n_common == 0)
         return 0;
     for (int end = 0; end < 2; end++)
         n_aside += search->sides[end].value == value ? search->sides[end].n : 0;
