@@ -44,10 +44,22 @@ static int add_mask(json_t *json, const struct mask_parts *parts)
     return rc;
 }
 
+static int add_smoothing(json_t *json, const struct smoothing_outcome *smoothing)
+{
+    return !smoothing->asked
+               ? 0
+               : json_object_set_new(json, "smoothing",
+                                     json_pack("{s:b, s:f, s:I}", "done", smoothing->done,
+                                               "information", smoothing->information, "n_changed",
+                                               (json_int_t)smoothing->n_changed));
+}
+
 static bool add_steps(json_t *json, const struct analysis *analysis)
 {
     if (analysis->chips.head != NULL &&
         json_object_set_new(json, "head", json_string(head_name(analysis->chips.head))) != 0)
+        return false;
+    if (add_smoothing(json, &analysis->smoothing) != 0)
         return false;
     if (analysis->mask != NULL && add_mask(json, analysis->mask) != 0)
         return false;

@@ -11,7 +11,8 @@
 /* [{"kind","status", and a rectangle or n_pixels}, ...]; the caller's. NULL when out of memory. */
 json_t *mask_parts_json(const struct mask_parts *parts);
 
-/* {"program":"0.1.0","kernels":"avx512","blas":"SkylakeX"}; "head", which one learned; and, of an
+/* {"program":"0.1.0","kernels":"avx512","blas":"SkylakeX"}; "head", which one learned; "smoothing",
+ * what became of it where it was asked for: {"done","information","n_changed"}; and, of an
  * image of which some was left out, "not_analysed", the parts of its mask, and, of one that is
  * stored, "mask": {"version","sha256"}; the caller's. NULL when out of memory. */
 json_t *analysis_text_json(const struct analysis *analysis);

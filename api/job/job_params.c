@@ -43,7 +43,7 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     json_t *json = json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f, s:s}, s:o, s:{s:s, s:s, "
-        "s:o}, s:o*, s:s, s:s, s:{s:b}, s:s, s:s, s:b}",
+        "s:o}, s:o*, s:s, s:s, s:{s:b}, s:s, s:s, s:b, s:s}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
@@ -54,7 +54,8 @@ json_t *job_params_to_json(const struct job_params *params)
         input_sizes, "encoding", encoding_name(params->encoding), "precision",
         precision_name(params->precision), "mask", "proposed",
         params->proposals == MASK_WITH_PROPOSED, "head", head_name(classifier->head), "borders",
-        borders_name(params->borders), "unknown", params->unknown);
+        borders_name(params->borders), "unknown", params->unknown, "smoothing",
+        smoothing_name(params->smoothing));
     if (json_object_set_new(json, "flatten", flatten_json(&normalise->flatten)) == 0)
         return json;
     json_decref(json);
@@ -80,6 +81,8 @@ json_t *job_params_stored_json(const char *text)
         json_object_set_new(json, "borders", json_string(borders_name(BORDERS_OFF)));
     if (json != NULL && json_object_get(json, "unknown") == NULL)
         json_object_set_new(json, "unknown", json_false());
+    if (json != NULL && json_object_get(json, "smoothing") == NULL)
+        json_object_set_new(json, "smoothing", json_string(smoothing_name(SMOOTHING_OFF)));
     return json;
 }
 
@@ -315,6 +318,14 @@ static void read_head(json_t *value, const struct json_at *at, void *context)
         json_fault(at, "%s", err.message);
 }
 
+static void read_smoothing(json_t *value, const struct json_at *at, void *context)
+{
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) && smoothing_parse(name, context, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
 void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *params,
                      enum json_presence presence)
 {
@@ -335,6 +346,7 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[11] = json_value_field("head", JSON_OPTIONAL, read_head, &params->classifier);
     fields[12] = json_value_field("borders", JSON_OPTIONAL, read_borders, &params->borders);
     fields[13] = json_value_field("unknown", JSON_OPTIONAL, read_flag, &params->unknown);
+    fields[14] = json_value_field("smoothing", JSON_OPTIONAL, read_smoothing, &params->smoothing);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)

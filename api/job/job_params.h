@@ -12,6 +12,7 @@
 #include "engine/embed.h"
 #include "engine/fewshot/borders.h"
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/smoothing.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/mask/mask_parts.h"
 #include "engine/image/normalise.h"
@@ -23,6 +24,7 @@ struct job_params {
     struct input_sizes input_sizes; /* filled in from the encoder; none: left out of the text */
     enum encoding encoding;         /* likewise; ENCODING_OWN until then */
     enum precision precision;
+    enum smoothing smoothing;
     enum mask_proposals proposals; /* of what is left out of the images */
     enum borders borders;
     bool unknown;
@@ -35,7 +37,7 @@ struct job_params {
  *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
  *  "precision":"float32"|"bfloat16"|"int8",
  *  "mask":{"proposed":true|false},"head":"auto"|"prototypes"|"ridge",
- *  "borders":"assign"|"off","unknown":true|false} */
+ *  "borders":"assign"|"off","unknown":true|false,"smoothing":"off"|"auto"|"on"} */
 json_t *job_params_to_json(const struct job_params *params);
 /* A stored text as clients see it: what its time left unsaid is said. NULL on allocation failure,
  * and when the text is no JSON. */
@@ -46,8 +48,8 @@ char *job_params_to_text(const struct job_params *params);
  * none, which stands for the encoder's own; one without an encoding has chips, whatever the
  * encoder's own is, one without a precision float32, one that says nothing of outliers keeps
  * them, one that says nothing of a mask analyses what is proposed to be left out, one without a
- * head has prototypes, and one that says nothing of borders or of unknown chips leaves both as they
- * are. */
+ * head has prototypes, one that says nothing of borders or of unknown chips leaves both as they
+ * are, and one without smoothing has none. */
 int job_params_from_text(const char *text, struct job_params *out, struct error *err);
 
 #endif

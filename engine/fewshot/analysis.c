@@ -1,4 +1,5 @@
-/* The steps of an analysis, in their order: classify the chips, look again at those that a border
+/* The steps of an analysis, in their order: classify the chips, let neighbours have a
+ * say, look again at those that a border
  * runs through and at those that are like no class, then count what came out. */
 #include "engine/fewshot/analysis.h"
 
@@ -114,6 +115,17 @@ static int mark_unknown(const struct analysis_input *input, const struct space *
     return 0;
 }
 
+static int smooth(const struct analysis_input *input, struct pool_lane *lane,
+                  struct analysis *analysis, struct error *err)
+{
+    const struct smoothing_input smoothing = {.smoothing = input->smoothing,
+                                              .grid = input->grid,
+                                              .examples = input->example_chips,
+                                              .n_examples = input->n_example_chips,
+                                              .cancel = input->chips->cancel};
+    return smoothing_apply(&smoothing, lane, &analysis->chips, &analysis->smoothing, err);
+}
+
 /* What the classifier said stays beside what becomes of it. */
 static int look_again(const struct analysis_input *input, const struct space *space,
                       struct pool_lane *lane, struct analysis *analysis, struct error *err)
@@ -127,6 +139,8 @@ static int look_again(const struct analysis_input *input, const struct space *sp
         rc = error_set_nomem(err, "the labels of the classifier");
     else
         memcpy(chips->raw_labels, chips->labels, size);
+    if (rc == 0)
+        rc = smooth(input, lane, analysis, err);
     if (rc == 0 && input->borders == BORDERS_ASSIGN)
         rc = borders_assign(space, input->grid, input->chips, lane, chips, is_mixture,
                             &analysis->n_assigned, err);
@@ -146,7 +160,8 @@ static int tell_apart(const struct analysis_input *input, struct pool_lane *lane
     struct space space = {0};
     int rc = classifier_run_in(&space, input->classifier, input->support, input->chips, lane,
                                &analysis->chips, err);
-    if (rc == 0 && (input->borders != BORDERS_OFF || input->unknown))
+    if (rc == 0 &&
+        (input->borders != BORDERS_OFF || input->unknown || input->smoothing != SMOOTHING_OFF))
         rc = look_again(input, &space, lane, analysis, err);
     space_clear(&space);
     return rc;

@@ -10,6 +10,7 @@
 #include "engine/fewshot/borders.h"
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/embeddings.h"
+#include "engine/fewshot/smoothing.h"
 #include "engine/fewshot/statistics.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/mask/mask_parts.h"
@@ -25,11 +26,15 @@ struct analysis_input {
     enum borders borders;
     bool unknown;       /* chips that are like none of the classes get LABEL_UNKNOWN */
     uint64_t uncounted; /* bit k: class k is mapped, and outside of every fraction */
+    enum smoothing smoothing;
+    const struct example_chip *example_chips; /* the grid's chips that are examples */
+    uint32_t n_example_chips;
 };
 
 /* Owned; analysis_clear frees it. */
 struct analysis {
     struct classification chips;
+    struct smoothing_outcome smoothing;
     enum borders borders;     /* the input's */
     uint64_t n_assigned;      /* by borders_assign */
     double unknown_threshold; /* NaN: unknown chips were not looked for */

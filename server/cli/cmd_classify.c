@@ -53,6 +53,8 @@ struct request {
     uint64_t n_threads;
     struct pictures_choice pictures;
     bool unknown;
+    const char *smoothing_name;
+    enum smoothing smoothing; /* read from it */
 };
 
 struct run {
@@ -66,6 +68,8 @@ struct run {
     float *chips;    /* grid_n_chips x dimension */
     float *examples; /* n_examples x dimension */
     uint32_t *class_of;
+    struct example_chip *example_chips; /* examples that are chips of the grid */
+    uint32_t n_example_chips;
     struct analysis result;
 };
 
@@ -186,6 +190,9 @@ static int embed_examples(struct run *run, uint32_t dimension, struct error *err
         float *out = run->examples + (size_t)i * dimension;
         int64_t chip = grid_find(&run->grid, &rect);
         if (chip >= 0)
+            run->example_chips[run->n_example_chips++] =
+                (struct example_chip){(uint64_t)chip, example->class_index};
+        if (chip >= 0)
             memcpy(out, run->chips + (size_t)chip * dimension, dimension * sizeof(float));
         else
             rc = embed_rects(run->session.embedder, run->session.lane, run->micrograph.image.pixels,
@@ -203,7 +210,9 @@ static int classify(const struct request *request, struct run *run, struct error
     run->chips = malloc(n * dimension * sizeof(float));
     run->examples = calloc((size_t)run->support.n_examples * dimension, sizeof(float));
     run->class_of = calloc(run->support.n_examples, sizeof(uint32_t));
-    if (run->chips == NULL || run->examples == NULL || run->class_of == NULL)
+    run->example_chips = calloc(run->support.n_examples, sizeof(*run->example_chips));
+    if (run->chips == NULL || run->examples == NULL || run->class_of == NULL ||
+        run->example_chips == NULL)
         return error_set_nomem(err, "the embeddings");
     int rc = embed_grid(run->session.embedder, run->session.lane, run->micrograph.image.pixels,
                         &run->grid, NULL, NULL, run->chips, err);
@@ -227,6 +236,9 @@ static int classify(const struct request *request, struct run *run, struct error
         .uncounted = run->support.uncounted,
         .borders = run->borders,
         .unknown = run->unknown,
+        .smoothing = request->smoothing,
+        .example_chips = run->example_chips,
+        .n_example_chips = run->n_example_chips,
     };
     return rc == 0 ? analysis_run(&input, run->session.lane, &run->result, err) : rc;
 }
@@ -326,6 +338,7 @@ static int run_request(const struct request *request, struct error *err)
     free(run.chips);
     free(run.examples);
     free(run.class_of);
+    free(run.example_chips);
     micrograph_clear(&run.micrograph);
     free(run.skip);
     support_file_clear(&run.support);
@@ -376,6 +389,7 @@ static const struct command_option known_options[] = {
     OPTION_ENCODING(&given.encoding_name),
     OPTION_PRECISION(&given.precision_name),
     OPTION_HEAD(&given.head),
+    OPTION_SMOOTHING(&given.smoothing_name),
     {.name = "borders",
      .argument = "HOW",
      .value.text = &given.borders_name,
@@ -429,7 +443,9 @@ int cmd_classify(int argc, char **argv)
         embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
         embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
         embedding_parse_precision(given.precision_name, &given.precision, &err) < 0 ||
-        (given.head != NULL && head_parse(given.head, &given.classifier.head, &err) < 0))
+        (given.head != NULL && head_parse(given.head, &given.classifier.head, &err) < 0) ||
+        (given.smoothing_name != NULL &&
+         smoothing_parse(given.smoothing_name, &given.smoothing, &err) < 0))
         return command_fail_usage(&err);
     return run_request(&given, &err) == 0 ? 0 : command_fail(&err);
 }

@@ -60,6 +60,10 @@ enum {
         "head", "NAME", target,                                                                    \
         "prototypes: nearest class mean (default); ridge: its average with a ridge "               \
         "regression;\n                           auto: ridge from 5 examples of each class on")
+#define OPTION_SMOOTHING(target)                                                                   \
+    OPTION_TEXT("smoothing", "CHOICE", target,                                                     \
+                "off (default); auto: neighbours have a say in labels where they know of each "    \
+                "other; on: always")
 #define OPTION_STAGES(target)                                                                      \
     OPTION_TEXT("stages", "N[,N]", target, "only these of the stages that the encoder pools")
 #define OPTION_STATISTICS(target)                                                                  \

@@ -404,3 +404,16 @@ int job_examples_take(struct job_examples *examples, struct job_state *state, si
     }
     return rc;
 }
+
+uint32_t job_examples_chips(const struct job_examples *examples, const struct job_state *state,
+                            size_t image, struct example_chip *out)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < examples->n; i++) {
+        const struct job_example *item = &examples->items[i];
+        const size_t place = (size_t)(item->embedding - examples->embeddings) / state->dimension;
+        if (item->image == image && item->chip >= 0)
+            out[n++] = (struct example_chip){(uint64_t)item->chip, examples->classes[place]};
+    }
+    return n;
+}

@@ -3,6 +3,7 @@
 #define CHIPSHOT_SERVER_JOB_EXAMPLES_H
 
 #include "engine/fewshot/embeddings.h"
+#include "engine/fewshot/smoothing.h"
 #include "server/worker/job_encoding.h"
 #include "server/worker/job_state.h"
 
@@ -32,5 +33,10 @@ struct job_windows job_examples_windows(const struct job_examples *examples,
 int job_examples_take(struct job_examples *examples, struct job_state *state, size_t image,
                       const struct job_encoding *encoding, const struct embeddings *chips,
                       struct error *err);
+
+/* The chips of an image's grid that are examples: `out` has room for examples->n. Returns how many.
+ */
+uint32_t job_examples_chips(const struct job_examples *examples, const struct job_state *state,
+                            size_t image, struct example_chip *out);
 
 #endif

@@ -89,9 +89,13 @@ static uint64_t uncounted_classes(const struct db_support_set *set)
 }
 
 static int classify_image(struct job_state *state, const struct support *support,
-                          struct job_image *image, const struct embeddings *chips,
-                          struct error *err)
+                          const struct job_examples *examples, size_t index,
+                          const struct embeddings *chips, struct error *err)
 {
+    struct job_image *image = &state->images[index];
+    struct example_chip *example_chips = calloc(examples->n, sizeof(*example_chips));
+    if (example_chips == NULL)
+        return error_set_nomem(err, "an image's examples");
     const struct analysis_input input = {
         .classifier = &state->params.classifier,
         .support = support,
@@ -101,6 +105,9 @@ static int classify_image(struct job_state *state, const struct support *support
         .uncounted = uncounted_classes(&state->set),
         .borders = state->params.borders,
         .unknown = state->params.unknown,
+        .smoothing = state->params.smoothing,
+        .example_chips = example_chips,
+        .n_example_chips = job_examples_chips(examples, state, index, example_chips),
     };
     struct analysis analysis = {0};
     double start = clock_now_seconds();
@@ -113,6 +120,7 @@ static int classify_image(struct job_state *state, const struct support *support
         job_time(state, JOB_PART_STORE, start);
     }
     analysis_clear(&analysis);
+    free(example_chips);
     return rc;
 }
 
@@ -167,7 +175,7 @@ static int do_step(struct job_state *state, const struct step *step, struct job_
     if (rc == 0 && step->classify)
         rc = job_check_stop(state, err);
     if (rc == 0 && step->classify)
-        rc = classify_image(state, &support, &state->images[step->image], &chips, err);
+        rc = classify_image(state, &support, examples, step->image, &chips, err);
     return rc;
 }
 

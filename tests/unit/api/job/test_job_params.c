@@ -17,6 +17,7 @@ static const struct job_params some = {
     .precision = PRECISION_BFLOAT16,
     .borders = BORDERS_ASSIGN,
     .unknown = true,
+    .smoothing = SMOOTHING_AUTO,
 };
 
 static void the_text_brings_every_value_back(void **state)
@@ -46,6 +47,7 @@ static void the_text_brings_every_value_back(void **state)
     assert_int_equal(back.precision, PRECISION_BFLOAT16);
     assert_int_equal(back.borders, BORDERS_ASSIGN);
     assert_true(back.unknown);
+    assert_int_equal(back.smoothing, SMOOTHING_AUTO);
     char *again = job_params_to_text(&back);
     assert_string_equal(text, again);
     free(again);
@@ -69,7 +71,7 @@ static void the_text_is_canonical(void **state)
         "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
         "\"outliers\":\"replace\"},"
         "\"offset\":{\"x\":0,\"y\":0},"
-        "\"precision\":\"float32\",\"stride\":{\"x\":8,\"y\":8},"
+        "\"precision\":\"float32\",\"smoothing\":\"off\",\"stride\":{\"x\":8,\"y\":8},"
         "\"unknown\":false}");
     struct job_params back;
     assert_int_equal(job_params_from_text(text, &back, NULL), 0);
@@ -199,6 +201,24 @@ static void a_text_without_a_head_has_prototypes(void **state)
     free(text);
 }
 
+/* A job of the time before there was any has no smoothing. */
+static void a_text_without_smoothing_has_none(void **state)
+{
+    (void)state;
+    static const char member[] = "\"smoothing\":\"auto\",";
+    struct job_params back;
+    char *text = job_params_to_text(&some);
+    char *place = strstr(text, member);
+    assert_non_null(place);
+    memset(place, ' ', strlen(member));
+    assert_int_equal(job_params_from_text(text, &back, NULL), 0);
+    assert_int_equal(back.smoothing, SMOOTHING_OFF);
+    json_t *shown = job_params_stored_json(text);
+    assert_string_equal(json_string_value(json_object_get(shown, "smoothing")), "off");
+    json_decref(shown);
+    free(text);
+}
+
 /* The text of a job of the time before there was a choice means chips, whatever its encoder's own
  * encoding has become, and is shown so. */
 static void a_text_without_an_encoding_means_chips(void **state)
@@ -293,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_text_without_outliers_keeps_them),
         cmocka_unit_test(a_text_without_a_mask_has_no_proposals),
         cmocka_unit_test(a_text_without_a_head_has_prototypes),
+        cmocka_unit_test(a_text_without_smoothing_has_none),
         cmocka_unit_test(a_text_without_an_encoding_means_chips),
         cmocka_unit_test(stored_precisions_are_read),
         cmocka_unit_test(stored_input_sizes_are_checked),
