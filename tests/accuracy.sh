@@ -1,7 +1,7 @@
 #!/bin/sh
 # Few-shot accuracy on the labelled micrographs of CHIPSHOT_SHARED: `chipshot evaluate` for each task, beside it
 # the same protocol on nothing but each chip's mean and standard deviation, then the means over tasks.
-# Usage: accuracy.sh CHIPSHOT [EVALUATE OPTION...]
+# Usage: accuracy.sh CHIPSHOT [EVALUATE OPTION...]; with --unknown, what its table says instead.
 set -eu
 
 chipshot=$1
@@ -33,6 +33,22 @@ evaluate() {
     output=$("$chipshot" evaluate --root "$root" "$@") || exit 1
     printf '%s\n' "$output" | tail -n 1
 }
+
+# With --unknown: how well chips of a class without examples are told from the others, by novelty and by
+# probability (which tells nothing where one class is left).
+case " $* " in
+*" --unknown "*)
+    printf '%-20s | %7s | %11s | %21s | %20s\n' task novelty probability "known, called unknown" "unknown, found"
+    for manifest in "$root"/*.csv; do
+        evaluate --manifest "$manifest" "$@" | awk -v task="$(basename "$manifest" .csv)" '{
+            printf "%-20s | %7s | %11s | %21s | %20s\n", task, $2, $4, $6, $8}' || exit 1
+    done | awk '{ print; novelty += $3; known += $7; found += $9; n++
+            if ($5 != "-") { probability += $5; n_probability++ } }
+        END { printf "mean over %d tasks: %.4f, by probability: %.4f, known called unknown: %.4f, unknown found: %.4f\n", n,
+            novelty / n, probability / n_probability, known / n, found / n }'
+    exit
+    ;;
+esac
 
 rows=$(for manifest in "$root"/*.csv; do
     scores=$(evaluate --manifest "$manifest" "$@") || exit 1

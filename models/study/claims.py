@@ -61,6 +61,24 @@ def calibration(tasks: Tasks) -> str:
     return "Calibration errors of the probabilities, task by task:\n\n" + table(head, rows)
 
 
+# ---- chips of no class ----
+
+
+def unknown(tasks: Tasks) -> str:
+    rows = []
+    for shots in ("5", "10"):
+        facts = [tasks.last(name, "--unknown", "--shots", shots) for name in tasks.names]
+        novelty = [float(fact["novelty"]) for fact in facts]
+        by_probability = [float(fact["probability"]) for fact in facts if fact["probability"] != "-"]
+        shares = [sum(float(fact[key]) for fact in facts) / len(facts) for key in ("known", "found")]
+        rows.append([shots, *fixed(novelty, 3), f"{sum(novelty) / len(novelty):.3f}",
+                     f"{sum(by_probability) / len(by_probability):.3f}", *fixed(shares, 3)])
+    head = ["examples a class", *tasks.names, "mean", "by probability", "known, called unknown", "unknown, found"]
+    return ("Chips of a class of which there are no examples, each class in turn, told from those of the others: area under "
+            "the ROC curve of their novelty, and by 1 - probability in the tasks where two classes are left; and what becomes of "
+            "both at the threshold (`chipshot evaluate --unknown`):\n\n" + table(head, rows))
+
+
 # ---- intervals of fractions ----
 
 
@@ -129,7 +147,7 @@ def main() -> None:
         print(f"skipped: {root} is absent (set CHIPSHOT_SHARED)")
         return
     tasks = Tasks(chipshot, root)
-    sections = [calibration(tasks), coverage(tasks)]
+    sections = [calibration(tasks), unknown(tasks), coverage(tasks)]
     reliability(tasks, docs / "reliability.svg")
     document = docs / "accuracy.md"
     before, rest = document.read_text().split(BEGIN)

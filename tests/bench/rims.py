@@ -3,9 +3,9 @@
 Usage: rims.py CHIPSHOT [SEED...]   (python3; make bench-rims)
 
 Micrographs of CHIPSHOT_SHARED with three classes in one image are classified twice, with --borders off and with
---borders assign: the SrTiO3/Ge image with its own examples, the others with five examples a class drawn from the labelled
-chips, once a seed (default: 0 to 9). Counted are the chips that went to another class, and of the chips whose class is
-known, but for the examples, how many are right either way. Exits non-zero if any image has fewer right than before by
+--borders assign (and, with that, --unknown): the SrTiO3/Ge image with its own examples, the others with five examples a class drawn from the labelled
+chips, once a seed (default: 0 to 9). Counted are the chips that went to another class, those that are called unknown, and of
+the chips whose class is known, but for the examples, how many are right either way and how many are called unknown. Exits non-zero if any image has fewer right than before by
 more than 2 in 1,000. Skipped, saying so, where the micrographs are absent.
 """
 from __future__ import annotations
@@ -63,9 +63,8 @@ def draw_support(image: Image, seed: int) -> dict:
     return {"name": "drawn", "chip": {"width": image.chip, "height": image.chip}, "classes": classes}
 
 
-def classify(chipshot: str, image: Path, support: Path, out: Path, borders: str) -> dict[tuple[int, int], str]:
-    subprocess.run([chipshot, "classify", "--image", image, "--support", support, "--out", out, "--borders", borders],
-                   check=True)
+def classify(chipshot: str, image: Path, support: Path, out: Path, *options: str) -> dict[tuple[int, int], str]:
+    subprocess.run([chipshot, "classify", "--image", image, "--support", support, "--out", out, *options], check=True)
     with (out / "labels.csv").open(newline="") as file:
         return {(int(row["x"]), int(row["y"])): row["label"] for row in csv.DictReader(file)}
 
@@ -77,6 +76,8 @@ class Score:
     n_known: int = 0
     right_before: int = 0
     right_after: int = 0
+    n_unknown: int = 0
+    known_unknown: int = 0
 
     def add(self, other: Score) -> None:
         for name in vars(self):
@@ -85,19 +86,21 @@ class Score:
 
 def score(chipshot: str, image: Image, support: dict, work: Path) -> tuple[Score, Counter]:
     (work / "support.json").write_text(json.dumps(support))
-    before, after = (classify(chipshot, image.path, work / "support.json", work / borders, borders)
-                     for borders in ("off", "assign"))
+    before, after, with_unknown = (
+        classify(chipshot, image.path, work / "support.json", work / "out", *options)
+        for options in (("--borders", "off"), ("--borders", "assign"), ("--borders", "assign", "--unknown")))
     shown = {(e["x"], e["y"]) for one in support["classes"] for e in one["examples"]}
     known = [place for place in before if place in image.truth and place not in shown]
     moves = Counter((before[place], after[place]) for place in before if before[place] != after[place])
     right = [sum(labels[place] == image.truth[place] for place in known) for labels in (before, after)]
-    return Score(len(before), sum(moves.values()), len(known), *right), moves
+    unknown = {place for place, label in with_unknown.items() if label == "unknown"}
+    return Score(len(before), sum(moves.values()), len(known), *right, len(unknown), len(unknown & set(known))), moves
 
 
 def print_row(name: str, total: Score, moves: Counter) -> None:
     listed = ", ".join(f"{n} {a} to {b}" for (a, b), n in sorted(moves.items(), key=lambda item: -item[1]))
     print(f"| {name} | {total.n_chips} | {total.n_moved} | {listed or '-'} | {total.n_known} | {total.right_before} "
-          f"| {total.right_after} |", flush=True)
+          f"| {total.right_after} | {total.n_unknown} | {total.known_unknown} |", flush=True)
 
 
 def main() -> int:
@@ -113,8 +116,8 @@ def main() -> int:
     own = json.loads((DATA / "sto-ge" / "support.json").read_text())
     own_image = Image(DATA / "sto-ge" / "sto-ge-haadf.png", own["chip"]["width"], clear)
     worse = []
-    print("| image | chips | moved | from, to | known | right before | right after |")
-    print("| --- | ---: | ---: | --- | ---: | ---: | ---: |")
+    print("| image | chips | moved | from, to | known | right before | right after | unknown | known ones of them |")
+    print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as directory:
         for image in [own_image, *labelled_images()]:
             total, moves = Score(), Counter()
