@@ -19,31 +19,14 @@ struct reading {
     const char *job_id;
     struct population_read *out;
     size_t n_allocated;
-    /* of the present image */
-    double pixel_nm2; /* NaN: unknown */
-    double stride_pixels;
-    double n_pixels, n_pieces, n_chips;
 };
 
-static void end_image(struct reading *reading)
+static int take_image(void *context, const struct db_population_image *image, struct error *err)
 {
-    struct population_read *out = reading->out;
-    if (out->n_images == 0)
-        return;
-    double n_pixels = reading->n_pixels;
-    if (n_pixels == 0.0)
-        n_pixels = reading->stride_pixels *
-                   (reading->n_pieces > 0.0 ? reading->n_pieces : reading->n_chips);
-    out->images[out->n_images - 1].area_nm2 = n_pixels * reading->pixel_nm2;
-}
-
-static int begin_image(struct reading *reading, const struct db_population_row *row,
-                       struct error *err)
-{
+    struct reading *reading = context;
     struct population_read *out = reading->out;
     const size_t side = out->n_classes + 1;
-    end_image(reading);
-    if (row->n_classes != out->n_classes)
+    if (image->n_classes != out->n_classes)
         return error_set(err, ERROR_CORRUPT, "job %s: result with another number of classes",
                          reading->job_id);
     if (out->n_images == reading->n_allocated) {
@@ -58,46 +41,38 @@ static int begin_image(struct reading *reading, const struct db_population_row *
             return error_set_nomem(err, "the images of a job");
         reading->n_allocated = n;
     }
-    memcpy(out->images[out->n_images].id, row->image_id, DB_ID_SIZE);
+    struct population_image *taken = &out->images[out->n_images];
+    *taken = (struct population_image){
+        .pixel_nm2 = image->pixel_x_nm > 0.0 ? image->pixel_x_nm * image->pixel_y_nm : NAN,
+        .stride_pixels = (double)image->stride_x * image->stride_y};
+    memcpy(taken->id, image->id, DB_ID_SIZE);
     memset(out->counts + out->n_images * side, 0, side * sizeof(*out->counts));
     out->n_images++;
-    reading->pixel_nm2 = row->pixel_x_nm > 0.0 ? row->pixel_x_nm * row->pixel_y_nm : NAN;
-    reading->stride_pixels = (double)row->stride_x * row->stride_y;
-    reading->n_pixels = reading->n_pieces = reading->n_chips = 0.0;
     return 0;
 }
 
-static bool is(const struct db_quantity *quantity, const char *name)
+static bool is(const struct db_population_row *row, const char *name)
 {
-    return strcmp(quantity->name, name) == 0;
+    return strcmp(row->name, name) == 0;
 }
 
-static int take(void *context, const struct db_population_row *row, struct error *err)
+static int take_row(void *context, const struct db_population_row *row, struct error *err)
 {
     struct reading *reading = context;
     struct population_read *out = reading->out;
-    const struct db_quantity *quantity = &row->quantity;
-    int rc = 0;
-    if (row->image_index == out->n_images)
-        rc = begin_image(reading, row, err);
-    if (rc != 0)
-        return rc;
-    if (!(quantity->value >= 0.0 && quantity->value <= 0x1p53))
+    struct population_image *image = &out->images[row->image];
+    uint64_t *counts = population_counts(out, row->image);
+    if (!(row->value >= 0.0 && row->value <= 0x1p53))
         return error_set(err, ERROR_CORRUPT, "job %s: %s of image %s is no count", reading->job_id,
-                         quantity->name, row->image_id);
-    const bool of_class = quantity->class_index >= 0;
-    uint64_t *counts = population_counts(out, out->n_images - 1);
-    if (is(quantity, STATISTIC_CHIPS) && of_class) {
-        counts[quantity->class_index] = (uint64_t)quantity->value;
-        reading->n_chips += quantity->value;
-    } else if (is(quantity, STATISTIC_UNKNOWN_CHIPS) || is(quantity, STATISTIC_UNDECIDED_CHIPS)) {
-        counts[out->n_classes] += (uint64_t)quantity->value;
-        reading->n_chips += quantity->value;
-    } else if (is(quantity, "area_cells")) {
-        reading->n_pieces += quantity->value;
-    } else {
-        reading->n_pixels += quantity->value;
-    }
+                         row->name, image->id);
+    if (is(row, STATISTIC_CHIPS) && row->class_index >= 0)
+        counts[row->class_index] = (uint64_t)row->value;
+    else if (is(row, STATISTIC_UNKNOWN_CHIPS) || is(row, STATISTIC_UNDECIDED_CHIPS))
+        counts[out->n_classes] += (uint64_t)row->value;
+    else if (is(row, "area_cells"))
+        image->n_pieces += row->value;
+    else
+        image->n_pixels += row->value;
     return 0;
 }
 
@@ -106,9 +81,13 @@ int population_read(struct db *db, const char *job_id, uint32_t n_classes,
 {
     struct population_read population = {.n_classes = n_classes};
     struct reading reading = {.job_id = job_id, .out = &population};
-    int rc = db_population_visit(db, job_id, names, sizeof(names) / sizeof(names[0]), take,
-                                 &reading, err);
-    end_image(&reading);
+    const struct db_population_reading rows = {.job_id = job_id,
+                                               .names = names,
+                                               .n_names = sizeof(names) / sizeof(names[0]),
+                                               .context = &reading,
+                                               .take_image = take_image,
+                                               .take_row = take_row};
+    int rc = db_population_read(db, &rows, err);
     if (rc == 0)
         *out = population;
     else
@@ -178,11 +157,23 @@ uint64_t *population_counts(const struct population_read *population, size_t ima
     return population->counts + image * (population->n_classes + 1);
 }
 
+/* NaN: unknown. */
+static double area_nm2(const struct population_read *population, size_t i)
+{
+    const struct population_image *image = &population->images[i];
+    double n_chips = 0.0;
+    for (uint32_t s = 0; s <= population->n_classes; s++)
+        n_chips += (double)population_counts(population, i)[s];
+    const double n_pieces = image->n_pieces > 0.0 ? image->n_pieces : n_chips;
+    return image->pixel_nm2 *
+           (image->n_pixels > 0.0 ? image->n_pixels : n_pieces * image->stride_pixels);
+}
+
 double population_area_nm2(const struct population_read *population)
 {
     double total = 0.0;
     for (size_t i = 0; i < population->n_images; i++)
-        total += population->images[i].area_nm2;
+        total += area_nm2(population, i);
     return isfinite(total) ? total : 0.0;
 }
 

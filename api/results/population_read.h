@@ -6,7 +6,10 @@
 
 struct population_image {
     char id[DB_ID_SIZE];
-    double area_nm2; /* analysed; NaN: its pixels' size is unknown */
+    double pixel_nm2; /* NaN: unknown */
+    double stride_pixels;
+    double n_pixels; /* analysed; 0: the result has its area in pieces */
+    double n_pieces; /* of stride x stride pixels; 0: each chip stands for one */
 };
 
 /* The images with a result, in the order of the job's. */
@@ -27,7 +30,7 @@ int population_keep(struct population_read *population, const char *const *image
                     size_t n_image_ids, const char **bad, struct error *err);
 /* n_classes + 1 counts of an image. */
 uint64_t *population_counts(const struct population_read *population, size_t image);
-/* Of all images; 0: unknown. */
+/* Analysed in all images, before chips are taken out of the counts; 0: unknown. */
 double population_area_nm2(const struct population_read *population);
 void population_read_clear(struct population_read *population);
 

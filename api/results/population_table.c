@@ -114,12 +114,12 @@ static double *raws_of(const struct gathering *gathering, size_t image, uint32_t
     return gathering->raws + (image * n_classes + class_index) * RAWS;
 }
 
-static int begin_image(struct gathering *gathering, const struct db_population_row *row,
-                       struct error *err)
+static int take_image(void *context, const struct db_population_image *image, struct error *err)
 {
+    struct gathering *gathering = context;
     struct population_table *table = gathering->table;
     const size_t per_image = (size_t)table->n_classes * RAWS;
-    if (row->n_classes != table->n_classes)
+    if (image->n_classes != table->n_classes)
         return error_set(err, ERROR_CORRUPT, "job %s: result with another number of classes",
                          gathering->job_id);
     if (table->n_images == gathering->n_allocated) {
@@ -134,49 +134,40 @@ static int begin_image(struct gathering *gathering, const struct db_population_r
             return error_set_nomem(err, "a population");
         gathering->n_allocated = n;
     }
-    const size_t image = table->n_images++;
-    gathering->images[image] = (struct image){row->pixel_x_nm, row->pixel_y_nm,
-                                              (double)row->stride_x * row->stride_y, 0.0};
+    const size_t at = table->n_images++;
+    gathering->images[at] = (struct image){image->pixel_x_nm, image->pixel_y_nm,
+                                           (double)image->stride_x * image->stride_y, 0.0};
     for (size_t i = 0; i < per_image; i++)
-        gathering->raws[image * per_image + i] = NAN;
+        gathering->raws[at * per_image + i] = NAN;
     return 0;
 }
 
-static void take_of_class(struct gathering *gathering, const struct db_quantity *quantity)
+static void take_of_class(struct gathering *gathering, const struct db_population_row *row)
 {
-    struct population_table *table = gathering->table;
-    const uint32_t k = (uint32_t)quantity->class_index;
-    double *raws = raws_of(gathering, table->n_images - 1, k);
+    double *raws = raws_of(gathering, row->image, (uint32_t)row->class_index);
     for (int i = 0; i < RAWS; i++) {
-        if (strcmp(quantity->name, raw_names[i]) == 0) {
-            raws[i] = quantity->value;
+        if (strcmp(row->name, raw_names[i]) == 0) {
+            raws[i] = row->value;
             return;
         }
     }
+    uint64_t *sizes = gathering->table->classes[row->class_index].sizes;
     for (int i = 0; i < STATISTIC_REGION_SIZES; i++) {
-        if (strcmp(quantity->name, statistic_region_sizes[i]) == 0)
-            table->classes[k].sizes[i] += (uint64_t)fmin(fmax(quantity->value, 0.0), 0x1p53);
+        if (strcmp(row->name, statistic_region_sizes[i]) == 0)
+            sizes[i] += (uint64_t)fmin(fmax(row->value, 0.0), 0x1p53);
     }
 }
 
-static void take_of_image(struct gathering *gathering, const struct db_quantity *quantity)
-{
-    if (strcmp(quantity->name, STATISTIC_UNKNOWN_PIXELS) == 0 ||
-        strcmp(quantity->name, STATISTIC_UNDECIDED_PIXELS) == 0)
-        gathering->images[gathering->table->n_images - 1].no_class_pixels += quantity->value;
-}
-
-static int take(void *context, const struct db_population_row *row, struct error *err)
+static int take_row(void *context, const struct db_population_row *row, struct error *err)
 {
     struct gathering *gathering = context;
-    int rc = 0;
-    if (row->image_index == gathering->table->n_images)
-        rc = begin_image(gathering, row, err);
-    if (rc == 0 && row->quantity.class_index >= 0)
-        take_of_class(gathering, &row->quantity);
-    else if (rc == 0)
-        take_of_image(gathering, &row->quantity);
-    return rc;
+    (void)err;
+    if (row->class_index >= 0)
+        take_of_class(gathering, row);
+    else if (strcmp(row->name, STATISTIC_UNKNOWN_PIXELS) == 0 ||
+             strcmp(row->name, STATISTIC_UNDECIDED_PIXELS) == 0)
+        gathering->images[row->image].no_class_pixels += row->value;
+    return 0;
 }
 
 /* Areas of programs before become pixels. */
@@ -390,11 +381,13 @@ int population_table_read(struct db *db, const char *job_id, uint32_t n_classes,
     struct population_table table = {.n_classes = n_classes,
                                      .classes = calloc(n_classes, sizeof(*table.classes))};
     struct gathering gathering = {.job_id = job_id, .table = &table};
+    const struct db_population_reading reading = {
+        .job_id = job_id, .context = &gathering, .take_image = take_image, .take_row = take_row};
     int rc = 0;
     if (table.classes == NULL)
         rc = error_set_nomem(err, "a population");
     if (rc == 0)
-        rc = db_population_visit(db, job_id, NULL, 0, take, &gathering, err);
+        rc = db_population_read(db, &reading, err);
     if (rc == 0) {
         complete_areas(&gathering);
         rc = summarise(&gathering, cancel, err);

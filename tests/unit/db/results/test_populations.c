@@ -4,16 +4,30 @@
 
 #include "db/results/populations.h"
 
-/* What a visit gave: "image class name value;" for each row. */
+/* What a reading gave: "image class name value;" for each row, and the ids before. */
+struct read {
+    char ids[100], rows[500];
+    int n_rows;
+};
+
+static int write_image(void *context, const struct db_population_image *image, struct error *err)
+{
+    (void)err;
+    struct read *read = context;
+    const size_t size = strlen(read->ids);
+    snprintf(read->ids + size, sizeof(read->ids) - size, "%s ", image->id);
+    assert_true(image->pixel_x_nm == 0 && image->pixel_y_nm == 0); /* unknown */
+    assert_true(image->n_classes == 1 && image->stride_x == 4);
+    return 0;
+}
+
 static int write_row(void *context, const struct db_population_row *row, struct error *err)
 {
     (void)err;
-    char *text = context;
-    const size_t size = strlen(text);
-    snprintf(text + size, 500 - size, "%d %d %s %g;", (int)row->image_index,
-             row->quantity.class_index, row->quantity.name, row->quantity.value);
-    assert_true(row->pixel_x_nm == 0 && row->pixel_y_nm == 0); /* unknown */
-    assert_true(row->n_classes == 1 && row->stride_x == 4);
+    struct read *read = context;
+    const size_t size = strlen(read->rows);
+    snprintf(read->rows + size, sizeof(read->rows) - size, "%zu %d %s %g;", row->image,
+             row->class_index, row->name, row->value);
     return 0;
 }
 
@@ -28,7 +42,7 @@ static int write_analysis(void *context, const char *image_id, const char *analy
 static int stop(void *context, const struct db_population_row *row, struct error *err)
 {
     (void)row;
-    ++*(int *)context;
+    ((struct read *)context)->n_rows++;
     return error_set(err, ERROR_CANCELLED, "enough");
 }
 
@@ -81,22 +95,28 @@ static void rows_come_image_by_image(void **state)
     struct fixture *f = *state;
     char job_id[DB_ID_SIZE], second[DB_ID_SIZE], text[500] = "", wanted[500];
     const char *const names[] = {"n_chips", "nothing"};
-    int n_rows = 0;
+    struct read read = {.n_rows = 0}, part = {.n_rows = 0};
     prepare(f, job_id, second);
-    assert_ok(db_population_visit(f->db, job_id, NULL, 0, write_row, text, &f->err));
-    assert_string_equal(text, "0 -1 unknown_chips 3;0 0 area 9;0 0 n_chips 1;1 0 n_chips 2;");
-    text[0] = '\0';
-    assert_ok(db_population_visit(f->db, job_id, names, 2, write_row, text, &f->err));
-    assert_string_equal(text, "0 0 n_chips 1;1 0 n_chips 2;");
-    assert_int_equal(db_population_visit(f->db, job_id, NULL, 0, stop, &n_rows, &f->err),
-                     ERROR_CANCELLED);
-    assert_int_equal(n_rows, 1);
+    struct db_population_reading reading = {
+        .job_id = job_id, .context = &read, .take_image = write_image, .take_row = write_row};
+    assert_ok(db_population_read(f->db, &reading, &f->err));
+    snprintf(wanted, sizeof(wanted), "%s %s ", second, f->image_id);
+    assert_string_equal(read.ids, wanted);
+    assert_string_equal(read.rows, "0 -1 unknown_chips 3;0 0 area 9;0 0 n_chips 1;1 0 n_chips 2;");
+    reading.names = names;
+    reading.n_names = 2;
+    reading.context = &part;
+    assert_ok(db_population_read(f->db, &reading, &f->err));
+    assert_string_equal(part.rows, "0 0 n_chips 1;1 0 n_chips 2;");
+    reading.take_row = stop;
+    assert_int_equal(db_population_read(f->db, &reading, &f->err), ERROR_CANCELLED);
+    assert_int_equal(part.n_rows, 1);
     assert_ok(db_population_visit_analyses(f->db, job_id, write_analysis, text, &f->err));
     snprintf(wanted, sizeof(wanted), "%s {\"a\":1}", f->image_id);
     assert_string_equal(text, wanted);
 }
 
-static void damaged_rows_end_the_visit(void **state)
+static void damaged_rows_end_the_reading(void **state)
 {
     static const char *const edits[] = {
         "UPDATE result_quantities SET value = 'much' WHERE name = 'area'",
@@ -104,30 +124,29 @@ static void damaged_rows_end_the_visit(void **state)
         "UPDATE result_quantities SET class_index = 1 WHERE name = 'area'",
     };
     struct fixture *f = *state;
-    char job_id[DB_ID_SIZE], second[DB_ID_SIZE], text[500];
+    char job_id[DB_ID_SIZE], second[DB_ID_SIZE];
     prepare(f, job_id, second);
     for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+        struct read read = {.n_rows = 0};
+        const struct db_population_reading reading = {
+            .job_id = job_id, .context = &read, .take_image = write_image, .take_row = write_row};
         fixture_close(f);
         fixture_edit(f, edits[i]);
         assert_ok(fixture_open(f));
-        text[0] = '\0';
-        assert_int_equal(db_population_visit(f->db, job_id, NULL, 0, write_row, text, &f->err),
-                         ERROR_CORRUPT);
+        assert_int_equal(db_population_read(f->db, &reading, &f->err), ERROR_CORRUPT);
         fixture_close(f);
         fixture_edit(f, "UPDATE result_quantities SET value = 9, class_index = 0"
                         " WHERE name = 'area';"
                         "UPDATE images SET pixel_x_nm = 0");
         assert_ok(fixture_open(f));
     }
-    text[0] = '\0';
-    assert_ok(db_population_visit(f->db, job_id, NULL, 0, write_row, text, &f->err));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_come_image_by_image, fixture_setup, fixture_teardown),
-        cmocka_unit_test_setup_teardown(damaged_rows_end_the_visit, fixture_setup,
+        cmocka_unit_test_setup_teardown(damaged_rows_end_the_reading, fixture_setup,
                                         fixture_teardown),
     };
     return test_run(tests);
