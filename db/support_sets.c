@@ -467,6 +467,14 @@ int db_support_set_list(struct db *db, const char *project_id, const struct db_p
     return rc;
 }
 
+uint64_t db_support_set_uncounted(const struct db_support_set *set)
+{
+    uint64_t bits = 0;
+    for (size_t k = 0; k < set->n_classes && k < 64; k++)
+        bits |= (uint64_t)set->classes[k].is_uncounted << k;
+    return bits;
+}
+
 void db_support_set_clear(struct db_support_set *set)
 {
     for (size_t i = 0; i < set->n_classes; i++) {

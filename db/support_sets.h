@@ -54,6 +54,8 @@ int db_support_set_get_classes(struct db *db, const char *id, uint32_t version,
 int db_support_set_list(struct db *db, const char *project_id, const struct db_page *page,
                         struct db_support_set_list *out, struct error *err);
 
+/* Bit k: class k is not counted. */
+uint64_t db_support_set_uncounted(const struct db_support_set *set);
 void db_support_set_clear(struct db_support_set *set);
 void db_support_set_list_clear(struct db_support_set_list *list);
 

@@ -215,21 +215,26 @@ static struct scale scale_of(const struct population_table *table, const struct 
     return (struct scale){area, sqrt(area), image->pixel_x_nm, image->pixel_y_nm};
 }
 
-/* Analysed, in pixels. */
+static bool is_counted(const struct population_table *table, uint32_t k)
+{
+    return (table->uncounted >> k & 1) == 0;
+}
+
+/* Analysed and counted, in pixels. */
 static double area_of(const struct gathering *gathering, size_t image)
 {
     double area = gathering->images[image].no_class_pixels;
     for (uint32_t k = 0; k < gathering->table->n_classes; k++)
-        area += raws_of(gathering, image, k)[RAW_AREA];
+        area += is_counted(gathering->table, k) ? raws_of(gathering, image, k)[RAW_AREA] : 0.0;
     return area;
 }
 
-/* Chips with a class. */
+/* Chips with a class that is counted. */
 static double chips_of(const struct gathering *gathering, size_t image)
 {
     double n = 0.0;
     for (uint32_t k = 0; k < gathering->table->n_classes; k++)
-        n += raws_of(gathering, image, k)[RAW_CHIPS];
+        n += is_counted(gathering->table, k) ? raws_of(gathering, image, k)[RAW_CHIPS] : 0.0;
     return n;
 }
 
@@ -284,7 +289,8 @@ static void fill_image(const struct gathering *gathering, uint32_t k, size_t ima
         double numerator, denominator;
     } terms[POPULATION_QUANTITIES] = {
         [POPULATION_CHIPS] = {raws[RAW_CHIPS], 1.0},
-        [POPULATION_FRACTION] = {raws[RAW_AREA] * scale.area, analysed},
+        [POPULATION_FRACTION] = {raws[RAW_AREA] * scale.area,
+                                 is_counted(table, k) ? analysed : 0.0},
         [POPULATION_FRACTION_ESTIMATE] = {raws[RAW_ESTIMATE] * n_chips, n_chips},
         [POPULATION_PROBABILITY] = {raws[RAW_PROBABILITY] * raws[RAW_CHIPS], raws[RAW_CHIPS]},
         [POPULATION_REGIONS] = {n_regions, 1.0},
@@ -374,11 +380,12 @@ static int take_analysis(void *context, const char *image_id, const char *analys
     return rc;
 }
 
-int population_table_read(struct db *db, const char *job_id, uint32_t n_classes,
+int population_table_read(struct db *db, const char *job_id, uint32_t n_classes, uint64_t uncounted,
                           const struct cancel *cancel, struct population_table *out,
                           struct error *err)
 {
     struct population_table table = {.n_classes = n_classes,
+                                     .uncounted = uncounted,
                                      .classes = calloc(n_classes, sizeof(*table.classes))};
     struct gathering gathering = {.job_id = job_id, .table = &table};
     const struct db_population_reading reading = {

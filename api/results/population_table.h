@@ -47,6 +47,7 @@ struct population_flag {
 
 struct population_table {
     uint32_t n_classes;
+    uint64_t uncounted; /* bit k: class k is in no fraction, and its area in no total */
     size_t n_images;
     bool in_nm;        /* lengths and areas; false: pixels, since an image has no known size */
     double pixel_nm2;  /* of all images; NaN: unknown, or not the same */
@@ -63,7 +64,7 @@ const char *population_quantity_unit(const struct population_table *table,
 
 /* Deterministic. ERROR_CORRUPT: a result with another number of classes. ERROR_NOMEM,
  * ERROR_CANCELLED. */
-int population_table_read(struct db *db, const char *job_id, uint32_t n_classes,
+int population_table_read(struct db *db, const char *job_id, uint32_t n_classes, uint64_t uncounted,
                           const struct cancel *cancel, struct population_table *out,
                           struct error *err);
 void population_table_clear(struct population_table *table);

@@ -195,8 +195,8 @@ static int answer(struct api_call *call, enum populations_form form, struct erro
     if (rc == 0 && set.n_classes > CLASSIFIER_CLASSES_MAX)
         rc = error_set(err, ERROR_CORRUPT, "job %s: too many classes", id);
     if (rc == 0)
-        rc = population_table_read(db, id, (uint32_t)set.n_classes, call->request->cancel, &table,
-                                   err);
+        rc = population_table_read(db, id, (uint32_t)set.n_classes, db_support_set_uncounted(&set),
+                                   call->request->cancel, &table, err);
     api_response_header(call->response, "Cache-Control", "no-store");
     if (rc == 0)
         rc = form == POPULATIONS_JSON ? answer_json(call, &job, &set, &table, err)

@@ -146,15 +146,15 @@ static json_t *estimate_json(const struct db_support_set *set,
     json_t *classes = json_array();
     const size_t n_classes = set->n_classes;
     for (size_t c = 0; c < n_classes; c++)
-        json_array_append_new(
-            classes, json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", set->classes[c].name,
-                               "fraction", interval_json(&estimate->fractions[c], 1), "area_nm2",
-                               interval_json(&estimate->fractions[c], area_nm2), "precision",
-                               interval_json(&estimate->precision[c], 1), "recall",
-                               interval_json(&estimate->recall[c], 1)));
+        json_array_append_new(classes,
+                              json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", set->classes[c].name,
+                                        "fraction", interval_json(&estimate->fractions[c], 1),
+                                        "area_nm2", interval_json(&estimate->shares[c], area_nm2),
+                                        "precision", interval_json(&estimate->precision[c], 1),
+                                        "recall", interval_json(&estimate->recall[c], 1)));
     json_t *none =
         json_pack("{s:o, s:o}", "fraction", interval_json(&estimate->fractions[n_classes], 1),
-                  "area_nm2", interval_json(&estimate->fractions[n_classes], area_nm2));
+                  "area_nm2", interval_json(&estimate->shares[n_classes], area_nm2));
     return json_pack("{s:f, s:I, s:o, s:o, s:o}", "confidence", VERIFICATION_CONFIDENCE, "n_draws",
                      (json_int_t)estimate->n_draws, "accuracy",
                      interval_json(&estimate->accuracy, 1), "classes", classes, "none", none);
@@ -170,7 +170,8 @@ static int add_estimate(const struct db_verification *verification,
         n_chips[s] = verification->strata[s].n_chips;
         n_known[s] = verification->strata[s].n_known;
     }
-    const struct verification_counts all = {counts->n_classes, n_chips, n_known, counts->answers};
+    const struct verification_counts all = {counts->n_classes, n_chips, n_known, counts->answers,
+                                            db_support_set_uncounted(set)};
     struct verification_estimate estimate;
     struct error cause = {0};
     json_t *json = json_null();

@@ -138,7 +138,8 @@ static int tell_verified(const struct population *population, struct random *ran
     verification_share(population->n_of_label, side, COVERAGE_ANSWERS, shares);
     for (uint32_t s = 0; s < side; s++)
         answer_stratum(population, random, s, shares[s], answers + (size_t)s * side);
-    const struct verification_counts counts = {n_classes, population->n_of_label, n_known, answers};
+    const struct verification_counts counts = {n_classes, population->n_of_label, n_known, answers,
+                                               0};
     int rc = verification_estimate(&counts, random_next(random), &estimate, err);
     if (rc == 0)
         memcpy(out, estimate.fractions, n_classes * sizeof(*out));

@@ -161,19 +161,37 @@ static void draw_dirichlet(struct random *random, const double *shape, uint32_t 
 
 /* The quantities of an estimate, one after the other, so that one array holds the draws of all. */
 enum {
-    FRACTIONS,
-    PRECISION = SIDE_MAX,
-    RECALL = 2 * SIDE_MAX,
-    ACCURACY = 3 * SIDE_MAX,
+    SHARES,
+    FRACTIONS = SIDE_MAX,
+    PRECISION = 2 * SIDE_MAX,
+    RECALL = 3 * SIDE_MAX,
+    ACCURACY = 4 * SIDE_MAX,
     QUANTITIES
 };
 
-static void draw_population(const struct population *population, const uint64_t *n_known,
-                            struct random *random, double *out)
+/* Of chips by true class, the last of none. */
+static void tell_fractions(const double *of_class, uint32_t n_classes, uint64_t uncounted,
+                           double *out)
+{
+    double all = of_class[n_classes], counted = of_class[n_classes];
+    for (uint32_t c = 0; c < n_classes; c++) {
+        all += of_class[c];
+        counted += (uncounted >> c & 1) == 0 ? of_class[c] : 0.0;
+    }
+    for (uint32_t c = 0; c <= n_classes; c++) {
+        const bool is_counted = c == n_classes || (uncounted >> c & 1) == 0;
+        out[SHARES + c] = of_class[c] / all;
+        out[FRACTIONS + c] = is_counted && counted > 0.0 ? of_class[c] / counted : NAN;
+    }
+}
+
+static void draw_population(const struct population *population,
+                            const struct verification_counts *counts, struct random *random,
+                            double *out)
 {
     const uint32_t n_classes = population->n_classes, n_sides = population->n_sides;
     double of_class[SIDE_MAX] = {0}, right[SIDE_MAX] = {0}, share[SIDE_MAX];
-    double all = population->n_chips, n_right = 0.0;
+    double n_right = 0.0;
     for (uint32_t s = 0; s <= n_classes; s++) {
         const struct stratum *stratum = &population->strata[s];
         double n_chips = stratum->rest;
@@ -192,14 +210,12 @@ static void draw_population(const struct population *population, const uint64_t 
             out[PRECISION + s] = n_chips > 0.0 ? right[s] / n_chips : NAN;
         }
     }
-    out[ACCURACY] = n_right / all;
+    out[ACCURACY] = n_right / population->n_chips;
     for (uint32_t c = 0; c < n_classes; c++) {
         out[RECALL + c] = of_class[c] > 0.0 ? right[c] / of_class[c] : NAN;
-        of_class[c] += (double)n_known[c];
-        all += (double)n_known[c];
+        of_class[c] += (double)counts->n_known[c];
     }
-    for (uint32_t c = 0; c <= n_classes; c++)
-        out[FRACTIONS + c] = of_class[c] / all;
+    tell_fractions(of_class, n_classes, counts->uncounted, out);
 }
 
 static int compare(const void *a, const void *b)
@@ -262,10 +278,12 @@ int verification_estimate(const struct verification_counts *counts, uint64_t see
     }
     random_seed(&random, seed, 0);
     for (uint32_t i = 0; i < n_draws; i++)
-        draw_population(&population, counts->n_known, &random, draws + (size_t)i * QUANTITIES);
+        draw_population(&population, counts, &random, draws + (size_t)i * QUANTITIES);
     struct verification_estimate estimate = {.n_draws = n_draws};
-    for (uint32_t c = 0; c <= counts->n_classes; c++)
+    for (uint32_t c = 0; c <= counts->n_classes; c++) {
+        estimate.shares[c] = summarise(draws, n_draws, SHARES + c, column);
         estimate.fractions[c] = summarise(draws, n_draws, FRACTIONS + c, column);
+    }
     for (uint32_t c = 0; c < counts->n_classes; c++) {
         estimate.precision[c] = summarise(draws, n_draws, PRECISION + c, column);
         estimate.recall[c] = summarise(draws, n_draws, RECALL + c, column);

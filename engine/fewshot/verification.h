@@ -45,6 +45,7 @@ struct verification_counts {
      * many as it has chips. As long as no chip is in the last stratum and none was answered to be
      * of none of the classes, the classes are taken to be all there is. */
     const uint32_t *answers;
+    uint64_t uncounted; /* bit k: class k is no part of what is asked about, and in no fraction */
 };
 
 /* Posterior mean and VERIFICATION_CONFIDENCE interval; NaN: there is nothing to be said. */
@@ -55,6 +56,9 @@ struct verification_interval {
 struct verification_estimate {
     uint32_t n_draws; /* Monte Carlo draws behind it */
     /* Of all chips, known ones too, those that truly are of a class; the last: of none. */
+    struct verification_interval shares[VERIFICATION_SIDE_MAX];
+    /* Of the chips that truly are of a class that is counted, or of none. NaN of those that are not
+     * counted. */
     struct verification_interval fractions[VERIFICATION_SIDE_MAX];
     /* Of the chips with a label, those that are of its class; of the chips of a class, those with
      * its label. Chips that were known before are not asked about. */

@@ -80,14 +80,6 @@ static int store_result(struct job_state *state, struct job_image *image,
     return rc;
 }
 
-static uint64_t uncounted_classes(const struct db_support_set *set)
-{
-    uint64_t bits = 0;
-    for (size_t k = 0; k < set->n_classes; k++)
-        bits |= (uint64_t)set->classes[k].is_uncounted << k;
-    return bits;
-}
-
 static int classify_image(struct job_state *state, const struct support *support,
                           const struct job_examples *examples, size_t index,
                           const struct embeddings *chips, struct error *err)
@@ -102,7 +94,7 @@ static int classify_image(struct job_state *state, const struct support *support
         .grid = &image->grid,
         .chips = chips,
         .mask = &image->mask.parts,
-        .uncounted = uncounted_classes(&state->set),
+        .uncounted = db_support_set_uncounted(&state->set),
         .borders = state->params.borders,
         .unknown = state->params.unknown,
         .smoothing = state->params.smoothing,

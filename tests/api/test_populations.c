@@ -64,13 +64,12 @@ static void store(struct rig *rig, const struct db_job *job, const struct db_lea
 }
 
 /* A finished job over so many new images of 40 x 30 pixels of 0.5 nm. */
-static void finish(struct rig *rig, const struct stored *stored, size_t n_images,
-                   char *const *analyses, char id[DB_ID_SIZE])
+static void finish_filled(struct rig *rig, const struct stored *stored, size_t n_images,
+                          char *const *analyses, char id[DB_ID_SIZE])
 {
     struct db_job job;
     struct db_lease lease;
     json_t *ids = json_array();
-    rig_fill(rig);
     for (size_t i = 0; i < n_images; i++) {
         size_t size;
         void *png = rig_png(40, 30, 100 + (unsigned)i, &size);
@@ -89,6 +88,13 @@ static void finish(struct rig *rig, const struct stored *stored, size_t n_images
     db_job_clear(&job);
     free(text);
     json_decref(body);
+}
+
+static void finish(struct rig *rig, const struct stored *stored, size_t n_images,
+                   char *const *analyses, char id[DB_ID_SIZE])
+{
+    rig_fill(rig);
+    finish_filled(rig, stored, n_images, analyses, id);
 }
 
 /* The row of a quantity of class 0; NULL: there is none. */
@@ -220,6 +226,30 @@ static void lengths_are_pixels_where_a_size_is_unknown(void **state)
     assert_true(rig_number(rig, "/classes/0/region_sizes/bins/0/from") == 64);
 }
 
+static void what_is_not_counted_is_in_no_fraction(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE], body[500];
+    rig_fill(rig);
+    snprintf(body, sizeof(body),
+             "{\"name\":\"s\",\"chip\":{\"width\":8,\"height\":8},\"classes\":["
+             "{\"name\":\"film\",\"examples\":[{\"image_id\":\"%s\",\"x\":0,\"y\":0}]},"
+             "{\"name\":\"bar\",\"counted\":false,\"examples\":[{\"image_id\":\"%s\",\"x\":32,"
+             "\"y\":22}]}]}",
+             rig->image, rig->image);
+    assert_int_equal(rig_send(rig, "PUT", body, "/v1/support-sets/%s", rig->set), 200);
+    finish_filled(rig, two, 2, NULL, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/populations", id), 200);
+    assert_true(rig_number(rig, "/analysed_area/value") == 240); /* 960 pixels of film */
+    assert_row(rig, "area_fraction", "", 2, 1, 1);
+    assert_row(rig, "fraction_estimate", "", 2, 0.5, 0.5);
+    json_t *rows = rig_at(rig, "/classes/1/quantities");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        assert_string_not_equal(
+            json_string_value(json_object_get(json_array_get(rows, i), "quantity")),
+            "area_fraction");
+}
+
 static void a_job_without_results_has_an_empty_population(void **state)
 {
     struct rig *rig = *state;
@@ -241,6 +271,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_images_have_an_interval, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(the_table_comes_as_csv, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(lengths_are_pixels_where_a_size_is_unknown, rig_setup,
+                                        rig_teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_counted_is_in_no_fraction, rig_setup,
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(a_job_without_results_has_an_empty_population, rig_setup,
                                         rig_teardown),

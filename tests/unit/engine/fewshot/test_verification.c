@@ -151,6 +151,25 @@ static void none_takes_part_once_it_was_answered(void **state)
     assert_true(fabs(found.fractions[2].mean - (5.15 / 10.75 + 0.15 / 5.75) / 2) < 0.006);
 }
 
+/* All answered: 4 chips of class 0, 2 of class 1, 2 of none; class 1 is not counted. */
+static void what_is_not_counted_is_in_no_fraction(void **state)
+{
+    (void)state;
+    const struct verification_counts counts = {.n_classes = 2,
+                                               .n_chips = (const uint64_t[]){5, 3, 0},
+                                               .n_known = (const uint64_t[]){0, 0},
+                                               .answers =
+                                                   (const uint32_t[]){4, 0, 1, 0, 2, 1, 0, 0, 0},
+                                               .uncounted = 2};
+    const struct verification_estimate found = estimate(&counts);
+    assert_interval(&found.fractions[0], 4.0 / 6, 4.0 / 6, 4.0 / 6, 1e-12);
+    assert_interval(&found.fractions[2], 2.0 / 6, 2.0 / 6, 2.0 / 6, 1e-12);
+    assert_true(isnan(found.fractions[1].mean));
+    assert_interval(&found.shares[0], 0.5, 0.5, 0.5, 1e-12);
+    assert_interval(&found.shares[1], 0.25, 0.25, 0.25, 1e-12);
+    assert_interval(&found.accuracy, 0.75, 0.75, 0.75, 1e-12);
+}
+
 static void same_seed_same_bytes(void **state)
 {
     (void)state;
@@ -198,6 +217,7 @@ int main(void)
         cmocka_unit_test(none_takes_part_once_it_was_answered),
         cmocka_unit_test(same_seed_same_bytes),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(what_is_not_counted_is_in_no_fraction),
     };
     return test_run(tests);
 }
