@@ -3,12 +3,14 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "engine/image/chip_grid.h"
 #include "engine/image/image.h"
+#include "engine/image/mask/mask.h"
 #include "engine/image/normalise.h"
 #include "engine/image/png_write.h"
 #include "engine/image/preview.h"
@@ -89,6 +91,31 @@ static void use_samples(const uint8_t *data, size_t size, int rc, const struct i
     samples_clear(&samples);
 }
 
+/* A look at an image sees what decoding gave: strips inside it, that do not overlap. */
+static void use_look(const struct image_request *request, int rc, uint64_t n_missing)
+{
+    struct image_info info;
+    struct image_look look = {.counts = calloc(SAMPLE_LEVELS_MAX, sizeof(look.counts[0]))};
+    fuzz_expect(look.counts != NULL);
+    fuzz_expect(image_scan(request, &info, &look, NULL) == rc);
+    free(look.counts);
+    if (rc != 0)
+        return;
+    fuzz_expect(look.n_missing == n_missing);
+    struct mask mask;
+    uint64_t n_pixels = 0;
+    fuzz_expect(mask_init(&mask, info.width, info.height, NULL) == 0);
+    for (uint32_t i = 0; i < look.n_bars; i++) {
+        const struct chip_rect *rect = &look.bars[i].rect;
+        fuzz_expect(rect->width > 0 && rect->x + rect->width <= info.width);
+        fuzz_expect(rect->height > 0 && rect->y + rect->height <= info.height);
+        mask_add_rectangle(&mask, rect);
+        n_pixels += (uint64_t)rect->width * rect->height;
+    }
+    fuzz_expect(mask.n_pixels == n_pixels);
+    mask_clear(&mask);
+}
+
 static void use(const uint8_t *data, size_t size)
 {
     struct image image;
@@ -100,16 +127,22 @@ static void use(const uint8_t *data, size_t size)
     fuzz_expect(rc == 0 || (rc == ERROR_INVALID && err.message[0] != '\0'));
     fuzz_expect(image_verify(&request, &verified, NULL) == rc);
     use_samples(data, size, rc, &image);
-    if (rc != 0)
+    if (rc != 0) {
+        use_look(&request, rc, 0);
         return;
+    }
     fuzz_expect(image_probe(&request, &probed, NULL) == 0);
     fuzz_expect(probed.n == 1 && probed.items[0].width == image.info.width);
     fuzz_expect(verified.width == image.info.width);
     image_frames_clear(&probed);
     size_t n = (size_t)image.info.width * image.info.height;
     float full = (float)((1u << image.info.bit_depth) - 1);
-    for (size_t i = 0; i < n; i++)
-        fuzz_expect(image.pixels[i] >= 0 && image.pixels[i] <= full);
+    uint64_t n_missing = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_missing += isnan(image.pixels[i]);
+        fuzz_expect(isnan(image.pixels[i]) || (image.pixels[i] >= 0 && image.pixels[i] <= full));
+    }
+    use_look(&request, rc, n_missing);
     struct normalise_params params = normalise_params_default;
     params.clahe.enabled = size % 2 == 0;
     params.method = (enum normalise_method)(size % 3);
