@@ -4,20 +4,28 @@
 #include <stdlib.h>
 
 #include "db/sql/connection.h"
+#include "db/sql/migrations.h"
+#include "db/sql/pragmas.h"
 
 int db_stored_file_is_named(struct db_connection *reader, const char *sha256, bool *out,
                             struct error *err)
 {
+    static const char before_masks[] = "SELECT 1 FROM images WHERE sha256 = ?"
+                                       " UNION ALL SELECT 1 FROM encoders WHERE sha256 = ? LIMIT 1";
+    static const char sql[] = "SELECT 1 FROM images WHERE sha256 = ?"
+                              " UNION ALL SELECT 1 FROM encoders WHERE sha256 = ?"
+                              " UNION ALL SELECT 1 FROM image_masks WHERE picture_sha256 = ?"
+                              " LIMIT 1";
     struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, reader, "looking for rows of a file",
-                             "SELECT 1 FROM images WHERE sha256 = ?"
-                             " UNION ALL SELECT 1 FROM encoders WHERE sha256 = ?"
-                             " UNION ALL SELECT 1 FROM image_masks WHERE picture_sha256 = ?"
-                             " LIMIT 1",
-                             err);
+    int64_t version = 0;
+    int rc = db_schema_version(reader, &version, err);
+    const bool has_masks = version >= DB_VERSION_WITH_MASKS;
+    if (rc == 0)
+        rc = db_stmt_prepare(&stmt, reader, "looking for rows of a file",
+                             has_masks ? sql : before_masks, err);
     if (rc != 0)
         return rc;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < (has_masks ? 3 : 2); i++)
         db_bind_text(stmt, sha256);
     return db_stmt_run_any(stmt, out, err);
 }

@@ -13,7 +13,7 @@ struct db;
  * needed. It takes a reader. */
 int db_stored_file_is_needed(struct db *db, const char *sha256, bool *out, struct error *err);
 
-/* The same over a connection. */
+/* The same over a connection, also to a database that is to be migrated yet. */
 int db_stored_file_is_named(struct db_connection *reader, const char *sha256, bool *out,
                             struct error *err);
 

@@ -23,6 +23,9 @@ struct db_migration {
     enum db_references references;
 };
 
+/* The first version of which rows name the pictures of masks: for who reads older ones, too. */
+enum { DB_VERSION_WITH_MASKS = 15 };
+
 /* Brings the database of a writer to this program's version and enables writes. ERROR_CONFLICT: the
  * file was written by a newer version; it is left as it was. */
 int db_migrate(struct db_connection *writer, const char *path, struct error *err);

@@ -1,7 +1,9 @@
-#include "tests/unit/db/fixture.h"
+#include "tests/unit/db/version_1.h"
 
 #include "db/events.h"
 #include "db/image_masks.h"
+#include "db/sql/migrations.h"
+#include "db/stored_files.h"
 
 static int put(struct fixture *f, uint32_t expected, const char *shapes, const char *picture,
                struct db_image_mask *out)
@@ -159,14 +161,38 @@ static void the_same_bytes_bring_their_look(void **state)
     db_image_clear(&image);
 }
 
+/* Files of an older version's rows are known before it is migrated. */
+static void rows_of_an_older_version_name_their_files(void **state)
+{
+    struct fixture *f = *state;
+    static const char known[] = "0000000000000000000000000000000000000000000000000000000000000000";
+    size_t n = 0;
+    bool is_named = false;
+    char unknown[DB_SHA256_SIZE];
+    fixture_close(f);
+    struct db_connection *connection = version_1_create(f);
+    fixture_sha256("what", unknown);
+    assert_ok(db_stored_file_is_named(connection, known, &is_named, &f->err));
+    assert_true(is_named);
+    assert_ok(db_stored_file_is_named(connection, unknown, &is_named, &f->err));
+    assert_false(is_named);
+    db_connection_close(connection);
+    assert_string_equal(db_migrations(&n)[DB_VERSION_WITH_MASKS - 1].what,
+                        "what is left out of images");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(versions_follow_each_other),       TEST(an_event_says_so),
-        TEST(a_job_takes_the_mask_of_its_time), TEST(pictures_stay_as_long_as_a_version_has_them),
-        TEST(pictures_go_with_their_image),     TEST(the_same_bytes_bring_their_look),
+        TEST(versions_follow_each_other),
+        TEST(an_event_says_so),
+        TEST(a_job_takes_the_mask_of_its_time),
+        TEST(pictures_stay_as_long_as_a_version_has_them),
+        TEST(pictures_go_with_their_image),
+        TEST(the_same_bytes_bring_their_look),
+        TEST(rows_of_an_older_version_name_their_files),
     };
     return test_run(tests);
 }
