@@ -3,6 +3,7 @@
 #include "db/stored_files.h"
 #include "engine/image/image.h"
 #include "engine/image/png_write.h"
+#include "tests/unit/engine/image/png_builder.h"
 
 enum { WIDTH = 200, HEIGHT = 120, BAR = 20 };
 
@@ -69,6 +70,40 @@ static void what_was_found_is_proposed(void **state)
     /* Nothing was found in this one. */
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s", rig->image), 200);
     assert_int_equal(json_array_size(rig_at(rig, "/mask/proposed")), 0);
+}
+
+static void transparent_pixels_are_told(void **state)
+{
+    struct rig *rig = *state;
+    static uint16_t samples[4 * 80 * 70];
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    for (size_t i = 0; i < 80 * 70; i++) {
+        samples[4 * i] = samples[4 * i + 1] = samples[4 * i + 2] = (uint16_t)(i % 200);
+        samples[4 * i + 3] = i % 80 < 7 ? 0 : 1;
+    }
+    const struct png_pixels pixels = {
+        .width = 80, .height = 70, .bit_depth = 8, .color_type = PNG_RGBA, .samples = samples};
+    struct png_file file = png_build(&pixels);
+    assert_int_equal(
+        rig_upload(rig, "image/png", file.data, file.size, "/v1/projects/%s/images", rig->project),
+        201);
+    png_file_clear(&file);
+    assert_int_equal((int)rig_number(rig, "/mask/transparent_pixels"), 7 * 70);
+    snprintf(id, sizeof(id), "%s", rig_text(rig, "/id"));
+    /* They are no proposal, and in the picture. */
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/mask", id), 200);
+    assert_int_equal(json_array_size(rig_at(rig, "/proposed")), 0);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/mask.png", id), 200);
+    struct image image;
+    assert_int_equal(image_decode(&(struct image_request){.data = rig->response.body,
+                                                          .size = rig->response.body_size,
+                                                          .limits = &image_limits_default},
+                                  &image, NULL),
+                     0);
+    for (size_t i = 0; i < 80 * 70; i++)
+        assert_true(image.pixels[i] == (i % 80 < 7 ? 0 : 255));
+    image_clear(&image);
 }
 
 static void each_change_is_a_version(void **state)
@@ -206,9 +241,9 @@ static void all_that_is_left_out_is_shown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_was_found_is_proposed),    TEST(each_change_is_a_version),
-        TEST(faults_are_all_named),          TEST(a_picture_has_the_images_size),
-        TEST(all_that_is_left_out_is_shown),
+        TEST(what_was_found_is_proposed),    TEST(transparent_pixels_are_told),
+        TEST(each_change_is_a_version),      TEST(faults_are_all_named),
+        TEST(a_picture_has_the_images_size), TEST(all_that_is_left_out_is_shown),
     };
     return test_run(tests);
 }
