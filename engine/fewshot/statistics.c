@@ -13,7 +13,7 @@
 #include "engine/fewshot/map/regions.h"
 
 enum {
-    PER_CLASS = 8 + 1 + STATISTIC_REGION_SIZES + 3 + 6,
+    PER_CLASS = 8 + 1 + STATISTIC_REGION_SIZES + 2 + 6,
     NO_CLASSES = LABEL_NOT_ANALYSED - LABEL_UNDECIDED + 1, /* labels that are no class */
     PER_NO_CLASS = 2,
 };
@@ -193,7 +193,6 @@ static void describe_layout(struct statistics *statistics, int32_t class_index,
     if (isnan(layout->nn_distance_mean))
         return;
     add(statistics, class_index, STATISTIC_NN_DISTANCE, layout->nn_distance_mean);
-    add(statistics, class_index, STATISTIC_NN_DISTANCE_SD, layout->nn_distance_sd);
     add(statistics, class_index, STATISTIC_NN_RATIO, layout->nn_ratio);
 }
 

@@ -34,11 +34,10 @@ enum { STATISTIC_REGION_SIZES = 31 }; /* octaves of areas in pixels */
  * 2^i up to less than 2^(i + 1) pixels, left out where there are none */
 #define STATISTIC_REGIONS_BORDER "n_regions_border"
 extern const char *const statistic_region_sizes[STATISTIC_REGION_SIZES];
-/* distance of a region's centroid to the nearest other one of the class, in pixels: mean, standard
- * deviation, and the mean over that of points at random (layout.h); left out below two regions */
-#define STATISTIC_NN_DISTANCE    "nn_distance_mean"
-#define STATISTIC_NN_DISTANCE_SD "nn_distance_sd"
-#define STATISTIC_NN_RATIO       "nn_ratio"
+/* distance of a region's centroid to the nearest other one of the class, in pixels: mean,
+ * and that over the mean of points at random (layout.h); left out below two regions */
+#define STATISTIC_NN_DISTANCE "nn_distance_mean"
+#define STATISTIC_NN_RATIO    "nn_ratio"
 /* where the class and the one below it or to its right are layers (interface.h), else left out:
  * that class, the axis, and in pixels where the interface lies, how rough it is and how far its
  * heights hang together */

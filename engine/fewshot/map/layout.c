@@ -232,15 +232,10 @@ static int measure_distances(const struct regions *regions, const uint32_t *poin
     struct boxes boxes = {0};
     int rc = boxes_init(&boxes, map, regions->items, points, n_points, (uint32_t)regions->n, err);
     if (rc == 0) {
-        double sum = 0.0, squares = 0.0;
-        for (uint32_t i = 0; i < n_points; i++) {
-            const double distance = nearest_distance(&boxes, points[i]);
-            sum += distance;
-            squares += distance * distance;
-        }
+        double sum = 0.0;
+        for (uint32_t i = 0; i < n_points; i++)
+            sum += nearest_distance(&boxes, points[i]);
         out->nn_distance_mean = sum / n_points;
-        out->nn_distance_sd =
-            sqrt(fmax(squares - sum * out->nn_distance_mean, 0.0) / (n_points - 1));
         out->nn_ratio = out->nn_distance_mean / expected_distance(map, n_points);
     }
     free(boxes.first);
@@ -269,7 +264,7 @@ static int describe(const struct regions *regions, const struct fine_map *map, u
         return error_set_nomem(err, "the regions of the label map");
     for (uint32_t k = 0; k < n_classes && rc == 0; k++) {
         uint32_t n_points = 0;
-        out[k] = (struct layout){.nn_distance_mean = NAN, .nn_distance_sd = NAN, .nn_ratio = NAN};
+        out[k] = (struct layout){.nn_distance_mean = NAN, .nn_ratio = NAN};
         for (uint32_t i = 0; i < regions->n; i++) {
             if (regions->items[i].label != k)
                 continue;

@@ -18,7 +18,7 @@ struct layout {
     /* Over regions the distance of a centroid to the nearest other one of the class, in pixels;
      * NaN: fewer than two regions. Near the edge the nearest may lie outside, which makes the mean
      * too large. */
-    double nn_distance_mean, nn_distance_sd;
+    double nn_distance_mean;
     /* The mean over that of as many points at random in the same rectangle, with the edge's effect
      * (Donnelly, Simulations to determine the variance and edge effect of total nearest
      * neighbour distance, in Hodder (ed.), Simulation studies in archaeology, 1978): below 1

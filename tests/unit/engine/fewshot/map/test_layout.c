@@ -43,7 +43,6 @@ static void two_regions_have_sizes_and_a_distance(void **state)
     assert_int_equal(found[0].n_of_size[4], 1);
     assert_int_equal(found[0].n_border, 1);
     assert_near(found[0].nn_distance_mean, 17.204650534);
-    assert_near(found[0].nn_distance_sd, 0);
     assert_near(found[0].nn_ratio, 1.524804121);
     assert_int_equal(found[1].n_regions, 1);
     assert_int_equal(found[1].n_of_size[8], 1); /* 400 pixels */
