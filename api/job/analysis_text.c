@@ -54,30 +54,80 @@ static int add_smoothing(json_t *json, const struct smoothing_outcome *smoothing
                                                (json_int_t)smoothing->n_changed));
 }
 
-static bool add_steps(json_t *json, const struct analysis *analysis)
+/* NULL, a number that is left out, where there is none. */
+static json_t *number_json(double value)
 {
-    if (analysis->chips.head != NULL &&
-        json_object_set_new(json, "head", json_string(head_name(analysis->chips.head))) != 0)
-        return false;
-    if (add_smoothing(json, &analysis->smoothing) != 0)
-        return false;
-    if (analysis->mask != NULL && add_mask(json, analysis->mask) != 0)
-        return false;
-    if (analysis->borders != BORDERS_OFF &&
-        json_object_set_new(json, "borders",
-                            json_pack("{s:I}", "n_assigned", (json_int_t)analysis->n_assigned)) !=
-            0)
-        return false;
-    return isnan(analysis->unknown_threshold) ||
-           json_object_set_new(json, "unknown",
-                               json_pack("{s:f}", "threshold", analysis->unknown_threshold)) == 0;
+    return isfinite(value) ? json_real(value) : NULL;
+}
+
+static json_t *reference_json(const struct analysis_reference *reference)
+{
+    const char *shared =
+        reference->used == REFERENCE_SERIES ? "distance_series" : "distance_support";
+    return json_pack("{s:s, s:s, s:o*, s:o*}", "asked", reference_choice_name(reference->asked),
+                     "used", reference_choice_name(reference->used), "distance_own",
+                     number_json(reference->own.distance), shared,
+                     number_json(reference->shared.distance));
+}
+
+static json_t *drift_json(const struct drift *drift)
+{
+    return json_pack("{s:f, s:f, s:b}", "distance", drift->distance, "limit", drift->limit,
+                     "flagged", drift_is_flagged(drift));
+}
+
+static const char *undecided_reason(enum analysis_undecided undecided)
+{
+    return undecided == ANALYSIS_FLAT
+               ? "the image does not vary, and lies far from every class"
+               : "neither the image varies nor do the images that hold the examples";
+}
+
+/* Takes over `value`. 0 or not. */
+static int add(json_t *json, const char *key, json_t *value)
+{
+    return json_object_set_new(json, key, value);
+}
+
+static int add_reference(json_t *json, const struct analysis_reference *reference)
+{
+    const struct drift *drift =
+        reference->used == REFERENCE_IMAGE || reference->used == REFERENCE_TARGET
+            ? &reference->own
+            : &reference->shared;
+    int rc = add(json, "reference", reference_json(reference));
+    if (rc == 0 && isfinite(drift->distance) && isfinite(drift->limit))
+        rc = add(json, "drift", drift_json(drift));
+    if (rc == 0 && reference->undecided != ANALYSIS_DECIDED)
+        rc = add(json, "undecided",
+                 json_pack("{s:s}", "reason", undecided_reason(reference->undecided)));
+    return rc;
+}
+
+static int add_steps(json_t *json, const struct analysis *analysis)
+{
+    int rc = 0;
+    if (analysis->chips.head != NULL)
+        rc = add(json, "head", json_string(head_name(analysis->chips.head)));
+    if (rc == 0)
+        rc = add_smoothing(json, &analysis->smoothing);
+    if (rc == 0 && analysis->mask != NULL)
+        rc = add_mask(json, analysis->mask);
+    if (rc == 0 && analysis->reference != NULL)
+        rc = add_reference(json, analysis->reference);
+    if (rc == 0 && analysis->borders != BORDERS_OFF)
+        rc = add(json, "borders",
+                 json_pack("{s:I}", "n_assigned", (json_int_t)analysis->n_assigned));
+    if (rc == 0 && !isnan(analysis->unknown_threshold))
+        rc = add(json, "unknown", json_pack("{s:f}", "threshold", analysis->unknown_threshold));
+    return rc;
 }
 
 json_t *analysis_text_json(const struct analysis *analysis)
 {
     json_t *json = json_pack("{s:s, s:s, s:s}", "program", CHIPSHOT_VERSION, "kernels",
                              encoder_kernels(), "blas", linear_core());
-    if (json != NULL && !add_steps(json, analysis)) {
+    if (json != NULL && add_steps(json, analysis) != 0) {
         json_decref(json);
         json = NULL;
     }

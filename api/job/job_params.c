@@ -43,7 +43,7 @@ json_t *job_params_to_json(const struct job_params *params)
         classifier->temperature == 0 ? json_string("auto") : json_real(classifier->temperature);
     json_t *json = json_pack(
         "{s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i}, s:s, s:{s:s, s:f, s:f, s:s}, s:o, s:{s:s, s:s, "
-        "s:o}, s:o*, s:s, s:s, s:{s:b}, s:s, s:s, s:b, s:s}",
+        "s:o}, s:o*, s:s, s:s, s:{s:b}, s:s, s:s, s:b, s:s, s:s}",
         "chip", "width", (int)grid->chip_width, "height", (int)grid->chip_height, "stride", "x",
         (int)grid->stride_x, "y", (int)grid->stride_y, "offset", "x", (int)grid->offset_x, "y",
         (int)grid->offset_y, "edge", grid_edge_name(grid->edge), "normalise", "method",
@@ -55,7 +55,7 @@ json_t *job_params_to_json(const struct job_params *params)
         precision_name(params->precision), "mask", "proposed",
         params->proposals == MASK_WITH_PROPOSED, "head", head_name(classifier->head), "borders",
         borders_name(params->borders), "unknown", params->unknown, "smoothing",
-        smoothing_name(params->smoothing));
+        smoothing_name(params->smoothing), "reference", reference_choice_name(params->reference));
     if (json_object_set_new(json, "flatten", flatten_json(&normalise->flatten)) == 0)
         return json;
     json_decref(json);
@@ -69,6 +69,9 @@ json_t *job_params_stored_json(const char *text)
         json_object_set_new(json, "encoding", json_string(encoding_name(ENCODING_CHIPS)));
     if (json != NULL && json_object_get(json, "flatten") == NULL)
         json_object_set_new(json, "flatten", json_null());
+    if (json != NULL && json_object_get(json, "reference") == NULL)
+        json_object_set_new(json, "reference",
+                            json_string(reference_choice_name(REFERENCE_TARGET)));
     json_t *normalise = json_object_get(json, "normalise");
     if (normalise != NULL && json_object_get(normalise, "outliers") == NULL)
         json_object_set_new(normalise, "outliers",
@@ -239,6 +242,15 @@ static void read_flag(json_t *value, const struct json_at *at, void *context)
         json_fault(at, "must be true or false, is %s", json_type_name(value));
 }
 
+static void read_reference(json_t *value, const struct json_at *at, void *context)
+{
+    const char *name;
+    struct error err = {0};
+    if (json_read_string(value, at, 1, 50, &name) &&
+        reference_choice_parse(name, context, &err) != 0)
+        json_fault(at, "%s", err.message);
+}
+
 static void read_normalise(json_t *value, const struct json_at *at, void *context)
 {
     struct normalise_params *normalise = context;
@@ -347,13 +359,15 @@ void job_fields_init(struct json_field fields[JOB_FIELDS], struct job_params *pa
     fields[12] = json_value_field("borders", JSON_OPTIONAL, read_borders, &params->borders);
     fields[13] = json_value_field("unknown", JSON_OPTIONAL, read_flag, &params->unknown);
     fields[14] = json_value_field("smoothing", JSON_OPTIONAL, read_smoothing, &params->smoothing);
+    fields[15] = json_value_field("reference", JSON_OPTIONAL, read_reference, &params->reference);
 }
 
 int job_params_from_text(const char *text, struct job_params *out, struct error *err)
 {
     struct job_params params = {.normalise = normalise_params_default,
                                 .classifier = classifier_params_default,
-                                .proposals = MASK_WITHOUT_PROPOSED};
+                                .proposals = MASK_WITHOUT_PROPOSED,
+                                .reference = REFERENCE_TARGET};
     params.normalise.outliers = NORMALISE_KEEP;
     params.classifier.head = &head_prototypes;
     json_t *json = NULL;

@@ -28,6 +28,7 @@ struct job_params {
     enum mask_proposals proposals; /* of what is left out of the images */
     enum borders borders;
     bool unknown;
+    enum reference_choice reference; /* for a request REFERENCE_AUTO by default */
 };
 
 /* {"chip":{"width","height"},"stride":{"x","y"},"offset":{"x","y"},"edge":"drop"|"cover",
@@ -37,7 +38,8 @@ struct job_params {
  *  "input_sizes":[pixels, ...],"encoding":"chips"|"dense",
  *  "precision":"float32"|"bfloat16"|"int8",
  *  "mask":{"proposed":true|false},"head":"auto"|"prototypes"|"ridge",
- *  "borders":"assign"|"off","unknown":true|false,"smoothing":"off"|"auto"|"on"} */
+ *  "borders":"assign"|"off","unknown":true|false,"smoothing":"off"|"auto"|"on",
+ *  "reference":"auto"|"image"|"support"|"series", or "target"} */
 json_t *job_params_to_json(const struct job_params *params);
 /* A stored text as clients see it: what its time left unsaid is said. NULL on allocation failure,
  * and when the text is no JSON. */

@@ -82,6 +82,49 @@ static int add_fractions(const struct analysis_input *input, const struct classi
     return rc;
 }
 
+/* The classes' probabilities stay, and what the classifier said is beside them. */
+static int undecide(const struct analysis_input *input, struct classification *chips,
+                    struct error *err)
+{
+    const size_t size = chips->n_chips * sizeof(*chips->labels);
+    if (input->reference == NULL || input->reference->undecided == ANALYSIS_DECIDED)
+        return 0;
+    if (chips->raw_labels == NULL) {
+        chips->raw_labels = malloc(size);
+        if (chips->raw_labels == NULL)
+            return error_set_nomem(err, "the labels of the classifier");
+        memcpy(chips->raw_labels, chips->labels, size);
+    }
+    for (uint64_t i = 0; i < chips->n_chips; i++) {
+        if (chips->labels[i] != LABEL_NOT_ANALYSED)
+            chips->labels[i] = LABEL_UNDECIDED;
+    }
+    return 0;
+}
+
+static int add_distance(struct statistics *statistics, const char *name, double value,
+                        struct error *err)
+{
+    const struct statistic item = {.class_index = STATISTIC_OF_IMAGE,
+                                   .name = name,
+                                   .unit = "",
+                                   .value = value,
+                                   .low = NAN,
+                                   .high = NAN};
+    return isnan(value) ? 0 : statistics_add(statistics, &item, err);
+}
+
+static int add_distances(const struct analysis_reference *reference, struct statistics *statistics,
+                         struct error *err)
+{
+    if (reference == NULL)
+        return 0;
+    int rc = add_distance(statistics, STATISTIC_SUPPORT_DISTANCE_OWN, reference->own.distance, err);
+    const char *shared = reference->used == REFERENCE_SERIES ? STATISTIC_SUPPORT_DISTANCE_SERIES
+                                                             : STATISTIC_SUPPORT_DISTANCE_SUPPORT;
+    return rc < 0 ? rc : add_distance(statistics, shared, reference->shared.distance, err);
+}
+
 static int describe(const struct analysis_input *input, const struct classification *chips,
                     struct statistics *out, struct error *err)
 {
@@ -91,6 +134,8 @@ static int describe(const struct analysis_input *input, const struct classificat
                                        .n_classes = chips->n_classes,
                                        .cancel = input->chips->cancel};
     int rc = statistics_compute(&source, input->uncounted, out, err);
+    if (rc == 0)
+        rc = add_distances(input->reference, out, err);
     return rc != 0 ? rc : add_fractions(input, chips, out, err);
 }
 
@@ -170,14 +215,18 @@ static int tell_apart(const struct analysis_input *input, struct pool_lane *lane
 int analysis_run(const struct analysis_input *input, struct pool_lane *lane, struct analysis *out,
                  struct error *err)
 {
-    struct analysis analysis = {
-        .mask = input->mask, .borders = input->borders, .unknown_threshold = NAN};
+    struct analysis analysis = {.mask = input->mask,
+                                .reference = input->reference,
+                                .borders = input->borders,
+                                .unknown_threshold = NAN};
     struct classification *chips = &analysis.chips;
     int rc = check(input, err);
     if (rc == 0)
         rc = embeddings_n_analysed(input->chips, 0, input->chips->n_chips) == 0
                  ? leave_out_all(input, chips, err)
                  : tell_apart(input, lane, &analysis, err);
+    if (rc == 0)
+        rc = undecide(input, chips, err);
     if (rc == 0)
         rc = describe(input, chips, &analysis.statistics, err);
     if (rc == 0)

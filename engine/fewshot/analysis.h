@@ -9,12 +9,29 @@
 #include "base/error.h"
 #include "engine/fewshot/borders.h"
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/drift.h"
 #include "engine/fewshot/embeddings.h"
 #include "engine/fewshot/smoothing.h"
 #include "engine/fewshot/statistics.h"
 #include "engine/image/chip_grid.h"
 #include "engine/image/mask/mask_parts.h"
 #include "engine/pool.h"
+
+/* Why no class can be said of any chip of an image. */
+enum analysis_undecided {
+    ANALYSIS_DECIDED,
+    ANALYSIS_FLAT,       /* it does not vary, and lies far from every class */
+    ANALYSIS_UNMEASURED, /* neither does it vary nor do the images of the examples */
+};
+
+/* What an image and the examples were measured by, and how far it lies from these. */
+struct analysis_reference {
+    enum reference_choice asked;
+    enum reference_choice used; /* never auto */
+    struct drift own;           /* measured by itself; all NaN: it was not */
+    struct drift shared;        /* by the support images, or the series; likewise */
+    enum analysis_undecided undecided;
+};
 
 /* All borrowed. */
 struct analysis_input {
@@ -29,6 +46,7 @@ struct analysis_input {
     enum smoothing smoothing;
     const struct example_chip *example_chips; /* the grid's chips that are examples */
     uint32_t n_example_chips;
+    const struct analysis_reference *reference; /* NULL: nothing is said of it */
 };
 
 /* Owned; analysis_clear frees it. */
@@ -39,7 +57,8 @@ struct analysis {
     uint64_t n_assigned;      /* by borders_assign */
     double unknown_threshold; /* NaN: unknown chips were not looked for */
     struct statistics statistics;
-    const struct mask_parts *mask; /* the input's */
+    const struct mask_parts *mask;              /* the input's */
+    const struct analysis_reference *reference; /* likewise */
 };
 
 /* Deterministic, whoever helps; `lane` as in pool_share. The chips are visited twice, in bands

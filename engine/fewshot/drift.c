@@ -3,9 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/fewshot/heads/examples.h"
 #include "engine/fewshot/heads/prototypes.h"
-#include "engine/fewshot/transform.h"
+#include "engine/fewshot/space.h"
 #include "engine/give_way.h"
 
 enum { SAMPLE_CHIPS = 512 };
@@ -14,19 +13,18 @@ static const double DEVIATIONS = 1.64;
 static const double NEAR = 1.25;
 static const double MUCH_NEARER = 0.8;
 static const double FAR = 3.0;
+static const double FAR_AT_ONE = 1.5; /* squared, of vectors of length 1 */
 
 /* The prototypes and what distances to them are measured against. */
 struct ruler {
-    struct transform transform;
-    struct examples examples;
+    struct space space;
     struct prototypes prototypes;
     double spread;
 };
 
 static void ruler_clear(struct ruler *ruler)
 {
-    transform_clear(&ruler->transform);
-    examples_clear(&ruler->examples);
+    space_clear(&ruler->space);
     prototypes_clear(&ruler->prototypes);
 }
 
@@ -35,18 +33,15 @@ static int ruler_init(struct ruler *out, const struct classifier_params *params,
                       struct pool_lane *lane, struct error *err)
 {
     struct ruler ruler = {0};
-    int rc = examples_init(&ruler.examples, support, err);
+    int rc = space_init(&ruler.space, params, support, chips, lane, err);
     if (rc == 0)
-        rc = transform_init(&ruler.transform, params->transform, support, params->references,
-                            &ruler.examples, chips, lane, err);
-    if (rc == 0)
-        rc = prototypes_init(&ruler.prototypes, &ruler.examples, err);
+        rc = prototypes_init(&ruler.prototypes, &ruler.space.examples, err);
     if (rc < 0) {
         ruler_clear(&ruler);
         return rc;
     }
     ruler.spread =
-        prototypes_spread(&ruler.prototypes, &ruler.examples, CLASSIFIER_SQUARED_EUCLIDEAN);
+        prototypes_spread(&ruler.prototypes, &ruler.space.examples, CLASSIFIER_SQUARED_EUCLIDEAN);
     *out = ruler;
     return 0;
 }
@@ -66,7 +61,7 @@ static void measure_chip(const struct ruler *ruler, const double *vector, double
     for (uint32_t k = 0; k < ruler->prototypes.n_classes; k++) {
         const double squared = squared_distance(ruler, vector, k);
         *nearest = fmin(*nearest, squared);
-        *least = fmin(*least, squared / (1.0 + 1.0 / ruler->examples.counts[k]));
+        *least = fmin(*least, squared / (1.0 + 1.0 / ruler->space.examples.counts[k]));
     }
 }
 
@@ -86,7 +81,7 @@ static double median(double *values, uint32_t n)
  * it: |x - m_-i| = |x - m| n / (n - 1), and the mean of n - 1 adds v / (n - 1). */
 static double limit_of(const struct ruler *ruler)
 {
-    const struct examples *examples = &ruler->examples;
+    const struct examples *examples = &ruler->space.examples;
     double sum = 0.0, squares = 0.0;
     uint32_t n = 0;
     for (uint32_t i = 0; i < examples->n; i++) {
@@ -114,7 +109,7 @@ static int measure(const struct ruler *ruler, const struct embeddings *chips, do
         int rc = embeddings_get(chips, sample[i], embedding, err);
         if (rc < 0)
             return rc;
-        transform_apply(&ruler->transform, embedding, buffer);
+        transform_apply(&ruler->space.transform, embedding, buffer);
         measure_chip(ruler, buffer, &nearest[i], &least[i]);
         if (i % GIVE_WAY_CHIPS == 0)
             give_way();
@@ -161,5 +156,5 @@ bool drift_prefers_support(const struct drift *own, const struct drift *support)
 
 bool drift_is_undecided(const struct drift *drift)
 {
-    return drift->distance > FAR;
+    return isnan(drift->distance) ? drift->nearest > FAR_AT_ONE : drift->distance > FAR;
 }

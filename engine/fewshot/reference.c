@@ -20,6 +20,28 @@ enum {
     AHEAD = 12,    /* chips whose columns are on their way from memory */
 };
 
+static const char *const choice_names[] = {
+    [REFERENCE_AUTO] = "auto",     [REFERENCE_IMAGE] = "image",   [REFERENCE_SUPPORT] = "support",
+    [REFERENCE_SERIES] = "series", [REFERENCE_TARGET] = "target",
+};
+
+const char *reference_choice_name(enum reference_choice choice)
+{
+    return choice_names[choice];
+}
+
+int reference_choice_parse(const char *name, enum reference_choice *out, struct error *err)
+{
+    for (int i = REFERENCE_AUTO; i < REFERENCE_TARGET; i++) {
+        if (strcmp(name, choice_names[i]) == 0) {
+            *out = (enum reference_choice)i;
+            return 0;
+        }
+    }
+    return error_set(err, ERROR_INVALID,
+                     "reference must be auto, image, support or series, but is '%.40s'", name);
+}
+
 /* ---- finite values ---- */
 
 /* x * 0 is 0 for a finite x and NaN otherwise, and NaN survives the sums. */

@@ -1,5 +1,5 @@
-/* What vectors are measured by: the mean and the variance of embeddings, dimension by dimension, of
- * the chips of an image or of several. */
+/* What vectors are measured by, a reference: the mean and the variance of embeddings, dimension by
+ * dimension, of the chips of an image or of several. */
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_REFERENCE_H
 #define CHIPSHOT_ENGINE_FEWSHOT_REFERENCE_H
 
@@ -9,6 +9,20 @@
 #include "base/error.h"
 #include "engine/fewshot/embeddings.h"
 #include "engine/pool.h"
+
+/* Whose chips an image and the examples are measured by: the parameter of a job. */
+enum reference_choice {
+    REFERENCE_AUTO,    /* image or support, whichever brings it nearer to the examples (drift.h) */
+    REFERENCE_IMAGE,   /* each image by itself, an example by the image that it lies in */
+    REFERENCE_SUPPORT, /* all by the images that hold examples */
+    REFERENCE_SERIES,  /* all by those and the images of the job */
+    REFERENCE_TARGET,  /* examples, too, by the image that is classified: jobs of before there was a
+                          choice; nobody asks for it */
+};
+
+const char *reference_choice_name(enum reference_choice choice);
+/* ERROR_INVALID for another name, and for that of REFERENCE_TARGET. */
+int reference_choice_parse(const char *name, enum reference_choice *out, struct error *err);
 
 /* Begins zeroed; reference_clear frees it. */
 struct reference {

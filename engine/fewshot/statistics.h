@@ -59,6 +59,12 @@ extern const char *const statistic_region_sizes[STATISTIC_REGION_SIZES];
 #define STATISTIC_NOT_ANALYSED_CHIPS  "not_analysed_chips"
 #define STATISTIC_NOT_ANALYSED_PIXELS "not_analysed_pixels"
 
+/* Of the image: how far it lies from the examples (drift.h), measured by itself, by the support
+ * images, by the series; those that were asked for. */
+#define STATISTIC_SUPPORT_DISTANCE_OWN     "support_distance_own"
+#define STATISTIC_SUPPORT_DISTANCE_SUPPORT "support_distance_support"
+#define STATISTIC_SUPPORT_DISTANCE_SERIES  "support_distance_series"
+
 enum { STATISTIC_OF_IMAGE = -1 }; /* class_index of a number about the image as a whole */
 
 /* A label, a node of the trees of regions, and what is kept of a region: as if each cell were one.

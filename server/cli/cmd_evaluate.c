@@ -401,7 +401,7 @@ static const struct command description = {
     .n_options = sizeof(known_options) / sizeof(known_options[0]),
 };
 
-static int run(const struct embedding_choice *choice, enum across_reference reference,
+static int run(const struct embedding_choice *choice, enum reference_choice reference,
                enum report report, const struct evaluate_params *params, struct error *err)
 {
     struct manifest manifest = {0};
@@ -438,7 +438,7 @@ int cmd_evaluate(int argc, char **argv)
     struct coverage coverage = {0};
     struct error err = {0};
     struct embedding_choice choice;
-    enum across_reference reference;
+    enum reference_choice reference;
     enum report report = REPORT_ACCURACY;
     if (given.coverage) {
         params.watch = coverage_watch;

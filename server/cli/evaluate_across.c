@@ -11,21 +11,14 @@
 #include "engine/image/normalise_pool.h"
 #include "server/cli/session.h"
 
-static const char *const reference_names[] = {
-    [ACROSS_AUTO] = "auto",     [ACROSS_IMAGE] = "image",   [ACROSS_SUPPORT] = "support",
-    [ACROSS_SERIES] = "series", [ACROSS_TARGET] = "target",
-};
-
-int across_reference_parse(const char *text, enum across_reference *out, struct error *err)
+int across_reference_parse(const char *text, enum reference_choice *out, struct error *err)
 {
-    for (size_t i = 0; i < sizeof(reference_names) / sizeof(reference_names[0]); i++) {
-        if (strcmp(text, reference_names[i]) == 0) {
-            *out = (enum across_reference)i;
-            return 0;
-        }
-    }
-    return error_set(err, ERROR_INVALID,
-                     "--reference: '%.100s' is none of auto, image, support, series, target", text);
+    struct error inner = {0};
+    if (strcmp(text, reference_choice_name(REFERENCE_TARGET)) == 0)
+        *out = REFERENCE_TARGET;
+    else if (reference_choice_parse(text, out, &inner) < 0)
+        return error_set(err, ERROR_INVALID, "--reference: %.300s", inner.message);
+    return 0;
 }
 
 struct group {
@@ -226,32 +219,32 @@ static bool are_comparable(const struct groups *groups, const struct group *a,
 }
 
 static void look(const struct group *from, const struct group *to, const struct shared *shared,
-                 enum across_reference reference, struct evaluate_pair *pair)
+                 enum reference_choice reference, struct evaluate_pair *pair)
 {
     const struct evaluate_view own = {from->own, to->own, &from->reference, &to->reference};
     const struct evaluate_view target = {from->own, to->own, NULL, NULL};
     const struct evaluate_view together = {shared->from != NULL ? shared->from : from->own,
                                            shared->to, &shared->reference, &shared->reference};
     switch (reference) {
-    case ACROSS_AUTO:
+    case REFERENCE_AUTO:
         pair->views[pair->n_views++] = own;
         pair->views[pair->n_views++] = together;
         return;
-    case ACROSS_IMAGE:
+    case REFERENCE_IMAGE:
         pair->views[pair->n_views++] = own;
         return;
-    case ACROSS_SUPPORT:
-    case ACROSS_SERIES:
+    case REFERENCE_SUPPORT:
+    case REFERENCE_SERIES:
         pair->views[pair->n_views++] = together;
         return;
-    case ACROSS_TARGET:
+    case REFERENCE_TARGET:
         pair->views[pair->n_views++] = target;
         return;
     }
 }
 
 static int score_pair(const struct groups *groups, const struct group *from, const struct group *to,
-                      enum across_reference reference, const struct evaluate_params *params,
+                      enum reference_choice reference, const struct evaluate_params *params,
                       struct evaluate_group *out, struct evaluate_calibration *calibration,
                       struct error *err)
 {
@@ -263,8 +256,8 @@ static int score_pair(const struct groups *groups, const struct group *from, con
                                  .dimension = groups->dimension};
     struct shared shared = {0};
     int rc = 0;
-    if (reference != ACROSS_IMAGE && reference != ACROSS_TARGET)
-        rc = share(groups, from, to, reference == ACROSS_SERIES, &shared, err);
+    if (reference != REFERENCE_IMAGE && reference != REFERENCE_TARGET)
+        rc = share(groups, from, to, reference == REFERENCE_SERIES, &shared, err);
     if (rc == 0) {
         look(from, to, &shared, reference, &pair);
         rc = evaluate_across(params, &pair, out, calibration, err);
@@ -287,7 +280,7 @@ static void add_score(struct sums *sums, double score, double worst, double seco
 }
 
 static int score_from(const struct groups *groups, const struct group *from,
-                      enum across_reference reference, const struct evaluate_params *params,
+                      enum reference_choice reference, const struct evaluate_params *params,
                       struct sums *sums, struct evaluate_calibration *calibration,
                       struct error *err)
 {
@@ -322,7 +315,7 @@ static void print_totals(const struct sums *sums, const struct evaluate_calibrat
 }
 
 int evaluate_across_groups(struct embedding_maker *maker, const struct manifest *manifest,
-                           const char *root, enum across_reference reference,
+                           const char *root, enum reference_choice reference,
                            const struct evaluate_params *params, struct error *err)
 {
     struct groups groups = {

@@ -86,7 +86,7 @@ int job_embeddings_begin(struct job_embeddings *out, struct job_state *state,
 {
     char key[JOB_KEY_SIZE];
     *out = (struct job_embeddings){.state = state, .image = image};
-    int rc = check_results(out, err);
+    int rc = image->counted != NULL ? check_results(out, err) : 0;
     if (rc < 0)
         return rc;
     job_key_of_grid(state, image, key);

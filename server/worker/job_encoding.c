@@ -211,7 +211,7 @@ static int make_levels(struct job_encoding *encoding, const struct image_info *i
     encoding->levels = malloc(n_levels * sizeof(float));
     int rc = encoding->levels == NULL
                  ? error_set_nomem(err, "an image's levels")
-                 : normalise_levels(&encoding->state->params.normalise, counts, info->type,
+                 : normalise_levels(&encoding->image->normalise, counts, info->type,
                                     &info->full_scale, encoding->levels, err);
     job_time(encoding->state, JOB_PART_NORMALISE, start);
     return rc;
@@ -314,7 +314,7 @@ static int begin_decoding(struct job_encoding *encoding, const struct store_file
                           struct error *err)
 {
     struct image_source source;
-    if (!normalise_is_by_level(&encoding->state->params.normalise))
+    if (!normalise_is_by_level(&encoding->image->normalise))
         return begin_pixels(encoding, file, err);
     int rc = open_source(encoding, file, &source, err);
     if (rc < 0)

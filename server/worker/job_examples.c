@@ -30,7 +30,7 @@ struct job_example {
     const char *image_id, *class_name;
     struct chip_rect rect;
     float *embedding;
-    size_t image;    /* index among the job's images; n_images: none of them */
+    size_t image;    /* index among the job's images and the others */
     int64_t chip;    /* of that image's grid; -1: none */
     uint32_t window; /* among those that are to be embedded; NO_WINDOW: none */
 };
@@ -38,7 +38,7 @@ struct job_example {
 static size_t find_image(const struct job_state *state, const char *image_id)
 {
     size_t i = 0;
-    while (i < state->job->n_images && strcmp(state->job->image_ids[i], image_id) != 0)
+    while (i < state->n_images && strcmp(state->images[i].row.id, image_id) != 0)
         i++;
     return i;
 }
@@ -72,6 +72,7 @@ static void list(struct job_examples *examples, const struct job_state *state)
             if (item->image < state->job->n_images)
                 item->chip = grid_find(&state->images[item->image].grid, &item->rect);
             examples->classes[k] = (uint32_t)c;
+            examples->image_of[k] = item->image;
         }
     }
     qsort(examples->items, examples->n, sizeof(examples->items[0]), compare_examples);
@@ -232,11 +233,11 @@ static int settle_from_maps(struct job_examples *examples, struct job_state *sta
 /* Embeds windows that nothing was found of now, but for those that are pooled when the image is
  * encoded densely. */
 static int embed_missing(struct job_examples *examples, struct job_state *state,
-                         const struct job_image *image, uint32_t first_window, bool is_in_job,
+                         const struct job_image *image, uint32_t first_window, bool is_encoded,
                          struct error *err)
 {
     const struct job_windows windows = windows_from(examples, state, first_window);
-    if (is_in_job && embedder_encoding(state->encoder->embedder) == ENCODING_DENSE)
+    if (is_encoded && embedder_encoding(state->encoder->embedder) == ENCODING_DENSE)
         return 0;
     int rc = embed_windows(state, image, &windows, err);
     if (rc < 0)
@@ -244,17 +245,6 @@ static int embed_missing(struct job_examples *examples, struct job_state *state,
     keep_windows(state, image, &windows);
     settle_windows(examples, state, first_window, windows.n);
     return 0;
-}
-
-/* An image that is none of the job's. */
-static int load_other(const struct job_state *state, const char *id, struct job_image *out,
-                      struct error *err)
-{
-    int rc = db_image_get(state->engine->db, id, &out->row, err);
-    if (rc == 0)
-        rc = image_mask_load(state->engine->db, &out->row, state->job->masks_until,
-                             state->params.proposals, &out->mask, err);
-    return rc;
 }
 
 static int refuse_masked(const struct job_image *image, const struct job_example *item,
@@ -290,14 +280,11 @@ static int settle_examples(struct job_examples *examples, struct job_state *stat
                            size_t n, struct error *err)
 {
     const struct job_example *items = examples->items + first;
-    const bool is_in_job = items->image < state->job->n_images;
     const uint32_t first_window = examples->n_windows;
-    struct job_image other = {0};
-    const struct job_image *image = is_in_job ? &state->images[items->image] : &other;
+    const struct job_image *image = &examples->images[items->image];
+    const bool is_encoded = items->image < state->job->n_images || examples->encodes_all;
     bool found = false;
-    int rc = is_in_job ? 0 : load_other(state, items->image_id, &other, err);
-    if (rc == 0)
-        rc = check_mask(state, image, items, n, err);
+    int rc = check_mask(state, image, items, n, err);
     if (rc == 0)
         rc = list_windows(examples, image, first, n, err);
     const struct job_windows windows = windows_from(examples, state, first_window);
@@ -308,15 +295,14 @@ static int settle_examples(struct job_examples *examples, struct job_state *stat
     if (rc == 0 && !found && !are_many(&windows))
         rc = settle_from_maps(examples, state, image, first_window, &found, err);
     if (rc == 0 && !found)
-        rc = embed_missing(examples, state, image, first_window, is_in_job, err);
-    db_image_clear(&other.row);
-    image_mask_clear(&other.mask);
+        rc = embed_missing(examples, state, image, first_window, is_encoded, err);
     return rc;
 }
 
-int job_examples_create(struct job_examples *out, struct job_state *state, struct error *err)
+int job_examples_create(struct job_examples *out, struct job_state *state, struct job_image *images,
+                        bool encodes_all, struct error *err)
 {
-    struct job_examples examples = {0};
+    struct job_examples examples = {.images = images, .encodes_all = encodes_all};
     size_t n = 0;
     for (size_t c = 0; c < state->set.n_classes; c++)
         n += state->set.classes[c].n_examples;
@@ -327,11 +313,12 @@ int job_examples_create(struct job_examples *out, struct job_state *state, struc
     examples.items = calloc(n, sizeof(examples.items[0]));
     examples.embeddings = calloc(n * state->dimension, sizeof(float));
     examples.classes = calloc(n, sizeof(uint32_t));
+    examples.image_of = calloc(n, sizeof(size_t));
     examples.rects = calloc(n, sizeof(examples.rects[0]));
     examples.window_embeddings = calloc(n * state->dimension, sizeof(float));
     int rc = 0;
     if (examples.items == NULL || examples.embeddings == NULL || examples.classes == NULL ||
-        examples.rects == NULL || examples.window_embeddings == NULL)
+        examples.image_of == NULL || examples.rects == NULL || examples.window_embeddings == NULL)
         rc = error_set_nomem(err, "a support set");
     else
         list(&examples, state);
@@ -355,6 +342,7 @@ void job_examples_clear(struct job_examples *examples)
     free(examples->items);
     free(examples->embeddings);
     free(examples->classes);
+    free(examples->image_of);
     free(examples->rects);
     free(examples->window_embeddings);
     *examples = (struct job_examples){0};
@@ -392,9 +380,9 @@ int job_examples_take(struct job_examples *examples, struct job_state *state, si
     int rc = 0;
     /* Where the chips were in the cache, but not the maps, nobody has pooled the windows. */
     if (windows.n > 0 && encoding->windows.n == 0)
-        rc = embed_windows(state, &state->images[image], &windows, err);
+        rc = embed_windows(state, &examples->images[image], &windows, err);
     if (rc == 0 && (encoding->maps.n == 0 || !are_many(&windows)))
-        keep_windows(state, &state->images[image], &windows);
+        keep_windows(state, &examples->images[image], &windows);
     if (rc == 0 && windows.n > 0)
         settle_windows(examples, state, (uint32_t)(windows.rects - examples->rects), windows.n);
     for (uint32_t i = 0; i < examples->n && rc == 0; i++) {

@@ -10,10 +10,13 @@
 struct job_example;
 
 struct job_examples {
+    struct job_image *images;  /* the state's, or copies of them; borrowed */
+    bool encodes_all;          /* others than the job's are encoded, too */
     struct job_example *items; /* by image */
     uint32_t n;
     float *embeddings; /* n x dimension, in the order of the support set */
     uint32_t *classes; /* likewise */
+    size_t *image_of;  /* likewise: where their images are in `images` */
     /* Windows that are to be embedded, image by image. */
     uint32_t n_windows;
     struct chip_rect *rects;
@@ -21,8 +24,9 @@ struct job_examples {
 };
 
 /* Lists the examples and embeds those that are no chips of the job's own grids, but for those that
- * dense encoding of the job's images pools. */
-int job_examples_create(struct job_examples *out, struct job_state *state, struct error *err);
+ * dense encoding of the images pools. `images` as in the structure. */
+int job_examples_create(struct job_examples *out, struct job_state *state, struct job_image *images,
+                        bool encodes_all, struct error *err);
 void job_examples_clear(struct job_examples *examples);
 /* True when a chip of this image's grid is an example, or a window that is to be pooled. */
 bool job_examples_need(const struct job_examples *examples, size_t image);

@@ -9,6 +9,9 @@ enum { JOB_KEY_SIZE = 640 };
 /* The embeddings of the chips of an image's grid. */
 void job_key_of_grid(const struct job_state *state, const struct job_image *image,
                      char out[JOB_KEY_SIZE]);
+/* The mean and variance of these. */
+void job_key_of_reference(const struct job_state *state, const struct job_image *image,
+                          char out[JOB_KEY_SIZE]);
 /* The embedding of a window. */
 void job_key_of_window(const struct job_state *state, const struct job_image *image,
                        const struct chip_rect *rect, char out[JOB_KEY_SIZE]);

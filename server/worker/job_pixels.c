@@ -41,35 +41,51 @@ int job_image_draw_mask(const struct job_state *state, const struct job_image *i
     return image_mask_draw(&image->mask, &image->row, &place, out, err);
 }
 
-int job_pixels_decode(struct job_state *state, const struct job_image *image,
-                      const struct mask *mask, const struct store_file *file, struct image *out,
-                      struct error *err)
+static int decode_values(struct job_state *state, const struct job_image *image,
+                         const struct mask *mask, const struct store_file *file, struct image *out,
+                         struct error *err)
 {
     struct error inner = {0};
-    double start = clock_now_seconds();
+    const double start = clock_now_seconds();
     const struct image_request request = {.data = file->data,
                                           .size = file->size,
                                           .limits = &state->engine->limits->image,
                                           .frame = image->row.frame,
                                           .cancel = &state->cancel};
     int rc = image_decode(&request, out, &inner);
-    start = job_time(state, JOB_PART_DECODE, start);
+    job_time(state, JOB_PART_DECODE, start);
     if (rc < 0)
         return job_image_fail(image, &inner, err);
     rc = job_image_check_size(image, out->info.width, out->info.height, err);
     if (rc == 0 && mask != NULL)
         mask_apply(mask, out->pixels);
-    if (rc == 0)
-        rc = normalise_apply(&state->params.normalise, out->pixels, out->info.width,
-                             out->info.height, &out->info.full_scale, &state->cancel, err);
+    if (rc < 0)
+        image_clear(out);
+    return rc;
+}
+
+int job_pixels_decode(struct job_state *state, const struct job_image *image,
+                      const struct mask *mask, const struct store_file *file, struct image *out,
+                      struct error *err)
+{
+    int rc = decode_values(state, image, mask, file, out, err);
+    if (rc < 0)
+        return rc;
+    const double start = clock_now_seconds();
+    rc = normalise_apply(&image->normalise, out->pixels, out->info.width, out->info.height,
+                         &out->info.full_scale, &state->cancel, err);
     if (rc < 0)
         image_clear(out);
     job_time(state, JOB_PART_NORMALISE, start);
     return rc;
 }
 
-int job_pixels_load(struct job_state *state, const struct job_image *image, struct image *out,
-                    struct error *err)
+/* The file is checked before anything of it is used. */
+static int load(struct job_state *state, const struct job_image *image,
+                int (*decode)(struct job_state *state, const struct job_image *image,
+                              const struct mask *mask, const struct store_file *file,
+                              struct image *out, struct error *err),
+                struct image *out, struct error *err)
 {
     char text[JOB_IMAGE_TEXT];
     struct store_file file = {0};
@@ -83,8 +99,20 @@ int job_pixels_load(struct job_state *state, const struct job_image *image, stru
         return rc;
     rc = is_masked ? job_image_draw_mask(state, image, &mask, err) : 0;
     if (rc == 0)
-        rc = job_pixels_decode(state, image, is_masked ? &mask : NULL, &file, out, err);
+        rc = decode(state, image, is_masked ? &mask : NULL, &file, out, err);
     mask_clear(&mask);
     store_file_close(&file);
     return rc;
+}
+
+int job_pixels_load(struct job_state *state, const struct job_image *image, struct image *out,
+                    struct error *err)
+{
+    return load(state, image, job_pixels_decode, out, err);
+}
+
+int job_pixels_load_values(struct job_state *state, const struct job_image *image,
+                           struct image *out, struct error *err)
+{
+    return load(state, image, decode_values, out, err);
 }

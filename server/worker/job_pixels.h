@@ -28,5 +28,8 @@ int job_pixels_decode(struct job_state *state, const struct job_image *image,
 /* The same under the image's mask, from the file that is opened and checked for it. */
 int job_pixels_load(struct job_state *state, const struct job_image *image, struct image *out,
                     struct error *err);
+/* The same, but for the normalisation: the image's own values. */
+int job_pixels_load_values(struct job_state *state, const struct job_image *image,
+                           struct image *out, struct error *err);
 
 #endif

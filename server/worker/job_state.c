@@ -30,12 +30,13 @@ int job_check_stop(struct job_state *state, struct error *err)
     return 0;
 }
 
-void job_count_done(struct job_state *state, struct job_image *image, uint64_t n_done)
+void job_count_done(struct job_state *state, const struct job_image *image, uint64_t n_done)
 {
-    if (n_done <= image->n_done)
+    struct job_image *counted = image->counted;
+    if (counted == NULL || n_done <= counted->n_done)
         return;
-    atomic_fetch_add(&state->control->n_chips_done, n_done - image->n_done);
-    image->n_done = n_done;
+    atomic_fetch_add(&state->control->n_chips_done, n_done - counted->n_done);
+    counted->n_done = n_done;
 }
 
 void job_add_time(struct job_state *state, enum job_part part, double seconds)

@@ -17,7 +17,10 @@ struct job_image {
     struct db_image row;
     struct image_mask mask; /* as it was when the job was made */
     struct grid grid;
-    uint64_t n_done; /* chips of it that count as progress */
+    struct normalise_params normalise; /* the job's; with a range that is given, perhaps */
+    struct job_image *counted; /* whose progress its chips are: its own, or that of the image that
+                                  it is a copy of; NULL: it is not in the job */
+    uint64_t n_done;           /* chips of it that count as progress */
 };
 
 struct job_state {
@@ -31,7 +34,8 @@ struct job_state {
     const struct loaded_encoder *encoder;
     uint32_t dimension;
     struct pool_lane *lane;
-    struct job_image *images; /* job->n_images */
+    struct job_image *images; /* the job's, and then others that hold examples: */
+    size_t n_images;          /* job->n_images or more */
 };
 
 /* A job's beginning; all borrowed. `out` stays where it is: its cancel points there. */
@@ -40,8 +44,10 @@ void job_state_init(struct job_state *out, const struct job_engine *engine,
                     struct job_control *control);
 /* ERROR_CANCELLED when the job is to stop. */
 int job_check_stop(struct job_state *state, struct error *err);
-/* Counts chips of an image as done, once, also when they are embedded a second time. */
-void job_count_done(struct job_state *state, struct job_image *image, uint64_t n_done);
+/* Counts chips of an image as done, once, also when they are embedded a second time, perhaps as a
+ * copy of the image with another range; those of an image that is not in the job are not counted.
+ */
+void job_count_done(struct job_state *state, const struct job_image *image, uint64_t n_done);
 void job_add_time(struct job_state *state, enum job_part part, double seconds);
 /* Adds what passed since `start` to a part of the job, and returns the time now. */
 double job_time(struct job_state *state, enum job_part part, double start);

@@ -229,6 +229,21 @@ static void heads_are_checked(void **state)
     rig_assert_fault(rig, 1, "/head", "needs 2 examples of each class, class '");
 }
 
+static void references_are_checked(void **state)
+{
+    struct rig *rig = *state;
+    rig_fill(rig);
+    assert_int_equal(post(rig, ""), 202);
+    assert_string_equal(rig_text(rig, "/params/reference"), "auto");
+    assert_int_equal(post(rig, ",\"reference\":\"series\""), 202);
+    assert_string_equal(rig_text(rig, "/params/reference"), "series");
+    /* Nobody asks for what was done before there was a choice. */
+    post(rig, ",\"reference\":\"target\"");
+    rig_assert_problem(rig, 422, "invalid");
+    rig_assert_fault(rig, 1, "/reference",
+                     "reference must be auto, image, support or series, but is 'target'");
+}
+
 /* A job says how it is encoded; what it leaves open, the encoder decides. */
 static void encodings_are_filled_in(void **state)
 {
@@ -493,6 +508,7 @@ int main(void)
         TEST(unknown_takes_five_examples_of_each_class),
         TEST(precisions_are_checked),
         TEST(heads_are_checked),
+        TEST(references_are_checked),
         TEST(encodings_are_filled_in),
         TEST(encodings_are_checked),
         TEST(images_are_checked_one_by_one),

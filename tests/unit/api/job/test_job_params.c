@@ -71,7 +71,8 @@ static void the_text_is_canonical(void **state)
         "\"normalise\":{\"high\":99.5,\"low\":0.5,\"method\":\"percentile\","
         "\"outliers\":\"replace\"},"
         "\"offset\":{\"x\":0,\"y\":0},"
-        "\"precision\":\"float32\",\"smoothing\":\"off\",\"stride\":{\"x\":8,\"y\":8},"
+        "\"precision\":\"float32\",\"reference\":\"auto\",\"smoothing\":\"off\",\"stride\":{\"x\":"
+        "8,\"y\":8},"
         "\"unknown\":false}");
     struct job_params back;
     assert_int_equal(job_params_from_text(text, &back, NULL), 0);

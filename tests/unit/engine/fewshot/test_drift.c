@@ -60,7 +60,8 @@ static void one_example_a_class_says_nearest_alone(void **state)
     assert_true(isnan(drift.distance));
     assert_false(drift_is_near(&drift));
     assert_false(drift_is_flagged(&drift));
-    assert_false(drift_is_undecided(&drift));
+    assert_true(drift_is_undecided(&drift));
+    assert_false(drift_is_undecided(&(struct drift){.nearest = 1.4, .distance = NAN}));
 }
 
 static void the_support_is_preferred_where_it_is_much_nearer(void **state)

@@ -78,8 +78,9 @@ static void examples_may_lie_anywhere(void **state)
     assert_true(run_with(rig, off_grid, 4, a, RIG_CHIP) == 1);
     assert_true(run_with(rig, of_another, 4, a, RIG_CHIP) == 1);
     assert_true(run_with(rig, of_several, 6, a, RIG_CHIP) == 1);
-    /* The grid's chips of each image that was classified, and the eight windows beside them. */
-    assert_true(rig_metric(rig, encoded) == RIG_CHIPS + 4 + 4 + 4);
+    /* The grid's chips of each image, which say what it and its examples are measured by, and the
+     * windows beside them. */
+    assert_true(rig_metric(rig, encoded) == 3 * RIG_CHIPS + 4 + 4 + 4);
 }
 
 /* A support set's order is the order of its classes, whatever the order of the images' ids. */

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "engine/fewshot/statistics.h"
 #include "engine/image/png_write.h"
 
 static const uint32_t middle = RIG_WIDTH / 2;
@@ -127,7 +128,7 @@ static void corrupt_parameters_fail(void **state)
 static void a_job_over_the_memory_fails(void **state)
 {
     struct rig *rig = *state;
-    enum { CHIP_SIZE = 3 * (2 + 2 + 4 + 2 * 4) + 2 + 4 + 44 };
+    enum { CHIP_SIZE = 3 * (2 + 2 + 4 + 2 * 4) + STATISTICS_CELL_SIZE };
     char images[1][DB_ID_SIZE], set[DB_ID_SIZE], id[DB_ID_SIZE];
     rig_add_image(rig, 1, middle, images[0]);
     rig_add_plain_set(rig, images[0], set);
