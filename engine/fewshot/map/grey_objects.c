@@ -1,5 +1,5 @@
-/* Peaks above the background have basins; of each, what is higher than half of the peak's plateau
- * is a candidate, split at necks. Then the candidates are judged, all of a region together.
+/* Candidates are what stands out of its surroundings, split at necks. Then they are judged, all of
+ * a region together.
  */
 #include "engine/fewshot/map/grey_objects.h"
 
@@ -7,24 +7,33 @@
 #include <stdlib.h>
 
 #include "engine/fewshot/map/grey_background.h"
+#include "engine/fewshot/map/grey_basins.h"
 #include "engine/fewshot/map/watershed.h"
 
 /* Of the shorter side of a chip: the smoothing. */
 static const double SIGMA = 0.05, SIGMA_MIN = 0.7, SIGMA_MAX = 4.0;
-/* A plateau above the background, in spreads of it; what is not looked at is below half of that. */
-static const double LEVEL_MIN = 4.0;
-/* Peaks are two if the saddle is below a part of the lower one, and by some spreads. */
-static const double SADDLE = 0.75, SADDLE_DEPTH = 3.0;
+/* Spreads of the background beyond which a pixel is something else. */
+static const double FAR = 1.6;
+/* Smoothed pixels are independent of each other from so many sigmas on. */
+static const double APART = 3.0;
+static const double PI = 3.14159265358979323846;
+/* What is around an object: behind as much as the smoothing spreads, a ring as wide as a part of
+ * the shorter side of a chip. */
+static const double RING_BEGIN = 3.0, RING_WIDTH = 0.125;
 /* Of a chip's area: the least object. */
 static const double OBJECT_MIN = 1.0 / 128.0;
 /* Of an object's outline: what it may share with others. */
 static const double SHARED_MAX = 0.5;
 /* Of a region's cells, how many must see an object. */
 static const double SEEN_MIN = 0.9;
+/* Of what lies deeper than so many chips in a region, far from any background, what objects must
+ * cover; and of the candidates of a region that is as thick, half must have so much of a chip's
+ * area: the others would be its texture. */
+static const double DEEP_CHIPS = 1.5, DEEP_MIN = 0.8, SOLID_MIN = 0.25;
 /* Candidates around the region, to an area, against those in it. */
 static const double AROUND_MAX = 0.5;
 
-enum { LEVEL_TURNS = 2 };
+enum { RING_WIDTH_MIN = 3 };
 
 /* What a cell is to the region. */
 enum place {
@@ -34,11 +43,6 @@ enum place {
 };
 
 static const struct watershed_params necks = {.ratio = OBJECT_NECK, .depth = WATERSHED_PIXEL};
-
-struct basin {
-    uint64_t sum, n_pixels; /* of what is higher than half of its level */
-    double level;           /* of the plateau, above the background */
-};
 
 struct candidate {
     uint64_t n_pixels, n_within; /* within: on the region's cells */
@@ -56,7 +60,9 @@ struct search {
     uint8_t *places;     /* enum place of the box's cells; owned */
     struct grey_background background;
     double sign;                  /* 1: the class is brighter; -1: darker */
-    uint16_t *heights;            /* above the background or below it; owned */
+    double sigma;                 /* of the smoothing */
+    uint16_t *grey;               /* smoothed, until there are: */
+    int16_t *heights;             /* above the background, or below it; owned, as `grey` */
     struct candidate *candidates; /* window->n_objects + 1; owned */
 };
 
@@ -139,19 +145,20 @@ static int read_window(struct search *search, const struct objects_source *sourc
     const struct fine_map *map = &search->map->map;
     const size_t n = (size_t)window->rect.width * window->rect.height;
     const uint32_t side = map->x.chip < map->y.chip ? map->x.chip : map->y.chip;
-    const double sigma = fmin(fmax(SIGMA * side, SIGMA_MIN), SIGMA_MAX);
     uint8_t *grey = malloc(n);
+    search->sigma = fmin(fmax(SIGMA * side, SIGMA_MIN), SIGMA_MAX);
+    search->grey = malloc(n * sizeof(*search->grey));
     search->heights = malloc(n * sizeof(*search->heights));
     window->labels = malloc(n * sizeof(*window->labels));
     window->columns = find_cells(search->map->x_edges, search->box.left, search->box.right);
     window->rows = find_cells(search->map->y_edges, search->box.top, search->box.bottom);
-    int rc = grey == NULL || search->heights == NULL || window->labels == NULL ||
-                     window->columns == NULL || window->rows == NULL
+    int rc = grey == NULL || search->grey == NULL || search->heights == NULL ||
+                     window->labels == NULL || window->columns == NULL || window->rows == NULL
                  ? error_set_nomem(err, "a part of the image")
                  : source->read_grey(source->context, &window->rect, grey, err);
     if (rc == 0)
-        rc = grey_smooth(grey, window->rect.width, window->rect.height, sigma, search->cancel,
-                         search->heights, err);
+        rc = grey_smooth(grey, window->rect.width, window->rect.height, search->sigma,
+                         search->cancel, search->grey, err);
     free(grey);
     return rc;
 }
@@ -167,7 +174,7 @@ static int fit_background(struct search *search, struct error *err)
         for (uint32_t y = 0; y < window->rect.height; y++) {
             for (uint32_t x = 0; x < width; x++)
                 is_background[x] = search->places[cell_of(search, x, y)] == PLACE_AROUND;
-            grey_background_add(&search->background, search->heights + (size_t)y * width,
+            grey_background_add(&search->background, search->grey + (size_t)y * width,
                                 is_background, width, y);
         }
         grey_background_fit(&search->background);
@@ -177,16 +184,17 @@ static int fit_background(struct search *search, struct error *err)
 }
 
 /* Whether there is more of the region far above the background or far below it. */
+/* Whether there is more of the region far above the background or far below it. */
 static void find_sign(struct search *search)
 {
     const struct grey_window *window = search->window;
-    const double far = 0.5 * LEVEL_MIN * search->background.spread;
+    const double far = FAR * search->background.spread;
     double above = 0.0, below = 0.0;
     for (uint32_t y = 0; y < window->rect.height; y++) {
         for (uint32_t x = 0; x < window->rect.width; x++) {
             if (search->places[cell_of(search, x, y)] != PLACE_WITHIN)
                 continue;
-            const uint16_t grey = search->heights[(size_t)y * window->rect.width + x];
+            const uint16_t grey = search->grey[(size_t)y * window->rect.width + x];
             const double height = grey_above(&search->background, grey, x, y);
             above += fmax(height - far, 0.0);
             below += fmax(-height - far, 0.0);
@@ -195,89 +203,74 @@ static void find_sign(struct search *search)
     search->sign = above >= below ? 1.0 : -1.0;
 }
 
-/* Grey levels become heights; 0: not looked at, or so near to the background that it is no part of
- * an object. */
+/* Half as many steps as grey levels have, so that both signs fit. */
 static void make_heights(struct search *search)
 {
     const struct grey_window *window = search->window;
-    const double far = 0.5 * LEVEL_MIN * search->background.spread;
+    const double scale = search->sign * BASIN_ONE / GREY_ONE;
     for (uint32_t y = 0; y < window->rect.height; y++) {
         for (uint32_t x = 0; x < window->rect.width; x++) {
-            uint16_t *height = &search->heights[(size_t)y * window->rect.width + x];
-            const double above = search->sign * grey_above(&search->background, *height, x, y);
+            const size_t i = (size_t)y * window->rect.width + x;
+            const double height = scale * grey_above(&search->background, search->grey[i], x, y);
             const bool is_looked_at = search->places[cell_of(search, x, y)] != PLACE_OUTSIDE;
-            *height = is_looked_at && above > far ? (uint16_t)fmin(above, UINT16_MAX) : 0;
+            search->heights[i] = is_looked_at
+                                     ? (int16_t)floor(fmin(fmax(height, -INT16_MAX), INT16_MAX))
+                                     : BASIN_NOT_LOOKED_AT;
         }
     }
 }
 
-/* ---- candidates ---- */
-
-/* Each basin's level: half of the highest pixel's is a first threshold, and then half of the mean
- * of what is above the one before. */
-static void find_levels(const struct search *search, struct basin *basins, uint32_t n_basins)
+/* The standard deviation of normal noise with the same differences between pixels of the background
+ * that smoothing has nothing to do with each other. */
+static double find_noise(const struct search *search)
 {
     const struct grey_window *window = search->window;
-    const size_t n = (size_t)window->rect.width * window->rect.height;
-    for (size_t i = 0; i < n; i++) {
-        struct basin *basin = &basins[window->labels[i]];
-        basin->level = fmax(basin->level, search->heights[i]);
-    }
-    for (int turn = 0; turn < LEVEL_TURNS; turn++) {
-        for (size_t i = 0; i < n; i++) {
-            struct basin *basin = &basins[window->labels[i]];
-            if (search->heights[i] > 0.5 * basin->level) {
-                basin->sum += search->heights[i];
-                basin->n_pixels++;
-            }
-        }
-        for (uint32_t i = 1; i <= n_basins; i++) {
-            basins[i].level = (double)basins[i].sum / (double)basins[i].n_pixels;
-            basins[i].sum = basins[i].n_pixels = 0;
+    const uint32_t apart = (uint32_t)ceil(APART * search->sigma);
+    double sum = 0.0, n = 0.0;
+    for (uint32_t y = 0; y < window->rect.height; y++) {
+        const int16_t *heights = search->heights + (size_t)y * window->rect.width;
+        for (uint32_t x = apart; x < window->rect.width; x++) {
+            if (search->places[cell_of(search, x, y)] != PLACE_AROUND ||
+                search->places[cell_of(search, x - apart, y)] != PLACE_AROUND)
+                continue;
+            sum += fabs((double)heights[x] - heights[x - apart]);
+            n += 1.0;
         }
     }
+    return n > 0.0 ? 0.5 * sqrt(PI) * sum / n : 0.0;
 }
 
-/* Leaves of each basin what is an object's, if it is high enough. */
-static int cut_basins(struct search *search, uint32_t n_basins, struct error *err)
+/* Splits what grey levels give where it has necks. */
+static int split_labels(struct search *search, struct error *err)
 {
-    const struct grey_window *window = search->window;
-    const size_t n = (size_t)window->rect.width * window->rect.height;
-    struct basin *basins = calloc((size_t)n_basins + 1, sizeof(*basins));
-    if (basins == NULL)
-        return error_set_nomem(err, "the objects");
-    find_levels(search, basins, n_basins);
-    for (size_t i = 0; i < n; i++) {
-        const struct basin *basin = &basins[window->labels[i]];
-        if (basin->level < LEVEL_MIN * search->background.spread ||
-            search->heights[i] <= 0.5 * basin->level)
-            window->labels[i] = 0;
-    }
-    free(basins);
-    return 0;
+    struct grey_window *window = search->window;
+    const uint32_t width = window->rect.width, height = window->rect.height;
+    uint16_t *distances = search->grey;
+    int rc = watershed_distances(window->labels, width, height, search->cancel, distances, err);
+    return rc < 0 ? rc
+                  : watershed_label(&necks, distances, window->labels, width, height,
+                                    search->cancel, window->labels, &window->n_objects, err);
 }
 
 static int find_candidates(struct search *search, struct error *err)
 {
-    struct grey_window *window = search->window;
-    const uint32_t width = window->rect.width, height = window->rect.height;
-    const struct watershed_params peaks = {
-        .ratio = SADDLE,
-        .depth = (uint16_t)fmin(SADDLE_DEPTH * search->background.spread, UINT16_MAX)};
-    uint32_t n_basins = 0;
+    const struct fine_map *map = &search->map->map;
+    const uint32_t side = map->x.chip < map->y.chip ? map->x.chip : map->y.chip;
+    const double ring_width = fmax(RING_WIDTH * side, RING_WIDTH_MIN);
     find_sign(search);
     make_heights(search);
-    int rc = watershed_label(&peaks, search->heights, NULL, width, height, search->cancel,
-                             window->labels, &n_basins, err);
-    if (rc == 0)
-        rc = cut_basins(search, n_basins, err);
-    if (rc == 0)
-        rc = watershed_distances(window->labels, width, height, search->cancel, search->heights,
-                                 err);
-    if (rc == 0)
-        rc = watershed_label(&necks, search->heights, window->labels, width, height, search->cancel,
-                             window->labels, &window->n_objects, err);
-    return rc;
+    const struct basins_plane plane = {
+        .heights = search->heights,
+        .width = search->window->rect.width,
+        .height = search->window->rect.height,
+        .spread = search->background.spread * BASIN_ONE / GREY_ONE,
+        .noise = find_noise(search),
+        .ring_begin = (uint32_t)ceil(RING_BEGIN * search->sigma),
+        .ring_width = (uint32_t)ring_width,
+        .cancel = search->cancel,
+    };
+    int rc = grey_basins_find(&plane, search->window->labels, err);
+    return rc < 0 ? rc : split_labels(search, err);
 }
 
 /* ---- judgement ---- */
@@ -346,6 +339,7 @@ static double chip_area(const struct search *search)
 struct tally {
     uint32_t n_objects;    /* candidates that may be objects */
     uint32_t n_candidates; /* on the region, also those that are too small */
+    uint32_t n_solid;      /* of them not much smaller than a chip */
     uint32_t n_around;     /* that might be objects and do not lie on the region */
 };
 
@@ -360,6 +354,7 @@ static struct tally count_candidates(struct search *search)
         const bool is_within = 2 * candidate->n_within >= candidate->n_pixels;
         tally.n_around += is_large && !is_within;
         tally.n_candidates += is_within;
+        tally.n_solid += is_within && (double)candidate->n_pixels >= SOLID_MIN * chip_area(search);
         const bool is_free = (double)candidate->n_shared <= SHARED_MAX * (double)candidate->n_edges;
         if (is_large && is_within && is_free && !candidate->is_cut)
             candidate->number = ++tally.n_objects;
@@ -374,6 +369,36 @@ static void keep_objects(struct search *search, uint32_t n)
     for (size_t i = 0; i < (size_t)window->rect.width * window->rect.height; i++)
         window->labels[i] = search->candidates[window->labels[i]].number;
     window->n_objects = n;
+}
+
+struct depth {
+    uint64_t n_pixels, n_covered; /* that lie deep in the region; of them by objects */
+};
+
+static int find_depth(const struct search *search, struct depth *out, struct error *err)
+{
+    const struct fine_axis *x_axis = &search->map->map.x, *y_axis = &search->map->map.y;
+    const struct grey_window *window = search->window;
+    const uint32_t n_x = box_width(search), n_y = search->box.bottom - search->box.top;
+    struct depth depth = {0};
+    uint8_t *is_near = malloc((size_t)n_x * n_y);
+    if (is_near == NULL)
+        return error_set_nomem(err, "the objects");
+    for (size_t i = 0; i < (size_t)n_x * n_y; i++)
+        is_near[i] = search->places[i] != PLACE_WITHIN;
+    int rc = class_map_widen(is_near, n_x, n_y,
+                             class_map_reach(x_axis, (uint32_t)(DEEP_CHIPS * x_axis->chip)),
+                             class_map_reach(y_axis, (uint32_t)(DEEP_CHIPS * y_axis->chip)), err);
+    for (uint32_t y = 0; y < window->rect.height && rc == 0; y++) {
+        for (uint32_t x = 0; x < window->rect.width; x++) {
+            const bool is_deep = is_near[cell_of(search, x, y)] == 0;
+            depth.n_pixels += is_deep;
+            depth.n_covered += is_deep && window->labels[(size_t)y * window->rect.width + x] > 0;
+        }
+    }
+    free(is_near);
+    *out = depth;
+    return rc;
 }
 
 /* The share of the region's cells whose windows see an object: that it is at most half a chip away
@@ -421,10 +446,14 @@ static double place_area(const struct search *search, enum place place)
 }
 
 /* Whether the candidates are objects, and what makes the region the class's. */
-static bool are_objects(const struct search *search, const struct tally *tally)
+static bool are_objects(const struct search *search, const struct tally *tally,
+                        const struct depth *depth)
 {
     const double within = place_area(search, PLACE_WITHIN);
     const double around = place_area(search, PLACE_AROUND);
+    if (depth->n_pixels > 0 && ((double)depth->n_covered < DEEP_MIN * (double)depth->n_pixels ||
+                                2 * tally->n_solid < tally->n_candidates))
+        return false;
     return tally->n_candidates <= 1.0 + within / chip_area(search) &&
            tally->n_around * within <= AROUND_MAX * tally->n_objects * around;
 }
@@ -436,11 +465,14 @@ static int choose_objects(struct search *search, struct error *err)
     if (search->candidates == NULL)
         return error_set_nomem(err, "the objects");
     double seen = 0.0;
+    struct depth depth = {0};
     count_pixels(search);
     const struct tally tally = count_candidates(search);
     keep_objects(search, tally.n_objects);
     int rc = find_share_seen(search, &seen, err);
-    if (rc < 0 || seen < SEEN_MIN || !are_objects(search, &tally))
+    if (rc == 0)
+        rc = find_depth(search, &depth, err);
+    if (rc < 0 || seen < SEEN_MIN || !are_objects(search, &tally, &depth))
         window->n_objects = 0;
     return rc;
 }
@@ -467,6 +499,7 @@ int grey_objects_find(struct grey_window *out, const struct objects_source *sour
         if (rc == 0 && is_fitted)
             rc = choose_objects(&search, err);
     }
+    free(search.grey);
     free(search.heights);
     free(search.candidates);
     free(search.places);

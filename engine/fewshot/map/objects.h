@@ -4,10 +4,11 @@
  * outlines are possible, and each object says which one it has:
  *
  * - OBJECT_GREY: within the region and a chip's length around it, by the grey levels of the image,
- *   where these part the class from what is around it (grey_segment.h). Objects that touch are
- *   parted at necks narrower than OBJECT_NECK of the smaller one. At least half of an object lies
- *   on windows of the class; nine windows of ten of the region see one; and there are at most two
- *   of them to the area of a chip, since more are a texture.
+ *   where these part the class from what is around it: half way between an object and its
+ *   surroundings (grey_basins.h), split at necks narrower than OBJECT_NECK of the smaller part. At
+ *   least half of an object lies on windows of the class, nine windows of ten of the region see
+ *   one, and there are not more than the area of the region is that of chips, and one: these would
+ *   be a texture. In a region that is thick, objects are, too.
  * - OBJECT_MAP: all other regions: what the map says, and so up to half a chip larger than the
  *   object on each side. Split where windows overlap and the class's probability has a valley below
  *   OBJECT_NECK of the lower peak.
@@ -26,8 +27,8 @@
 
 #define OBJECT_NECK 0.75
 
-/* Pixels of a region and what is around it up to which the image is looked at: 16 bytes each. */
-enum { OBJECTS_WINDOW_MAX = 1 << 24 };
+/* Pixels of a region and what is around it up to which the image is looked at: 24 bytes each. */
+enum { OBJECTS_WINDOW_MAX = 1 << 23 };
 
 enum object_boundary { OBJECT_GREY, OBJECT_MAP };
 
