@@ -44,7 +44,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
-.PHONY: all help deps deps-test check-deps run demo accuracy cases claims frontier picture study variants ablation parity bench-http bench-peers bench-dense \
+.PHONY: all help deps deps-test check-deps run demo accuracy across cases claims frontier picture study variants ablation parity bench-http bench-peers bench-dense \
 	bench-borders bench-rims bench-pictures bench-palette same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
@@ -173,6 +173,9 @@ study: all ## prototypes against training from scratch and others; writes docs/a
 	@./deps.sh study
 	@/usr/bin/python3 models/study/study.py $(BUILD)/chipshot docs
 	@/usr/bin/python3 models/study/claims.py $(BUILD)/chipshot docs
+
+across: all ## few-shot accuracy from one image to another, by what both are measured by (minutes)
+	@/usr/bin/python3 models/study/claims.py $(BUILD)/chipshot docs across
 
 claims: all ## what a result claims (probabilities, intervals, ...) held against labels; writes docs/accuracy.md (minutes)
 	@./deps.sh study

@@ -1,6 +1,7 @@
 """What a result claims, held against labels: `make claims`, a part of `make study`.
 
-Usage: claims.py CHIPSHOT DOCS. Runs `chipshot evaluate`, the service's own arithmetic, on the labelled micrographs of
+Usage: claims.py CHIPSHOT DOCS [TABLE]. A table (calibration, across, unknown, coverage) is printed alone, and nothing written.
+Runs `chipshot evaluate`, the service's own arithmetic, on the labelled micrographs of
 CHIPSHOT_SHARED (skipped, saying so, when they are absent) and writes DOCS/reliability.svg and the tables of
 DOCS/accuracy.md between their marks.
 """
@@ -59,6 +60,36 @@ def calibration(tasks: Tasks) -> str:
         rows.append([label, f"{mean:.4f}", f"{worst:.4f}", *fixed(errors), f"{max(errors):.4f}"])
     head = ["examples a class", "mean accuracy", "worst groups", *tasks.names, "largest"]
     return "Calibration errors of the probabilities, task by task:\n\n" + table(head, rows)
+
+
+# ---- from one image to the next ----
+
+
+def across(tasks: Tasks) -> str:
+    """Each pair of groups as much as another within a task, each task as much as another."""
+    references = {
+        "target": "the image that is asked, for both (as it was)",
+        "image": "`image`: each its own",
+        "support": "`support`: the one of the examples",
+        "series": "`series`: both together",
+        "auto": "`auto`, the default",
+    }
+    names: list[str] = []
+    pairs: list[str] = []
+    rows = []
+    for reference, label in references.items():
+        facts = {name: tasks.lines(name, "--across", "--reference", reference)[-1].split() for name in tasks.names}
+        facts = {name: dict(zip(words[::2], words[1::2])) for name, words in facts.items() if words[0] == "mean"}
+        names, pairs = list(facts), [fact["pairs"] for fact in facts.values()]
+        means = [float(fact["mean"]) for fact in facts.values()]
+        worst = [float(fact["worst"]) for fact in facts.values()]
+        shares = [float(fact["support"]) * int(fact["pairs"]) for fact in facts.values()]
+        if reference == "auto":
+            label += f" (`support` in {sum(shares) / sum(map(int, pairs)):.4f})"
+        rows.append([label, *fixed(means), f"{sum(means) / len(means):.4f}", f"{sum(worst) / len(worst):.4f}"])
+    head = ["grey levels and statistics of", *(f"{name} ({n})" for name, n in zip(names, pairs)), "mean", "worst pairs"]
+    return ("5 examples a class in one group, chips asked in another: balanced accuracy over all pairs of groups (their number "
+            "in brackets) that have two classes in common (`chipshot evaluate --across`, `make across`):\n\n" + table(head, rows))
 
 
 # ---- chips of no class ----
@@ -147,7 +178,10 @@ def main() -> None:
         print(f"skipped: {root} is absent (set CHIPSHOT_SHARED)")
         return
     tasks = Tasks(chipshot, root)
-    sections = [calibration(tasks), unknown(tasks), coverage(tasks)]
+    if len(sys.argv) > 3:
+        print({"calibration": calibration, "across": across, "unknown": unknown, "coverage": coverage}[sys.argv[3]](tasks))
+        return
+    sections = [calibration(tasks), across(tasks), unknown(tasks), coverage(tasks)]
     reliability(tasks, docs / "reliability.svg")
     document = docs / "accuracy.md"
     before, rest = document.read_text().split(BEGIN)

@@ -306,7 +306,7 @@ static void print_totals(const struct sums *sums, const struct evaluate_calibrat
                EVALUATE_MIN_CLASS_SIZE);
         return;
     }
-    printf("mean %.4f worst %.4f pairs %u by the support's %.4f shots %u", sums->score / sums->n,
+    printf("mean %.4f worst %.4f pairs %u support %.4f shots %u", sums->score / sums->n,
            sums->worst, sums->n, sums->second / sums->n, params->shots[0]);
     for (uint32_t i = 1; i < params->n_shots; i++)
         printf(",%u", params->shots[i]);

@@ -385,9 +385,10 @@ int job_reference_pool(struct job_reference *reference, struct job_state *state,
 {
     int rc = reference_init(&reference->pooled, state->dimension, err);
     for (size_t k = 0; k < state->n_images && rc == 0; k++) {
-        const size_t i = reference->order[k];
-        if (is_in_pool(reference, state, i) && reference->shared.references[i].n_chips > 0)
-            reference_add(&reference->pooled, &reference->shared.references[i]);
+        struct reference *one = &reference->shared.references[reference->order[k]];
+        if (is_in_pool(reference, state, reference->order[k]) && one->n_chips > 0)
+            reference_add(&reference->pooled, one);
+        reference_clear(one);
     }
     return rc;
 }
