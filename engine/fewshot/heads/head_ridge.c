@@ -33,7 +33,7 @@
 
 /* Chosen on the dev tasks, with several sets of draws (docs/accuracy.md). */
 static const double WEIGHT_POWER = 0.25;
-static const double PENALTY = 0.75;
+static const double PENALTY = 0.5;
 static const enum classifier_distance EUCLIDEAN = CLASSIFIER_SQUARED_EUCLIDEAN;
 
 struct model {
