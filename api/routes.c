@@ -97,6 +97,11 @@ static const struct route_query objects_choice[] = {
     {NULL},
 };
 
+static const struct route_query suggestions_number[] = {
+    {"n", ROUTE_QUERY_UINT, .min = 1, .max = 64, .standard = 8},
+    {NULL},
+};
+
 #define INSTANT API_COST_INSTANT
 #define CHEAP   API_COST_CHEAP
 #define DEAR    API_COST_DEAR
@@ -135,6 +140,7 @@ const struct route routes[] = {
     {"POST", "/v1/projects/{project_id}/support-sets", "createSupportSet", support_sets_create, CHEAP, JSON_BODY, json, NULL},
     {"GET", "/v1/projects/{project_id}/support-sets", "listSupportSets", support_sets_list, CHEAP, NO_BODY, json, support_sets_page},
     {"GET", "/v1/support-sets/{support_set_id}", "getSupportSet", support_sets_get, CHEAP, NO_BODY, json, support_set_version},
+    {"GET", "/v1/support-sets/{support_set_id}/health", "getSupportSetHealth", support_health_get, CHEAP, NO_BODY, json, support_set_version},
     {"PUT", "/v1/support-sets/{support_set_id}", "replaceSupportSet", support_sets_replace, CHEAP, JSON_BODY, json, NULL},
 
     {"POST", "/v1/projects/{project_id}/jobs", "createJob", jobs_create, CHEAP, JSON_BODY, json, NULL},
@@ -142,6 +148,7 @@ const struct route routes[] = {
     {"GET", "/v1/jobs/{job_id}", "getJob", jobs_get, CHEAP, NO_BODY, json, NULL},
     {"POST", "/v1/jobs/{job_id}/cancel", "cancelJob", jobs_cancel, CHEAP, NO_BODY, json, NULL},
 
+    {"GET", "/v1/jobs/{job_id}/suggestions", "listJobSuggestions", suggestions_get, DEAR, NO_BODY, json, suggestions_number},
     {"GET", "/v1/jobs/{job_id}/results", "listJobResults", results_list, CHEAP, NO_BODY, json, results_page},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}.csv", "getJobResultCsv", results_csv, CHEAP, NO_BODY, csv, NULL},
     {"GET", "/v1/jobs/{job_id}/results/{image_id}", "getJobResult", results_get, CHEAP, NO_BODY, json_or_csv, NULL},

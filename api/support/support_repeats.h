@@ -3,7 +3,7 @@
 #define CHIPSHOT_API_SUPPORT_REPEATS_H
 
 #include "api/message/json_read.h"
-#include "engine/fewshot/example_places.h"
+#include "engine/fewshot/help/example_places.h"
 
 /* Records a fault at each example that is the same chip as one before it, of the same class or of
  * another; the message names both places. `classes`: the array, in which each place has the numbers

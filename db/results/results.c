@@ -6,6 +6,7 @@
 #include "db/results/map_bytes.h"
 #include "db/results/raw_labels.h"
 #include "db/results/result_quantities.h"
+#include "db/results/suggestions.h"
 
 #include <math.h>
 
@@ -207,6 +208,8 @@ static int insert_in(struct db_connection *writer, const struct db_result *resul
         rc = insert_analysis(writer, result, err);
     if (rc == 0 && maps->raw_labels != NULL)
         rc = db_raw_labels_insert(writer, result, maps->raw_labels, err);
+    if (rc == 0)
+        rc = db_suggestions_insert(writer, result, err);
     for (size_t i = 0; rc == 0 && i < result->n_quantities; i++)
         rc = db_quantity_insert(writer, result, &result->quantities[i], err);
     if (rc != 0)
@@ -582,6 +585,7 @@ void db_result_clear(struct db_result *result)
     free(result->distances);
     free(result->raw_labels);
     free(result->analysis);
+    free(result->suggestions);
     *result = (struct db_result){0};
 }
 

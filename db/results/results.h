@@ -44,8 +44,10 @@ struct db_result {
     uint16_t *raw_labels; /* rows x columns: of the classifier, where later steps changed labels;
                              NULL: they did not. Stored; read back in parts only: */
     bool has_raw_labels;
-    char *analysis; /* what it says of how it came about, a JSON object as text; NULL: nothing,
-                       as results that were stored before there was such a text */
+    char *analysis;    /* what it says of how it came about, a JSON object as text; NULL: nothing,
+                          as results that were stored before there was such a text */
+    char *suggestions; /* which of its chips to label next, as text; only to be stored (read by
+                          suggestions.h); NULL: it does not say */
     char created_at[DB_TIME_SIZE];
 };
 

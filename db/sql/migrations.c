@@ -370,6 +370,26 @@ static const struct db_migration all[] = {
      "CREATE INDEX image_masks_by_picture ON image_masks (picture_sha256);"
      "ALTER TABLE jobs ADD COLUMN masks_until BIGINT NOT NULL DEFAULT 0;",
      DB_REFERENCES_HELD},
+    {"what jobs say of examples and of chips to label",
+     "CREATE TABLE result_suggestions ("
+     "  job_id TEXT NOT NULL,"
+     "  image_id TEXT NOT NULL,"
+     "  suggestions TEXT NOT NULL,"
+     "  PRIMARY KEY (job_id, image_id),"
+     "  FOREIGN KEY (job_id, image_id) REFERENCES results (job_id, image_id)"
+     "    ON DELETE CASCADE);"
+
+     "CREATE TABLE support_health ("
+     "  support_set_id TEXT NOT NULL,"
+     "  version BIGINT NOT NULL,"
+     "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,"
+     "  measured_at TEXT NOT NULL,"
+     "  health TEXT NOT NULL,"
+     "  PRIMARY KEY (support_set_id, version),"
+     "  FOREIGN KEY (support_set_id, version)"
+     "    REFERENCES support_set_versions (support_set_id, version) ON DELETE CASCADE);"
+     "CREATE INDEX support_health_by_job ON support_health (job_id);",
+     DB_REFERENCES_HELD},
     {"classes that are mapped and not counted",
      "ALTER TABLE classes ADD COLUMN counted BIGINT NOT NULL DEFAULT 1;", DB_REFERENCES_HELD},
     /* Of results whose labels are not all the classifier's own; a table of its own, as above. */

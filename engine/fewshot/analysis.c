@@ -1,6 +1,6 @@
-/* The steps of an analysis, in their order: classify the chips, let neighbours have a
- * say, look again at those that a border
- * runs through and at those that are like no class, then count what came out. */
+/* The steps of an analysis, in their order: classify the chips, let neighbours have a say, look
+ * again at those that a border runs through and at those that are like no class, see what would
+ * help, then count what came out. */
 #include "engine/fewshot/analysis.h"
 
 #include <math.h>
@@ -208,6 +208,10 @@ static int tell_apart(const struct analysis_input *input, struct pool_lane *lane
     if (rc == 0 &&
         (input->borders != BORDERS_OFF || input->unknown || input->smoothing != SMOOTHING_OFF))
         rc = look_again(input, &space, lane, analysis, err);
+    if (rc == 0 && input->ask_examples)
+        rc = health_measure(input->classifier, &space.examples, &analysis->health, err);
+    if (rc == 0 && input->suggest)
+        rc = suggestions_make(&space, &analysis->chips, input->chips, &analysis->suggestions, err);
     space_clear(&space);
     return rc;
 }
@@ -240,4 +244,6 @@ void analysis_clear(struct analysis *analysis)
 {
     classification_clear(&analysis->chips);
     statistics_clear(&analysis->statistics);
+    health_clear(&analysis->health);
+    suggestions_clear(&analysis->suggestions);
 }

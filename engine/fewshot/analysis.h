@@ -11,6 +11,8 @@
 #include "engine/fewshot/classifier.h"
 #include "engine/fewshot/drift.h"
 #include "engine/fewshot/embeddings.h"
+#include "engine/fewshot/help/health.h"
+#include "engine/fewshot/help/suggestions.h"
 #include "engine/fewshot/smoothing.h"
 #include "engine/fewshot/statistics.h"
 #include "engine/image/chip_grid.h"
@@ -47,6 +49,8 @@ struct analysis_input {
     const struct example_chip *example_chips; /* the grid's chips that are examples */
     uint32_t n_example_chips;
     const struct analysis_reference *reference; /* NULL: nothing is said of it */
+    bool ask_examples; /* of the support set's health, as this image measures it */
+    bool suggest;      /* chips to label next */
 };
 
 /* Owned; analysis_clear frees it. */
@@ -57,6 +61,8 @@ struct analysis {
     uint64_t n_assigned;      /* by borders_assign */
     double unknown_threshold; /* NaN: unknown chips were not looked for */
     struct statistics statistics;
+    struct health health;                       /* of no example where it was not asked for */
+    struct suggestions suggestions;             /* likewise */
     const struct mask_parts *mask;              /* the input's */
     const struct analysis_reference *reference; /* likewise */
 };

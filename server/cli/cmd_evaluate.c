@@ -7,6 +7,7 @@
 #include "engine/fewshot/coverage.h"
 #include "engine/fewshot/evaluate.h"
 #include "engine/fewshot/heads/head.h"
+#include "engine/fewshot/help/evaluate_help.h"
 #include "server/cli/command.h"
 #include "server/cli/common_options.h"
 #include "server/cli/embedding_choice.h"
@@ -165,12 +166,53 @@ static int check_groups(uint32_t n_groups, struct error *err)
                                     EVALUATE_MIN_CLASS_SIZE);
 }
 
+/* ---- help with examples ---- */
+
+/* What is asked of each group beside its score. */
+struct help {
+    bool with_swapped, with_suggestions;
+    struct evaluate_swapped swapped;
+    struct evaluate_suggested sum; /* over groups */
+    uint32_t n_groups;
+};
+
+static int ask_help(const struct evaluate_params *params, const struct evaluate_chips *chips,
+                    struct help *help, struct error *err)
+{
+    struct evaluate_suggested one = {0};
+    int rc = help->with_swapped ? evaluate_swapped(params, chips, &help->swapped, err) : 0;
+    if (rc == 0 && help->with_suggestions)
+        rc = evaluate_suggestions(params, chips, &one, err);
+    if (rc < 0 || one.n_episodes == 0)
+        return rc;
+    help->sum.before += one.before;
+    help->sum.random += one.random;
+    help->sum.suggested += one.suggested;
+    help->n_groups++;
+    return 0;
+}
+
+static void print_help(const struct help *help)
+{
+    const struct evaluate_swapped *swapped = &help->swapped;
+    if (help->with_swapped)
+        printf("swapped found %.4f named %.4f false %.4f\n",
+               (double)swapped->n_found / (double)swapped->n_swapped,
+               (double)swapped->n_named / (double)swapped->n_found,
+               (double)swapped->n_false / (double)swapped->n_right);
+    if (help->with_suggestions)
+        printf("suggestions before %.4f random %.4f suggested %.4f\n",
+               help->sum.before / help->n_groups, help->sum.random / help->n_groups,
+               help->sum.suggested / help->n_groups);
+}
+
 /* ---- accuracy ---- */
 
 struct scoring {
     const struct evaluate_params *params;
     struct totals totals;
     struct evaluate_calibration calibration;
+    struct help *help;
 };
 
 static int score_group(void *context, const struct group_rows *rows, uint32_t n_classes,
@@ -192,14 +234,16 @@ static int score_group(void *context, const struct group_rows *rows, uint32_t n_
     totals->sum += result.score;
     totals->n_groups++;
     totals->worst = fmin(totals->worst, result.score);
-    return 0;
+    const struct evaluate_chips chips = {rows->embeddings, rows->class_of, rows->n, n_classes,
+                                         dimension};
+    return ask_help(scoring->params, &chips, scoring->help, err);
 }
 
 static int score_groups(const struct manifest *manifest, const float *embeddings,
                         uint32_t dimension, const struct evaluate_params *params,
-                        enum report report, struct error *err)
+                        enum report report, struct help *help, struct error *err)
 {
-    struct scoring scoring = {.params = params, .totals = {.worst = INFINITY}};
+    struct scoring scoring = {.params = params, .totals = {.worst = INFINITY}, .help = help};
     printf("%-24s %8s %8s %18s %8s\n", "group", "classes", "chips", "balanced accuracy", "spread");
     int rc = visit_groups(manifest, embeddings, dimension, score_group, &scoring, err);
     if (rc == 0)
@@ -208,6 +252,8 @@ static int score_groups(const struct manifest *manifest, const float *embeddings
         print_reliability(&scoring.calibration);
     if (rc == 0 && params->watch != NULL)
         print_coverage(params->watch_context);
+    if (rc == 0)
+        print_help(help);
     if (rc == 0)
         print_totals(&scoring.totals, &scoring.calibration, dimension, params);
     return rc;
@@ -301,6 +347,7 @@ static struct {
     uint64_t n_threads, episodes, seed;
     bool reliability, coverage;
     bool unknown;
+    struct help help;
     struct embedding_options choice;
 } given = {.shots = "5", .episodes = 20, .reference = "auto"};
 
@@ -320,9 +367,14 @@ static int parse_shots(const char *text, struct evaluate_params *out, struct err
 
 static int parse_report(enum report *out, struct error *err)
 {
-    if (given.unknown && (given.reliability || given.coverage || given.is_across))
+    const bool with_help = given.help.with_swapped || given.help.with_suggestions;
+    if (given.unknown && (given.reliability || given.coverage || given.is_across || with_help))
         return error_set(err, ERROR_INVALID,
-                         "--unknown: not together with --reliability, --coverage or --across");
+                         "--unknown: not together with --reliability, --coverage, --swapped, "
+                         "--suggestions or --across");
+    if (given.is_across && with_help)
+        return error_set(err, ERROR_INVALID,
+                         "--across: not together with --swapped or --suggestions");
     *out = given.unknown       ? REPORT_UNKNOWN
            : given.reliability ? REPORT_RELIABILITY
                                : REPORT_ACCURACY;
@@ -362,6 +414,12 @@ static const struct command_option known_options[] = {
     OPTION_FLAG("unknown", &given.unknown,
                 "leave each class out in turn, give no examples of it, and ask which chips are "
                 "like no other"),
+    OPTION_FLAG(
+        "swapped", &given.help.with_swapped,
+        "print how often an example with a wrong label is flagged, and how often others are"),
+    OPTION_FLAG("suggestions", &given.help.with_suggestions,
+                "print the accuracy from --shots examples a class to 5, labelled at random and as "
+                "suggested"),
     OPTION_FLAG("across", &given.is_across,
                 "draw the examples in one group and ask in another, for all pairs"),
     OPTION_TEXT(
@@ -419,7 +477,8 @@ static int run(const struct embedding_choice *choice, enum reference_choice refe
         if (rc == 0)
             rc = report == REPORT_UNKNOWN
                      ? score_unknown_groups(&manifest, embeddings, dimension, params, err)
-                     : score_groups(&manifest, embeddings, dimension, params, report, err);
+                     : score_groups(&manifest, embeddings, dimension, params, report, &given.help,
+                                    err);
     }
     free(embeddings);
     embedding_maker_destroy(maker);

@@ -17,11 +17,13 @@
 #include <string.h>
 
 #include "api/job/analysis_text.h"
+#include "api/job/suggestions_text.h"
 #include "base/clock.h"
 #include "db/results/results.h"
 #include "engine/fewshot/analysis.h"
 #include "engine/fewshot/labels.h"
 #include "server/worker/job_encoding.h"
+#include "server/worker/job_health.h"
 #include "server/worker/job_reference.h"
 
 /* ---- results ---- */
@@ -65,6 +67,7 @@ static int store_result(struct job_state *state, struct job_image *image,
         .n_classes = chips->n_classes,
         .temperature = chips->temperature,
         .analysis = analysis_text_create(analysis),
+        .suggestions = suggestions_text_create(&analysis->suggestions, &image->grid),
         .quantities = make_quantities(&analysis->statistics),
         .n_quantities = analysis->statistics.n_items,
         .labels = chips->labels,
@@ -75,12 +78,13 @@ static int store_result(struct job_state *state, struct job_image *image,
     snprintf(result.job_id, sizeof(result.job_id), "%s", state->job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", image->row.id);
     snprintf(result.edge, sizeof(result.edge), "%s", grid_edge_name(grid->edge));
-    int rc = result.quantities == NULL || result.analysis == NULL
+    int rc = result.quantities == NULL || result.analysis == NULL || result.suggestions == NULL
                  ? error_set_nomem(err, "a result's statistics")
                  : db_result_insert(state->engine->db, &result, state->lease,
                                     atomic_load(&state->control->n_chips_done), err);
     free(result.quantities);
     free(result.analysis);
+    free(result.suggestions);
     return rc;
 }
 
@@ -105,6 +109,7 @@ struct finding {
 struct run {
     struct job_state *state;
     struct job_reference reference;
+    struct job_health health;
     struct finding *asking; /* of the image that a step within its step is about; NULL: none */
 };
 
@@ -145,6 +150,8 @@ static int classify_image(struct run *run, size_t image, const struct job_view *
         .example_chips = example_chips,
         .n_example_chips = job_examples_chips(&view->examples, state, image, example_chips),
         .reference = state->params.reference == REFERENCE_TARGET ? NULL : &finding->reference,
+        .ask_examples = job_health_wants(&run->health, state, &view->examples, image),
+        .suggest = true,
     };
     struct analysis analysis = {0};
     double start = clock_now_seconds();
@@ -152,6 +159,8 @@ static int classify_image(struct run *run, size_t image, const struct job_view *
     start = job_time(state, JOB_PART_CLASSIFY, start);
     if (rc == 0)
         rc = job_check_stop(state, err);
+    if (rc == 0)
+        rc = job_health_take(&run->health, state, &view->examples, image, &analysis.health, err);
     if (rc == 0) {
         rc = store_result(state, &state->images[image], &analysis, err);
         job_time(state, JOB_PART_STORE, start);
@@ -551,7 +560,10 @@ static int run_images(struct job_state *state, struct error *err)
         rc = begin_view(&run, &view, err);
         if (rc == 0)
             rc = run_steps(&run, steps, plan_steps(&run, view, stored, steps), err);
+        if (rc == 0)
+            rc = job_health_store(&run.health, state, err);
     }
+    job_health_clear(&run.health);
     job_reference_clear(&run.reference, state);
     free(steps);
     free(stored);

@@ -422,7 +422,8 @@ static void store_result(struct rig *rig, const struct db_job *job, const struct
                                .labels = labels,
                                .probabilities = probabilities,
                                .distances = distances,
-                               .raw_labels = (uint16_t *)rig->raw_labels};
+                               .raw_labels = (uint16_t *)rig->raw_labels,
+                               .suggestions = rig->suggestions};
     snprintf(result.job_id, sizeof(result.job_id), "%s", job->id);
     snprintf(result.image_id, sizeof(result.image_id), "%s", job->image_ids[0]);
     assert_int_equal(db_result_insert(rig->db, &result, lease, n, &rig->err), 0);

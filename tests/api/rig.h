@@ -41,6 +41,7 @@ struct rig {
     bool shutting_down;
     const uint16_t *labels;     /* 15, of rig_finish_job's result; NULL: they alternate */
     const uint16_t *raw_labels; /* likewise; NULL: it has none */
+    char *suggestions;          /* of its result; NULL: as of a program that made none */
     /* filled by rig_fill */
     char project[DB_ID_SIZE];
     char image[DB_ID_SIZE]; /* 40 x 30 pixels, 0.5 nm each, so 5 x 3 chips of 8 */

@@ -1,6 +1,6 @@
 /* Where the examples of a support set lie: chips that stand in it twice, and chips that overlap. */
-#ifndef CHIPSHOT_ENGINE_FEWSHOT_EXAMPLE_PLACES_H
-#define CHIPSHOT_ENGINE_FEWSHOT_EXAMPLE_PLACES_H
+#ifndef CHIPSHOT_ENGINE_FEWSHOT_HELP_EXAMPLE_PLACES_H
+#define CHIPSHOT_ENGINE_FEWSHOT_HELP_EXAMPLE_PLACES_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 #include "tests/test.h"
 
-#include "engine/fewshot/example_places.h"
+#include "engine/fewshot/help/example_places.h"
 
 enum { PAIRS_MAX = 16 };
 

@@ -1,6 +1,6 @@
 /* Places are sorted, so that the same chip stands side by side, and those that may overlap one
  * stand within a chip's height of it. */
-#include "engine/fewshot/example_places.h"
+#include "engine/fewshot/help/example_places.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
