@@ -45,7 +45,7 @@ SELECTED_TESTS := $(if $(TESTS),$(sort $(foreach word,$(TESTS),\
 .DELETE_ON_ERROR:
 .SECONDARY: $(TEST_OBJECTS) $(PROGRAM_OBJECTS)
 .PHONY: all help deps deps-test check-deps run demo accuracy across cases claims frontier picture study variants ablation parity bench-http bench-peers bench-dense \
-	bench-borders bench-rims bench-pictures bench-palette same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
+	bench-borders bench-objects bench-rims bench-pictures bench-palette same-results bench-click bench-hostile bench-smoke roofline performance golden train-smoke train-determinism fuzz gate test test-run check clean
 
 all: $(BUILD)/chipshot ## build the program
 
@@ -160,6 +160,10 @@ bench-palette: ## how well the default colours of classes are told apart, on dar
 bench-borders: all ## accuracy near borders of the coarse and the fine map, on drawn scenes (2 minutes)
 	@./deps.sh borders
 	@/usr/bin/python3 tests/bench/borders.py $(BUILD)/chipshot $(OPTIONS)
+
+bench-objects: all ## how many objects are found and how large they are, against drawn particles (a minute)
+	@./deps.sh borders
+	@/usr/bin/python3 tests/bench/objects.py $(BUILD)/chipshot
 
 bench-rims: all ## what giving mixtures to one of two classes changes on real maps of CHIPSHOT_SHARED (a minute); OPTIONS='0 1' are seeds
 	@./deps.sh cases

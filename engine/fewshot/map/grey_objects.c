@@ -340,7 +340,7 @@ struct tally {
     uint32_t n_objects;    /* candidates that may be objects */
     uint32_t n_candidates; /* on the region, also those that are too small */
     uint32_t n_solid;      /* of them not much smaller than a chip */
-    uint32_t n_around;     /* that might be objects and do not lie on the region */
+    uint32_t n_around;     /* that might be objects, whole, and do not lie on the region */
 };
 
 /* Numbers the candidates that may be objects. */
@@ -352,7 +352,7 @@ static struct tally count_candidates(struct search *search)
         struct candidate *candidate = &search->candidates[i];
         const bool is_large = (double)candidate->n_pixels >= least;
         const bool is_within = 2 * candidate->n_within >= candidate->n_pixels;
-        tally.n_around += is_large && !is_within;
+        tally.n_around += is_large && !is_within && !candidate->is_cut;
         tally.n_candidates += is_within;
         tally.n_solid += is_within && (double)candidate->n_pixels >= SOLID_MIN * chip_area(search);
         const bool is_free = (double)candidate->n_shared <= SHARED_MAX * (double)candidate->n_edges;
