@@ -29,6 +29,7 @@ static json_t *links_json(const struct db_job *job)
     char self[DB_ID_SIZE + 40], results[DB_ID_SIZE + 40], cancel[DB_ID_SIZE + 40];
     char project[DB_ID_SIZE + 40], set[DB_ID_SIZE + 60], encoder[DB_ID_SIZE + 40];
     char populations[DB_ID_SIZE + 40], verifications[DB_ID_SIZE + 40];
+    char suggestions[DB_ID_SIZE + 40];
     snprintf(self, sizeof(self), "/v1/jobs/%s", job->id);
     snprintf(results, sizeof(results), "/v1/jobs/%s/results", job->id);
     snprintf(cancel, sizeof(cancel), "/v1/jobs/%s/cancel", job->id);
@@ -38,9 +39,11 @@ static json_t *links_json(const struct db_job *job)
     snprintf(encoder, sizeof(encoder), "/v1/encoders/%s", job->encoder_id);
     snprintf(populations, sizeof(populations), "/v1/jobs/%s/populations", job->id);
     snprintf(verifications, sizeof(verifications), "/v1/jobs/%s/verifications", job->id);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "self", self, "results", results,
-                     "populations", populations, "verifications", verifications, "cancel", cancel,
-                     "project", project, "support_set", set, "encoder", encoder);
+    snprintf(suggestions, sizeof(suggestions), "/v1/jobs/%s/suggestions", job->id);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "self", self, "results",
+                     results, "populations", populations, "verifications", verifications,
+                     "suggestions", suggestions, "cancel", cancel, "project", project,
+                     "support_set", set, "encoder", encoder);
 }
 
 static json_t *time_json(const char *time)

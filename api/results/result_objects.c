@@ -1,5 +1,6 @@
 /* Objects of a class of a result: found when they are asked for, as pictures are drawn, from what
  * is stored: the same bytes each time. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,10 +204,13 @@ static int answer_objects(struct api_call *call, enum objects_form form, struct 
     if (rc != 0)
         return rc;
     rc = read_question(call, &view, &question, err);
-    response_immutable(call->response);
-    if (rc == 0 && !call_not_modified(call, "%s-%s-objects" OBJECTS_REVISION "-%d-%u-%u-%s",
-                                      view.job.id, view.image.id, (int)form, question.class_index,
-                                      call_query(call, "min_area")->number, question.border)) {
+    /* Lengths follow the pixel size that the image has now. */
+    api_response_header(call->response, "Cache-Control", "private, no-cache");
+    if (rc == 0 &&
+        !call_not_modified(call, "%s-%s-objects" OBJECTS_REVISION "-%" PRIu64 "-%d-%u-%u-%s",
+                           view.job.id, view.image.id, view.image.revision, (int)form,
+                           question.class_index, call_query(call, "min_area")->number,
+                           question.border)) {
         if (form == OBJECTS_CSV)
             rc = name_file(call, &view, err);
         if (rc == 0)

@@ -27,17 +27,21 @@ static json_t *class_json(const struct db_class *class)
 static json_t *summary_json(const struct db_support_set *set)
 {
     char self[DB_ID_SIZE + 40], project[DB_ID_SIZE + 40], version[DB_ID_SIZE + 60];
+    char health[DB_ID_SIZE + 60];
     snprintf(self, sizeof(self), "/v1/support-sets/%s", set->id);
     snprintf(version, sizeof(version), "/v1/support-sets/%s?version=%u", set->id, set->version);
+    snprintf(health, sizeof(health), "/v1/support-sets/%s/health?version=%u", set->id,
+             set->version);
     snprintf(project, sizeof(project), "/v1/projects/%s", set->project_id);
     json_t *classes = json_array();
     for (size_t i = 0; i < set->n_classes; i++)
         json_array_append_new(classes, class_json(&set->classes[i]));
-    return json_pack("{s:s, s:s, s:s, s:I, s:{s:i, s:i}, s:o, s:s, s:{s:s, s:s, s:s}}", "id",
+    return json_pack("{s:s, s:s, s:s, s:I, s:{s:i, s:i}, s:o, s:s, s:{s:s, s:s, s:s, s:s}}", "id",
                      set->id, "project_id", set->project_id, "name", set->name, "version",
                      (json_int_t)set->version, "chip", "width", (int)set->chip_width, "height",
                      (int)set->chip_height, "classes", classes, "created_at", set->created_at,
-                     "links", "self", self, "version", version, "project", project);
+                     "links", "self", self, "version", version, "health", health, "project",
+                     project);
 }
 
 static json_t *set_json(const struct db_support_set *set)

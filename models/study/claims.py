@@ -138,6 +138,36 @@ def coverage(tasks: Tasks) -> str:
             "is a tenth (`chipshot evaluate --coverage`):\n\n" + table(head, rows))
 
 
+# ---- help with examples ----
+
+
+def line_of(tasks: Tasks, name: str, word: str, *options: str) -> dict[str, float]:
+    """The line that begins with a word: names and values in turn."""
+    words = next(row.split() for row in tasks.lines(name, *options) if row.startswith(word + " "))[1:]
+    return {key: float(value) for key, value in zip(words[::2], words[1::2])}
+
+
+def with_mean(label: str, values: list[float]) -> list[str]:
+    return [label, *fixed(values), f"{sum(values) / len(values):.4f}"]
+
+
+def help_with_examples(tasks: Tasks) -> str:
+    swapped = [line_of(tasks, name, "swapped", "--swapped") for name in tasks.names]
+    taught = [line_of(tasks, name, "suggestions", "--suggestions", "--shots", "2") for name in tasks.names]
+    found = [with_mean("wrong label flagged", [facts["found"] for facts in swapped]),
+             with_mean("and its class named", [facts["named"] for facts in swapped]),
+             with_mean("right label flagged", [facts["false"] for facts in swapped])]
+    learnt = [with_mean("2 examples a class", [facts["before"] for facts in taught]),
+              with_mean("to 5 by chips at random", [facts["random"] for facts in taught]),
+              with_mean("to 5 by suggested chips", [facts["suggested"] for facts in taught])]
+    head = ["", *tasks.names, "mean"]
+    return ("One of 5 examples a class is a chip of another class (`chipshot evaluate --swapped`), shares of the examples:\n\n"
+            + table(head, found)
+            + "\n\nFrom 2 examples a class on, chips are labelled one by one until there are 5 a class, on average; half of each class "
+            "is asked and never labelled (`chipshot evaluate --suggestions --shots 2`), balanced accuracy:\n\n"
+            + table(head, learnt))
+
+
 def reliability(tasks: Tasks, path: Path) -> None:
     """Panels for 2 and 5 examples: how often chips are right over what their probabilities say."""
     width, height = LEFT + 2 * SIDE + GAP + 20, TOP + SIDE + 56
@@ -179,9 +209,10 @@ def main() -> None:
         return
     tasks = Tasks(chipshot, root)
     if len(sys.argv) > 3:
-        print({"calibration": calibration, "across": across, "unknown": unknown, "coverage": coverage}[sys.argv[3]](tasks))
+        print({"calibration": calibration, "across": across, "unknown": unknown, "coverage": coverage,
+               "help": help_with_examples}[sys.argv[3]](tasks))
         return
-    sections = [calibration(tasks), across(tasks), unknown(tasks), coverage(tasks)]
+    sections = [calibration(tasks), across(tasks), unknown(tasks), coverage(tasks), help_with_examples(tasks)]
     reliability(tasks, docs / "reliability.svg")
     document = docs / "accuracy.md"
     before, rest = document.read_text().split(BEGIN)

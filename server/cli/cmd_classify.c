@@ -239,8 +239,25 @@ static int classify(const struct request *request, struct run *run, struct error
         .smoothing = request->smoothing,
         .example_chips = run->example_chips,
         .n_example_chips = run->n_example_chips,
+        .ask_examples = true,
     };
     return rc == 0 ? analysis_run(&input, run->session.lane, &run->result, err) : rc;
+}
+
+/* Names the examples that another class would take, or nearly. */
+static void warn_of_examples(const struct run *run)
+{
+    const struct health *health = &run->result.health;
+    for (uint32_t i = 0; i < health->n_examples; i++) {
+        const struct support_example *example = &run->support.examples[i];
+        const double own = health_own(health, i);
+        if (health_is_flagged(own))
+            fprintf(stderr,
+                    "the example of '%s' at %u, %u looks like '%s': without it, its own class has "
+                    "the probability %.2f\n",
+                    run->support.names[example->class_index], example->x, example->y,
+                    run->support.names[health_likely(health, i)], own);
+    }
 }
 
 static int write_labels(const struct run *run, const char *directory, struct error *err)
@@ -326,6 +343,8 @@ static int run_request(const struct request *request, struct error *err)
     int rc = load(request, &run, err);
     if (rc == 0)
         rc = classify(request, &run, err);
+    if (rc == 0)
+        warn_of_examples(&run);
     if (rc == 0)
         rc = file_make_directory(request->directory, err);
     if (rc == 0)

@@ -324,6 +324,37 @@ static void assert_objects(const char *directory)
     assert_int_equal(n_lines, n_objects + 1);
 }
 
+/* Two examples whose classes are exchanged are named, and no others. */
+static void classify_names_examples_that_look_wrong(void **state)
+{
+    (void)state;
+    char support[TOOL_PATH_SIZE];
+    tool_run("simulate", "--scene", "perovskite-on-diamond", "--out", tool_path("wrong"));
+    tool_assert_done();
+    snprintf(support, sizeof(support), "%s", tool_path("wrong/support.json"));
+    tool_run("classify", "--image", tool_path("wrong/image.png"), "--support", support, "--out",
+             tool_path("wrong/out"));
+    tool_assert_done();
+    assert_null(strstr(tool_outcome.err, "looks like"));
+    json_t *json = json_load_file(support, 0, NULL);
+    json_t *classes = json_object_get(json, "classes");
+    json_t *first = json_object_get(json_array_get(classes, 0), "examples");
+    json_t *second = json_object_get(json_array_get(classes, 1), "examples");
+    json_t *moved = json_incref(json_array_get(first, 0));
+    assert_int_equal(json_array_set(first, 0, json_array_get(second, 0)), 0);
+    assert_int_equal(json_array_set_new(second, 0, moved), 0);
+    assert_int_equal(json_dump_file(json, support, 0), 0);
+    json_decref(json);
+    tool_run("classify", "--image", tool_path("wrong/image.png"), "--support", support, "--out",
+             tool_path("wrong/out"));
+    tool_assert_done();
+    const char *warning = strstr(tool_outcome.err, "looks like");
+    assert_non_null(warning);
+    warning = strstr(warning + 1, "looks like");
+    assert_non_null(warning);
+    assert_null(strstr(warning + 1, "looks like"));
+}
+
 /* Half a chip from window to window: cells are as large, and lie over the truth of the pixels. */
 static void overlapping_chips_give_a_finer_map(void **state)
 {
@@ -573,6 +604,7 @@ int main(void)
         cmocka_unit_test(an_unknown_scene_lists_the_names),
         cmocka_unit_test(a_drawn_scene_is_classified),
         cmocka_unit_test(the_user_may_say_how_large_pixels_are),
+        cmocka_unit_test(classify_names_examples_that_look_wrong),
         cmocka_unit_test(overlapping_chips_give_a_finer_map),
         cmocka_unit_test(classify_flattens),
         cmocka_unit_test(wrong_ways_to_normalise_are_named),
