@@ -16,6 +16,7 @@ enum {
     ESTIMATES = 3,
     STEPS = 6, /* with each estimate */
     PSEUDO_PAIRS = 20,
+    PLANES = 4,         /* of a number a chip and class, as of `struct field` */
     BLOCK_CHIPS = 4096, /* that a thread takes at once, at least a row */
 };
 
@@ -37,6 +38,11 @@ int smoothing_parse(const char *name, enum smoothing *out, struct error *err)
     }
     return error_set(err, ERROR_INVALID,
                      "smoothing: \"%.40s\" is none of \"off\", \"auto\", \"on\"", name);
+}
+
+uint64_t smoothing_chip_size(uint32_t n_classes)
+{
+    return (uint64_t)PLANES * n_classes * sizeof(float) + sizeof(uint32_t);
 }
 
 struct field {

@@ -62,6 +62,9 @@ struct smoothing_outcome {
     uint64_t n_changed; /* labels */
 };
 
+/* Bytes of memory that it takes a chip. */
+uint64_t smoothing_chip_size(uint32_t n_classes);
+
 /* Changes labels, probabilities (y) and distances (the new label's cost) of the chips that have a
  * class. The same bytes whoever helps; `lane` as in pool_share. ERROR_NOMEM, ERROR_CANCELLED. */
 int smoothing_apply(const struct smoothing_input *input, struct pool_lane *lane,

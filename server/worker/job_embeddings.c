@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "engine/encoder/encoder.h"
+#include "engine/fewshot/smoothing.h"
 #include "engine/fewshot/statistics.h"
 #include "server/worker/job_keys.h"
 
@@ -32,20 +33,28 @@ static int name_embeddings(const struct job_embeddings *embeddings, const struct
 
 /* A job that the kernel kills would take the server with it, at every start again. What grows with
  * the image whatever is done are the results of its chips: a label, the classifier's own, a
- * distance and the probabilities, as they are, encoded, and in the database's row; and, beside the
- * first, the map that the statistics are read off. */
+ * distance and the probabilities, as they are, encoded, and in the database's row, or, before there
+ * are the latter two, what they are smoothed in; and, beside the first, the map that the statistics
+ * are read off. */
+static uint64_t chip_size(const struct job_state *state)
+{
+    const uint32_t n_classes = (uint32_t)state->set.n_classes;
+    const uint64_t result = 2 * sizeof(uint16_t) + sizeof(float) + n_classes * sizeof(float);
+    const uint64_t smoothed = result + smoothing_chip_size(n_classes);
+    return state->params.smoothing != SMOOTHING_OFF && smoothed > 3 * result ? smoothed
+                                                                             : 3 * result;
+}
+
 static int check_results(const struct job_embeddings *embeddings, struct error *err)
 {
     const struct job_state *state = embeddings->state;
     const uint64_t n = grid_n_chips(&embeddings->image->grid);
-    const uint64_t result_size =
-        2 * sizeof(uint16_t) + sizeof(float) + state->set.n_classes * sizeof(float);
     struct fine_map map;
     fine_map_plan(&embeddings->image->grid, &map);
     const uint64_t map_size = fine_map_n_cells(&map) * STATISTICS_CELL_SIZE;
     const uint64_t max_size =
         state->engine->max_result_size > 0 ? state->engine->max_result_size : half_of_memory();
-    if (map_size <= max_size && n <= (max_size - map_size) / (3 * result_size))
+    if (map_size <= max_size && n <= (max_size - map_size) / chip_size(state))
         return 0;
     return error_set(err, ERROR_INVALID,
                      "image %s: the labels and probabilities of %" PRIu64
