@@ -213,6 +213,37 @@ static void evaluate_prints_groups_mean_and_worst(void **state)
     tool_assert_refused(1, "absent/image.png");
 }
 
+/* Of the three groups two have classes in common: two pairs, of one image, which is near itself by
+ * whatever it is measured. */
+static void evaluate_asks_across_groups(void **state)
+{
+    (void)state;
+    static const char *const references[] = {"auto", "image", "support", "series", "target"};
+    char manifest[TOOL_PATH_SIZE], root[TOOL_PATH_SIZE];
+    tool_run("simulate", "--scene", "ordered-oxide", "--out", tool_path("evaluate"));
+    tool_assert_done();
+    snprintf(manifest, sizeof(manifest), "%s", tool_path("evaluate/across.csv"));
+    snprintf(root, sizeof(root), "%s", tool_path("evaluate"));
+    write_evaluation(manifest);
+    for (int i = 0; i < 5; i++) {
+        double mean = 0, worst = 0, support = 1;
+        unsigned n_pairs = 0;
+        tool_run("evaluate", "--manifest", manifest, "--root", root, "--episodes", "2", "--across",
+                 "--reference", references[i]);
+        tool_assert_done();
+        const char *last = strstr(tool_outcome.out, "mean ");
+        assert_non_null(last);
+        assert_int_equal(sscanf(last, "mean %lf worst %lf pairs %u support %lf", &mean, &worst,
+                                &n_pairs, &support),
+                         4);
+        assert_true(mean > 0.9 && worst > 0.9 && mean >= worst);
+        assert_int_equal(n_pairs, 2);
+        assert_true(support >= 0 && support <= (i == 0 ? 1 : 0));
+    }
+    tool_run("evaluate", "--manifest", manifest, "--root", root, "--reference", "own");
+    tool_assert_refused(2, "--reference: reference must be auto, image, support or series");
+}
+
 static void too_few_chips_to_evaluate_is_an_error(void **state)
 {
     (void)state;
@@ -231,6 +262,7 @@ int main(void)
         cmocka_unit_test(embeddings_keep_the_manifests_order),
         cmocka_unit_test(embed_says_what_is_wrong),
         cmocka_unit_test(evaluate_prints_groups_mean_and_worst),
+        cmocka_unit_test(evaluate_asks_across_groups),
         cmocka_unit_test(too_few_chips_to_evaluate_is_an_error),
     };
     return test_run(tests);
