@@ -23,7 +23,7 @@ printf '%s\n' "$@" | xargs -P "$jobs" -I{} sh -c '
     if [ $status -ne 0 ] && ! grep -q "^not ok" "$logs/$name.log"; then
         echo "not ok - $program exited with status $status" >>"$logs/$name.log"
     fi
-    if [ $status -ne 0 ]; then
+    if grep -q "^not ok" "$logs/$name.log"; then
         echo "FAIL $program"
         cat "$logs/$name.log"
     else

@@ -2,6 +2,8 @@
  * whose left half is black and whose right half is white. */
 #include "tests/test.h"
 
+#include <ftw.h>
+
 #include "engine/image/png_write.h"
 #include "tests/http/server.h"
 #include "tests/http/workflow.h"
@@ -66,19 +68,18 @@ static int set_up(void **state)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
-    char path[700];
-    static const char *const names[] = {
-        "image.png",       "manifest.csv",    "support.json",     "vectors.npy",
-        "maps/labels.csv", "maps/labels.png", "maps/overlay.png", "maps/statistics.json"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
-        remove(path);
-    }
-    remove(maps);
-    return remove(directory);
+    return nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* Runs `embed` or `evaluate` with up to four more words; returns the exit status. */
