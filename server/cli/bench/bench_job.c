@@ -393,6 +393,7 @@ static int open_rig(const struct bench_job_options *options, struct bench_rig *r
         rc = bench_rig_open(rig, weights.data, weights.size, options->n_threads, options->encoding,
                             err);
     rig->stride = options->stride;
+    rig->every_step = options->every_step;
     file_bytes_clear(&weights);
     return rc;
 }

@@ -14,6 +14,7 @@ struct bench_job_options {
     const char *support_path; /* with image_path, NULL without */
     enum encoding encoding;   /* ENCODING_OWN: the encoder's own */
     uint32_t stride;          /* of the jobs in pixels; 0: the chip's size */
+    bool every_step;          /* of the analysis: ridge, smoothing, unknown chips */
     uint32_t n_threads;
     uint32_t n_rounds;
     uint64_t scales[BENCH_SCALES_MAX]; /* about as many chips, drawn; in this order */

@@ -21,6 +21,8 @@
 #include "db/projects.h"
 #include "db/support_sets.h"
 #include "engine/encoder/encoder.h"
+#include "engine/fewshot/heads/head.h"
+#include "engine/fewshot/unknown.h"
 
 enum { IDLE_ENCODERS = 1, CLASS_NAME_SIZE = 24, NO_TIMEOUT_MS = INT32_MAX };
 
@@ -176,7 +178,7 @@ static void fill_classes(const struct bench_image *image, const struct bench_sup
     if (which == BENCH_SET_AS_GIVEN)
         return;
     for (uint32_t c = 0; c < support->n_classes; c++)
-        classes[c].n_examples -= classes[c].n_examples > 1 ? 1 : 0;
+        classes[c].n_examples -= classes[c].n_examples > UNKNOWN_EXAMPLES_MIN ? 1 : 0;
     for (uint32_t c = 0; c < support->n_classes / 2; c++) {
         struct db_class swapped = classes[c];
         classes[c] = classes[support->n_classes - 1 - c];
@@ -229,7 +231,13 @@ static int plan(const struct bench_rig *rig, const struct bench_image *image,
         .classifier = classifier_params_default,
         .input_sizes = *embedder_input_sizes(rig->encoder->embedder),
         .encoding = embedder_encoding(rig->encoder->embedder),
+        .borders = BORDERS_ASSIGN, /* as a request that says nothing */
     };
+    if (rig->every_step) {
+        out->classifier.head = &head_ridge;
+        out->smoothing = SMOOTHING_ON;
+        out->unknown = true;
+    }
     out->normalise.low += variant * 1e-9;
     int rc = grid_plan(&out->grid, image->width, image->height, rig->limits.max_chips_per_image,
                        &grid, err);

@@ -36,6 +36,7 @@ struct bench_rig {
     char encoder_id[DB_ID_SIZE];
     uint64_t weights_size; /* bytes of the encoder's file */
     uint32_t stride; /* of its jobs in pixels, to be set by who wants another; 0: the chip's size */
+    bool every_step; /* of the analysis, in its jobs; to be set likewise */
     const struct loaded_encoder *encoder;
     double encoder_seconds; /* what loading it took */
     struct job_times times; /* of the last job */
@@ -52,7 +53,7 @@ void bench_rig_close(struct bench_rig *rig);
 int bench_rig_add_image(struct bench_rig *rig, const void *data, size_t size,
                         struct bench_image *out, struct error *err);
 /* A support set as it is given; or one that a user might try next: without the last example of each
- * class that has more than one, and the classes in reverse order. */
+ * class that has more than every step of an analysis asks for, and the classes in reverse order. */
 enum bench_set { BENCH_SET_AS_GIVEN, BENCH_SET_OTHER };
 
 /* Stores a support set. */

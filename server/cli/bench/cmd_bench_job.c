@@ -111,7 +111,7 @@ static int print_json(const struct bench_job_options *options,
 static struct {
     const char *encoder_path, *architecture, *image_path, *support_path, *chips, *encoding;
     uint64_t n_threads, n_rounds, stride;
-    bool json;
+    bool every_step, json;
 } given = {.n_rounds = 5};
 
 static const struct command_option known_options[] = {
@@ -127,6 +127,10 @@ static const struct command_option known_options[] = {
     OPTION_ARCHITECTURE(&given.architecture),
     OPTION_ENCODING(&given.encoding),
     OPTION_STRIDE(&given.stride),
+    {.name = "every-step",
+     .type = COMMAND_FLAG,
+     .value.flag = &given.every_step,
+     .help = "jobs with head = ridge, smoothing = on and unknown = true"},
     OPTION_WORKERS(&given.n_threads),
     OPTION_ROUNDS(&given.n_rounds,
                   "of encoder, cold job and warm job, after one to warm up (default 5)"),
@@ -155,6 +159,7 @@ static int read_options(struct bench_job_options *out, struct error *err)
         .image_path = given.image_path,
         .support_path = given.support_path,
         .stride = (uint32_t)given.stride,
+        .every_step = given.every_step,
         .n_threads = given.n_threads != 0 ? (uint32_t)given.n_threads : pool_n_workers_default(),
         .n_rounds = (uint32_t)given.n_rounds,
     };
