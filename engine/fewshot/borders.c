@@ -38,7 +38,7 @@ int borders_parse(const char *name, enum borders *out, struct error *err)
             return 0;
         }
     }
-    return error_set(err, ERROR_INVALID, "borders: \"%.40s\" is none of \"off\", \"assign\"", name);
+    return error_set(err, ERROR_INVALID, "borders must be off or assign, but is '%.40s'", name);
 }
 
 struct pair {

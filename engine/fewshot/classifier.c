@@ -61,8 +61,8 @@ int classifier_distance_parse(const char *name, enum classifier_distance *out, s
 {
     int found = find_name(distance_names, sizeof(distance_names) / sizeof(*distance_names), name);
     if (found < 0)
-        return error_set(err, ERROR_INVALID,
-                         "distance: \"%.40s\" is none of \"euclidean\", \"cosine\"", name);
+        return error_set(err, ERROR_INVALID, "distance must be euclidean or cosine, but is '%.40s'",
+                         name);
     *out = (enum classifier_distance)found;
     return 0;
 }
@@ -72,9 +72,8 @@ int classifier_transform_parse(const char *name, enum classifier_transform *out,
     int found =
         find_name(transform_names, sizeof(transform_names) / sizeof(*transform_names), name);
     if (found < 0)
-        return error_set(
-            err, ERROR_INVALID,
-            "transform: \"%.40s\" is none of \"none\", \"l2\", \"cl2n\", \"standardise\"", name);
+        return error_set(err, ERROR_INVALID,
+                         "transform must be none, l2, cl2n or standardise, but is '%.40s'", name);
     *out = (enum classifier_transform)found;
     return 0;
 }

@@ -36,8 +36,7 @@ int smoothing_parse(const char *name, enum smoothing *out, struct error *err)
             return 0;
         }
     }
-    return error_set(err, ERROR_INVALID,
-                     "smoothing: \"%.40s\" is none of \"off\", \"auto\", \"on\"", name);
+    return error_set(err, ERROR_INVALID, "smoothing must be off, auto or on, but is '%.40s'", name);
 }
 
 uint64_t smoothing_chip_size(uint32_t n_classes)

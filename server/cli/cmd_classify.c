@@ -414,7 +414,8 @@ static const struct command_option known_options[] = {
      .value.text = &given.borders_name,
      .help = "assign (default): chips that are a mixture of two classes beside them, and not the "
              "third\n"
-             "that they resemble, go to the one that they have more of; off"},
+             "                           that they resemble, go to the one that they have more of; "
+             "off"},
     {.name = "unknown",
      .type = COMMAND_FLAG,
      .value.flag = &given.unknown,
@@ -440,10 +441,14 @@ static int parse_pixel_size(struct error *err)
     return error_set(err, ERROR_INVALID, "--pixel-size %s", inner.message);
 }
 
-static int parse_borders(const char *name, enum borders *out, struct error *err)
+static int parse_choices(struct error *err)
 {
     struct error inner = {0};
-    if (name == NULL || borders_parse(name, out, &inner) == 0)
+    if ((given.borders_name == NULL ||
+         borders_parse(given.borders_name, &given.borders, &inner) == 0) &&
+        (given.head == NULL || head_parse(given.head, &given.classifier.head, &inner) == 0) &&
+        (given.smoothing_name == NULL ||
+         smoothing_parse(given.smoothing_name, &given.smoothing, &inner) == 0))
         return 0;
     return error_set(err, ERROR_INVALID, "--%.300s", inner.message);
 }
@@ -457,14 +462,10 @@ int cmd_classify(int argc, char **argv)
     given.classifier = classifier_params_default;
     if (parse_pixel_size(&err) < 0 ||
         normalise_options_parse(&given.normalising, &given.normalise, &err) < 0 ||
-        pictures_parse(&given.pictures, &err) < 0 ||
-        parse_borders(given.borders_name, &given.borders, &err) < 0 ||
+        pictures_parse(&given.pictures, &err) < 0 || parse_choices(&err) < 0 ||
         embedding_parse_input_sizes(given.input_size, &given.input_sizes, &err) < 0 ||
         embedding_parse_encoding(given.encoding_name, &given.encoding, &err) < 0 ||
-        embedding_parse_precision(given.precision_name, &given.precision, &err) < 0 ||
-        (given.head != NULL && head_parse(given.head, &given.classifier.head, &err) < 0) ||
-        (given.smoothing_name != NULL &&
-         smoothing_parse(given.smoothing_name, &given.smoothing, &err) < 0))
+        embedding_parse_precision(given.precision_name, &given.precision, &err) < 0)
         return command_fail_usage(&err);
     return run_request(&given, &err) == 0 ? 0 : command_fail(&err);
 }

@@ -325,18 +325,12 @@ static int parse_classifier(const char *distance, const char *transform, const c
                             struct classifier_params *out, struct error *err)
 {
     struct error inner = {0};
-    int rc = distance == NULL ? 0 : classifier_distance_parse(distance, &out->distance, &inner);
-    if (rc < 0)
-        return error_set(err, rc, "--distance: %.300s", inner.message);
-    if (transform != NULL)
-        rc = classifier_transform_parse(transform, &out->transform, &inner);
-    if (rc < 0)
-        return error_set(err, rc, "--transform: %.300s", inner.message);
-    if (head != NULL)
-        rc = head_parse(head, &out->head, &inner);
-    if (rc < 0)
-        return error_set(err, rc, "--%.300s", inner.message);
-    return 0;
+    if ((distance == NULL || classifier_distance_parse(distance, &out->distance, &inner) == 0) &&
+        (transform == NULL ||
+         classifier_transform_parse(transform, &out->transform, &inner) == 0) &&
+        (head == NULL || head_parse(head, &out->head, &inner) == 0))
+        return 0;
+    return error_set(err, ERROR_INVALID, "--%.300s", inner.message);
 }
 
 /* What the command line says; one a process. */

@@ -102,7 +102,7 @@ static void every_faulty_parameter_is_named(void **state)
     rig_assert_fault(rig, 18, "/priority", "from -100 to 100, is 101");
     rig_assert_fault(rig, 18, "/encoder_id", "is no encoder");
     rig_assert_fault(rig, 18, "/shots", "not a known key");
-    rig_assert_fault(rig, 18, "/borders", "\"mark\" is none of \"off\", \"assign\"");
+    rig_assert_fault(rig, 18, "/borders", "borders must be off or assign, but is 'mark'");
     rig_assert_fault(rig, 18, "/unknown", "must be true or false");
 }
 
@@ -222,7 +222,7 @@ static void heads_are_checked(void **state)
     assert_string_equal(rig_text(rig, "/params/head"), "auto");
     post(rig, ",\"head\":\"svm\"");
     rig_assert_problem(rig, 422, "invalid");
-    rig_assert_fault(rig, 1, "/head", "\"svm\" is none of \"auto\", \"prototypes\", \"ridge\"");
+    rig_assert_fault(rig, 1, "/head", "head must be auto, prototypes or ridge, but is 'svm'");
     post(rig, ",\"head\":\"ridge\",\"classifier\":{\"distance\":\"cosine\"}");
     rig_assert_fault(rig, 1, "/head", "needs the distance \"euclidean\"");
     post(rig, ",\"head\":\"ridge\"");

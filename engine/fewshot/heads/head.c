@@ -48,6 +48,6 @@ int head_parse(const char *name, const struct head **out, struct error *err)
             return 0;
         }
     }
-    return error_set(err, ERROR_INVALID,
-                     "head: \"%.40s\" is none of \"auto\", \"prototypes\", \"ridge\"", name);
+    return error_set(err, ERROR_INVALID, "head must be auto, prototypes or ridge, but is '%.40s'",
+                     name);
 }

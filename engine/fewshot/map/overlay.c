@@ -60,7 +60,7 @@ int overlay_style_parse(const char *name, enum overlay_style *out, struct error 
             return 0;
         }
     }
-    return error_set(err, ERROR_INVALID, "style: '%.40s' is neither tint nor contour", name);
+    return error_set(err, ERROR_INVALID, "style must be tint or contour, but is '%.40s'", name);
 }
 
 /* ---- colours ---- */

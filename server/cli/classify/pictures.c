@@ -13,8 +13,11 @@ int pictures_parse(struct pictures_choice *choice, struct error *err)
 {
     if (choice->opacity == 0)
         choice->opacity = OVERLAY_OPACITY;
-    return choice->style_name != NULL ? overlay_style_parse(choice->style_name, &choice->style, err)
-                                      : 0;
+    struct error inner = {0};
+    if (choice->style_name == NULL ||
+        overlay_style_parse(choice->style_name, &choice->style, &inner) == 0)
+        return 0;
+    return error_set(err, ERROR_INVALID, "--overlay-%.300s", inner.message);
 }
 
 /* Takes the picture. */

@@ -443,7 +443,14 @@ static void classify_says_what_is_wrong(void **state)
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--unknown");
     tool_assert_refused(1, "--unknown: class 'a' has 1 examples, at least 5 are needed");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--borders", "mark");
-    tool_assert_refused(2, "--borders: \"mark\" is none of \"off\", \"assign\"");
+    tool_assert_refused(2, "--borders must be off or assign, but is 'mark'");
+    tool_run("classify", "--image", image, "--support", support, "--out", out, "--head", "svm");
+    tool_assert_refused(2, "--head must be auto, prototypes or ridge, but is 'svm'");
+    tool_run("classify", "--image", image, "--support", support, "--out", out, "--smoothing", "no");
+    tool_assert_refused(2, "--smoothing must be off, auto or on, but is 'no'");
+    tool_run("classify", "--image", image, "--support", support, "--out", out, "--overlay-style",
+             "dots");
+    tool_assert_refused(2, "--overlay-style must be tint or contour, but is 'dots'");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoder", image);
     tool_assert_refused(1, "image.png: ");
     tool_run("classify", "--image", image, "--support", support, "--out", out, "--encoding",

@@ -134,7 +134,7 @@ static void a_text_without_later_steps_has_none(void **state)
     text = job_params_to_text(&some);
     memcpy(strstr(text, "assign"), "design", 6);
     assert_int_equal(job_params_from_text(text, &back, &err), ERROR_CORRUPT);
-    assert_non_null(strstr(err.message, "\"design\" is none of \"off\", \"assign\""));
+    assert_non_null(strstr(err.message, "borders must be off or assign, but is 'design'"));
     free(text);
 }
 

@@ -248,8 +248,7 @@ static void heads_are_found_by_their_names(void **state)
     }
     assert_string_equal(head_name(NULL), "prototypes");
     assert_int_equal(head_parse("ridg", &found, &err), ERROR_INVALID);
-    assert_string_equal(err.message,
-                        "head: \"ridg\" is none of \"auto\", \"prototypes\", \"ridge\"");
+    assert_string_equal(err.message, "head must be auto, prototypes or ridge, but is 'ridg'");
     assert_ptr_equal(found, &head_ridge);
 }
 

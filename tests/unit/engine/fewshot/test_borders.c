@@ -171,7 +171,7 @@ static void names_round_trip(void **state)
     assert_int_equal(borders_parse(borders_name(BORDERS_ASSIGN), &borders, NULL), 0);
     assert_int_equal(borders, BORDERS_ASSIGN);
     assert_int_equal(borders_parse("mark", &borders, &err), ERROR_INVALID);
-    assert_string_equal(err.message, "borders: \"mark\" is none of \"off\", \"assign\"");
+    assert_string_equal(err.message, "borders must be off or assign, but is 'mark'");
 }
 
 /* Three noisy phases side by side in many dimensions, the borders of the outer two mixtures:

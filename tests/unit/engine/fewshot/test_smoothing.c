@@ -250,7 +250,7 @@ static void names_round_trip(void **state)
     enum smoothing untouched = SMOOTHING_AUTO;
     struct error err;
     assert_int_equal(smoothing_parse("potts", &untouched, &err), ERROR_INVALID);
-    assert_string_equal(err.message, "smoothing: \"potts\" is none of \"off\", \"auto\", \"on\"");
+    assert_string_equal(err.message, "smoothing must be off, auto or on, but is 'potts'");
     assert_int_equal(untouched, SMOOTHING_AUTO);
 }
 

@@ -302,7 +302,7 @@ static void styles_have_names(void **state)
     assert_int_equal(overlay_style_parse("contour", &style, NULL), 0);
     assert_int_equal(style, OVERLAY_CONTOUR);
     assert_int_equal(overlay_style_parse("shade", &style, &err), ERROR_INVALID);
-    assert_string_equal(err.message, "style: 'shade' is neither tint nor contour");
+    assert_string_equal(err.message, "style must be tint or contour, but is 'shade'");
 }
 
 int main(void)
