@@ -10,6 +10,8 @@
 #include "db/jobs.h"
 #include "db/support_sets.h"
 
+enum { QUANTILE_REGIONS = 5 }; /* that a class has at least, where it has quantiles */
+
 /* ---- JSON ---- */
 
 static json_t *number(double value)
@@ -48,7 +50,9 @@ static json_t *rows_json(const struct population_table *table, uint32_t class_in
     return rows;
 }
 
-/* Sizes are counted in pixels: in nm2 they can be told where all pixels are alike. */
+/* Sizes are counted in pixels: in nm2 they can be told where all pixels are alike. What an octave
+ * holds is taken to be spread over it: of few regions that would be a spread which is not theirs.
+ */
 static json_t *sizes_json(const struct population_table *table, const uint64_t *sizes)
 {
     const double unit = isnan(table->pixel_nm2) ? 1.0 : table->pixel_nm2;
@@ -56,14 +60,17 @@ static json_t *sizes_json(const struct population_table *table, const uint64_t *
     double quantiles[3];
     uint64_t n = 0;
     json_t *bins = json_array();
-    for (int i = 0; i < 3; i++)
-        quantiles[i] = population_octave_quantile(sizes, STATISTIC_REGION_SIZES, shares[i]) * unit;
     for (int i = 0; i < STATISTIC_REGION_SIZES; i++) {
         n += sizes[i];
         if (sizes[i] > 0)
             json_array_append_new(bins, json_pack("{s:f, s:f, s:I}", "from", ldexp(unit, i), "to",
                                                   ldexp(unit, i + 1), "n", (json_int_t)sizes[i]));
     }
+    for (int i = 0; i < 3; i++)
+        quantiles[i] =
+            n < QUANTILE_REGIONS
+                ? NAN
+                : population_octave_quantile(sizes, STATISTIC_REGION_SIZES, shares[i]) * unit;
     return json_pack("{s:s, s:I, s:{s:o, s:o, s:o}, s:o}", "unit",
                      isnan(table->pixel_nm2) ? "px2" : "nm2", "n", (json_int_t)n, "quantiles",
                      "p10", number(quantiles[0]), "p50", number(quantiles[1]), "p90",

@@ -164,6 +164,20 @@ static void two_images_are_summed_up(void **state)
     assert_true(rig_number(rig, "/drift/flagged/0/distance") == 3.5);
 }
 
+/* An octave says next to nothing of where in it a region or two lie. */
+static void few_regions_have_no_quantiles(void **state)
+{
+    struct rig *rig = *state;
+    char id[DB_ID_SIZE];
+    static const struct stored one = {640, 4, -1, -1};
+    finish(rig, &one, 1, NULL, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/jobs/%s/populations", id), 200);
+    assert_int_equal((int)rig_number(rig, "/classes/0/region_sizes/n"), 4);
+    assert_true(rig_number(rig, "/classes/0/region_sizes/bins/0/n") == 4);
+    assert_true(json_is_null(rig_at(rig, "/classes/0/region_sizes/quantiles/p10")));
+    assert_true(json_is_null(rig_at(rig, "/classes/0/region_sizes/quantiles/p50")));
+}
+
 static void many_images_have_an_interval(void **state)
 {
     struct rig *rig = *state;
@@ -268,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_images_are_summed_up, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(few_regions_have_no_quantiles, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(many_images_have_an_interval, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(the_table_comes_as_csv, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(lengths_are_pixels_where_a_size_is_unknown, rig_setup,
