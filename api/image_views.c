@@ -117,12 +117,14 @@ static int read_place(const char *text, const char *what, uint32_t n, uint32_t *
     return 0;
 }
 
-/* The chip's window in the default grid (stride = size) of the asked chip size. */
+/* The chip's window in the grid (stride = size) of the asked chip size and offset. */
 static int find_chip(struct api_call *call, const struct db_image *image, struct chip_rect *out,
                      struct error *err)
 {
     struct grid_params params = {.chip_width = call_query(call, "width")->number,
-                                 .chip_height = call_query(call, "height")->number};
+                                 .chip_height = call_query(call, "height")->number,
+                                 .offset_x = call_query(call, "offset_x")->number,
+                                 .offset_y = call_query(call, "offset_y")->number};
     struct grid grid;
     uint32_t row, column;
     int rc = grid_plan(&params, image->width, image->height, UINT64_MAX, &grid, err);

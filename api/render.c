@@ -73,3 +73,11 @@ void render_answer(struct api_call *call, struct png_bytes *png)
     response_bytes(call->response, 200, "image/png", png->data, png->size);
     *png = (struct png_bytes){0};
 }
+
+json_t *render_chip_links(const char *image_id, const struct chip_rect *chip)
+{
+    return json_pack("{s:o}", "picture",
+                     json_sprintf("/v1/images/%s/chips/0,0.png?width=%u&height=%u&offset_x=%u"
+                                  "&offset_y=%u",
+                                  image_id, chip->width, chip->height, chip->x, chip->y));
+}

@@ -21,6 +21,9 @@ int render_preview(struct api_call *call, const struct db_image *image,
                    const struct normalise_params *params, uint32_t width, uint32_t height,
                    uint8_t **out, struct error *err);
 
+/* Links of a chip, wherever it lies on its image: `picture`. The caller's. */
+json_t *render_chip_links(const char *image_id, const struct chip_rect *chip);
+
 /* Answers with a PNG; takes `png`. */
 void render_answer(struct api_call *call, struct png_bytes *png);
 

@@ -65,6 +65,8 @@ static const struct route_query preview_size[] = {
 static const struct route_query chip_size[] = {
     {"width", ROUTE_QUERY_UINT, .min = 4, .max = 4096, .required = true},
     {"height", ROUTE_QUERY_UINT, .min = 4, .max = 4096, .required = true},
+    {"offset_x", ROUTE_QUERY_UINT, .min = 0, .max = 1000000000, .standard = 0},
+    {"offset_y", ROUTE_QUERY_UINT, .min = 0, .max = 1000000000, .standard = 0},
     {NULL},
 };
 static const struct route_query support_set_version[] = {

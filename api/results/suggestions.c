@@ -5,6 +5,7 @@
 
 #include "api/call.h"
 #include "api/job/suggestions_text.h"
+#include "api/render.h"
 #include "db/jobs.h"
 #include "db/results/suggestions.h"
 #include "db/support_sets.h"
@@ -80,20 +81,23 @@ static void merging_clear(struct merging *merging)
 
 /* ---- JSON ---- */
 
-static json_t *item_json(const struct entry *entry, const struct db_class *class,
-                         uint32_t n_examples)
+static json_t *item_json(const struct entry *entry, const struct db_support_set *set,
+                         const struct db_class *class, uint32_t n_examples)
 {
+    const struct chip_rect rect = {entry->stored.x, entry->stored.y, set->chip_width,
+                                   set->chip_height};
     const struct suggestion *suggestion = &entry->stored.suggestion;
     json_t *reason = json_sprintf(
         "looks like '%s', which has fewest examples (%u, suggested ones counted), and is far from "
         "every example, yet like other chips of its image",
         class->name, n_examples);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:f, s:f, s:f, s:o}", "image_id",
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:f, s:f, s:f, s:o, s:o}", "image_id",
                      entry->image_id, "image_name", entry->image_name, "chip",
                      (json_int_t)suggestion->chip, "x", (json_int_t)entry->stored.x, "y",
                      (json_int_t)entry->stored.y, "class", class->name, "score",
                      (double)suggestion->score, "distance", (double)suggestion->distance, "cosine",
-                     (double)suggestion->cosine, "reason", reason);
+                     (double)suggestion->cosine, "reason", reason, "links",
+                     render_chip_links(entry->image_id, &rect));
 }
 
 /* Class after class, the one with the fewest examples first. */
@@ -110,7 +114,7 @@ static json_t *choose(struct merging *merging, const struct db_support_set *set)
         if (k == merging->n_classes)
             break;
         struct ranking *ranking = &merging->rankings[k];
-        json_array_append_new(items, item_json(&ranking->entries[ranking->n_given++],
+        json_array_append_new(items, item_json(&ranking->entries[ranking->n_given++], set,
                                                &set->classes[k], n_examples[k]));
         n_examples[k]++;
         n_left[k]--;

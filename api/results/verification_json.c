@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/render.h"
 #include "engine/fewshot/verification.h"
 
 enum { SIDE_MAX = VERIFICATION_SIDE_MAX };
@@ -69,12 +70,14 @@ static json_t *chips_json(const struct db_verification *verification,
     json_t *chips = json_array();
     for (uint64_t i = 0; i < verification->n_chips; i++) {
         const struct db_verification_chip *chip = &verification->chips[i];
+        const struct chip_rect rect = {chip->x, chip->y, set->chip_width, set->chip_height};
         json_t *json = json_pack(
-            "{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s?}", "index", (json_int_t)i, "image_id",
-            chip->image_id, "chip", (json_int_t)chip->chip, "x", (json_int_t)chip->x, "y",
-            (json_int_t)chip->y, "width", (json_int_t)set->chip_width, "height",
+            "{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s?, s:o}", "index", (json_int_t)i,
+            "image_id", chip->image_id, "chip", (json_int_t)chip->chip, "x", (json_int_t)chip->x,
+            "y", (json_int_t)chip->y, "width", (json_int_t)set->chip_width, "height",
             (json_int_t)set->chip_height, "verdict", verdict_text(chip->answer), "class",
-            chip->answer >= 0 ? set->classes[chip->answer].name : NULL);
+            chip->answer >= 0 ? set->classes[chip->answer].name : NULL, "links",
+            render_chip_links(chip->image_id, &rect));
         if (labels == VERIFICATION_WITH_LABELS)
             json_object_set_new(json, "label", json_pack("s?", label_text(set, chip->stratum)));
         json_array_append_new(chips, json);

@@ -126,6 +126,8 @@ static void suggestions_go_to_the_class_with_the_fewest_examples(void **state)
     assert_int_equal((int)rig_number(rig, "/items/0/y"), 8);
     assert_float_equal(rig_number(rig, "/items/0/score"), 0.7, 1e-6);
     assert_non_null(strstr(rig_text(rig, "/items/0/reason"), "'b'"));
+    assert_non_null(
+        strstr(rig_text(rig, "/items/0/links/picture"), "width=8&height=8&offset_x=16&offset_y=8"));
     rig_send(rig, "GET", NULL, "/v1/jobs/%s/suggestions?n=65", id);
     rig_assert_fault(rig, 1, "n", "1 to 64");
     rig_send(rig, "GET", NULL, "/v1/jobs/job_01JABCDEFGHJKMNPQRSTVWXYZ0/suggestions");

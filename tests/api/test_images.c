@@ -375,8 +375,19 @@ static void a_chip_is_the_grid_s_window(void **state)
     for (uint32_t y = 0; y < 8; y++)
         assert_memory_equal(&chip.pixels[y * 9], &whole.pixels[(16 + y) * 40 + 27],
                             9 * sizeof(float));
+    image_clear(&chip);
+    rig_send(rig, "GET", NULL,
+             "/v1/images/%s/chips/0,1.png?width=9&height=8&offset_x=5&offset_y=22", rig->image);
+    decode_answer(rig, &chip);
+    for (uint32_t y = 0; y < 8; y++)
+        assert_memory_equal(&chip.pixels[y * 9], &whole.pixels[(22 + y) * 40 + 14],
+                            9 * sizeof(float));
     image_clear(&whole);
     image_clear(&chip);
+    rig_send(rig, "GET", NULL,
+             "/v1/images/%s/chips/0,0.png?width=9&height=8&offset_x=0&offset_y=23", rig->image);
+    rig_assert_problem(rig, 422, "invalid");
+    assert_non_null(strstr(rig_text(rig, "/detail"), "offset.y"));
     rig_send(rig, "GET", NULL, "/v1/images/%s/chips/3,0.png?width=9&height=8", rig->image);
     rig_assert_problem(rig, 404, "not-found");
     assert_non_null(strstr(rig_text(rig, "/detail"), "rows 0 to 2"));

@@ -76,6 +76,19 @@ static void chips_are_drawn_in_equal_parts_of_each_label(void **state)
     free(other);
 }
 
+static void each_chip_has_a_picture(void **state)
+{
+    struct rig *rig = *state;
+    char job[DB_ID_SIZE], picture[160], place[64];
+    finished(rig, job);
+    assert_int_equal(rig_send(rig, "POST", "{}", "/v1/jobs/%s/verifications", job), 201);
+    snprintf(picture, sizeof(picture), "%s", rig_text(rig, "/chips/1/links/picture"));
+    snprintf(place, sizeof(place), "&offset_x=%d&offset_y=%d", (int)rig_number(rig, "/chips/1/x"),
+             (int)rig_number(rig, "/chips/1/y"));
+    assert_non_null(strstr(picture, place));
+    assert_int_equal(rig_send(rig, "GET", NULL, "%s", picture), 200);
+}
+
 static void labels_are_told_only_on_demand(void **state)
 {
     struct rig *rig = *state;
@@ -355,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(chips_are_drawn_in_equal_parts_of_each_label, rig_setup,
                                         rig_teardown),
         cmocka_unit_test_setup_teardown(labels_are_told_only_on_demand, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(each_chip_has_a_picture, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(what_was_all_answered_is_certain, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(answers_come_in_any_number_of_calls, rig_setup,
                                         rig_teardown),
