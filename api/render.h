@@ -9,7 +9,7 @@
 #include "engine/image/png_write.h"
 
 /* Part of every rendered picture's entity tag: to be raised when rendering changes its bytes. */
-#define RENDER_REVISION "4"
+#define RENDER_REVISION "5"
 
 /* A window of the image at its resolution, in 8 bits of grey: *out has width x height bytes, which
  * the caller frees. Errors as view_open. */

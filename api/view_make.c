@@ -6,14 +6,17 @@
 #include <string.h>
 
 #include "api/job/image_counts.h"
+#include "api/job/mask_document.h"
+#include "engine/image/mask/mask.h"
 
 struct making {
     const struct view_source *from;
     struct store_file blob;
     struct image_source source;
     struct pyramid_maker *maker;
-    uint8_t *rows;  /* SOURCE_BLOCK_ROWS of samples; owned */
-    uint8_t *greys; /* the same in 8 bits; owned */
+    struct mask mask; /* bits NULL: nothing is left out */
+    uint8_t *rows;    /* SOURCE_BLOCK_ROWS of samples; owned */
+    uint8_t *greys;   /* the same in 8 bits; owned */
 };
 
 static int check_cancel(const struct making *making, struct error *err)
@@ -63,6 +66,23 @@ static int open_source(struct making *making, struct error *err)
     return error_set(err, ERROR_CORRUPT, "stored image %s has another size", from->image->id);
 }
 
+/* What was found in the image has no say in its greys, lest a data bar take all of their range. */
+static int draw_mask(struct making *making, struct error *err)
+{
+    const struct db_image *image = making->from->image;
+    const uint64_t n_pixels = (uint64_t)image->width * image->height;
+    struct image_look look;
+    int rc = image_look_from_text(image->look, image->width, image->height, &look, err);
+    if (rc != 0 || look.n_bars == 0)
+        return rc;
+    rc = mask_init(&making->mask, image->width, image->height, err);
+    for (uint32_t i = 0; rc == 0 && i < look.n_bars; i++)
+        mask_add_rectangle(&making->mask, &look.bars[i].rect);
+    if (rc == 0 && making->mask.n_pixels == n_pixels)
+        mask_clear(&making->mask);
+    return rc;
+}
+
 /* ---- of types that have levels, by rows ---- */
 
 static int read_rows(struct making *making, uint32_t *n, struct error *err)
@@ -72,27 +92,54 @@ static int read_rows(struct making *making, uint32_t *n, struct error *err)
     return rc != 0 ? fail(making, &cause, err) : 0;
 }
 
-/* The counts that were stored with the image, or else those of all its rows: these are stored. */
+/* Of row `y`, which is not left out. */
+static void count_row(const struct making *making, uint32_t y, const uint8_t *row, uint32_t *counts)
+{
+    const enum sample_type type = making->source.info.type;
+    const uint32_t width = making->source.info.width;
+    const size_t size = sample_type_size(type);
+    uint32_t counted = 0, x = 0, end;
+    for (; making->mask.bits != NULL && mask_next_run(&making->mask, y, &x, &end); x = end) {
+        samples_add_counts(type, row + counted * size, x - counted, counts);
+        counted = end;
+    }
+    samples_add_counts(type, row + counted * size, width - counted, counts);
+}
+
+static int count_rows(struct making *making, uint32_t *counts, struct error *err)
+{
+    const struct image_info info = making->source.info;
+    int rc = 0;
+    while (rc == 0 && making->source.n_rows < info.height) {
+        const uint32_t first = making->source.n_rows;
+        uint32_t n;
+        rc = read_rows(making, &n, err);
+        for (uint32_t y = 0; rc == 0 && y < n; y++)
+            count_row(making, first + y,
+                      making->rows + (size_t)y * info.width * sample_type_size(info.type), counts);
+    }
+    return rc;
+}
+
+/* The counts that were stored with the image, or else those of all its rows: these are stored,
+ * where nothing is left out. */
 static int find_counts(struct making *making, uint32_t *counts, struct error *err)
 {
     const struct view_source *from = making->from;
     const struct image_info info = making->source.info;
     const uint32_t n_levels = sample_type_n_levels(info.type);
     const uint64_t n_samples = (uint64_t)info.width * info.height;
-    if (image_counts_get(from->cache, from->image->sha256, from->image->frame, "", n_samples,
-                         counts, n_levels))
+    const bool is_whole = making->mask.bits == NULL;
+    if (is_whole && image_counts_get(from->cache, from->image->sha256, from->image->frame, "",
+                                     n_samples, counts, n_levels))
         return 0;
     memset(counts, 0, n_levels * sizeof(counts[0]));
-    int rc = 0;
-    while (rc == 0 && making->source.n_rows < info.height) {
-        uint32_t n;
-        rc = read_rows(making, &n, err);
-        if (rc == 0)
-            samples_add_counts(info.type, making->rows, (size_t)n * info.width, counts);
-    }
+    int rc = count_rows(making, counts, err);
     if (rc != 0)
         return rc;
-    image_counts_put(from->cache, from->image->sha256, from->image->frame, "", counts, n_levels);
+    if (is_whole)
+        image_counts_put(from->cache, from->image->sha256, from->image->frame, "", counts,
+                         n_levels);
     image_source_close(&making->source);
     return open_source(making, err);
 }
@@ -159,12 +206,21 @@ static int make_of_plane(struct making *making, struct error *err)
     int rc = image_source_decode(&making->source, &image, &cause);
     if (rc != 0)
         return fail(making, &cause, err);
+    if (making->mask.bits != NULL)
+        mask_apply(&making->mask, image.pixels);
     rc = normalise_apply(making->from->normalise, image.pixels, image.info.width, image.info.height,
                          &image.info.full_scale, making->from->cancel, err);
     if (rc == 0)
         rc = add_plane(making, &image, err);
     image_clear(&image);
     return rc;
+}
+
+bool view_leaves_out(const struct db_image *image)
+{
+    struct image_look look;
+    return image_look_from_text(image->look, image->width, image->height, &look, NULL) == 0 &&
+           look.n_bars > 0;
 }
 
 int view_make(const struct view_source *source, const struct pyramid *pyramid,
@@ -174,7 +230,9 @@ int view_make(const struct view_source *source, const struct pyramid *pyramid,
     int rc = open_file(&making, err);
     if (rc != 0)
         return rc;
-    rc = open_source(&making, err);
+    rc = draw_mask(&making, err);
+    if (rc == 0)
+        rc = open_source(&making, err);
     if (rc == 0)
         rc = pyramid_maker_create(&making.maker, pyramid, write, context, err);
     if (rc != 0)
@@ -190,6 +248,7 @@ int view_make(const struct view_source *source, const struct pyramid *pyramid,
 out:
     image_source_close(&making.source);
     pyramid_maker_destroy(making.maker);
+    mask_clear(&making.mask);
     free(making.rows);
     free(making.greys);
     store_file_close(&making.blob);

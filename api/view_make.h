@@ -2,6 +2,8 @@
 #ifndef CHIPSHOT_API_VIEW_MAKE_H
 #define CHIPSHOT_API_VIEW_MAKE_H
 
+#include <stdbool.h>
+
 #include "base/cancel.h"
 #include "db/images.h"
 #include "db/store/cache.h"
@@ -19,6 +21,9 @@ struct view_source {
     const struct normalise_params *normalise;
     const struct cancel *cancel;
 };
+
+/* Whether something was found in the image (bars.h) that has no say in the greys of its views. */
+bool view_leaves_out(const struct db_image *image);
 
 /* Reads an image, whose plan is `pyramid`, and writes all tiles. Images whose type has levels take
  * the memory of some rows; the others, and what is flattened or equalised, that of their floats.

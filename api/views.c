@@ -178,16 +178,17 @@ static void end_making(struct view *view, int rc, const struct error *failure)
 
 /* ---- opening ---- */
 
-/* All that the tiles depend on. The number in front is to be raised with what view_make makes. */
+/* All that the tiles depend on. The number in front is to be raised with what view_make makes. What
+ * was found in an image follows from its bytes, once somebody has looked. */
 static void write_key(const struct db_image *image, const struct normalise_params *n,
                       char out[KEY_SIZE])
 {
     char flatten[FLATTEN_KEY_SIZE];
     flatten_key(&n->flatten, flatten);
-    snprintf(out, KEY_SIZE, "view 1|%s#%" PRIu32 "|%s %.17g %.17g %s%s|%d %.17g %" PRIu32,
+    snprintf(out, KEY_SIZE, "view 1|%s#%" PRIu32 "|%s %.17g %.17g %s%s|%d %.17g %" PRIu32 "%s",
              image->sha256, image->frame, normalise_method_name(n->method), n->low, n->high,
              normalise_outliers_name(n->outliers), flatten, n->clahe.enabled, n->clahe.clip_limit,
-             n->clahe.tiles);
+             n->clahe.tiles, view_leaves_out(image) ? "|found" : "");
 }
 
 /* Finds the view, or adds it, which is then to be made. */

@@ -49,6 +49,31 @@ static int put_picture(struct rig *rig, const char *id, uint32_t width, uint32_t
     return status;
 }
 
+/* Noise of 40 levels, which are all of the range although a data bar has 0 and 255. */
+static void a_bar_has_no_say_in_the_greys_of_pictures(void **state)
+{
+    struct rig *rig = *state;
+    struct image preview;
+    struct error err = {0};
+    char id[DB_ID_SIZE];
+    rig_fill(rig);
+    add_image(rig, id);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/images/%s/preview.png", id), 200);
+    const struct image_request request = {.data = rig->response.body,
+                                          .size = rig->response.body_size,
+                                          .limits = &image_limits_default};
+    assert_int_equal(image_decode(&request, &preview, &err), 0);
+    uint32_t n_black = 0, n_white = 0;
+    for (uint32_t i = 0; i < WIDTH * (HEIGHT - BAR); i++) {
+        n_black += preview.pixels[i] < 26;
+        n_white += preview.pixels[i] > 229;
+    }
+    /* A tenth of the range is a tenth of the noise. */
+    assert_in_range(n_black, WIDTH * (HEIGHT - BAR) / 20, WIDTH * (HEIGHT - BAR) / 5);
+    assert_in_range(n_white, WIDTH * (HEIGHT - BAR) / 20, WIDTH * (HEIGHT - BAR) / 5);
+    image_clear(&preview);
+}
+
 static void what_was_found_is_proposed(void **state)
 {
     struct rig *rig = *state;
@@ -241,9 +266,14 @@ static void all_that_is_left_out_is_shown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_was_found_is_proposed),    TEST(transparent_pixels_are_told),
-        TEST(each_change_is_a_version),      TEST(faults_are_all_named),
-        TEST(a_picture_has_the_images_size), TEST(all_that_is_left_out_is_shown),
+        TEST(what_was_found_is_proposed),
+        TEST(transparent_pixels_are_told),
+        TEST(a_bar_has_no_say_in_the_greys_of_pictures),
+        TEST(transparent_pixels_are_told),
+        TEST(each_change_is_a_version),
+        TEST(faults_are_all_named),
+        TEST(a_picture_has_the_images_size),
+        TEST(all_that_is_left_out_is_shown),
     };
     return test_run(tests);
 }
