@@ -82,7 +82,8 @@ static int verify(struct api_call *call, const void *data, size_t size, struct i
     image->n_outliers = -1;
     if (rc == 0 && look.n_levels > 0) {
         image_counts_put(call->api->cache, image->sha256, 0, "", look.counts, look.n_levels);
-        rc = count_outliers(info, look.counts, &image->n_outliers, err);
+        if (look.n_bars == 0) /* whose text stands out, too */
+            rc = count_outliers(info, look.counts, &image->n_outliers, err);
     }
     free(look.counts);
     if (rc == 0 && (image->look = image_look_to_text(&look)) == NULL)
