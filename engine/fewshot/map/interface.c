@@ -67,7 +67,9 @@ struct profile {
     double *places;  /* n_lines: of the interface, NaN on lines that do not cross both; owned */
     double *centres; /* n_lines: of the lines, along; owned */
     uint32_t n_found;
-    uint64_t n_cells, n_on_side; /* of the two classes, on the lines that were found */
+    struct side {
+        uint64_t n_cells, n_on_side;
+    } first, second; /* of either class, on the lines that were found */
 };
 
 /* Where the first n cells of a line end, in pixels. */
@@ -90,12 +92,15 @@ static void find_place(const struct lines *lines, uint32_t line, uint32_t first,
     /* Cells on their side when the interface lies before cell i; the best places are a stretch
      * where cells of neither lie between. */
     uint32_t on_side = n_second, best = n_second, from = 0, to = 0;
+    uint32_t n_before = 0, best_before = 0; /* of the first class */
     for (uint32_t i = 0; i < lines->n_cells; i++) {
         const uint16_t label = label_at(lines, line, i);
+        n_before += label == first;
         on_side += label == first;
         on_side -= label == second;
         if (on_side > best) {
             best = on_side;
+            best_before = n_before;
             from = to = i + 1;
         } else if (on_side == best && to == i) {
             to = i + 1;
@@ -103,8 +108,16 @@ static void find_place(const struct lines *lines, uint32_t line, uint32_t first,
     }
     profile->places[line] = 0.5 * (edge_after(lines, from) + edge_after(lines, to));
     profile->n_found++;
-    profile->n_cells += n_first + n_second;
-    profile->n_on_side += best;
+    profile->first.n_cells += n_first;
+    profile->first.n_on_side += best_before;
+    profile->second.n_cells += n_second;
+    profile->second.n_on_side += best - best_before;
+}
+
+/* Of each class: otherwise a few cells that are scattered anywhere would be a layer at the edge. */
+static bool is_layer(const struct side *side)
+{
+    return (double)side->n_on_side >= INTERFACE_ON_ITS_SIDE * (double)side->n_cells;
 }
 
 /* Least squares through the places; what is left replaces them. */
@@ -182,8 +195,8 @@ static int measure_pair(const struct lines *lines, uint32_t first, uint32_t seco
         profile.centres[line] = fine_axis_centre(lines->along, line);
         find_place(lines, line, first, second, &profile);
     }
-    if (profile.n_found < INTERFACE_CROSSED * lines->n_lines ||
-        (double)profile.n_on_side < INTERFACE_ON_ITS_SIDE * (double)profile.n_cells)
+    if (profile.n_found < INTERFACE_CROSSED * lines->n_lines || !is_layer(&profile.first) ||
+        !is_layer(&profile.second))
         goto out;
     out->next = second;
     out->axis = lines->axis;

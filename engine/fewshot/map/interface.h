@@ -9,7 +9,7 @@
 #include "engine/fewshot/map/fine_map.h"
 
 /* Two classes are layers when at least this share of the map's lines across them crosses both, and
- * of the cells of the two on these lines at least INTERFACE_ON_ITS_SIDE lie on their class's side.
+ * of the cells of each on these lines at least INTERFACE_ON_ITS_SIDE lie on their class's side.
  */
 #define INTERFACE_CROSSED     0.8
 #define INTERFACE_ON_ITS_SIDE 0.9

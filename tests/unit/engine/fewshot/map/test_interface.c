@@ -107,6 +107,20 @@ static void a_particle_is_no_layer(void **state)
         assert_int_equal(found[k].next, CLASSES);
 }
 
+/* Few as they are, all other cells lie on their side of a line along the map's edge. */
+static void scattered_cells_are_no_layer(void **state)
+{
+    (void)state;
+    enum { DEEP = 24 };
+    uint16_t labels[DEEP * COLUMNS] = {0};
+    struct interface found[CLASSES];
+    for (uint32_t x = 0; x < COLUMNS; x++)
+        labels[(3 + 5 * x % 19) * COLUMNS + x] = 1;
+    measure(labels, DEEP, COLUMNS, found);
+    for (int k = 0; k < CLASSES; k++)
+        assert_int_equal(found[k].next, CLASSES);
+}
+
 static void three_layers_have_two_interfaces(void **state)
 {
     (void)state;
@@ -129,6 +143,7 @@ int main(void)
         cmocka_unit_test(layers_side_by_side_have_one_too),
         cmocka_unit_test(what_disturbs_a_little_changes_little),
         cmocka_unit_test(a_particle_is_no_layer),
+        cmocka_unit_test(scattered_cells_are_no_layer),
         cmocka_unit_test(three_layers_have_two_interfaces),
     };
     return test_run(tests);
