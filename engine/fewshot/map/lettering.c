@@ -10,6 +10,14 @@ enum {
     FIRST = ' ',
     LAST = '~',
     MICRO = LAST - FIRST + 1, /* behind those of ASCII */
+    ALPHA,
+    BETA,
+    GAMMA,
+    DELTA,
+    EPSILON,
+    ETA,
+    THETA,
+    SIGMA,
     NONE,
     N_GLYPHS,
 };
@@ -112,20 +120,55 @@ static const uint8_t glyphs[N_GLYPHS][ROWS] = {
     {0x08, 0x04, 0x04, 0x02, 0x04, 0x04, 0x08}, /* } */
     {0x00, 0x00, 0x08, 0x15, 0x02, 0x00, 0x00}, /* ~ */
     {0x00, 0x00, 0x11, 0x11, 0x13, 0x1d, 0x10}, /* micro sign */
+    {0x00, 0x00, 0x0d, 0x12, 0x12, 0x12, 0x0d}, /* alpha */
+    {0x0e, 0x11, 0x1e, 0x11, 0x1e, 0x10, 0x10}, /* beta */
+    {0x00, 0x11, 0x11, 0x0a, 0x04, 0x04, 0x04}, /* gamma */
+    {0x0e, 0x08, 0x04, 0x0e, 0x11, 0x11, 0x0e}, /* delta */
+    {0x00, 0x00, 0x0e, 0x10, 0x0c, 0x10, 0x0e}, /* epsilon */
+    {0x00, 0x00, 0x16, 0x19, 0x11, 0x11, 0x01}, /* eta */
+    {0x0e, 0x11, 0x11, 0x1f, 0x11, 0x11, 0x0e}, /* theta */
+    {0x00, 0x00, 0x0f, 0x12, 0x11, 0x11, 0x0e}, /* sigma */
     {0x1f, 0x11, 0x11, 0x11, 0x11, 0x11, 0x1f}, /* none */
 };
 /* clang-format on */
+
+/* Beyond ASCII: what names of phases are written with. */
+static const struct {
+    const char *text;
+    int glyph;
+} others[] = {
+    {"\xc2\xb5", MICRO},
+    {"\xce\xbc", MICRO}, /* Greek mu */
+    {"\xce\xb1", ALPHA},
+    {"\xce\xb2", BETA},
+    {"\xce\xb3", GAMMA},
+    {"\xce\xb4", DELTA},
+    {"\xce\xb5", EPSILON},
+    {"\xce\xb7", ETA},
+    {"\xce\xb8", THETA},
+    {"\xcf\x83", SIGMA},
+    {"\xe2\x80\xb2", '\'' - FIRST}, /* prime */
+    {"\xe2\x80\xb3", '"' - FIRST},
+};
+
+static int find_other(const char *text)
+{
+    /* Subscripts stand as digits. */
+    if (strncmp(text, "\xe2\x82", 2) == 0 && (unsigned char)text[2] >= 0x80 &&
+        (unsigned char)text[2] <= 0x89)
+        return '0' - FIRST + ((unsigned char)text[2] - 0x80);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strncmp(text, others[i].text, strlen(others[i].text)) == 0)
+            return others[i].glyph;
+    }
+    return NONE;
+}
 
 /* Moves *text behind the character that it begins with. */
 static int next_glyph(const char **text)
 {
     const unsigned char first = (unsigned char)**text;
-    const char *micro = "\xc2\xb5";
-    int glyph = NONE;
-    if (first >= FIRST && first <= LAST)
-        glyph = first - FIRST;
-    else if (strncmp(*text, micro, 2) == 0)
-        glyph = MICRO;
+    const int glyph = first >= FIRST && first <= LAST ? first - FIRST : find_other(*text);
     do {
         ++*text;
     } while (((unsigned char)**text & 0xc0) == 0x80);

@@ -1,5 +1,6 @@
-/* Text in a built-in font, for what stands on pictures: ASCII and the micro sign; a character that
- * it does not have is an empty box. */
+/* Text in a built-in font, for what stands on pictures: ASCII, the micro sign, the Greek letters
+ * that phases are named by, primes, and subscripts as digits; a character that it does not have is
+ * an empty box. */
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_MAP_LETTERING_H
 #define CHIPSHOT_ENGINE_FEWSHOT_MAP_LETTERING_H
 

@@ -258,6 +258,32 @@ static void letters_are_counted_and_cut_off_at_the_edge(void **state)
     stamp_clear(&stamp);
 }
 
+static void assert_same_letters(const char *text, const char *other, bool are_same)
+{
+    struct stamp one, two;
+    assert_int_equal(stamp_init(&one, 24, 7, NULL), 0);
+    assert_int_equal(stamp_init(&two, 24, 7, NULL), 0);
+    lettering_draw(&one, text, 4, 0, 0, 1);
+    lettering_draw(&two, other, 4, 0, 0, 1);
+    if ((memcmp(one.inks, two.inks, (size_t)24 * 7) == 0) != are_same)
+        fail_msg("%s and %s", text, other);
+    stamp_clear(&one);
+    stamp_clear(&two);
+}
+
+static void phases_can_be_named(void **state)
+{
+    (void)state;
+    assert_same_letters("O\xe2\x82\x80\xe2\x82\x89", "O09", true);
+    assert_same_letters("\xe2\x80\xb2\xe2\x80\xb3", "'\"", true);
+    static const char *const greek[] = {"\xce\xb1", "\xce\xb2", "\xce\xb3", "\xce\xb4",
+                                        "\xce\xb5", "\xce\xb7", "\xce\xb8", "\xcf\x83"};
+    for (int i = 0; i < 8; i++) {
+        assert_same_letters(greek[i], "\xe2\x82\xac", false); /* a sign that is a box */
+        assert_same_letters(greek[i], greek[(i + 1) % 8], false);
+    }
+}
+
 static void stamps_are_put_over_the_picture(void **state)
 {
     (void)state;
@@ -314,6 +340,7 @@ int main(void)
         cmocka_unit_test(contours_run_along_borders),
         cmocka_unit_test(a_legend_has_a_swatch_for_each_class_that_has_room),
         cmocka_unit_test(a_scale_bar_is_round_and_at_most_a_quarter),
+        cmocka_unit_test(phases_can_be_named),
         cmocka_unit_test(letters_are_counted_and_cut_off_at_the_edge),
         cmocka_unit_test(stamps_are_put_over_the_picture),
         cmocka_unit_test(styles_have_names),
