@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "engine/fewshot/classifier.h"
+#include "engine/fewshot/labels.h"
 
 /* The map as lines across the layers. */
 struct lines {
@@ -36,14 +37,19 @@ static uint16_t label_at(const struct lines *lines, uint32_t line, uint32_t cell
 
 /* ---- candidates ---- */
 
-/* followers: n_classes x n_classes counts of cells of a class with one of the other behind. */
+/* followers: n_classes x n_classes counts of cells of a class with one of the other behind. Cells
+ * that are unknown or undecided, as on an interface they may be, are passed over. */
 static void count_followers(const struct lines *lines, uint32_t n_classes, uint32_t *followers)
 {
     for (uint32_t line = 0; line < lines->n_lines; line++) {
-        for (uint32_t cell = 1; cell < lines->n_cells; cell++) {
-            const uint16_t a = label_at(lines, line, cell - 1), b = label_at(lines, line, cell);
-            if (a != b && a < n_classes && b < n_classes)
-                followers[a * n_classes + b]++;
+        uint16_t before = LABEL_NOT_ANALYSED;
+        for (uint32_t cell = 0; cell < lines->n_cells; cell++) {
+            const uint16_t label = label_at(lines, line, cell);
+            if (label == LABEL_UNKNOWN || label == LABEL_UNDECIDED)
+                continue;
+            if (before != label && before < n_classes && label < n_classes)
+                followers[before * n_classes + label]++;
+            before = label;
         }
     }
 }

@@ -93,6 +93,23 @@ static void what_disturbs_a_little_changes_little(void **state)
     assert_near(found[0].position, (6 * 20 + 22) / 7.0);
 }
 
+/* Chips on the interface are like neither class, and it is half way between. */
+static void unknown_cells_between_are_passed_over(void **state)
+{
+    (void)state;
+    uint16_t labels[ROWS * COLUMNS];
+    struct interface found[CLASSES];
+    for (uint32_t i = 0; i < ROWS * COLUMNS; i++)
+        labels[i] = i / COLUMNS == 5 ? LABEL_UNKNOWN : i / COLUMNS > 5;
+    measure(labels, ROWS, COLUMNS, found);
+    assert_int_equal(found[0].next, 1);
+    assert_near(found[0].position, 22);
+    for (uint32_t i = 5 * COLUMNS; i < 6 * COLUMNS; i++)
+        labels[i] = LABEL_NOT_ANALYSED;
+    measure(labels, ROWS, COLUMNS, found);
+    assert_int_equal(found[0].next, CLASSES);
+}
+
 static void a_particle_is_no_layer(void **state)
 {
     (void)state;
@@ -142,6 +159,7 @@ int main(void)
         cmocka_unit_test(layers_above_one_another_have_an_interface),
         cmocka_unit_test(layers_side_by_side_have_one_too),
         cmocka_unit_test(what_disturbs_a_little_changes_little),
+        cmocka_unit_test(unknown_cells_between_are_passed_over),
         cmocka_unit_test(a_particle_is_no_layer),
         cmocka_unit_test(scattered_cells_are_no_layer),
         cmocka_unit_test(three_layers_have_two_interfaces),
