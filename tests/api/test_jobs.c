@@ -224,7 +224,7 @@ static void heads_are_checked(void **state)
     rig_assert_problem(rig, 422, "invalid");
     rig_assert_fault(rig, 1, "/head", "head must be auto, prototypes or ridge, but is 'svm'");
     post(rig, ",\"head\":\"ridge\",\"classifier\":{\"distance\":\"cosine\"}");
-    rig_assert_fault(rig, 1, "/head", "needs the distance \"euclidean\"");
+    rig_assert_fault(rig, 1, "/head", "head ridge needs the distance euclidean");
     post(rig, ",\"head\":\"ridge\"");
     rig_assert_fault(rig, 1, "/head", "needs 2 examples of each class, class '");
 }

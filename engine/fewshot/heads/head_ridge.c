@@ -285,16 +285,15 @@ static int check(enum classifier_distance distance, const uint32_t *counts, uint
 {
     if (distance != EUCLIDEAN)
         return error_set(err, ERROR_INVALID,
-                         "head: \"ridge\" needs the distance \"euclidean\", asked for is \"%s\"",
+                         "head ridge needs the distance euclidean, asked for is %s",
                          classifier_distance_name(distance));
     for (uint32_t k = 0; k < n_classes; k++) {
         char index[24];
         snprintf(index, sizeof(index), "%u", k);
         if (counts[k] < HEAD_RIDGE_EXAMPLES_MIN)
-            return error_set(
-                err, ERROR_INVALID,
-                "head: \"ridge\" needs %d examples of each class, class '%.100s' has %u",
-                HEAD_RIDGE_EXAMPLES_MIN, names != NULL ? names[k] : index, counts[k]);
+            return error_set(err, ERROR_INVALID,
+                             "head ridge needs %d examples of each class, class '%.100s' has %u",
+                             HEAD_RIDGE_EXAMPLES_MIN, names != NULL ? names[k] : index, counts[k]);
     }
     return 0;
 }

@@ -198,15 +198,14 @@ static void what_ridge_cannot_do_is_said(void **state)
     set_up(&rig, 4, 1, &head_ridge);
     assert_int_equal(classifier_run(&rig.params, &rig.support, &rig.embeddings, NULL, &out, &err),
                      ERROR_INVALID);
-    assert_string_equal(err.message,
-                        "head: \"ridge\" needs 2 examples of each class, class '1' has 1");
+    assert_string_equal(err.message, "head ridge needs 2 examples of each class, class '1' has 1");
     assert_int_equal(head_check_examples(&rig.params, counts, 2, names, &err), ERROR_INVALID);
     assert_string_equal(err.message,
-                        "head: \"ridge\" needs 2 examples of each class, class 'gap' has 1");
+                        "head ridge needs 2 examples of each class, class 'gap' has 1");
     rig.params.distance = CLASSIFIER_COSINE;
     assert_int_equal(head_check_examples(&rig.params, counts, 2, names, &err), ERROR_INVALID);
-    assert_string_equal(
-        err.message, "head: \"ridge\" needs the distance \"euclidean\", asked for is \"cosine\"");
+    assert_string_equal(err.message,
+                        "head ridge needs the distance euclidean, asked for is cosine");
     rig.params.head = &head_auto;
     assert_int_equal(head_check_examples(&rig.params, counts, 2, names, &err), 0);
 }
