@@ -2,7 +2,8 @@
  * f, J = sum q (1 - q) / (n f (1 - f)) is the share of the information that the classification lost
  * (Louis, Finding the observed information matrix when using the EM algorithm, JRSS B 44, 1982).
  * Its chips then vary by f (1 - f) J / n for themselves and by as much times J / (1 - J) for the
- * prior.
+ * prior. Where the classifier's probabilities of a rare class are low, the prior takes its chips
+ * away one and all; what was counted errs to the other side. So the interval reaches to that.
  */
 #include "engine/fewshot/class_prior.h"
 
@@ -60,13 +61,15 @@ static double step(const struct pass *pass, double n, double *prior, uint32_t n_
     return moved;
 }
 
-static void fill_interval(const struct pass *pass, double n, uint32_t k, struct class_prior *out)
+/* `counted`: the share of the labels. */
+static void fill_interval(const struct pass *pass, double n, uint32_t k, double counted,
+                          struct class_prior *out)
 {
     const double f = out->fractions[k], variance = f * (1.0 - f);
     const double lost = fmin((pass->sums[k] - pass->squares[k]) / (n * variance), 1.0 - 1e-6);
     const double deviation = QUANTILE * sqrt(variance * lost / (1.0 - lost) / n);
-    out->low[k] = fmax(f - deviation, 0.0);
-    out->high[k] = fmin(f + deviation, 1.0);
+    out->low[k] = fmin(fmax(f - deviation, 0.0), counted);
+    out->high[k] = fmax(fmin(f + deviation, 1.0), counted);
 }
 
 int class_prior_estimate(const uint16_t *labels, const float *probabilities, uint64_t n_chips,
@@ -74,8 +77,13 @@ int class_prior_estimate(const uint16_t *labels, const float *probabilities, uin
                          struct error *err)
 {
     struct class_prior prior = {0};
-    for (uint64_t i = 0; i < n_chips; i++)
-        prior.n_chips += labels[i] < n_classes;
+    uint64_t counts[CLASSIFIER_CLASSES_MAX] = {0};
+    for (uint64_t i = 0; i < n_chips; i++) {
+        if (labels[i] >= n_classes)
+            continue;
+        prior.n_chips++;
+        counts[labels[i]]++;
+    }
     if (prior.n_chips == 0) {
         *out = prior;
         return 0;
@@ -92,7 +100,7 @@ int class_prior_estimate(const uint16_t *labels, const float *probabilities, uin
         moved = step(&pass, n, prior.fractions, n_classes);
     }
     for (uint32_t k = 0; k < n_classes; k++)
-        fill_interval(&pass, n, k, &prior);
+        fill_interval(&pass, n, k, (double)counts[k] / n, &prior);
     *out = prior;
     return 0;
 }

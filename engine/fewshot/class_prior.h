@@ -4,7 +4,8 @@
  * 2002). Probabilities of a classifier that takes all classes for equally frequent give rare ones
  * too many chips; this takes most of that back. It rests on the probabilities, which nobody has
  * verified: the interval holds as far as they are right and chips err independently, and is too
- * narrow where they are not. */
+ * narrow where they are not. It holds the share of the labels, too, from which the estimate may be
+ * far away. */
 #ifndef CHIPSHOT_ENGINE_FEWSHOT_CLASS_PRIOR_H
 #define CHIPSHOT_ENGINE_FEWSHOT_CLASS_PRIOR_H
 
