@@ -82,28 +82,6 @@ void mask_add_rectangle(struct mask *mask, const struct chip_rect *rect)
     }
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double p = *(const double *)a, q = *(const double *)b;
-    return (p > q) - (p < q);
-}
-
-/* Where the edges cross the line at height `y`, from the left. An edge has its upper end and not
- * its lower one, so that a line through a corner crosses one of two edges that go on, and both or
- * none of two that turn. */
-static size_t find_crossings(const struct mask_point *points, size_t n_points, double y,
-                             double *crossings)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < n_points; i++) {
-        const struct mask_point *p = &points[i], *q = &points[(i + 1) % n_points];
-        if ((p->y <= y) != (q->y <= y))
-            crossings[n++] = p->x + (y - p->y) * ((q->x - p->x) / (q->y - p->y));
-    }
-    qsort(crossings, n, sizeof(*crossings), compare_doubles);
-    return n;
-}
-
 /* The first pixel whose centre is at `x` or right of it. */
 static uint32_t pixel_from(double x, uint32_t side)
 {
@@ -111,12 +89,44 @@ static uint32_t pixel_from(double x, uint32_t side)
     return pixel <= 0 ? 0 : pixel < side ? (uint32_t)pixel : side;
 }
 
+/* Turns the bit of the first pixel to the right of each edge that crosses the line at height `y`.
+ * An edge has its upper end and not its lower one, so that a line through a corner crosses one of
+ * two edges that go on, and both or none of two that turn: their number is even. */
+static void turn_at_crossings(const struct mask_point *points, size_t n_points, double y,
+                              uint32_t side, uint64_t *turns)
+{
+    const struct mask_point *p = &points[n_points - 1];
+    for (size_t i = 0; i < n_points; p = &points[i++]) {
+        const struct mask_point *q = &points[i];
+        if ((p->y <= y) == (q->y <= y))
+            continue;
+        const uint32_t x = pixel_from(p->x + (y - p->y) * ((q->x - p->x) / (q->y - p->y)), side);
+        turns[x / WORD] ^= UINT64_C(1) << (x % WORD);
+    }
+}
+
+/* Adds the pixels up to which an odd number of bits was turned. */
+static void set_between_turns(struct mask *mask, uint32_t y, const uint64_t *turns)
+{
+    uint64_t *row = row_of(mask, y), before = 0;
+    for (size_t i = 0; i < mask->n_words; i++) {
+        uint64_t word = turns[i];
+        for (int shift = 1; shift < WORD; shift *= 2)
+            word ^= word << shift;
+        word ^= before;
+        row[i] |= word;
+        before = word >> (WORD - 1) != 0 ? UINT64_MAX : 0;
+    }
+}
+
+/* The crossings need no order: 10,000 edges may cross each of 32,768 rows. */
 int mask_add_polygon(struct mask *mask, const struct mask_point *points, size_t n_points,
                      const struct cancel *cancel, struct error *err)
 {
     double top = INFINITY, bottom = -INFINITY;
-    double *crossings = malloc((n_points + 1) * sizeof(*crossings));
-    if (crossings == NULL)
+    const size_t n_words = mask->width / WORD + 1; /* crossings may be right of all pixels */
+    uint64_t *turns = malloc(n_words * sizeof(*turns));
+    if (turns == NULL)
         return error_set_nomem(err, "a polygon");
     for (size_t i = 0; i < n_points; i++) {
         top = fmin(top, points[i].y);
@@ -125,15 +135,14 @@ int mask_add_polygon(struct mask *mask, const struct mask_point *points, size_t 
     const uint32_t end = n_points > 0 ? pixel_from(bottom, mask->height) : 0;
     int rc = 0;
     for (uint32_t y = n_points > 0 ? pixel_from(top, mask->height) : 0; y < end && rc == 0; y++) {
-        const size_t n = find_crossings(points, n_points, y + 0.5, crossings);
-        for (size_t i = 0; i + 1 < n; i += 2)
-            set_run(mask, y, pixel_from(crossings[i], mask->width),
-                    pixel_from(crossings[i + 1], mask->width));
+        memset(turns, 0, n_words * sizeof(*turns));
+        turn_at_crossings(points, n_points, y + 0.5, mask->width, turns);
+        set_between_turns(mask, y, turns);
         count_row(mask, y);
         if (cancel_is_asked(cancel))
             rc = error_set(err, ERROR_CANCELLED, "a mask was no longer wanted");
     }
-    free(crossings);
+    free(turns);
     return rc;
 }
 

@@ -79,6 +79,33 @@ static void polygons_leave_out_the_centres_that_they_hold(void **state)
     mask_clear(&mask);
 }
 
+/* Edges that cross each other, in any order: a pixel is inside when the number of edges left of its
+ * centre is odd. */
+static void tangles_follow_the_even_odd_rule(void **state)
+{
+    (void)state;
+    enum { N = 301 };
+    struct mask_point points[N];
+    for (int i = 0; i < N; i++)
+        points[i] =
+            (struct mask_point){(i * 37 % 101) * WIDTH / 100.0, (i * 53 % 97) * HEIGHT / 96.0};
+    struct mask mask = make();
+    assert_int_equal(mask_add_polygon(&mask, points, N, NULL, NULL), 0);
+    for (uint32_t y = 0; y < HEIGHT; y++) {
+        for (uint32_t x = 0; x < WIDTH; x++) {
+            bool inside = false;
+            for (int i = 0; i < N; i++) {
+                const struct mask_point *p = &points[i], *q = &points[(i + 1) % N];
+                const double height = y + 0.5;
+                if ((p->y <= height) != (q->y <= height))
+                    inside ^= p->x + (height - p->y) * (q->x - p->x) / (q->y - p->y) <= x + 0.5;
+            }
+            assert_int_equal(is_set(&mask, x, y), inside);
+        }
+    }
+    mask_clear(&mask);
+}
+
 static void flat_polygons_leave_out_nothing(void **state)
 {
     (void)state;
@@ -241,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rectangles_leave_out_their_pixels),
         cmocka_unit_test(polygons_leave_out_the_centres_that_they_hold),
+        cmocka_unit_test(tangles_follow_the_even_odd_rule),
         cmocka_unit_test(flat_polygons_leave_out_nothing),
         cmocka_unit_test(polygons_can_be_called_off),
         cmocka_unit_test(values_say_what_is_left_out),
