@@ -14,6 +14,14 @@
     "pixel_set_by, "                                                                               \
     "pixel_set_at, n_outliers, revision, created_at, created_by"
 
+double db_image_column_pixel(struct db_stmt *stmt, const char *column)
+{
+    const double value = db_column_double(stmt, column);
+    if (value != 0 && !(value >= 1e-100 && value <= 1e100))
+        db_column_fault(stmt, column, "does not hold an edge of a pixel");
+    return value;
+}
+
 static void read_image(struct db_stmt *stmt, void *item)
 {
     struct db_image *out = item;
@@ -32,8 +40,8 @@ static void read_image(struct db_stmt *stmt, void *item)
     if (!db_column_is_null(stmt, "look"))
         out->look = db_column_text(stmt, "look", DB_TEXT_MAX);
     out->pixel_size_nm = db_column_double(stmt, "pixel_size_nm");
-    out->pixel_x_nm = db_column_double(stmt, "pixel_x_nm");
-    out->pixel_y_nm = db_column_double(stmt, "pixel_y_nm");
+    out->pixel_x_nm = db_image_column_pixel(stmt, "pixel_x_nm");
+    out->pixel_y_nm = db_image_column_pixel(stmt, "pixel_y_nm");
     db_column_copy(stmt, "pixel_source", out->pixel_source, sizeof(out->pixel_source));
     db_column_copy(stmt, "pixel_set_by", out->pixel_set_by, sizeof(out->pixel_set_by));
     db_column_copy(stmt, "pixel_set_at", out->pixel_set_at, sizeof(out->pixel_set_at));

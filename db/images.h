@@ -5,6 +5,8 @@
 #include "base/principal.h"
 #include "db/db.h"
 
+struct db_stmt;
+
 struct db_image {
     char id[DB_ID_SIZE]; /* img_ */
     char project_id[DB_ID_SIZE];
@@ -35,6 +37,9 @@ struct db_image_list {
     bool more;
     size_t n_damaged; /* left out: their rows cannot be read */
 };
+
+/* Internal to db/: the edge of a pixel in nm, or 0; such that areas are numbers. */
+double db_image_column_pixel(struct db_stmt *stmt, const char *column);
 
 /* Inserts, setting id and created_at; when the project already has an image with this sha256
  * and frame, `image` becomes that one (its own strings are freed) and *existed is set; where nobody

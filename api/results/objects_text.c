@@ -177,18 +177,18 @@ static struct summary summarise(const struct objects *objects)
 }
 
 /* The smallest of 1, 2, 5, 10, ... (and 0.5, 0.2, ...) with which BINS_MAX bins reach beyond
- * `largest`, as a number of `*power` powers of ten. */
+ * `largest`. Nothing is wider than 0; 1 then. */
 static double find_width(double largest)
 {
-    static const double steps[] = {1.0, 2.0, 5.0};
-    double power = pow(10.0, floor(log10(largest / BINS_MAX)));
-    for (;;) {
-        for (int i = 0; i < 3; i++) {
-            if (steps[i] * power * BINS_MAX > largest)
-                return steps[i] * power;
-        }
-        power *= 10.0;
-    }
+    static const double steps[] = {1.0, 2.0, 5.0, 10.0, 20.0};
+    const double power = pow(10.0, floor(log10(largest / BINS_MAX)));
+    /* Nor does what no stored pixel size should come to. */
+    if (!isnormal(power))
+        return 1.0;
+    int i = 0;
+    while (i < 4 && !(steps[i] * power * BINS_MAX > largest))
+        i++;
+    return steps[i] * power;
 }
 
 static json_t *histogram_json(const struct objects *objects, const struct summary *summary)
@@ -213,7 +213,7 @@ static json_t *histogram_json(const struct objects *objects, const struct summar
 
 static json_t *mean_json(const struct objects *objects, double value)
 {
-    return objects->n == 0 || isnan(value) ? json_null() : json_real(value);
+    return objects->n == 0 || !isfinite(value) ? json_null() : json_real(value);
 }
 
 json_t *objects_json_summary(const struct objects *objects)

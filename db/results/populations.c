@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/images.h"
 #include "db/sql/connection.h"
 #include "db/sql/stmt.h"
 
@@ -39,8 +40,8 @@ static int read_image(struct db_stmt *stmt, const struct db_population_reading *
     struct db_population_image image;
     const int64_t index = db_column_int(stmt, "image_index", 0, INT64_MAX);
     db_column_id(stmt, "image_id", "img_", image.id);
-    image.pixel_x_nm = db_column_double(stmt, "pixel_x_nm");
-    image.pixel_y_nm = db_column_double(stmt, "pixel_y_nm");
+    image.pixel_x_nm = db_image_column_pixel(stmt, "pixel_x_nm");
+    image.pixel_y_nm = db_image_column_pixel(stmt, "pixel_y_nm");
     image.stride_x = db_column_uint32(stmt, "stride_x");
     image.stride_y = db_column_uint32(stmt, "stride_y");
     image.n_classes = (uint32_t)db_column_int(stmt, "n_classes", 1, DB_LABEL_UNDECIDED);
