@@ -249,8 +249,10 @@ static struct verification_interval summarise(const double *draws, uint32_t n_dr
         return (struct verification_interval){NAN, NAN, NAN};
     qsort(column, n, sizeof(*column), compare);
     const double tail = (1.0 - VERIFICATION_CONFIDENCE) / 2.0;
-    return (struct verification_interval){total / n, quantile(column, n, tail),
-                                          quantile(column, n, 1.0 - tail)};
+    const double low = quantile(column, n, tail), high = quantile(column, n, 1.0 - tail);
+    /* The mean of equal draws is rounded. */
+    const double mean = fmin(fmax(total / n, column[0]), column[n - 1]);
+    return (struct verification_interval){mean, low, high};
 }
 
 static uint32_t choose_draws(const struct population *population)

@@ -168,6 +168,9 @@ static void what_is_not_counted_is_in_no_fraction(void **state)
     assert_interval(&found.shares[0], 0.5, 0.5, 0.5, 1e-12);
     assert_interval(&found.shares[1], 0.25, 0.25, 0.25, 1e-12);
     assert_interval(&found.accuracy, 0.75, 0.75, 0.75, 1e-12);
+    /* 4000 equal draws: their mean, rounded, still lies between the ends of the interval. */
+    assert_true(found.fractions[0].low <= found.fractions[0].mean);
+    assert_true(found.fractions[0].mean <= found.fractions[0].high);
 }
 
 static void same_seed_same_bytes(void **state)
