@@ -94,6 +94,16 @@ static json_t *summary_json(const struct api *api, const struct db_job *job)
                      "finished_at", time_json(job->finished_at), "links", links_json(job));
 }
 
+static int check_params(const struct db_job *job, struct error *err)
+{
+    json_t *params = job_params_stored_json(job->params);
+    const bool is_object = json_is_object(params);
+    json_decref(params);
+    return is_object ? 0
+                     : error_set(err, ERROR_CORRUPT,
+                                 "job %s: its stored parameters are no JSON object", job->id);
+}
+
 static json_t *job_json(const struct api *api, const struct db_job *job)
 {
     json_t *json = summary_json(api, job);
@@ -261,10 +271,15 @@ int jobs_list(struct api_call *call, struct error *err)
     if (rc != 0)
         return call_page_error(call, rc, err);
     json_t *items = json_array();
-    for (size_t i = 0; i < list.n_items; i++)
-        json_array_append_new(items, summary_json(call->api, &list.items[i]));
+    size_t n_damaged = list.n_damaged;
+    for (size_t i = 0; i < list.n_items; i++) {
+        if (check_params(&list.items[i], NULL) == 0)
+            json_array_append_new(items, summary_json(call->api, &list.items[i]));
+        else
+            n_damaged++;
+    }
     const char *last = list.n_items > 0 ? list.items[list.n_items - 1].id : NULL;
-    rc = call_list(call, items, list.more, last, list.n_damaged, err);
+    rc = call_list(call, items, list.more, last, n_damaged, err);
     db_job_list_clear(&list);
     return rc;
 }
@@ -272,7 +287,8 @@ int jobs_list(struct api_call *call, struct error *err)
 static int answer_read(struct api_call *call, const struct db_job *job, struct error *err)
 {
     api_response_header(call->response, "Cache-Control", "no-store");
-    return response_json(call->response, 200, job_json(call->api, job), err);
+    int rc = check_params(job, err);
+    return rc != 0 ? rc : response_json(call->response, 200, job_json(call->api, job), err);
 }
 
 int jobs_get(struct api_call *call, struct error *err)

@@ -185,7 +185,13 @@ static int change_once(struct api_call *call, const struct change *change, struc
     if (rc != 0)
         return rc;
     call_sign(call, masked->mask.created_by);
-    return db_image_mask_insert(call->api->db, call->api->store, &masked->mask, version, err);
+    rc = db_image_mask_insert(call->api->db, call->api->store, &masked->mask, version, err);
+    /* Of a picture that was sent long ago, the store has lost the file. */
+    if (rc == ERROR_INVALID && change->picture_sha256 == NULL)
+        rc = call_refuse(call, PROBLEM_CONFLICT, err,
+                         "the file of the mask's picture is gone: send the picture again (PUT "
+                         ".../mask.png), or take it away (\"picture\": null)");
+    return rc;
 }
 
 static int store_change(struct api_call *call, const struct change *change, struct masked *masked,

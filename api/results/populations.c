@@ -16,7 +16,7 @@ enum { QUANTILE_REGIONS = 5 }; /* that a class has at least, where it has quanti
 
 static json_t *number(double value)
 {
-    return isnan(value) ? json_null() : json_real(value);
+    return !isfinite(value) ? json_null() : json_real(value);
 }
 
 /* Totals are told of what is counted. */
@@ -204,6 +204,8 @@ static int answer(struct api_call *call, enum populations_form form, struct erro
     if (rc == 0)
         rc = population_table_read(db, id, (uint32_t)set.n_classes, db_support_set_uncounted(&set),
                                    call->request->cancel, &table, err);
+    if (rc == 0 && !isfinite(table.total_area))
+        rc = error_set(err, ERROR_CORRUPT, "job %s: areas of its results are missing", id);
     api_response_header(call->response, "Cache-Control", "no-store");
     if (rc == 0)
         rc = form == POPULATIONS_JSON ? answer_json(call, &job, &set, &table, err)

@@ -220,18 +220,32 @@ static json_t *links_json(const struct db_image *image, const char *base)
 
 /* Whose result it is and where its chips lie. */
 static json_t *place_json(const struct db_job *job, const struct db_image *image,
-                          const struct db_result *result, const struct grid *grid)
+                          const struct db_result *result, const struct grid *grid,
+                          const char *encoding)
+{
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:f}", "job_id", job->id,
+                     "image_id", image->id, "image_name", image->name, "pixel_size",
+                     image_scale_json(image), "n_outliers",
+                     image->n_outliers >= 0 ? json_integer(image->n_outliers) : json_null(), "grid",
+                     grid_json(result), "map", map_json_create(grid), "covered",
+                     map_json_covered(grid, image_scale_area(image)), "encoding", encoding,
+                     "temperature", result->temperature);
+}
+
+/* As above; how the job encoded is told by its parameters. */
+static int make_place(const struct db_job *job, const struct db_image *image,
+                      const struct db_result *result, const struct grid *grid, json_t **out,
+                      struct error *err)
 {
     json_t *params = job_params_stored_json(job->params);
-    json_t *out = json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:O, s:f}", "job_id", job->id, "image_id",
-        image->id, "image_name", image->name, "pixel_size", image_scale_json(image), "n_outliers",
-        image->n_outliers >= 0 ? json_integer(image->n_outliers) : json_null(), "grid",
-        grid_json(result), "map", map_json_create(grid), "covered",
-        map_json_covered(grid, image_scale_area(image)), "encoding",
-        json_object_get(params, "encoding"), "temperature", result->temperature);
+    const char *encoding = json_string_value(json_object_get(params, "encoding"));
+    int rc = 0;
+    if (encoding == NULL)
+        rc = error_set(err, ERROR_CORRUPT, "job %s: its stored parameters are damaged", job->id);
+    else if ((*out = place_json(job, image, result, grid, encoding)) == NULL)
+        rc = error_set_nomem(err, "a result");
     json_decref(params);
-    return out;
+    return rc;
 }
 
 static int add_analysis(json_t *object, const struct db_result *result, struct error *err)
@@ -252,12 +266,12 @@ int result_view_json(const struct db_job *job, const struct db_support_set *set,
     snprintf(base, sizeof(base), "/v1/jobs/%s/results/%s", job->id, image->id);
     struct error cause = {0};
     struct grid grid;
+    json_t *object = NULL;
     int rc = result_grid(result, image, &grid, err);
+    if (rc == 0)
+        rc = make_place(job, image, result, &grid, &object, err);
     if (rc != 0)
         return rc;
-    json_t *object = place_json(job, image, result, &grid);
-    if (object == NULL)
-        return error_set_nomem(err, "a result");
     rc = add_statistics(object, set, image, result, base, &cause);
     if (rc == 0)
         rc = add_analysis(object, result, &cause);

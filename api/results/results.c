@@ -35,12 +35,20 @@ static int answer_page(struct api_call *call, const struct db_job *job,
                        struct error *err)
 {
     json_t *items = json_array();
+    size_t n_damaged = list->n_damaged;
     int rc = 0;
-    for (size_t i = 0; i < list->n_items && rc == 0; i++)
+    for (size_t i = 0; i < list->n_items && rc == 0; i++) {
         rc = append_item(call, job, set, &list->items[i], items, err);
+        if (rc == ERROR_CORRUPT) {
+            n_damaged++;
+            rc = 0;
+        }
+    }
     json_t *body = json_pack("{s:s, s:s, s:I, s:I, s:o}", "job_id", job->id, "state",
                              db_job_state_name(job->state), "n_results", (json_int_t)job->n_results,
                              "n_images", (json_int_t)job->n_images, "items", items);
+    if (n_damaged > 0)
+        json_object_set_new(body, "n_damaged", json_integer((json_int_t)n_damaged));
     const char *last = list->n_items > 0 ? list->items[list->n_items - 1].image_id : NULL;
     if (rc == 0)
         rc = call_next(call, body, list->more, last, err);

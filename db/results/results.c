@@ -500,8 +500,8 @@ static int find_start(struct db_connection *reader, const char *job_id, const ch
     return rc;
 }
 
-static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_result_list *list,
-                     struct error *err)
+static int read_page(struct db_connection *reader, struct db_stmt *stmt, uint32_t limit,
+                     struct db_result_list *list, struct error *err)
 {
     int step = 0;
     while ((step = db_stmt_step(stmt, err)) > 0) {
@@ -509,9 +509,17 @@ static int read_page(struct db_stmt *stmt, uint32_t limit, struct db_result_list
             list->more = true;
             return 0;
         }
-        int rc = read_result(stmt, &list->items[list->n_items++], err);
+        struct db_result *item = &list->items[list->n_items];
+        int rc = read_result(stmt, item, err);
+        if (rc == 0)
+            rc = read_rest(reader, item, err);
+        list->n_items += rc == 0;
+        list->n_damaged += rc == ERROR_CORRUPT;
         if (rc != 0)
+            db_result_clear(item);
+        if (rc != 0 && rc != ERROR_CORRUPT)
             return rc;
+        db_stmt_pass_over(stmt);
     }
     return step;
 }
@@ -523,23 +531,17 @@ static int list_from(struct db_connection *reader, const char *job_id, const str
     int64_t start = -1;
     int rc = find_start(reader, job_id, page->after_id, &start, err);
     if (rc == 0)
-        rc = db_stmt_prepare(
-            &stmt, reader, "listing results",
-            "SELECT r.job_id, r.image_id, r.grid_rows, r.grid_columns, r.chip_width,"
-            " r.chip_height, r.stride_x, r.stride_y, r.offset_x, r.offset_y, r.edge, r.n_classes,"
-            " r.temperature, r.created_at FROM job_images j"
-            " JOIN results r ON r.job_id = j.job_id AND r.image_id = j.image_id"
-            " WHERE j.job_id = ? AND j.image_index > ? ORDER BY j.image_index LIMIT ?",
-            err);
+        rc = db_stmt_prepare(&stmt, reader, "listing results",
+                             "SELECT " COLUMNS
+                             " FROM job_images JOIN results USING (job_id, image_id)"
+                             " WHERE job_id = ? AND image_index > ? ORDER BY image_index",
+                             err);
     if (rc != 0)
         return rc;
     db_bind_text(stmt, job_id);
     db_bind_int(stmt, start);
-    db_bind_uint(stmt, (uint64_t)page->limit + 1);
-    rc = read_page(stmt, page->limit, list, err);
+    rc = read_page(reader, stmt, page->limit, list, err);
     db_stmt_finish(stmt);
-    for (size_t i = 0; rc == 0 && i < list->n_items; i++)
-        rc = read_rest(reader, &list->items[i], err);
     return rc;
 }
 

@@ -69,7 +69,8 @@ enum db_result_maps {
 struct db_result_list {
     struct db_result *items; /* in the order of the job's images, without blobs */
     size_t n_items;
-    bool more; /* there is at least one after the last */
+    bool more;        /* there is at least one after the last */
+    size_t n_damaged; /* among them that cannot be read and are left out */
 };
 
 /* Stores a result for the running job of a lease, resets the job's attempts and stores

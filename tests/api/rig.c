@@ -4,6 +4,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "db/sql/connection.h"
 #include "engine/fewshot/statistics.h"
 #include "engine/image/png_write.h"
 
@@ -69,6 +70,17 @@ int rig_setup(void **state)
     rig_restart_api(rig);
     *state = rig;
     return 0;
+}
+
+void rig_edit(struct rig *rig, const char *sql)
+{
+    char path[600];
+    struct db_connection *connection = NULL;
+    snprintf(path, sizeof(path), "%s/chipshot.sqlite", rig->directory);
+    if (db_connection_open(&connection, path, DB_CONNECTION_WRITER, &rig->err) != 0 ||
+        db_connection_run_script(connection, "editing", sql, &rig->err) != 0)
+        fail_msg("%s", rig->err.message);
+    db_connection_close(connection);
 }
 
 void rig_restart_api(struct rig *rig)

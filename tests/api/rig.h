@@ -51,6 +51,8 @@ struct rig {
 
 int rig_setup(void **state);
 int rig_teardown(void **state);
+/* Runs SQL on the database beside the API, as someone with an editor would. */
+void rig_edit(struct rig *rig, const char *sql);
 /* Makes the API again with rig->limits and rig->hooks. */
 void rig_restart_api(struct rig *rig);
 

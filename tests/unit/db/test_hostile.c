@@ -47,7 +47,7 @@ static int read_everything(struct fixture *f, const char *job_id)
              db_result_get(f->db, job_id, f->image_id, DB_RESULT_WITH_MAPS, &result, &f->err)) == 0)
         db_result_clear(&result);
     if ((codes[7] = db_result_list(f->db, job_id, &page, &results, &f->err)) == 0)
-        db_result_list_clear(&results);
+        codes[7] = end_list(results.n_damaged), db_result_list_clear(&results);
     codes[8] = db_job_counts(f->db, &counts, &f->err);
     if ((codes[9] = db_support_set_get(f->db, f->support_set_id, 0, &set, &f->err)) == 0)
         db_support_set_clear(&set);

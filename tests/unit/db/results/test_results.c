@@ -239,6 +239,26 @@ static void requeueing_keeps_the_stored_chips(void **state)
     db_job_clear(&job);
 }
 
+/* Of two results; the damaged one does not hide the other. */
+static void assert_damaged_is_left_out(struct fixture *f, const char *job_id, const char *damaged,
+                                       const char *whole)
+{
+    char sql[200];
+    const struct db_page page = {.limit = 1};
+    struct db_result_list list;
+    snprintf(sql, sizeof(sql), "UPDATE result_quantities SET high = 9e999 WHERE image_id = '%s'",
+             damaged);
+    fixture_close(f);
+    fixture_edit(f, sql);
+    assert_ok(fixture_open(f));
+    assert_ok(db_result_list(f->db, job_id, &page, &list, &f->err));
+    assert_int_equal(list.n_items, 1);
+    assert_int_equal(list.n_damaged, 1);
+    assert_string_equal(list.items[0].image_id, whole);
+    assert_false(list.more);
+    db_result_list_clear(&list);
+}
+
 static void a_list_has_the_order_of_the_job(void **state)
 {
     struct fixture *f = *state;
@@ -285,6 +305,7 @@ static void a_list_has_the_order_of_the_job(void **state)
     assert_string_equal(list.items[0].image_id, ids[2]);
     assert_false(list.more);
     db_result_list_clear(&list);
+    assert_damaged_is_left_out(f, result.job_id, ids[1], ids[2]);
     assert_ok(db_job_get_row(f->db, result.job_id, &claimed, &f->err));
     assert_int_equal(claimed.n_results, 2);
     assert_int_equal(claimed.n_images, 3);
