@@ -8,8 +8,9 @@
  *
  *     {"support_set_id": "$s"}
  *
- * where $p, $i, $s, $e and $j stand for the ids of what is there. What the first requests make, the
- * later ones find; after an input that changed something everything is made anew. */
+ * where $p, $i, $s, $e, $j and $v (a verification) stand for the ids of what is there. What the
+ * first requests make, the later ones find; after an input that changed something everything is
+ * made anew. */
 #include "tests/fuzz/fuzz.h"
 
 #include <strings.h>
@@ -19,7 +20,7 @@
 enum { REQUESTS_MAX = 4, HEADERS_MAX = 12, TEXT_MAX = 1 << 16 };
 
 static struct rig *rig;
-static char job[DB_ID_SIZE];
+static char job[DB_ID_SIZE], verification[DB_ID_SIZE];
 static bool changed;
 
 static void make_things(void)
@@ -31,6 +32,8 @@ static void make_things(void)
     rig_fill(rig);
     rig_add_job(rig, job);
     rig_finish_job(rig, DB_JOB_SUCCEEDED);
+    fuzz_expect(rig_send(rig, "POST", "{\"n\":3}", "/v1/jobs/%s/verifications", job) == 201);
+    snprintf(verification, sizeof(verification), "%s", rig_text(rig, "/id"));
     changed = false;
 }
 
@@ -47,6 +50,8 @@ static const char *id_of(char letter)
         return rig->encoder;
     case 'j':
         return job;
+    case 'v':
+        return verification;
     }
     return NULL;
 }

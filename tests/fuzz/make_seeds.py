@@ -130,6 +130,11 @@ JOB = ('{"support_set_id":"$s","support_set_version":1,"image_ids":["$i"],"strid
        '"y":0},"edge":"cover","normalise":{"method":"percentile","low":0.5,"high":99.5},"clahe":{"clip_limit":2,'
        '"tiles":8},"encoder_id":"$e","classifier":{"distance":"cosine","transform":"cl2n","temperature":"auto"},'
        '"input_sizes":[32],"encoding":"dense","precision":"float32","priority":10}')
+STEPS = ('{"support_set_id":"$s","image_ids":["$i"],"normalise":{"outliers":"replace"},"flatten":{"method":"polynomial",'
+         '"order":3},"mask":{"proposed":false},"head":"auto","borders":"off","unknown":false,"smoothing":"on",'
+         '"reference":"series"}')
+MASK = ('{"rectangles":[{"x":0,"y":0,"width":8,"height":9}],"polygons":[[[1,2],[20.5,3],[7,29]]],"accepted":[],'
+        '"refused":[],"picture":null}')
 
 REQUESTS = {
     "livez": "GET /livez\n\n",
@@ -164,6 +169,26 @@ REQUESTS = {
     "result-labels": "GET /v1/jobs/$j/results/$i/labels.png\n\n",
     "result-overlay": "GET /v1/jobs/$j/results/$i/overlay.png?max_side=30\n\n",
     "result-probability": "GET /v1/jobs/$j/results/$i/probability/film.png\n\n",
+    "result-contour": "GET /v1/jobs/$j/results/$i/overlay.png?style=contour&legend=true&scale_bar=true&opacity=50\n\n",
+    "result-labels-image": "GET /v1/jobs/$j/results/$i/labels.png?size=image\n\n",
+    "objects": "GET /v1/jobs/$j/results/$i/objects?class=film&min_area=4&border=exclude\n\n",
+    "objects-csv": "GET /v1/jobs/$j/results/$i/objects.csv?class=1\n\n",
+    "populations": "GET /v1/jobs/$j/populations\nAccept: text/csv\n\n",
+    "suggestions": "GET /v1/jobs/$j/suggestions?n=4\n\n",
+    "set-health": "GET /v1/support-sets/$s/health?version=1\n\n",
+    "job-steps": "POST /v1/projects/$p/jobs\nContent-Type: application/json\n\n" + STEPS,
+    "image-patch": 'PATCH /v1/images/$i\nContent-Type: application/json\n\n{"pixel_size":{"x":0.5,"y":2,"unit":"nm"}}',
+    "mask": "GET /v1/images/$i/mask\nIf-None-Match: \"0\"\n\n",
+    "mask-png": "GET /v1/images/$i/mask.png\n\n",
+    "mask-put": "PUT /v1/images/$i/mask\nContent-Type: application/json\nIf-Match: \"0\"\n\n" + MASK
+                + "\n----\nGET /v1/images/$i/mask.png\n\n\n----\nDELETE /v1/images/$i/mask\n\n",
+    "verifications": "GET /v1/jobs/$j/verifications?limit=1\n\n",
+    "verification": "GET /v1/verifications/$v?labels=1\n\n",
+    "verification-new": "POST /v1/jobs/$j/verifications\nContent-Type: application/json\n\n"
+                        '{"n":5,"seed":3,"image_ids":["$i"]}',
+    "verification-answer": "PATCH /v1/verifications/$v\nContent-Type: application/json\nIf-Match: \"1\"\n\n"
+                           '{"answers":[{"index":0,"class":"film"},{"index":1,"verdict":"none"}]}',
+    "verification-delete": "DELETE /v1/verifications/$v\n\n",
     "version": "GET /version\n\n",
     "encoders": "GET /v1/encoders\n\n",
     "encoder": "GET /v1/encoders/$e\n\n",
@@ -191,6 +216,7 @@ def texts():
         head = request.split("\n\n")[0].split("\n")
         head[0] = head[0].split(" ")[1]
         put("fuzz_router", name, "\n".join(head))
+    put("fuzz_api", "mask-picture", b"PUT /v1/images/$i/mask.png\nContent-Type: image/png\n\n" + png(40, 30))
     for i, target in enumerate(["http://host/v1/jobs?x=1", "/v1/%70rojects", "/v1/projects?limit=%31&cursor=abc",
                                 "/v1/jobs/%2e%2e", "/v1/images/%00", "/a/b/c/d/e/f/g/h/i/j", "/?a&b=&c=+", "*", "/%c3%a9",
                                 "/v1/projects#x"]):
