@@ -44,8 +44,9 @@ static const struct route_query verifications_page[] = {
     {"cursor", ROUTE_QUERY_CURSOR, .prefix = "ver_"},
     {NULL},
 };
+static const char *const no_or_yes[] = {"false", "true", NULL};
 static const struct route_query verification_labels[] = {
-    {"labels", ROUTE_QUERY_UINT, .min = 0, .max = 1, .standard = 0},
+    {"labels", ROUTE_QUERY_CHOICE, .choices = no_or_yes},
     {NULL},
 };
 static const struct route_query encoders_page[] = {
@@ -76,7 +77,6 @@ static const struct route_query support_set_version[] = {
 /* In the order of enum map_size and enum overlay_style. */
 static const char *const map_sizes[] = {"grid", "image", NULL};
 static const char *const overlay_styles[] = {"tint", "contour", NULL};
-static const char *const no_or_yes[] = {"false", "true", NULL};
 /* 0, which none can ask for, is not made smaller. */
 static const struct route_query map_size[] = {
     {"size", ROUTE_QUERY_CHOICE, .choices = map_sizes},

@@ -15,7 +15,7 @@ static void finished(struct rig *rig, char job[DB_ID_SIZE])
 
 static void draw(struct rig *rig, const char *job, const char *body, char id[DB_ID_SIZE])
 {
-    if (rig_send(rig, "POST", body, "/v1/jobs/%s/verifications?labels=1", job) != 201)
+    if (rig_send(rig, "POST", body, "/v1/jobs/%s/verifications?labels=true", job) != 201)
         fail_msg("%s", rig->response.body);
     snprintf(id, DB_ID_SIZE, "%s", rig_text(rig, "/id"));
 }
@@ -101,7 +101,7 @@ static void labels_are_told_only_on_demand(void **state)
     assert_string_equal(rig_text(rig, "/chips/0/verdict"), "open");
     assert_true(json_is_null(rig_at(rig, "/chips/0/class")));
     assert_int_equal((int)rig_number(rig, "/chips/0/width"), 8);
-    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/verifications/%s?labels=1", id), 200);
+    assert_int_equal(rig_send(rig, "GET", NULL, "/v1/verifications/%s?labels=true", id), 200);
     assert_true(strlen(rig_text(rig, "/chips/0/label")) > 0);
     rig_header(rig, "If-None-Match", "\"1\"");
     assert_int_equal(rig_send(rig, "GET", NULL, "/v1/verifications/%s", id), 304);

@@ -183,7 +183,7 @@ REQUESTS = {
     "mask-put": "PUT /v1/images/$i/mask\nContent-Type: application/json\nIf-Match: \"0\"\n\n" + MASK
                 + "\n----\nGET /v1/images/$i/mask.png\n\n\n----\nDELETE /v1/images/$i/mask\n\n",
     "verifications": "GET /v1/jobs/$j/verifications?limit=1\n\n",
-    "verification": "GET /v1/verifications/$v?labels=1\n\n",
+    "verification": "GET /v1/verifications/$v?labels=true\n\n",
     "verification-new": "POST /v1/jobs/$j/verifications\nContent-Type: application/json\n\n"
                         '{"n":5,"seed":3,"image_ids":["$i"]}',
     "verification-answer": "PATCH /v1/verifications/$v\nContent-Type: application/json\nIf-Match: \"1\"\n\n"
