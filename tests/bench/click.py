@@ -144,6 +144,9 @@ class Project:
     def add(self, x: int, y: int) -> None:
         self.examples[texture(x + CHIP // 2, y + CHIP // 2)].append({"image_id": self.image, "x": x, "y": y})
 
+    def corners(self) -> set[tuple[int, int]]:
+        return {(example["x"], example["y"]) for examples in self.examples for example in examples}
+
     def put(self) -> None:
         self.client.ask("PUT", f"/v1/support-sets/{self.set}", self.body())
 
@@ -172,8 +175,8 @@ class Project:
         return [(t - times[0]) * 1e3 for t in times[1:]]
 
 
-def places(n: int, stride: int, seed: int) -> dict[str, list[tuple[int, int]]]:
-    """Corners of clicked chips, by class of place; no place twice."""
+def places(n: int, stride: int, seed: int, seen: set[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+    """Corners of clicked chips, by class of place; no place twice, and none of those that were seen (which grows)."""
     draws = random.Random(seed)
     last = SIDE - CHIP
 
@@ -195,7 +198,6 @@ def places(n: int, stride: int, seed: int) -> dict[str, list[tuple[int, int]]]:
         "near a corner": corner,
         "at an edge": edge,
     }
-    seen: set[tuple[int, int]] = set()
     chosen: dict[str, list[tuple[int, int]]] = {name: [] for name in makers}
     for name, make in makers.items():
         while len(chosen[name]) < n:
@@ -228,8 +230,9 @@ def timed(work) -> float:
 def measure(project: Project, stride: int, n: int, seed: int) -> float:
     """Clicks at one stride; the largest of the medians of the classes of places."""
     client = project.client
-    chosen = places(n, stride, seed)
-    for x, y in places(2, stride, seed + 1)["off the grid"]:
+    seen = project.corners()
+    chosen = places(n, stride, seed, seen)
+    for x, y in places(2, stride, seed + 1, seen)["off the grid"]:
         project.click(x, y, stride)
     before = client.phases()
     mixed = [(name, place) for name, list_ in chosen.items() for place in list_]
