@@ -1,5 +1,6 @@
 #include "db/results/raw_labels.h"
 
+#include "db/results/result_row.h"
 #include "db/sql/connection.h"
 
 int db_raw_labels_insert(struct db_connection *writer, const struct db_result *result,
@@ -30,26 +31,6 @@ int db_raw_labels_find(struct db_connection *reader, struct db_result *result, s
     return db_stmt_run_any(stmt, &result->has_raw_labels, err);
 }
 
-static int find_row(struct db_connection *reader, const struct db_result *result, int64_t *out,
-                    struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(
-        &stmt, reader, "finding a result's raw labels",
-        "SELECT rowid FROM result_raw_labels WHERE job_id = ? AND image_id = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, result->job_id);
-    db_bind_text(stmt, result->image_id);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        *out = db_column_int(stmt, "rowid", INT64_MIN, INT64_MAX);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc;
-}
-
 int db_raw_labels_read(struct db_connection *reader, const struct db_result *result,
                        const struct db_result_part *part, struct error *err)
 {
@@ -57,7 +38,10 @@ int db_raw_labels_read(struct db_connection *reader, const struct db_result *res
                                   .table = "result_raw_labels",
                                   .column = "labels",
                                   .size = (uint64_t)result->rows * result->columns * 2};
-    int rc = find_row(reader, result, &place.row, err);
+    int rc =
+        db_result_row_find(reader, "finding a result's raw labels",
+                           "SELECT rowid FROM result_raw_labels WHERE job_id = ? AND image_id = ?",
+                           result, &place.row, err);
     if (rc != 0)
         return rc;
     return db_connection_read_blob(reader, &place, part->first * 2, part->n_chips * 2,

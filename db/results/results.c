@@ -6,6 +6,7 @@
 #include "db/results/map_bytes.h"
 #include "db/results/raw_labels.h"
 #include "db/results/result_quantities.h"
+#include "db/results/result_row.h"
 #include "db/results/suggestions.h"
 
 #include <math.h>
@@ -171,19 +172,10 @@ static int insert_row(struct db_connection *writer, const struct db_result *resu
 static int insert_analysis(struct db_connection *writer, const struct db_result *result,
                            struct error *err)
 {
-    struct db_stmt *stmt = NULL;
-    if (result->analysis == NULL)
-        return 0;
-    int rc = db_stmt_prepare(&stmt, writer, "storing a result's analysis",
-                             "INSERT INTO result_analyses (job_id, image_id, analysis)"
-                             " VALUES (?, ?, ?)",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, result->job_id);
-    db_bind_text(stmt, result->image_id);
-    db_bind_text(stmt, result->analysis);
-    return db_stmt_run(stmt, NULL, err);
+    return db_result_row_insert_text(writer, "storing a result's analysis",
+                                     "INSERT INTO result_analyses (job_id, image_id, analysis)"
+                                     " VALUES (?, ?, ?)",
+                                     result, result->analysis, err);
 }
 
 static int insert_in(struct db_connection *writer, const struct db_result *result,
@@ -373,25 +365,6 @@ int db_result_get(struct db *db, const char *job_id, const char *image_id, enum 
     return rc;
 }
 
-static int find_row(struct db_connection *reader, const struct db_result *result, int64_t *out,
-                    struct error *err)
-{
-    struct db_stmt *stmt = NULL;
-    int rc = db_stmt_prepare(&stmt, reader, "finding a result",
-                             "SELECT rowid FROM results WHERE job_id = ? AND image_id = ?", err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, result->job_id);
-    db_bind_text(stmt, result->image_id);
-    rc = db_stmt_step_one(stmt, err);
-    if (rc == 0) {
-        *out = db_column_int(stmt, "rowid", INT64_MIN, INT64_MAX);
-        rc = db_stmt_fault(stmt, err);
-    }
-    db_stmt_finish(stmt);
-    return rc;
-}
-
 /* Reads a stretch of a map of `size` bytes a chip, unless it was not asked for. */
 static int read_stretch(struct db_connection *reader, int64_t row, const char *map, size_t size,
                         uint64_t n_chips, const struct db_result_part *part, void *out,
@@ -415,7 +388,9 @@ static int read_part(struct db_connection *reader, const struct db_result *resul
     const uint64_t n_chips = n_chips_of(result), n = part->n_chips;
     const uint32_t n_classes = result->n_classes;
     int64_t row = 0;
-    int rc = find_row(reader, result, &row, err);
+    int rc = db_result_row_find(reader, "finding a result",
+                                "SELECT rowid FROM results WHERE job_id = ? AND image_id = ?",
+                                result, &row, err);
     if (rc == 0)
         rc = read_stretch(reader, row, map_names[0], 2, n_chips, part, part->labels, err);
     if (rc == 0)

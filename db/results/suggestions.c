@@ -2,25 +2,18 @@
 
 #include <stdlib.h>
 
+#include "db/results/result_row.h"
 #include "db/sql/connection.h"
 #include "db/sql/stmt.h"
 
 int db_suggestions_insert(struct db_connection *writer, const struct db_result *result,
                           struct error *err)
 {
-    struct db_stmt *stmt = NULL;
-    if (result->suggestions == NULL)
-        return 0;
-    int rc = db_stmt_prepare(&stmt, writer, "storing a result's suggestions",
-                             "INSERT INTO result_suggestions (job_id, image_id, suggestions)"
-                             " VALUES (?, ?, ?)",
-                             err);
-    if (rc != 0)
-        return rc;
-    db_bind_text(stmt, result->job_id);
-    db_bind_text(stmt, result->image_id);
-    db_bind_text(stmt, result->suggestions);
-    return db_stmt_run(stmt, NULL, err);
+    return db_result_row_insert_text(
+        writer, "storing a result's suggestions",
+        "INSERT INTO result_suggestions (job_id, image_id, suggestions)"
+        " VALUES (?, ?, ?)",
+        result, result->suggestions, err);
 }
 
 static int take_row(struct db_stmt *stmt, db_take_suggestions take, void *context,

@@ -82,19 +82,28 @@ static int add_fractions(const struct analysis_input *input, const struct classi
     return rc;
 }
 
-/* The classes' probabilities stay, and what the classifier said is beside them. */
+/* What the classifier said stays beside what becomes of it. */
+static int keep_raw_labels(struct classification *chips, struct error *err)
+{
+    const size_t size = chips->n_chips * sizeof(*chips->labels);
+    if (chips->raw_labels != NULL)
+        return 0;
+    chips->raw_labels = malloc(size);
+    if (chips->raw_labels == NULL)
+        return error_set_nomem(err, "the labels of the classifier");
+    memcpy(chips->raw_labels, chips->labels, size);
+    return 0;
+}
+
+/* The classes' probabilities stay. */
 static int undecide(const struct analysis_input *input, struct classification *chips,
                     struct error *err)
 {
-    const size_t size = chips->n_chips * sizeof(*chips->labels);
     if (input->reference == NULL || input->reference->undecided == ANALYSIS_DECIDED)
         return 0;
-    if (chips->raw_labels == NULL) {
-        chips->raw_labels = malloc(size);
-        if (chips->raw_labels == NULL)
-            return error_set_nomem(err, "the labels of the classifier");
-        memcpy(chips->raw_labels, chips->labels, size);
-    }
+    int rc = keep_raw_labels(chips, err);
+    if (rc < 0)
+        return rc;
     for (uint64_t i = 0; i < chips->n_chips; i++) {
         if (chips->labels[i] != LABEL_NOT_ANALYSED)
             chips->labels[i] = LABEL_UNDECIDED;
@@ -171,19 +180,14 @@ static int smooth(const struct analysis_input *input, struct pool_lane *lane,
     return smoothing_apply(&smoothing, lane, &analysis->chips, &analysis->smoothing, err);
 }
 
-/* What the classifier said stays beside what becomes of it. */
 static int look_again(const struct analysis_input *input, const struct space *space,
                       struct pool_lane *lane, struct analysis *analysis, struct error *err)
 {
     struct classification *chips = &analysis->chips;
     const size_t size = chips->n_chips * sizeof(*chips->labels);
     bool *is_mixture = input->unknown ? calloc(chips->n_chips, sizeof(*is_mixture)) : NULL;
-    chips->raw_labels = malloc(size);
-    int rc = 0;
-    if (chips->raw_labels == NULL || (input->unknown && is_mixture == NULL))
-        rc = error_set_nomem(err, "the labels of the classifier");
-    else
-        memcpy(chips->raw_labels, chips->labels, size);
+    int rc = input->unknown && is_mixture == NULL ? error_set_nomem(err, "the chips' mixtures")
+                                                  : keep_raw_labels(chips, err);
     if (rc == 0)
         rc = smooth(input, lane, analysis, err);
     if (rc == 0 && input->borders == BORDERS_ASSIGN)
